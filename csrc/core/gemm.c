@@ -1,0 +1,326 @@
+/* gemm.c: the blocked matrix product that dense products and convolutions share.
+ *
+ *   C[m][n] (+)= A[m][k] B[k][n]
+ *
+ *        n ->                      A task owns a block of C, walks along k in
+ *      +-------+--------+          steps, and for each step
+ *    m |task 0 | task 1 |   k      - packs its part of B into panels of 32
+ *    | +-------+--------+   |        columns, unless B came packed;
+ *    v |task 2 | task 3 |   v      - finds where the rows of A lie (they are
+ *      +-------+--------+            read in place), or, when A is stored by
+ *                                    columns, packs those in eights;
+ *                                  - calls the kernel for each panel and each
+ *                                    8 rows (core/kernel.c).
+ *
+ * Reading A in place is what makes a convolution a product: struct sv_rows lets
+ * the rows be patches of an image, and no patch is ever copied, except those at
+ * its border. The part of A (about 256 KB) and of B that a step touches stay in
+ * the second-level cache; see Goto and van de Geijn, "Anatomy of high-performance
+ * matrix multiplication" (2008), for the order of the loops.
+ *
+ * The cut into tasks and steps depends on the shapes alone, so sums are formed in
+ * the same order for any number of threads.
+ */
+#include "../simvae.h"
+#include <string.h>
+
+enum {
+    STEP = 256,          /* numbers of k that a step takes, or one run if it is longer */
+    DOT_STEP = 1 << 14,  /* the same for dot: its B is narrow */
+    BLOCK = 256,         /* rows, and columns of a B that is packed on the way */
+    FOOTPRINT = 1 << 16, /* numbers of A that a step may touch: 256 KB of floats */
+    NARROW = 64,         /* columns not worth packing A for, if it is stored by columns */
+    TASKS = 16,          /* aimed at: enough to balance a few threads */
+    MAX_AT_ONCE = 64     /* products in one parallel region */
+};
+
+typedef struct cut {
+    const sv_product *p;
+    long rows, cols, step; /* of a block */
+    long down, across;     /* blocks */
+    long first;            /* number of the first task */
+    bool dot;
+} cut;
+
+static long least(long a, long b) {
+    return a < b ? a : b;
+}
+
+static long divide_up(long a, long b) {
+    return (a + b - 1) / b;
+}
+
+static long round_up(long a, long b) {
+    return divide_up(a, b) * b;
+}
+
+size_t sv_panels_size(long k, long n) {
+    if (n <= SV_DOT_MAX) return (size_t)(k * n) + SV_NR; /* or a flip_a product's panel */
+    long last = (n - 1) / SV_NR;
+    return (size_t)(k * (last * SV_NR + sv_panel_width(n, last)));
+}
+
+static cut cut_product(const sv_product *p, long first) {
+    cut c = {.p = p, .first = first, .dot = p->n <= SV_DOT_MAX && !p->flip_a};
+    long wanted = c.dot ? DOT_STEP : STEP;
+    c.step = p->flip_a ? STEP : p->a.run * (p->a.run < wanted ? wanted / p->a.run : 1);
+    if (c.step < 1) c.step = 1;
+    long share = FOOTPRINT / least(c.step, p->k > 0 ? p->k : 1);
+    c.rows = share < 64 ? 64 : least(share, BLOCK);
+    if (c.dot && share < 64) c.rows = share < SV_MR ? SV_MR : share / SV_MR * SV_MR;
+    if (!c.dot && p->a.run > 4 * STEP && !p->flip_a)
+        c.rows = share < SV_MR ? SV_MR : share / SV_MR * SV_MR;
+    c.cols = p->panels || c.dot ? round_up(p->n, SV_NR) : BLOCK;
+    while (c.rows > 64 && divide_up(p->m, c.rows) * divide_up(p->n, c.cols) < TASKS)
+        c.rows = round_up(c.rows / 2, SV_MR);
+    while (c.cols > 2 * SV_NR && divide_up(p->m, c.rows) * divide_up(p->n, c.cols) < TASKS)
+        c.cols = round_up(c.cols / 2, SV_NR);
+    c.down = divide_up(p->m, c.rows);
+    c.across = divide_up(p->n, c.cols);
+    return c;
+}
+
+/* at[(s - seg) * SV_MR + r] for n rows; rows that are missing repeat the first. */
+static void find(const sv_rows *x, long row, long n, long seg, long nseg, const sv_real **at,
+                 sv_real *spare) {
+    if (x->find) {
+        x->find(x->arg, row, n, seg, nseg, at, spare);
+    } else {
+        for (long s = 0; s < nseg; s++)
+            for (long r = 0; r < n; r++)
+                at[s * SV_MR + r] = x->base + (row + r) * x->ld + (seg + s) * x->run;
+    }
+    for (long s = 0; s < nseg; s++)
+        for (long r = n; r < SV_MR; r++) at[s * SV_MR + r] = at[s * SV_MR];
+}
+
+/* Copies columns c0 … c1-1 of x's rows from+k0 … from+k1-1 so that `width` of them
+ * lie together for each k: the panels of B, the eights of A. Rows go by eights, and
+ * of those one piece at a time that is whole in its run and in its panel. */
+static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0, long c1,
+                          long width, sv_real *to, sv_real *spare) {
+    const sv_real *at[SV_MR * 64];
+    const sv_kernel *kernel = sv_kernel_now();
+    long depth = k1 - k0, padded = round_up(c1 - c0, width == SV_NR ? width / 2 : width);
+    if (padded > c1 - c0) {
+        long panel = (c1 - c0) / width, in = (c1 - c0) % width;
+        long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
+        sv_real *dest = to + panel * width * depth;
+        for (long k = 0; k < depth; k++)
+            for (long i = in; i < w; i++) dest[k * w + i] = 0;
+    }
+    for (long c = c0; c < c1;) {
+        long seg = c / x->run, nseg = least(64, divide_up(c1, x->run) - seg);
+        long end = least(c1, (seg + nseg) * x->run);
+        for (long k = k0; k < k1; k += SV_MR) {
+            long n = least(SV_MR, k1 - k), s = 0, offset = c - seg * x->run;
+            long panel = (c - c0) / width, in = (c - c0) % width;
+            find(x, from + k, n, seg, nseg, at, spare);
+            for (long j = c; j < end;) {
+                long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
+                long len = least(least(x->run - offset, end - j), w - in);
+                kernel->gather(n, at + s * SV_MR, offset, len,
+                               to + panel * width * depth + (k - k0) * w + in, w);
+                j += len, offset += len, in += len;
+                if (offset == x->run) offset = 0, s++;
+                if (in == w) in = 0, panel++;
+            }
+        }
+        c = end;
+    }
+}
+
+/* The same of a matrix that is stored by columns: a row of x is a column here. */
+static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, long width,
+                         sv_real *to) {
+    long depth = k1 - k0;
+    for (long c = c0; c < c1; c += SV_MR) {
+        long panel = (c - c0) / width, n = least(SV_MR, c1 - c);
+        long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
+        sv_real *dest = to + panel * width * depth + (c - c0) % width;
+        const sv_real *at[SV_MR];
+        for (long r = 0; r < SV_MR; r++) at[r] = x->base + (c + (r < n ? r : 0)) * x->ld + k0;
+        for (long k = 0; k < depth; k++)
+            for (long r = 0; r < SV_MR; r++) dest[k * w + r] = at[r][k];
+    }
+    long last = (c1 - c0 - 1) / width;
+    long w = width == SV_NR ? sv_panel_width(c1 - c0, last) : width;
+    long filled = round_up(c1 - c0, SV_MR) - last * width;
+    if (filled < w)
+        for (long k = 0; k < depth; k++)
+            memset(to + last * width * depth + k * w + filled, 0,
+                   (size_t)(w - filled) * sizeof *to);
+}
+
+/* B for dot(): n columns of k numbers. */
+static void pack_dot(const sv_product *p, long k0, long k1, sv_real *to) {
+    for (long j = 0; j < p->n; j++)
+        for (long k = k0; k < k1; k++)
+            to[j * (k1 - k0) + k - k0] =
+                p->flip_b ? p->b.base[j * p->b.ld + k] : p->b.base[k * p->b.ld + j];
+}
+
+/* What a task keeps in its scratch. */
+typedef struct desk {
+    const sv_real **at;    /* runs of A, by 8 rows */
+    sv_real *spare, *a, *b;
+    sv_real *c[BLOCK];     /* rows of C */
+} desk;
+
+static void run_block(const cut *cut, long task, desk *d) {
+    const sv_product *p = cut->p;
+    const sv_kernel *kernel = sv_kernel_now();
+    long m0 = task / cut->across * cut->rows, m1 = least(p->m, m0 + cut->rows);
+    long n0 = task % cut->across * cut->cols, n1 = least(p->n, n0 + cut->cols);
+    long groups = divide_up(m1 - m0, SV_MR);
+    for (long m = m0; m < m1; m += SV_MR) {
+        long n = least(SV_MR, m1 - m);
+        sv_real **c = d->c + (m - m0);
+        if (p->place)
+            p->place(p->place_arg, m, n, c);
+        else
+            for (long r = 0; r < n; r++) c[r] = p->c + (m + r) * p->ldc;
+    }
+    long k0 = 0;
+    do {
+        long k1 = least(p->k, k0 + cut->step), depth = k1 - k0;
+        const sv_real *b = d->b;
+        long panel_depth = depth;
+        if (p->panels) {
+            b = p->panels + (cut->dot ? k0 : n0 * p->k + k0 * SV_NR);
+            panel_depth = p->k;
+        } else if (depth > 0) {
+            if (cut->dot)
+                pack_dot(p, k0, k1, d->b);
+            else if (p->flip_b)
+                pack_flipped(&p->b, k0, k1, n0, n1, SV_NR, d->b);
+            else
+                pack_straight(&p->b, p->b_from, k0, k1, n0, n1, SV_NR, d->b, d->spare);
+        }
+        sv_tile t = {.step = 1, .run = p->a.run, .add = p->add || k0 > 0};
+        long seg0 = 0;
+        if (depth == 0) {
+            t.last = t.segs = 0;
+        } else if (p->flip_a) {
+            t.segs = 1;
+            t.run = t.last = depth;
+            if (!p->a.find && (n1 - n0 <= NARROW || p->a.ld <= NARROW)) {
+                t.step = p->a.ld;
+                for (long i = 0; i < groups * SV_MR; i++)
+                    d->at[i] = p->a.base + k0 * p->a.ld + least(m0 + i, m1 - 1);
+            } else {
+                pack_straight(&p->a, 0, k0, k1, m0, m1, SV_MR, d->a, d->spare);
+                t.step = SV_MR;
+                for (long i = 0; i < groups * SV_MR; i++)
+                    d->at[i] = d->a + i / SV_MR * SV_MR * depth + i % SV_MR;
+            }
+        } else {
+            seg0 = k0 / p->a.run;
+            t.segs = divide_up(k1, p->a.run) - seg0;
+            t.last = depth - (t.segs - 1) * p->a.run;
+            for (long g = 0; g < groups; g++)
+                find(&p->a, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, t.segs,
+                     d->at + g * SV_MR * t.segs, d->spare + g * SV_MR * t.segs * p->a.run);
+        }
+        t.activate = p->activate && k1 == p->k;
+        t.slope = p->slope;
+        for (long n = n0; n < n1; n += SV_NR) {
+            long width = sv_panel_width(p->n, n / SV_NR);
+            if (cut->dot) {
+                t.b = b;
+                t.ldb = panel_depth;
+            } else {
+                if (!p->panels) width = sv_panel_width(n1 - n0, (n - n0) / SV_NR);
+                t.ldb = width;
+                t.b = p->panels ? p->panels + n * p->k + k0 * width : b + (n - n0) * depth;
+            }
+            t.cols = least(n1 - n, SV_NR);
+            t.bias = p->bias && k0 == 0 ? p->bias + n : NULL;
+            for (long g = 0; g < groups; g++) {
+                sv_real *c[SV_MR];
+                t.rows = least(SV_MR, m1 - m0 - g * SV_MR);
+                for (long r = 0; r < t.rows; r++) c[r] = d->c[g * SV_MR + r] + n;
+                t.a = d->at + g * SV_MR * t.segs;
+                t.c = c;
+                (cut->dot ? kernel->dot : kernel->tile)(&t);
+            }
+        }
+        k0 = k1;
+    } while (k0 < p->k);
+}
+
+typedef struct region {
+    cut cuts[MAX_AT_ONCE];
+    long count;
+} region;
+
+static void run_task(void *arg, long task, int worker) {
+    const region *g = arg;
+    long i = g->count - 1;
+    while (task < g->cuts[i].first) i--;
+    const cut *c = &g->cuts[i];
+    desk d;
+    char *at = sv_scratch(worker);
+    d.b = (sv_real *)at;
+    d.a = d.b + BLOCK * STEP + SV_NR * STEP;
+    d.at = (const sv_real **)(d.a + BLOCK * STEP);
+    d.spare = (sv_real *)(d.at + BLOCK * STEP);
+    run_block(c, task - c->first, &d);
+}
+
+void sv_products(const sv_product *p, long count) {
+    sv_kernel_now();
+    for (long done = 0; done < count; done += MAX_AT_ONCE) {
+        region g = {.count = least(MAX_AT_ONCE, count - done)};
+        long tasks = 0;
+        for (long i = 0; i < g.count; i++) {
+            g.cuts[i] = cut_product(p + done + i, tasks);
+            tasks += g.cuts[i].down * g.cuts[i].across;
+        }
+        sv_parallel(tasks, run_task, &g);
+    }
+}
+
+static sv_rows dense(const sv_real *x, long ld, long length, bool whole) {
+    long run = whole || length < STEP ? length : STEP;
+    if (run < 1) run = 1;
+    return (sv_rows){.base = x, .ld = ld, .run = run, .segs = divide_up(length, run)};
+}
+
+void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
+             const sv_real *b, long ldb, bool add, const sv_real *bias, sv_real *c, long ldc) {
+    sv_product p = {
+        .m = m, .n = n, .k = k,
+        .a = dense(a, lda, flip_a ? m : k, flip_a),
+        .b = dense(b, ldb, flip_b ? k : n, true),
+        .flip_a = flip_a, .flip_b = flip_b,
+        .c = c, .ldc = ldc, .add = add, .bias = bias,
+    };
+    sv_products(&p, 1);
+}
+
+typedef struct batch {
+    bool flip_a, flip_b, add;
+    long m, n, k, stride_a, stride_b, stride_c;
+    const sv_real *a, *b;
+    sv_real *c;
+} batch;
+
+static void run_batch(void *arg, long i, int worker) {
+    const batch *b = arg;
+    (void)worker;
+    sv_gemm(b->flip_a, b->flip_b, b->m, b->n, b->k, b->a + i * b->stride_a,
+            b->flip_a ? b->m : b->k, b->b + i * b->stride_b, b->flip_b ? b->k : b->n, b->add,
+            NULL, b->c + i * b->stride_c, b->n);
+}
+
+/* Many products are shared out whole, a few are cut each. */
+void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k,
+                   const sv_real *a, long stride_a, const sv_real *b, long stride_b, bool add,
+                   sv_real *c, long stride_c) {
+    batch g = {flip_a, flip_b, add, m, n, k, stride_a, stride_b, stride_c, a, b, c};
+    if (count >= TASKS)
+        sv_parallel(count, run_batch, &g);
+    else
+        for (long i = 0; i < count; i++) run_batch(&g, i, 0);
+}

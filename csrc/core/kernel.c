@@ -1,0 +1,139 @@
+/* kernel.c: which innermost loop this CPU runs, and the one written in plain C.
+ *
+ * A kernel computes a tile of C, 8 rows by at most 32 columns, and keeps it in
+ * registers over all of k. Its rows of A are read where they lie, through 8
+ * pointers, one number of each row at a time; rows of B come from a packed
+ * panel, so they are contiguous whatever B was. With 4 columns or fewer the
+ * vectors would be empty for the most part: dot() lays them along k instead.
+ *
+ * Kernels of one CPU kind give the same numbers on every run; those of different
+ * kinds differ in the last bits (fused multiply-add, order of dot's sums).
+ */
+#include "../simvae.h"
+#include <stdlib.h>
+#include <string.h>
+
+static bool always(void) {
+    return true;
+}
+
+static void store_row(const sv_tile *t, long col, long cols, sv_real *c, const sv_real *v) {
+    for (long j = 0; j < cols; j++) {
+        sv_real sum = v[j];
+        if (t->add) sum += c[col + j];
+        if (t->bias) sum += t->bias[col + j];
+        if (t->activate && sum < 0) sum *= t->slope;
+        c[col + j] = sum;
+    }
+}
+
+/* Vectors of 16 bytes, which gcc and clang make of SSE, NEON or whatever there
+ * is: 8 accumulators of them, 2 of B and one broadcast fit in 16 registers. */
+typedef sv_real vec __attribute__((vector_size(16)));
+typedef struct unaligned {
+    vec v;
+} __attribute__((packed, aligned(sizeof(sv_real)), may_alias)) unaligned;
+
+enum { LANES = 16 / sizeof(sv_real), PR = 4, PC = 2 * LANES };
+
+static inline vec load(const sv_real *p) {
+    return ((const unaligned *)(const void *)p)->v;
+}
+
+static void portable_part(const sv_tile *t, long row, long col) {
+    vec z = {0}, c00 = z, c01 = z, c10 = z, c11 = z, c20 = z, c21 = z, c30 = z, c31 = z;
+    const sv_real *b = t->b + col;
+    for (long s = 0; s < t->segs; s++) {
+        const sv_real *const *a = t->a + s * SV_MR + row;
+        const sv_real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+        long end = (s + 1 < t->segs ? t->run : t->last) * t->step;
+        for (long i = 0; i < end; i += t->step) {
+            vec b0 = load(b), b1 = load(b + LANES);
+            c00 += a0[i] * b0, c01 += a0[i] * b1;
+            c10 += a1[i] * b0, c11 += a1[i] * b1;
+            c20 += a2[i] * b0, c21 += a2[i] * b1;
+            c30 += a3[i] * b0, c31 += a3[i] * b1;
+            b += t->ldb;
+        }
+    }
+    const vec acc[PR][2] = {{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}};
+    long cols = t->cols - col < PC ? t->cols - col : PC;
+    for (int r = 0; r < PR && row + r < t->rows; r++) {
+        sv_real v[PC];
+        memcpy(v, acc[r], sizeof v);
+        store_row(t, col, cols, t->c[row + r], v);
+    }
+}
+
+static void portable_tile(const sv_tile *t) {
+    for (long col = 0; col < t->cols; col += PC)
+        for (long row = 0; row < t->rows; row += PR) portable_part(t, row, col);
+}
+
+static void portable_dot(const sv_tile *t) {
+    for (long row = 0; row < t->rows; row++) {
+        sv_real sums[SV_DOT_MAX];
+        for (long j = 0; j < t->cols; j++) {
+            sv_real acc[PC] = {0};
+            const sv_real *b = t->b + j * t->ldb;
+            for (long s = 0; s < t->segs; s++) {
+                const sv_real *a = t->a[s * SV_MR + row];
+                long run = s + 1 < t->segs ? t->run : t->last, k = 0;
+                for (; k + PC <= run; k += PC)
+                    for (int i = 0; i < PC; i++) acc[i] += a[k + i] * b[k + i];
+                for (; k < run; k++) acc[k % PC] += a[k] * b[k];
+                b += run;
+            }
+            sums[j] = 0;
+            for (int i = 0; i < PC; i++) sums[j] += acc[i];
+        }
+        store_row(t, 0, t->cols, t->c[row], sums);
+    }
+}
+
+static void portable_gather(long n, const sv_real *const *from, long offset, long len,
+                            sv_real *to, long ld) {
+    for (long r = 0; r < n; r++) {
+        const sv_real *x = from[r] + offset;
+        sv_real *dest = to + r * ld;
+        if (len == SV_NR) {
+            memcpy(dest, x, SV_NR * sizeof *dest);
+        } else {
+            for (long i = 0; i < len; i++) dest[i] = x[i];
+        }
+    }
+}
+
+const sv_kernel sv_kernel_portable = {"portable", 16, always, portable_tile, portable_dot,
+                                      portable_gather};
+
+/* Best first. */
+static const sv_kernel *const kernels[] = {
+#if !defined(SV_DOUBLE) && defined(__x86_64__)
+    &sv_kernel_avx512,
+    &sv_kernel_avx2,
+#endif
+    &sv_kernel_portable,
+};
+
+static const sv_kernel *chosen;
+
+bool sv_kernel_choose(const char *name) {
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+        if (name && strcmp(name, kernels[i]->name) != 0) continue;
+        if (!kernels[i]->usable()) continue;
+        chosen = kernels[i];
+        return true;
+    }
+    return false;
+}
+
+/* SV_KERNEL=portable|avx2|avx512 forces one; a name that this CPU or build does
+ * not have is ignored here and reported by sv_kernel_choose's callers. */
+const sv_kernel *sv_kernel_now(void) {
+    if (!chosen) {
+        const char *name = getenv("SV_KERNEL");
+        if (!name || !sv_kernel_choose(name)) sv_kernel_choose(NULL);
+    }
+    return chosen;
+}

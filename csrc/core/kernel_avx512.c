@@ -1,0 +1,187 @@
+/* kernel_avx512.c: tiles of 8 rows by 32 columns in AVX-512 registers.
+ *
+ * 16 accumulators, 2 registers of B, and one number of each row of A broadcast
+ * at a time: 10 loads for 16 multiply-adds of 16 numbers, which neither one nor
+ * two FMA units have to wait for; 8 accumulators in flight are what two units
+ * with a latency of 4 need, so the 16-column form runs at full rate as well.
+ */
+#include "../simvae.h"
+
+#if !defined(SV_DOUBLE) && defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define INLINE TARGET __attribute__((always_inline)) static inline
+
+static bool usable(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+INLINE void finish(const sv_tile *t, float *c, long col, __mmask16 mask, __m512 v) {
+    if (t->add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c + col));
+    if (t->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, t->bias + col));
+    if (t->activate) {
+        __mmask16 low = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ);
+        v = _mm512_mask_mul_ps(v, low, v, _mm512_set1_ps(t->slope));
+    }
+    _mm512_mask_storeu_ps(c + col, mask, v);
+}
+
+static inline __mmask16 first(long n) {
+    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
+
+/* wide: 32 columns, else 16. step is 1 or t->step: known where the loop is. */
+INLINE void tile(const sv_tile *t, const bool wide, const long step) {
+#define ZERO(r) __m512 lo##r = _mm512_setzero_ps(), hi##r = _mm512_setzero_ps();
+    EACH_ROW(ZERO)
+#undef ZERO
+    const float *b = t->b;
+    const long ldb = t->ldb;
+    const float *const *a = t->a;
+    for (long s = 0; s < t->segs; s++, a += SV_MR) {
+#define ROW(r) const float *a##r = a[r];
+        EACH_ROW(ROW)
+#undef ROW
+        long end = (s + 1 < t->segs ? t->run : t->last) * step;
+        for (long i = 0; i < end; i += step) {
+            __m512 b0 = _mm512_loadu_ps(b);
+            __m512 b1 = wide ? _mm512_loadu_ps(b + 16) : b0;
+            b += ldb;
+#define STEP(r)                                                     \
+    {                                                               \
+        __m512 v = _mm512_set1_ps(a##r[i]);                         \
+        lo##r = _mm512_fmadd_ps(v, b0, lo##r);                      \
+        if (wide) hi##r = _mm512_fmadd_ps(v, b1, hi##r);            \
+    }
+            EACH_ROW(STEP)
+#undef STEP
+        }
+    }
+    __mmask16 left = first(t->cols), right = first(t->cols - 16);
+#define DONE(r)                                                     \
+    if (r < t->rows) {                                              \
+        finish(t, t->c[r], 0, left, lo##r);                         \
+        if (wide) finish(t, t->c[r], 16, right, hi##r);             \
+    }
+    EACH_ROW(DONE)
+#undef DONE
+}
+
+TARGET static void avx512_tile(const sv_tile *t) {
+    bool wide = t->cols > 16;
+    if (wide && t->step == 1)
+        tile(t, true, 1);
+    else if (wide)
+        tile(t, true, t->step);
+    else if (t->step == 1)
+        tile(t, false, 1);
+    else
+        tile(t, false, t->step);
+}
+
+/* The sums of the 16 numbers of each of four vectors. */
+INLINE __m128 sums(__m512 a, __m512 b, __m512 c, __m512 d) {
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    __m512 lo = _mm512_shuffle_ps(ab, cd, 0x44), hi = _mm512_shuffle_ps(ab, cd, 0xee);
+    __m512 all = _mm512_add_ps(lo, hi);
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/* Four rows from `row` on by `cols` columns, vectors along k. */
+INLINE void dot(const sv_tile *t, long row, const int cols) {
+    __m512 acc[SV_DOT_MAX][4];
+    for (int j = 0; j < SV_DOT_MAX; j++)
+        for (int r = 0; r < 4; r++) acc[j][r] = _mm512_setzero_ps();
+    const float *b = t->b;
+    const long ldb = t->ldb;
+    const float *const *a = t->a + row;
+    for (long s = 0; s < t->segs; s++, a += SV_MR) {
+        const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+        long run = s + 1 < t->segs ? t->run : t->last;
+        long k = 0;
+#define COLUMN(j, load)                                             \
+    if (j < cols) {                                                 \
+        __m512 w = load(b + j * ldb + k);                           \
+        acc[j][0] = _mm512_fmadd_ps(v0, w, acc[j][0]);              \
+        acc[j][1] = _mm512_fmadd_ps(v1, w, acc[j][1]);              \
+        acc[j][2] = _mm512_fmadd_ps(v2, w, acc[j][2]);              \
+        acc[j][3] = _mm512_fmadd_ps(v3, w, acc[j][3]);              \
+    }
+#define VECTORS(load)                                               \
+    {                                                               \
+        __m512 v0 = load(a0 + k), v1 = load(a1 + k);                \
+        __m512 v2 = load(a2 + k), v3 = load(a3 + k);                \
+        COLUMN(0, load) COLUMN(1, load) COLUMN(2, load) COLUMN(3, load) \
+    }
+        for (; k + 16 <= run; k += 16) VECTORS(_mm512_loadu_ps)
+        if (k < run) {
+            __mmask16 m = first(run - k);
+#define MASKED(p) _mm512_maskz_loadu_ps(m, p)
+            VECTORS(MASKED)
+#undef MASKED
+        }
+#undef VECTORS
+#undef COLUMN
+        b += run;
+    }
+    float v[SV_DOT_MAX][4];
+    for (int j = 0; j < cols; j++)
+        _mm_storeu_ps(v[j], sums(acc[j][0], acc[j][1], acc[j][2], acc[j][3]));
+    for (int r = 0; r < 4 && row + r < t->rows; r++) {
+        for (int j = 0; j < cols; j++) {
+            float x = v[j][r], *c = t->c[row + r] + j;
+            if (t->add) x += *c;
+            if (t->bias) x += t->bias[j];
+            if (t->activate && x < 0) x *= t->slope;
+            *c = x;
+        }
+    }
+}
+
+TARGET static void avx512_dot(const sv_tile *t) {
+    for (long row = 0; row < t->rows; row += 4) {
+        switch (t->cols) {
+        case 1: dot(t, row, 1); break;
+        case 2: dot(t, row, 2); break;
+        case 3: dot(t, row, 3); break;
+        default: dot(t, row, 4); break;
+        }
+    }
+}
+
+TARGET static void avx512_gather(long n, const float *const *from, long offset, long len,
+                                 float *to, long ld) {
+    if (len == 32) {
+        for (long r = 0; r < n; r++) {
+            const float *x = from[r] + offset;
+            _mm512_storeu_ps(to + r * ld, _mm512_loadu_ps(x));
+            _mm512_storeu_ps(to + r * ld + 16, _mm512_loadu_ps(x + 16));
+        }
+    } else if (len == 8) {
+        for (long r = 0; r < n; r++)
+            _mm256_storeu_ps(to + r * ld, _mm256_loadu_ps(from[r] + offset));
+    } else if (len <= 16) {
+        __mmask16 m = first(len);
+        for (long r = 0; r < n; r++)
+            _mm512_mask_storeu_ps(to + r * ld, m, _mm512_maskz_loadu_ps(m, from[r] + offset));
+    } else {
+        __mmask16 m = first(len - 16);
+        for (long r = 0; r < n; r++) {
+            const float *x = from[r] + offset;
+            _mm512_storeu_ps(to + r * ld, _mm512_loadu_ps(x));
+            _mm512_mask_storeu_ps(to + r * ld + 16, m, _mm512_maskz_loadu_ps(m, x + 16));
+        }
+    }
+}
+
+const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather};
+#else
+typedef int kernel_avx512_is_not_for_this_build;
+#endif

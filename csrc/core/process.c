@@ -1,0 +1,508 @@
+/* Other processes: programs, and copies of this one.
+ *
+ *   core.process.spawn { "python3", "sim.py", cwd = "folder", env = { NAME = "value", OTHER = false } }
+ *       -> child, or nil, message. A program with pipes for its input, output and
+ *       errors; no shell. Its environment is ours with the changes given; it leads
+ *       a process group of its own, inherits no other file and no signal handler.
+ *   core.process.fork(f, …)
+ *       -> worker. A copy of this process that runs f(link, …) and ends. worker and
+ *       link are the two ends of a line of messages. What f raises arrives as the
+ *       reason of the worker's next receive. The copy ignores Ctrl-C: its owner
+ *       ends it.
+ *   core.process.poll(list, timeout) -> the indices of those that have something to
+ *       read, or have ended; empty after the timeout.
+ *
+ * Methods; a timeout is in seconds, nil waits for ever. What cannot be done says
+ * why: nil, "timeout" | "closed" (the other side is gone) | "too long" |
+ * "interrupted" (Ctrl-C; Lua raises it next).
+ *   child:write(text, timeout) -> true
+ *   child:end_input()                       closes its standard input
+ *   child:read_line(timeout, limit) -> text without the line's end
+ *   child:read(n, timeout) -> n bytes; child:read_all(timeout) -> the rest, to its end
+ *   child:errors() -> what came on standard error since the last call (the last 64 KB)
+ *   worker:send(text, timeout) -> true;     worker:receive(timeout) -> text
+ *   any:wait(timeout) -> "exit", code | "signal", name | nil, "timeout"
+ *   any:kill(name)                          "KILL" if not given; a program with its group
+ *   any:close()                             kill, wait, give everything back
+ *   any:pid(), any:running()
+ *
+ * Output and errors are read into memory whenever any method waits, so that
+ * neither side can block the other for ever. What is still running is killed when
+ * its object is closed or collected and when this process exits; on Linux also
+ * when this process is killed. Nothing here can raise SIGPIPE in this process. */
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#define PROCESS "simvae.process"
+#define ERRORS_KEPT ((size_t)64 << 10)
+#define CHUNK ((size_t)64 << 10)
+
+static sv_child *children;
+
+/* ---- small things ------------------------------------------------------------ */
+
+double sv_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The moment a timeout at this stack index ends; none: never. */
+double sv_deadline(lua_State *L, int index) {
+    if (lua_isnoneornil(L, index)) return -1;
+    double s = luaL_checknumber(L, index);
+    luaL_argcheck(L, s >= 0, index, "a timeout is seconds >= 0");
+    return sv_now() + s;
+}
+
+static int milliseconds_to(double end) {
+    if (end < 0) return -1;
+    double ms = (end - sv_now()) * 1e3;
+    return ms <= 0 ? 0 : ms > 1e9 ? 1000000000 : (int)ms + 1;
+}
+
+void sv_close_fd(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+size_t sv_held(const sv_buffer *b) { return b->to - b->from; }
+
+static bool make_room(sv_buffer *b, size_t extra) {
+    if (b->from > 0 && (b->from == b->to || b->room - b->to < extra)) {
+        memmove(b->data, b->data + b->from, sv_held(b));
+        b->to -= b->from;
+        b->from = 0;
+    }
+    if (b->room - b->to >= extra) return true;
+    size_t room = 2 * b->room > b->to + extra ? 2 * b->room : b->to + extra;
+    char *grown = realloc(b->data, room);
+    if (!grown) return false;
+    b->data = grown;
+    b->room = room;
+    return true;
+}
+
+static const struct {
+    int number;
+    const char *name;
+} signals[] = {{SIGHUP, "HUP"},   {SIGINT, "INT"},   {SIGQUIT, "QUIT"}, {SIGILL, "ILL"},   {SIGTRAP, "TRAP"},
+               {SIGABRT, "ABRT"}, {SIGBUS, "BUS"},   {SIGFPE, "FPE"},   {SIGKILL, "KILL"}, {SIGUSR1, "USR1"},
+               {SIGSEGV, "SEGV"}, {SIGUSR2, "USR2"}, {SIGPIPE, "PIPE"}, {SIGALRM, "ALRM"}, {SIGTERM, "TERM"},
+               {SIGCONT, "CONT"}, {SIGSTOP, "STOP"}, {SIGXCPU, "XCPU"}, {SIGSYS, "SYS"}};
+enum { SIGNALS = sizeof signals / sizeof *signals };
+
+static void push_signal(lua_State *L, int number) {
+    for (int i = 0; i < SIGNALS; i++)
+        if (signals[i].number == number) {
+            lua_pushfstring(L, "SIG%s", signals[i].name);
+            return;
+        }
+    lua_pushfstring(L, "signal %d", number);
+}
+
+static int check_signal(lua_State *L, int index) {
+    const char *name = luaL_optstring(L, index, "KILL");
+    const char *known[SIGNALS];
+    if (!strncmp(name, "SIG", 3)) name += 3;
+    for (int i = 0; i < SIGNALS; i++) {
+        known[i] = signals[i].name;
+        if (!strcmp(name, known[i])) return signals[i].number;
+    }
+    const char *near = sv_nearest(name, known, SIGNALS);
+    return luaL_error(L, "kill: no signal is named '%s'%s%s", name, near ? "; did you mean " : "", near ? near : "");
+}
+
+sv_child *sv_check_child(lua_State *L) { return luaL_checkudata(L, 1, PROCESS); }
+
+sv_child *sv_push_child(lua_State *L, enum sv_process_kind kind) {
+    sv_child *c = lua_newuserdatauv(L, sizeof *c, 0);
+    memset(c, 0, sizeof *c);
+    c->kind = kind;
+    c->owner = getpid();
+    c->in = c->out = c->err = -1;
+    c->ended = true; /* until there is one */
+    luaL_setmetatable(L, PROCESS);
+    return c;
+}
+
+void sv_enlist(sv_child *c, pid_t pid) {
+    c->pid = pid;
+    c->ended = false;
+    c->next = children;
+    c->at = &children;
+    if (children) children->at = &c->next;
+    children = c;
+}
+
+void sv_delist(sv_child *c) {
+    if (!c->at) return;
+    *c->at = c->next;
+    if (c->next) c->next->at = c->at;
+    c->at = NULL;
+    c->next = NULL;
+}
+
+static bool ours(const sv_child *c) { return c->kind != SV_LINK && c->owner == getpid(); }
+
+static void send_signal(const sv_child *c, int number) {
+    if (!ours(c) || c->ended) return;
+    if (c->kind == SV_PROGRAM) kill(-c->pid, number);
+    kill(c->pid, number);
+}
+
+/* Has it ended? Blocks if asked to. */
+static bool reap(sv_child *c, bool block) {
+    if (c->ended || !ours(c)) return c->ended;
+    pid_t got;
+    do got = waitpid(c->pid, &c->status, block ? 0 : WNOHANG);
+    while (got < 0 && errno == EINTR);
+    if (got == 0) return false;
+    if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* what it left behind */
+    c->ended = true;
+    sv_delist(c);
+    return true;
+}
+
+void sv_hang_up(sv_child *c) {
+    if (c->in == c->out) c->in = -1;
+    sv_close_fd(&c->in);
+    sv_close_fd(&c->out);
+    sv_close_fd(&c->err);
+}
+
+void sv_give_back(sv_child *c) {
+    send_signal(c, SIGKILL);
+    reap(c, true);
+    sv_delist(c);
+    sv_hang_up(c);
+    free(c->text.data);
+    free(c->errors.data);
+    memset(&c->text, 0, sizeof c->text);
+    memset(&c->errors, 0, sizeof c->errors);
+}
+
+__attribute__((destructor)) static void kill_all(void) {
+    for (sv_child *c = children; c; c = c->next) {
+        send_signal(c, SIGKILL);
+        if (ours(c)) waitpid(c->pid, &c->status, 0);
+    }
+}
+
+void sv_do_not_block(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+void sv_die_with_parent(pid_t parent) {
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
+#else
+    (void)parent;
+#endif
+}
+
+/* In the copy: the parent's children are not its own; nor are their files. */
+void sv_forget_children(void) {
+    while (children) {
+        sv_child *c = children;
+        sv_delist(c);
+        sv_hang_up(c);
+    }
+}
+
+int sv_not_started(lua_State *L, const char *name, const char *why) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", name, why);
+    return 2;
+}
+
+/* ---- reading and writing ------------------------------------------------------- */
+
+/* write() whose SIGPIPE, raised in this thread, is taken back. */
+static ssize_t write_quietly(int fd, const char *data, size_t n) {
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    ssize_t got = write(fd, data, n);
+    int error = errno;
+    if (got < 0 && error == EPIPE && !was_pending) {
+        int number;
+        sigpending(&pending);
+        if (sigismember(&pending, SIGPIPE) == 1) sigwait(&pipe_only, &number);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return got;
+}
+
+static ssize_t write_some(const sv_child *c, const char *data, size_t n) {
+#ifdef MSG_NOSIGNAL
+    if (c->kind != SV_PROGRAM) return send(c->in, data, n, MSG_NOSIGNAL);
+#endif
+    return write_quietly(c->in, data, n);
+}
+
+/* Reads what is there, up to CHUNK; closes at the end of the file. */
+static void read_some(int *fd, sv_buffer *b, bool only_tail) {
+    if (only_tail && sv_held(b) > 2 * ERRORS_KEPT) b->from = b->to - ERRORS_KEPT;
+    if (!make_room(b, CHUNK)) {
+        sv_close_fd(fd);
+        return;
+    }
+    ssize_t got = read(*fd, b->data + b->to, CHUNK);
+    if (got > 0)
+        b->to += (size_t)got;
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR && errno != EWOULDBLOCK))
+        sv_close_fd(fd);
+}
+
+/* Waits once until something can be read, or written if data is given, and does
+ * it. NULL, or the reason why not. */
+const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, double end) {
+    struct pollfd p[3];
+    int n = 0, in = -1, out = -1, err = -1;
+    bool one_socket = c->in == c->out;
+    if (c->out >= 0) p[out = n++] = (struct pollfd){.fd = c->out, .events = POLLIN};
+    if (c->err >= 0) p[err = n++] = (struct pollfd){.fd = c->err, .events = POLLIN};
+    if (data) {
+        if (c->in < 0) return "closed";
+        p[in = n++] = (struct pollfd){.fd = c->in, .events = POLLOUT};
+    }
+    if (n == 0 || (c->out < 0 && !data)) return "closed";
+    int got = poll(p, (nfds_t)n, milliseconds_to(end));
+    if (got < 0) {
+        if (errno != EINTR) return "closed";
+        return lua_gethook(L) ? "interrupted" : NULL;
+    }
+    if (got == 0) return end >= 0 && sv_now() >= end ? "timeout" : NULL;
+    if (in >= 0 && p[in].revents) {
+        ssize_t done = write_some(c, *data, *left);
+        if (done > 0) {
+            *data += done;
+            *left -= (size_t)done;
+        } else if (done < 0 && errno != EAGAIN && errno != EINTR && errno != EWOULDBLOCK) {
+            if (one_socket)
+                c->in = -1; /* what it has sent can still be read */
+            else
+                sv_close_fd(&c->in);
+        }
+    }
+    if (err >= 0 && p[err].revents) read_some(&c->err, &c->errors, true);
+    if (out >= 0 && p[out].revents) {
+        read_some(&c->out, &c->text, false);
+        if (one_socket && c->out < 0) c->in = -1;
+    }
+    return NULL;
+}
+
+int sv_failed(lua_State *L, const char *why) {
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+const char *sv_write_all(lua_State *L, sv_child *c, const char *data, size_t n, double end) {
+    const char *why = c->in < 0 ? "closed" : NULL;
+    while (!why && n > 0) why = sv_pump(L, c, &data, &n, end);
+    return why;
+}
+
+static int l_write(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    size_t n;
+    const char *data = luaL_checklstring(L, 2, &n);
+    const char *why = sv_write_all(L, c, data, n, sv_deadline(L, 3));
+    if (why) return sv_failed(L, why);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_end_input(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    if (c->kind == SV_PROGRAM) sv_close_fd(&c->in);
+    return 0;
+}
+
+int sv_take(lua_State *L, sv_buffer *b, size_t n, size_t skip) {
+    lua_pushlstring(L, n ? b->data + b->from : "", n);
+    b->from += n + skip;
+    return 1;
+}
+
+static int l_read_line(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    double end = sv_deadline(L, 2);
+    size_t limit = (size_t)luaL_optinteger(L, 3, (lua_Integer)256 << 20), seen = 0;
+    for (;;) {
+        size_t n = sv_held(&c->text);
+        const char *start = c->text.data + c->text.from;
+        const char *stop = n > seen ? memchr(start + seen, '\n', n - seen) : NULL;
+        if (stop) {
+            size_t length = (size_t)(stop - start), cr = length > 0 && stop[-1] == '\r';
+            return sv_take(L, &c->text, length - cr, 1 + cr);
+        }
+        seen = n;
+        if (n > limit) return sv_failed(L, "too long");
+        const char *why = sv_pump(L, c, NULL, NULL, end);
+        if (why) return sv_failed(L, why);
+    }
+}
+
+static int l_read(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, n >= 0, 2, "a number of bytes");
+    double end = sv_deadline(L, 3);
+    while (sv_held(&c->text) < (size_t)n) {
+        const char *why = sv_pump(L, c, NULL, NULL, end);
+        if (why) return sv_failed(L, why);
+    }
+    return sv_take(L, &c->text, (size_t)n, 0);
+}
+
+static int l_read_all(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    double end = sv_deadline(L, 2);
+    const char *why = NULL;
+    while (!why && c->out >= 0) why = sv_pump(L, c, NULL, NULL, end);
+    if (why && strcmp(why, "closed") != 0) return sv_failed(L, why);
+    return sv_take(L, &c->text, sv_held(&c->text), 0);
+}
+
+/* After a program's end its last words may still be in the pipe. */
+static int l_errors(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    struct pollfd p = {.fd = c->err, .events = POLLIN};
+    while (c->err >= 0 && poll(&p, 1, 0) > 0) read_some(&c->err, &c->errors, true);
+    if (sv_held(&c->errors) > ERRORS_KEPT) c->errors.from = c->errors.to - ERRORS_KEPT;
+    return sv_take(L, &c->errors, sv_held(&c->errors), 0);
+}
+
+/* poll(list, timeout) */
+static int l_poll(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    double end = sv_deadline(L, 2);
+    int n = (int)luaL_len(L, 1), ready = 0;
+    struct pollfd *p = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *p, 0);
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        sv_child *c = luaL_checkudata(L, -1, PROCESS);
+        p[i] = (struct pollfd){.fd = c->out, .events = POLLIN};
+        if (c->out < 0 || sv_held(&c->text) > 0) {
+            p[i].fd = -1;
+            p[i].revents = POLLIN;
+            ready++;
+        }
+        lua_pop(L, 1);
+    }
+    lua_newtable(L);
+    int found = 0;
+    for (int i = 0; ready && i < n; i++)
+        if (p[i].fd < 0) {
+            lua_pushinteger(L, i + 1);
+            lua_rawseti(L, -2, ++found);
+        }
+    for (;;) {
+        int got = poll(p, (nfds_t)n, ready ? 0 : milliseconds_to(end));
+        if (got < 0 && errno == EINTR && !lua_gethook(L)) continue;
+        for (int i = 0; got > 0 && i < n; i++)
+            if (p[i].fd >= 0 && p[i].revents) {
+                lua_pushinteger(L, i + 1);
+                lua_rawseti(L, -2, ++found);
+            }
+        return 1;
+    }
+}
+
+/* ---- ends -------------------------------------------------------------------------- */
+
+static int l_wait(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    double end = sv_deadline(L, 2);
+    long pause = 20000;
+    if (!ours(c)) return luaL_error(L, "wait: only the process that started it can wait for it");
+    while (!reap(c, false)) {
+        if (end >= 0 && sv_now() >= end) return sv_failed(L, "timeout");
+        struct timespec t = {0, pause};
+        if (nanosleep(&t, NULL) != 0 && lua_gethook(L)) return sv_failed(L, "interrupted");
+        if (pause < 5000000) pause *= 2;
+    }
+    if (WIFSIGNALED(c->status)) {
+        lua_pushliteral(L, "signal");
+        push_signal(L, WTERMSIG(c->status));
+    } else {
+        lua_pushliteral(L, "exit");
+        lua_pushinteger(L, WEXITSTATUS(c->status));
+    }
+    return 2;
+}
+
+static int l_kill(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    send_signal(c, check_signal(L, 2));
+    return 0;
+}
+
+static int l_close(lua_State *L) {
+    sv_give_back(sv_check_child(L));
+    return 0;
+}
+
+static int l_pid(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)sv_check_child(L)->pid);
+    return 1;
+}
+
+static int l_running(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    lua_pushboolean(L, ours(c) && !reap(c, false));
+    return 1;
+}
+
+static int l_tostring(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    static const char *const kinds[] = {"program", "worker", "link to the process that started this one,"};
+    lua_pushfstring(L, "%s %d%s", kinds[c->kind], (int)c->pid, ours(c) && c->ended ? " (ended)" : "");
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"write", l_write},         {"end_input", l_end_input},
+                                   {"read_line", l_read_line}, {"read", l_read},
+                                   {"read_all", l_read_all},   {"errors", l_errors},
+                                   {"send", sv_send},          {"receive", sv_receive},
+                                   {"wait", l_wait},           {"kill", l_kill},
+                                   {"close", l_close},         {"pid", l_pid},
+                                   {"running", l_running},     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"poll", l_poll}, {NULL, NULL}};
+
+void sv_open_process(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    luaL_newmetatable(L, PROCESS);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_close);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, l_close);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, l_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+    luaL_newlib(L, functions);
+    lua_setfield(L, core, "process");
+}

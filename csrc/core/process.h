@@ -1,0 +1,54 @@
+/* process.h: what process.c, program.c and worker.c share: one kind of object for
+ * another process, whether a program, a forked copy, or the way back from a copy
+ * to its owner. process.c says what Lua sees. */
+#ifndef SV_PROCESS_H
+#define SV_PROCESS_H
+
+#include "../simvae.h"
+
+#include <sys/types.h>
+
+typedef struct {
+    char *data;
+    size_t from, to, room;
+} sv_buffer;
+
+enum sv_process_kind { SV_PROGRAM, SV_WORKER, SV_LINK };
+
+typedef struct sv_child {
+    struct sv_child *next, **at; /* the list of those to be killed at exit */
+    enum sv_process_kind kind;
+    pid_t pid, owner; /* owner: the process that may wait for it */
+    bool ended;
+    int status;
+    int in, out, err; /* -1: closed; a worker's in and out are one socket */
+    sv_buffer text, errors;
+} sv_child;
+
+sv_child *sv_check_child(lua_State *L);                           /* at stack index 1 */
+sv_child *sv_push_child(lua_State *L, enum sv_process_kind kind); /* of no process yet */
+void sv_enlist(sv_child *c, pid_t pid);                           /* now there is one */
+void sv_give_back(sv_child *c);                                   /* kills, waits, closes */
+void sv_forget_children(void);                                    /* in a copy: they are the parent's */
+
+double sv_now(void);                         /* seconds, monotonic */
+double sv_deadline(lua_State *L, int index); /* when the timeout at index ends; -1: never */
+void sv_close_fd(int *fd);
+void sv_do_not_block(int fd);
+void sv_die_with_parent(pid_t parent); /* in the child; where the system can */
+
+/* NULL, or why not: "timeout", "closed", … pump waits once, then reads and, where
+ * data is given, writes what it can. */
+const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, double end);
+const char *sv_write_all(lua_State *L, sv_child *c, const char *data, size_t n, double end);
+size_t sv_held(const sv_buffer *b);
+int sv_take(lua_State *L, sv_buffer *b, size_t n, size_t skip); /* pushes n bytes, drops skip more */
+int sv_failed(lua_State *L, const char *why);                   /* pushes nil, why */
+int sv_not_started(lua_State *L, const char *name, const char *why);
+
+int sv_spawn(lua_State *L); /* program.c */
+int sv_fork(lua_State *L);  /* worker.c */
+int sv_send(lua_State *L);
+int sv_receive(lua_State *L);
+
+#endif

@@ -1,0 +1,239 @@
+/* Random numbers: Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror
+ * and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Number i of a
+ * stream is a pure function of (seed, stream, i), so that sample i of a data set is
+ * the same whoever draws it, in whatever order. */
+#include "../simvae.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SV_RNG "simvae.rng"
+
+static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
+    for (int round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xD2511F53u * c[0], q = (uint64_t)0xCD9E8D57u * c[2];
+        uint32_t next[4] = {(uint32_t)(q >> 32) ^ c[1] ^ k0, (uint32_t)q, (uint32_t)(p >> 32) ^ c[3] ^ k1,
+                            (uint32_t)p};
+        memcpy(c, next, sizeof next);
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index) {
+    uint64_t block = index >> 2;
+    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+    philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+    return c[index & 3];
+}
+
+/* Two words make 53 bits; a half is added so that neither 0 nor 1 comes up. */
+static double unit(uint32_t high, uint32_t low) {
+    uint64_t bits = ((uint64_t)high << 21) | (low >> 11);
+    return ((double)bits + 0.5) * 0x1p-53;
+}
+
+static double uniform_at(uint64_t seed, uint64_t stream, uint64_t i) {
+    uint64_t block = i >> 1;
+    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+    philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+    return i & 1 ? unit(c[2], c[3]) : unit(c[0], c[1]);
+}
+
+double sv_rng_uniform(sv_rng *r) { return uniform_at(r->seed, r->stream, r->next++); }
+
+/* Box and Muller 1958, the cosine branch; takes two numbers of the stream. */
+static double normal_at(uint64_t seed, uint64_t stream, uint64_t i) {
+    double u = uniform_at(seed, stream, 2 * i), v = uniform_at(seed, stream, 2 * i + 1);
+    return sqrt(-2 * log(u)) * cos(6.28318530717958647692 * v);
+}
+
+double sv_rng_normal(sv_rng *r) {
+    r->next += r->next & 1;
+    double z = normal_at(r->seed, r->stream, r->next / 2);
+    r->next += 2;
+    return z;
+}
+
+/* ---- Lua: sv.rng(seed) ------------------------------------------------------- */
+
+static sv_rng *check(lua_State *L) { return luaL_checkudata(L, 1, SV_RNG); }
+
+static sv_rng *push(lua_State *L, uint64_t seed, uint64_t stream) {
+    sv_rng *r = lua_newuserdatauv(L, sizeof *r, 0);
+    *r = (sv_rng){.seed = seed, .stream = stream};
+    luaL_setmetatable(L, SV_RNG);
+    return r;
+}
+
+static int l_rng(lua_State *L) {
+    push(L, (uint64_t)luaL_optinteger(L, 1, 0), (uint64_t)luaL_optinteger(L, 2, 0));
+    return 1;
+}
+
+typedef struct {
+    sv_rng r;
+    double a, b;
+    bool normal;
+    sv_real *to;
+    size_t count;
+} filling;
+
+enum { FILL = 4096 };
+
+static void fill_piece(void *arg, long piece, int worker) {
+    (void)worker;
+    const filling *f = arg;
+    size_t from = (size_t)piece * FILL, to = from + FILL < f->count ? from + FILL : f->count;
+    for (size_t i = from; i < to; i++) {
+        double v = f->normal ? normal_at(f->r.seed, f->r.stream, f->r.next / 2 + i)
+                             : uniform_at(f->r.seed, f->r.stream, f->r.next + i);
+        f->to[i] = (sv_real)(f->a + f->b * v);
+    }
+}
+
+/* A shape at stack index 4 makes a tensor of draws a + b * unit draw, else one number. */
+static int draw(lua_State *L, sv_rng *r, double a, double b, bool normal) {
+    if (lua_isnoneornil(L, 4)) {
+        lua_pushnumber(L, a + b * (normal ? sv_rng_normal(r) : sv_rng_uniform(r)));
+        return 1;
+    }
+    size_t shape[SV_MAX_DIM];
+    luaL_checktype(L, 4, LUA_TTABLE);
+    int ndim = sv_check_shape(L, 4, shape);
+    sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    if (normal) r->next += r->next & 1;
+    filling f = {*r, a, b, normal, t->data, t->count};
+    sv_parallel((long)((t->count + FILL - 1) / FILL), fill_piece, &f);
+    r->next += normal ? 2 * t->count : t->count;
+    return 1;
+}
+
+/* Moves a shape given in place of the two numbers to index 4. */
+static void shape_first(lua_State *L) {
+    if (lua_istable(L, 2)) {
+        lua_settop(L, 2);
+        lua_pushnil(L);
+        lua_pushvalue(L, 2);
+        lua_pushnil(L);
+        lua_replace(L, 2);
+    }
+}
+
+/* rng:uniform() | rng:uniform(low, high) | rng:uniform(low, high, shape) | rng:uniform(shape) */
+static int l_uniform(lua_State *L) {
+    sv_rng *r = check(L);
+    shape_first(L);
+    double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
+    if (!isfinite(low) || !isfinite(high)) return luaL_error(L, "uniform: bounds must be finite");
+    return draw(L, r, low, high - low, false);
+}
+
+/* rng:normal() | rng:normal(mean, std) | rng:normal(mean, std, shape) | rng:normal(shape) */
+static int l_normal(lua_State *L) {
+    sv_rng *r = check(L);
+    shape_first(L);
+    return draw(L, r, luaL_optnumber(L, 2, 0), luaL_optnumber(L, 3, 1), true);
+}
+
+/* rng:integer(low, high): a whole number, both ends included. */
+static int l_integer(lua_State *L) {
+    sv_rng *r = check(L);
+    lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, low <= high, 3, "integer(low, high) needs low <= high");
+    double n = (double)(high - low) + 1;
+    lua_Integer i = low + (lua_Integer)(sv_rng_uniform(r) * n);
+    lua_pushinteger(L, i > high ? high : i);
+    return 1;
+}
+
+/* rng:choice{…}: one entry of a list. */
+static int l_choice(lua_State *L) {
+    sv_rng *r = check(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, 2);
+    luaL_argcheck(L, n > 0, 2, "choice needs a list that is not empty");
+    lua_geti(L, 2, 1 + (lua_Integer)(sv_rng_uniform(r) * (double)n));
+    return 1;
+}
+
+/* rng:at(i): the generator of stream i under the same seed, at its start. */
+static int l_at(lua_State *L) {
+    sv_rng *r = check(L);
+    push(L, r->seed, (uint64_t)luaL_checkinteger(L, 2));
+    return 1;
+}
+
+/* rng:rewind(stream): this generator, now at the start of that stream. Saves rng:at's new object in loops. */
+static int l_rewind(lua_State *L) {
+    sv_rng *r = check(L);
+    r->stream = (uint64_t)luaL_checkinteger(L, 2);
+    r->next = 0;
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* rng:take(n) -> the first of n consecutive sample numbers, which are then used up. */
+static int l_take(lua_State *L) {
+    sv_rng *r = check(L);
+    lua_pushinteger(L, (lua_Integer)r->next);
+    r->next += (uint64_t)luaL_checkinteger(L, 2);
+    return 1;
+}
+
+/* rng:permutation(n): a tensor of 1 … n in random order (Fisher and Yates). */
+static int l_permutation(lua_State *L) {
+    sv_rng *r = check(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, n >= 0 && n < 16777216, 2, "permutation takes 0 to 2^24 - 1 entries");
+    sv_tensor *t = sv_push_tensor(L, 1, (size_t[]){(size_t)n}, SV_SCOPED);
+    for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)(i + 1);
+    for (size_t i = t->count; i > 1; i--) {
+        size_t j = (size_t)(sv_rng_uniform(r) * (double)i);
+        sv_real swap = t->data[i - 1];
+        t->data[i - 1] = t->data[j];
+        t->data[j] = swap;
+    }
+    return 1;
+}
+
+/* rng:state() -> seed, stream, next;  rng:restore(seed, stream, next) */
+static int l_state(lua_State *L) {
+    sv_rng *r = check(L);
+    lua_pushinteger(L, (lua_Integer)r->seed);
+    lua_pushinteger(L, (lua_Integer)r->stream);
+    lua_pushinteger(L, (lua_Integer)r->next);
+    return 3;
+}
+
+static int l_restore(lua_State *L) {
+    sv_rng *r = check(L);
+    *r = (sv_rng){(uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3),
+                  (uint64_t)luaL_checkinteger(L, 4)};
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int l_tostring(lua_State *L) {
+    sv_rng *r = check(L);
+    lua_pushfstring(L, "rng(seed %I, stream %I, %I drawn)", (lua_Integer)r->seed, (lua_Integer)r->stream,
+                    (lua_Integer)r->next);
+    return 1;
+}
+
+static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},   {"normal", l_normal}, {"integer", l_integer},
+                                       {"choice", l_choice},     {"at", l_at},         {"rewind", l_rewind},
+                                       {"take", l_take},         {"permutation", l_permutation},
+                                       {"state", l_state},       {"restore", l_restore}, {NULL, NULL}};
+
+void sv_open_rng(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    luaL_newmetatable(L, SV_RNG);
+    luaL_newlib(L, rng_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, l_rng);
+    lua_setfield(L, core, "rng");
+}

@@ -1,0 +1,57 @@
+/* Tensors that several processes see: core.shared(shape…), zeros in memory that a
+ * copy of this process made later (core.process.fork) shares with it. What one
+ * writes the other reads; messages tell when. The memory goes back to the system
+ * when the last process has collected its tensor. Such a tensor belongs to no tape. */
+#define _GNU_SOURCE /* MAP_ANONYMOUS */
+#include "../simvae.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SHARED "simvae.storage.shared"
+
+typedef struct {
+    sv_storage storage; /* first: tensors see no more than this */
+    void *map;
+    size_t bytes;
+} shared_storage;
+
+static int shared_gc(lua_State *L) {
+    shared_storage *s = lua_touserdata(L, 1);
+    if (s->map) munmap(s->map, s->bytes);
+    s->map = NULL;
+    return 0;
+}
+
+static int l_shared(lua_State *L) {
+    size_t shape[SV_MAX_DIM], count = 1;
+    int ndim = sv_check_shape(L, 1, shape);
+    for (int i = 0; i < ndim; i++) {
+        if (shape[i] != 0 && count > ((size_t)1 << 48) / shape[i])
+            return luaL_error(L, "shared: a tensor of this shape is larger than the address space");
+        count *= shape[i];
+    }
+    shared_storage *s = lua_newuserdatauv(L, sizeof *s, 0);
+    memset(s, 0, sizeof *s);
+    luaL_setmetatable(L, SHARED);
+    size_t bytes = (count ? count : 1) * sizeof(sv_real);
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return luaL_error(L, "shared: %s", strerror(errno));
+    s->map = map;
+    s->bytes = bytes;
+    s->storage.data = map;
+    s->storage.count = count;
+    sv_push_tensor_on(L, lua_gettop(L), ndim, shape);
+    return 1;
+}
+
+void sv_open_shared(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    luaL_newmetatable(L, SHARED);
+    lua_pushcfunction(L, shared_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, l_shared);
+    lua_setfield(L, core, "shared");
+}

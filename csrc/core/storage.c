@@ -1,0 +1,195 @@
+/* Storages and their free lists.
+ *
+ * A storage is one full userdata that holds its numbers, over-allocated so that
+ * they can start at a multiple of 64 bytes. There is no finalizer: Lua frees it
+ * like a string, and knows how large it is.
+ *
+ * A storage made under a tape is anchored in a table of the registry
+ * (anchors[address] = userdata) until the tape closes; then it waits, still
+ * anchored, in the free list of its exact size. A training loop asks for the
+ * same sizes in every step, so that from the second step on nothing is
+ * allocated. Sizes that no tape has asked for lately are dropped again. */
+#define _GNU_SOURCE /* madvise */
+#include "../simvae.h"
+
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+enum { ALIGNMENT = 64 };
+#define HUGE_PAGE ((size_t)2 << 20)
+
+typedef struct sv_size_class {
+    struct sv_size_class *next;
+    size_t count;      /* numbers in each */
+    uint64_t used;     /* context->closed when last taken from */
+    int n, room;
+    sv_storage **free;
+} sv_size_class;
+
+static const char context_key = 'c', anchors_key = 'a';
+
+static size_t bytes_of(const sv_storage *s) { return s->count * sizeof(sv_real); }
+
+sv_context *sv_get_context(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &context_key);
+    sv_context *c = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return c;
+}
+
+static sv_size_class *class_of(sv_context *c, size_t count, bool make) {
+    for (sv_size_class *k = c->sizes; k; k = k->next)
+        if (k->count == count) return k;
+    if (!make) return NULL;
+    sv_size_class *k = calloc(1, sizeof *k);
+    if (!k) return NULL;
+    k->count = count;
+    k->used = c->closed;
+    k->next = c->sizes;
+    c->sizes = k;
+    return k;
+}
+
+static void note_peak(sv_context *c) {
+    if (c->live + c->pooled > c->peak) c->peak = c->live + c->pooled;
+}
+
+/* Large blocks come from mmap, whose first touch costs a page fault for every
+ * 4 KB; with huge pages, where the system has them, one for every 2 MB. */
+static void advise_huge(void *start, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes < 2 * HUGE_PAGE) return;
+    uintptr_t from = ((uintptr_t)start + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+    uintptr_t to = ((uintptr_t)start + bytes) & ~(uintptr_t)(HUGE_PAGE - 1);
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)start;
+    (void)bytes;
+#endif
+}
+
+static sv_storage *new_storage(lua_State *L, size_t count) {
+    if (count > (SIZE_MAX / 2 - sizeof(sv_storage) - ALIGNMENT) / sizeof(sv_real))
+        luaL_error(L, "a tensor of %f numbers is larger than the address space", (double)count);
+    size_t bytes = sizeof(sv_storage) + ALIGNMENT - 1 + count * sizeof(sv_real);
+    sv_storage *s = lua_newuserdatauv(L, bytes, 0);
+    memset(s, 0, sizeof *s);
+    uintptr_t at = (uintptr_t)(s + 1);
+    s->data = (sv_real *)((at + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+    s->count = count;
+    advise_huge(s->data, count * sizeof(sv_real));
+    luaL_setmetatable(L, SV_STORAGE);
+    return s;
+}
+
+static void set_anchor(lua_State *L, sv_storage *s, bool anchored) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    if (anchored)
+        lua_pushvalue(L, -2);
+    else
+        lua_pushnil(L);
+    lua_rawsetp(L, -2, s);
+    lua_pop(L, 1);
+}
+
+void sv_push_anchored(lua_State *L, sv_context *c, sv_storage *s) {
+    (void)c;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    lua_rawgetp(L, -1, s);
+    lua_remove(L, -2);
+}
+
+sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope) {
+    luaL_checkstack(L, 4, NULL);
+    sv_tape *tape = scope == SV_SCOPED ? c->tape : NULL;
+    if (!tape) return new_storage(L, count);
+    sv_size_class *k = class_of(c, count, true);
+    sv_storage *s;
+    if (k && k->n > 0) {
+        s = k->free[--k->n];
+        k->used = c->closed;
+        c->pooled -= bytes_of(s);
+        sv_push_anchored(L, c, s);
+    } else {
+        s = new_storage(L, count);
+        set_anchor(L, s, true);
+    }
+    sv_own(tape, s, L);
+    s->owner = tape;
+    c->live += bytes_of(s);
+    note_peak(c);
+    return s;
+}
+
+void sv_release_storage(sv_context *c, sv_storage *s) {
+    if (!s->owner) return;
+    s->owner = NULL;
+    s->life++;
+    c->live -= bytes_of(s);
+    sv_size_class *k = class_of(c, s->count, true);
+    if (!k) return; /* out of memory: stays anchored, a leak of this one */
+    if (k->n == k->room) {
+        int room = k->room ? 2 * k->room : 8;
+        sv_storage **grown = realloc(k->free, (size_t)room * sizeof *grown);
+        if (!grown) return;
+        k->free = grown;
+        k->room = room;
+    }
+    k->free[k->n++] = s;
+    c->pooled += bytes_of(s);
+}
+
+void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s) {
+    if (!s->owner) return;
+    s->owner = NULL;
+    c->live -= bytes_of(s);
+    set_anchor(L, s, false);
+}
+
+void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle) {
+    for (sv_size_class **at = &c->sizes; *at;) {
+        sv_size_class *k = *at;
+        if (c->closed - k->used < idle) {
+            at = &k->next;
+            continue;
+        }
+        while (k->n > 0) {
+            sv_storage *s = k->free[--k->n];
+            c->pooled -= bytes_of(s);
+            set_anchor(L, s, false);
+        }
+        *at = k->next;
+        free(k->free);
+        free(k);
+    }
+}
+
+static int context_gc(lua_State *L) {
+    sv_context *c = lua_touserdata(L, 1);
+    while (c->sizes) {
+        sv_size_class *k = c->sizes;
+        c->sizes = k->next;
+        free(k->free);
+        free(k);
+    }
+    return 0;
+}
+
+void sv_open_storage(lua_State *L) {
+    luaL_newmetatable(L, SV_STORAGE);
+    lua_pop(L, 1);
+
+    sv_context *c = lua_newuserdatauv(L, sizeof *c, 0);
+    memset(c, 0, sizeof *c);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, context_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &context_key);
+
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &anchors_key);
+}

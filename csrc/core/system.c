@@ -1,0 +1,151 @@
+/* What Lua's own library lacks of the operating system: a clock that does not
+ * jump, folders, terminals, memory in use. Functions about files return
+ * nil, message when the system refuses. */
+#define _GNU_SOURCE
+#include "../simvae.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static int refused(lua_State *L, const char *path) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, strerror(errno));
+    return 2;
+}
+
+/* clock() -> seconds since some fixed moment; never set back. */
+static int l_clock(lua_State *L) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return 1;
+}
+
+static int l_sleep(lua_State *L) {
+    double s = luaL_checknumber(L, 1);
+    struct timespec t = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
+    nanosleep(&t, NULL);
+    return 0;
+}
+
+/* isatty(1): is standard output (2: standard error) a terminal? */
+static int l_isatty(lua_State *L) {
+    lua_pushboolean(L, isatty((int)luaL_optinteger(L, 1, 1)));
+    return 1;
+}
+
+/* columns() -> width of the terminal on standard output, or nil */
+static int l_columns(lua_State *L) {
+    struct winsize w;
+    if (ioctl(1, TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 0;
+    lua_pushinteger(L, w.ws_col);
+    return 1;
+}
+
+/* mkdir(path) -> true: makes the folder and those above it. */
+static int l_mkdir(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checklstring(L, 1, &n);
+    char *part = lua_newuserdatauv(L, n + 1, 0);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i <= n; i++)
+        if (part[i] == '/' || part[i] == '\0') {
+            char kept = part[i];
+            part[i] = '\0';
+            if (mkdir(part, 0777) != 0 && errno != EEXIST) return refused(L, part);
+            part[i] = kept;
+        }
+    struct stat s;
+    if (stat(path, &s) != 0) return refused(L, path);
+    if (!S_ISDIR(s.st_mode)) {
+        errno = ENOTDIR;
+        return refused(L, path);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* kind(path) -> "file", "folder", "other", or nil where there is nothing; then its size in bytes */
+static int l_kind(lua_State *L) {
+    struct stat s;
+    if (stat(luaL_checkstring(L, 1), &s) != 0) return 0;
+    lua_pushstring(L, S_ISREG(s.st_mode) ? "file" : S_ISDIR(s.st_mode) ? "folder" : "other");
+    lua_pushinteger(L, (lua_Integer)s.st_size);
+    return 2;
+}
+
+/* list(folder) -> {name, …} in no order, without . and .. */
+static int l_list(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    DIR *d = opendir(path);
+    if (!d) return refused(L, path);
+    lua_newtable(L);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            lua_pushstring(L, e->d_name);
+            lua_rawseti(L, -2, ++n);
+        }
+    closedir(d);
+    return 1;
+}
+
+/* resident() -> bytes resident now (0 where the system does not say), and the most so far */
+static int l_resident(lua_State *L) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f) {
+        if (fscanf(f, "%*d %ld", &pages) != 1) pages = 0;
+        fclose(f);
+    }
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+#ifdef __APPLE__
+    lua_Integer most = (lua_Integer)u.ru_maxrss;
+#else
+    lua_Integer most = (lua_Integer)u.ru_maxrss * 1024;
+#endif
+    lua_pushinteger(L, (lua_Integer)pages * sysconf(_SC_PAGESIZE));
+    lua_pushinteger(L, most);
+    return 2;
+}
+
+/* processor() -> its name as the system gives it, and the number of cores online */
+static int l_processor(lua_State *L) {
+    char line[256], name[256] = "unknown processor";
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
+            snprintf(name, sizeof name, "%s", strchr(line, ':') + 2);
+            name[strcspn(name, "\n")] = '\0';
+            break;
+        }
+    if (f) fclose(f);
+    lua_pushstring(L, name);
+    lua_pushinteger(L, (lua_Integer)sysconf(_SC_NPROCESSORS_ONLN));
+    return 2;
+}
+
+static int l_pid(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)getpid());
+    return 1;
+}
+
+static const luaL_Reg functions[] = {{"clock", l_clock},     {"sleep", l_sleep},         {"isatty", l_isatty},
+                                     {"columns", l_columns}, {"mkdir", l_mkdir},         {"kind", l_kind},
+                                     {"list", l_list},       {"resident", l_resident},   {"processor", l_processor},
+                                     {"pid", l_pid},         {NULL, NULL}};
+
+void sv_open_system(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    luaL_newlib(L, functions);
+    lua_setfield(L, core, "system");
+}

@@ -1,0 +1,99 @@
+/* worker.c: core.process.fork, a copy of this process at the other end of a line of
+ * messages. A message is its length in 8 bytes, then its bytes. process.c says more. */
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define RAISED ((uint64_t)1 << 63) /* in a length: it is what the function raised */
+
+static const char *send_message(lua_State *L, sv_child *c, const char *data, uint64_t n, uint64_t flag, double end) {
+    uint64_t header = n | flag;
+    const char *why = sv_write_all(L, c, (const char *)&header, sizeof header, end);
+    return why ? why : sv_write_all(L, c, data, n, -1); /* never half a message */
+}
+
+int sv_send(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    luaL_argcheck(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
+    size_t n;
+    const char *data = luaL_checklstring(L, 2, &n);
+    const char *why = send_message(L, c, data, n, 0, sv_deadline(L, 3));
+    if (why) return sv_failed(L, why);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int sv_receive(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    luaL_argcheck(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
+    double end = sv_deadline(L, 2);
+    uint64_t header = 0;
+    for (;;) {
+        if (sv_held(&c->text) >= sizeof header) {
+            memcpy(&header, c->text.data + c->text.from, sizeof header);
+            if (sv_held(&c->text) - sizeof header >= (header & ~RAISED)) break;
+        }
+        const char *why = sv_pump(L, c, NULL, NULL, end);
+        if (why) return sv_failed(L, why);
+    }
+    c->text.from += sizeof header;
+    if (header & RAISED) lua_pushnil(L);
+    sv_take(L, &c->text, header & ~RAISED, 0);
+    return header & RAISED ? 2 : 1;
+}
+
+static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
+    sv_forget_children();
+    sv_die_with_parent(parent);
+    signal(SIGINT, SIG_IGN);
+    sv_child *link = sv_push_child(L, SV_LINK);
+    link->pid = parent;
+    link->in = link->out = socket;
+    lua_replace(L, 2); /* f, link, … */
+    int code = 0;
+    if (lua_pcall(L, lua_gettop(L) - 1, 0, 0) != LUA_OK) {
+        size_t n;
+        const char *message = luaL_tolstring(L, -1, &n);
+        send_message(L, link, message, n, RAISED, sv_now() + 10);
+        code = 1;
+    }
+    fflush(NULL);
+    _exit(code); /* the objects of the parent's Lua are not ours to finalize */
+}
+
+int sv_fork(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    sv_child *c = sv_push_child(L, SV_WORKER);
+    lua_insert(L, 2); /* f, worker, … */
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return sv_not_started(L, "fork", strerror(errno));
+    for (int i = 0; i < 2; i++) {
+        fcntl(pair[i], F_SETFD, FD_CLOEXEC);
+        sv_do_not_block(pair[i]);
+#ifdef SO_NOSIGPIPE
+        setsockopt(pair[i], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
+#endif
+    }
+    fflush(NULL); /* or the copy writes it a second time */
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        run_worker(L, pair[1], parent);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return sv_not_started(L, "fork", strerror(errno));
+    }
+    c->in = c->out = pair[0];
+    sv_enlist(c, pid);
+    lua_settop(L, 2);
+    return 1;
+}

@@ -1,0 +1,41 @@
+/* luaopen_simvae_core: the only file that knows all the others. */
+#include "simvae.h"
+
+static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_loss,
+                                        sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout};
+
+static int l_threads(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) {
+        lua_Integer n = luaL_checkinteger(L, 1);
+        if (n < 1 || n > SV_MAX_THREADS || !sv_set_threads((int)n))
+            return luaL_error(L, "threads: takes 1 to %d; got %I", SV_MAX_THREADS, n);
+    }
+    lua_pushinteger(L, sv_threads());
+    return 1;
+}
+
+LUALIB_API int luaopen_simvae_core(lua_State *L) {
+    lua_newtable(L);
+    int core = lua_gettop(L);
+    lua_newtable(L);
+    lua_setfield(L, core, "ops");
+    sv_open_storage(L);
+    sv_open_tensor(L, core);
+    sv_open_tape(L, core);
+    sv_open_rng(L, core);
+    sv_open_optim(L, core);
+    sv_open_io(L, core);
+    sv_open_system(L, core);
+    sv_open_process(L, core);
+    sv_open_shared(L, core);
+    sv_open_builtin(L, core);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) sv_open_ops(L, core, families[i]);
+    sv_open_metrics(L, core);
+    lua_pushcfunction(L, l_threads);
+    lua_setfield(L, core, "threads");
+    lua_pushstring(L, SV_VERSION);
+    lua_setfield(L, core, "version");
+    lua_pushstring(L, SV_REAL_NAME);
+    lua_setfield(L, core, "real");
+    return 1;
+}

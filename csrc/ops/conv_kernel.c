@@ -1,0 +1,435 @@
+/* conv_kernel.c: convolution, its gradients, and so the transposed convolution,
+ * on channels-last images.
+ *
+ * A convolution is a matrix product. Each output pixel has a patch of the input,
+ * kernel x kernel pixels of cin numbers, and is that patch times the weights:
+ *
+ *        x: rows of pixels, cin numbers each
+ *      . . . . . . . . .          one row of A, for a 4x4 kernel:
+ *      . +-------+ . . .
+ *      . |a a a a| . . .          +-------+-------+-------+-------+
+ *      . |b b b b| . . .   --->   |a a a a|b b b b|c c c c|d d d d|  x  W  =  y
+ *      . |c c c c| . . .          +-------+-------+-------+-------+
+ *      . |d d d d| . . .          16 cin numbers            [16 cin][cout]
+ *      . +-------+ . . .
+ *
+ * Channels come last in memory, so "a a a a" is one run of 4 cin numbers, and a
+ * patch is four runs. core/gemm.c is told where the runs start and reads them in
+ * place: patches are never stored. Only runs that hang over the border are put
+ * together, with zeros, in a few kilobytes of scratch; runs wholly outside are a
+ * shared row of zeros. Wide layers take one pixel as a run: nothing is copied.
+ *
+ * The gradient of x (and the transposed convolution, which is the same map) would
+ * scatter each y over a patch of x. Turned round, each x gathers the y that saw
+ * it. With stride 2 and a 4x4 kernel, x pixels fall into four phases (row even or
+ * odd, column even or odd), and those of one phase are all seen by y through the
+ * same 2x2 of the 16 weights:
+ *
+ *      x:  0 1 0 1 0 1      phase 0:  weights ky = 1, 3 (pad 1), kx likewise
+ *          2 3 2 3 2 3      phase 1:  ky = 1, 3; kx = 0, 2
+ *          0 1 0 1 0 1      ...
+ *          2 3 2 3 2 3
+ *
+ * So it is four dense stride-1 convolutions of gy with 2x2 kernels, each writing
+ * every other pixel of every other row. In general there are stride^2 phases of
+ * at most ceil(kernel / stride)^2 weights (some of none, if kernel < stride).
+ *
+ * The gradient of the weights is gy' [cout][pixels] times the patches
+ * [pixels][16 cin], cut along the pixels into a fixed number of parts that are
+ * added in order.
+ */
+#include "../simvae.h"
+#include <string.h>
+
+enum {
+    MERGE = 256,     /* runs of a whole kernel row up to this many numbers, else of a pixel */
+    MAX_PHASES = 16, /* products in one parallel region */
+    PARTS = 16,      /* of the pixels, in grad_w, when the weights are few */
+    PART_MIN = 512   /* pixels in a part */
+};
+
+static long least(long a, long b) {
+    return a < b ? a : b;
+}
+
+/* Patches of an image as rows of a matrix: row (image, t, u) is the kh x kw window
+ * whose corner is pixel (t * stride + y0, u * stride + x0). */
+typedef struct window {
+    const sv_real *x;
+    long h, w, channels;
+    long kh, kw, stride, y0, x0;
+    long down, across; /* windows in an image */
+    const sv_real *zeros;
+    bool merged;
+} window;
+
+/* Corners of n windows that follow each other in one row of windows. */
+typedef struct stretch {
+    const sv_real *image;
+    long n, iy, ix, step;  /* step: pixels from one corner to the next */
+    long outside, inside;  /* windows 0 … outside-1 hang over the left border, those from
+                              `inside` on over the right one */
+} stretch;
+
+/* A run that hangs over the left or right border, with zeros for what is missing. */
+static void put_together(const window *v, const sv_real *row, long ix, sv_real *to) {
+    long c = v->channels, run = v->kw * c;
+    long from = ix < 0 ? least(-ix, v->kw) * c : 0;
+    long until = ix + v->kw > v->w ? (v->w - ix) * c : run;
+    if (until < from) until = from;
+    for (long i = 0; i < from; i++) to[i] = 0;
+    for (long i = from; i < until; i++) to[i] = row[ix * c + i];
+    for (long i = until; i < run; i++) to[i] = 0;
+}
+
+static void find_merged(const window *v, const stretch *q, long seg, long nseg,
+                        const sv_real **at, sv_real *spare) {
+    long c = v->channels, run = v->kw * c, step = q->step * c;
+    for (long s = 0; s < nseg; s++, at += SV_MR, spare += SV_MR * run) {
+        long y = q->iy + seg + s;
+        if (y < 0 || y >= v->h) {
+            for (long r = 0; r < q->n; r++) at[r] = v->zeros;
+            continue;
+        }
+        const sv_real *row = q->image + y * v->w * c;
+        for (long r = q->outside; r < q->inside; r++) at[r] = row + q->ix * c + r * step;
+        for (long r = 0; r < q->n; r++) {
+            if (r == q->outside && q->inside > r) r = q->inside;
+            if (r >= q->n) break;
+            put_together(v, row, q->ix + r * q->step, spare + r * run);
+            at[r] = spare + r * run;
+        }
+    }
+}
+
+static void find_pixels(const window *v, const stretch *q, long seg, long nseg,
+                        const sv_real **at) {
+    long ky = seg / v->kw, kx = seg % v->kw, c = v->channels;
+    for (long s = 0; s < nseg; s++, at += SV_MR) {
+        long y = q->iy + ky, x = q->ix + kx;
+        const sv_real *row = q->image + y * v->w * c;
+        if (y < 0 || y >= v->h)
+            for (long r = 0; r < q->n; r++) at[r] = v->zeros;
+        else
+            for (long r = 0; r < q->n; r++, x += q->step)
+                at[r] = x >= 0 && x < v->w ? row + x * c : v->zeros;
+        if (++kx == v->kw) kx = 0, ky++;
+    }
+}
+
+static void find_window(const void *arg, long row, long n, long seg, long nseg,
+                        const sv_real **at, sv_real *spare) {
+    const window *v = arg;
+    long u = row % v->across, rest = row / v->across;
+    long t = rest % v->down, i = rest / v->down;
+    for (long r = 0; r < n;) {
+        stretch q = {
+            .image = v->x + i * v->h * v->w * v->channels,
+            .n = least(n - r, v->across - u),
+            .iy = t * v->stride + v->y0,
+            .ix = u * v->stride + v->x0,
+            .step = v->stride,
+        };
+        if (v->merged) {
+            while (q.outside < q.n && q.ix + q.outside * q.step < 0) q.outside++;
+            q.inside = q.n;
+            while (q.inside > q.outside && q.ix + (q.inside - 1) * q.step + v->kw > v->w)
+                q.inside--;
+            find_merged(v, &q, seg, nseg, at + r, spare + r * v->kw * v->channels);
+        } else {
+            find_pixels(v, &q, seg, nseg, at + r);
+        }
+        r += q.n;
+        u = 0;
+        if (++t == v->down) t = 0, i++;
+    }
+}
+
+static sv_rows window_rows(window *v) {
+    v->merged = v->kw * v->channels <= MERGE;
+    return (sv_rows){
+        .segs = v->merged ? v->kh : v->kh * v->kw,
+        .run = v->merged ? v->kw * v->channels : v->channels,
+        .find = find_window,
+        .arg = v,
+    };
+}
+
+/* Where the pixels of a phase lie: row (image, t, u) is pixel
+ * (t * stride + y0, u * stride + x0). */
+typedef struct lattice {
+    sv_real *x;
+    long h, w, channels, stride, y0, x0, down, across;
+} lattice;
+
+static void place_lattice(const void *arg, long row, long n, sv_real **at) {
+    const lattice *v = arg;
+    long u = row % v->across, rest = row / v->across;
+    long t = rest % v->down, i = rest / v->down;
+    for (long r = 0; r < n; r++) {
+        long y = t * v->stride + v->y0, x = u * v->stride + v->x0;
+        at[r] = v->x + ((i * v->h + y) * v->w + x) * v->channels;
+        if (++u == v->across) {
+            u = 0;
+            if (++t == v->down) t = 0, i++;
+        }
+    }
+}
+
+/* The weights a product needs, as panels of B: row (jy, jx, inner) and column
+ * outer hold w[outer * outer_step + inner * inner_step + ky * kernel + kx] with
+ * ky = y0 + jy * y_step, kx likewise. */
+typedef struct selection {
+    const sv_real *w;
+    long kernel, inner, outer, inner_step, outer_step;
+    long kh, kw, y0, x0, tap_step;
+    sv_real *panels;
+} selection;
+
+enum { INNER_PIECE = 64, INNER_BLOCK = 4, LOCAL_TAPS = 32 };
+
+/* One panel, INNER_BLOCK of inner, some of the taps: gathered in a local block,
+ * because rows of a panel that differ by a tap are a power of two apart in memory
+ * and would push each other out of the cache. */
+static void pack_block(const selection *s, long panel, long i0, long i1, long tap0, long tap1) {
+    sv_real block[LOCAL_TAPS][INNER_BLOCK * SV_NR];
+    bool dot = s->outer <= SV_DOT_MAX;
+    long depth = s->kh * s->kw * s->inner, o0 = panel * SV_NR;
+    long width = sv_panel_width(s->outer, panel), wide = least(s->outer - o0, SV_NR);
+    long from[LOCAL_TAPS];
+    for (long tap = tap0; tap < tap1; tap++)
+        from[tap - tap0] = (s->y0 * s->kernel + s->x0) +
+                           (tap / s->kw * s->kernel + tap % s->kw) * s->tap_step;
+    if (wide < width) memset(block, 0, sizeof block);
+    for (long i = i0; i < i1; i++)
+        for (long o = 0; o < wide; o++) {
+            const sv_real *w = s->w + (o0 + o) * s->outer_step + i * s->inner_step;
+            for (long t = 0; t < tap1 - tap0; t++) block[t][(i - i0) * width + o] = w[from[t]];
+        }
+    for (long t = 0; t < tap1 - tap0; t++) {
+        sv_real *to = s->panels + o0 * depth + ((tap0 + t) * s->inner + i0) * width;
+        if (!dot)
+            memcpy(to, block[t], (size_t)((i1 - i0) * width) * sizeof *to);
+        else
+            for (long o = 0; o < wide; o++)
+                for (long i = i0; i < i1; i++)
+                    s->panels[o * depth + (tap0 + t) * s->inner + i] =
+                        block[t][(i - i0) * width + o];
+    }
+}
+
+static void pack_weights(void *arg, long piece, int worker) {
+    const selection *s = arg;
+    (void)worker;
+    long panels = (s->outer + SV_NR - 1) / SV_NR, taps = s->kh * s->kw;
+    long panel = piece % panels, first = piece / panels * INNER_PIECE;
+    long end = least(s->inner, first + INNER_PIECE);
+    for (long i = first; i < end; i += INNER_BLOCK)
+        for (long tap = 0; tap < taps; tap += LOCAL_TAPS)
+            pack_block(s, panel, i, least(end, i + INNER_BLOCK), tap,
+                       least(taps, tap + LOCAL_TAPS));
+}
+
+static void select_weights(const selection *s) {
+    long panels = (s->outer + SV_NR - 1) / SV_NR;
+    long pieces = (s->inner + INNER_PIECE - 1) / INNER_PIECE;
+    if (s->kh * s->kw > 0) sv_parallel(panels * pieces, pack_weights, (void *)s);
+}
+
+static long zeros_size(const sv_conv *c) {
+    long widest = c->cin > c->cout ? c->cin : c->cout;
+    long run = c->kernel * widest <= MERGE ? c->kernel * widest : widest;
+    if (run < MERGE) run = MERGE;
+    return (run + 15) / 16 * 16;
+}
+
+/* How many parts the pixels are cut into for grad_w: enough for a few threads, no
+ * more than keeps the partial sums well below the cost of making them. */
+static long weight_parts(const sv_conv *c) {
+    long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
+    long tiles = ((width + 255) / 256) * ((c->cout + 255) / 256);
+    long parts = least(PARTS / tiles, pixels / PART_MIN);
+    return parts < 1 ? 1 : parts;
+}
+
+size_t sv_conv_work(const sv_conv *c) {
+    long taps = c->kernel * c->kernel;
+    size_t phases = (size_t)(c->stride * c->stride);
+    size_t forward = sv_panels_size(taps * c->cin, c->cout);
+    size_t back = sv_panels_size(taps * c->cout, c->cin) + phases * 2 * SV_NR;
+    size_t most = forward > back ? forward : back;
+    size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
+    return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
+}
+
+static sv_real *lay_zeros(const sv_conv *c, sv_real *work) {
+    memset(work, 0, (size_t)zeros_size(c) * sizeof *work);
+    return work + zeros_size(c);
+}
+
+static window patches(const sv_conv *c, const sv_real *x, const sv_real *zeros) {
+    return (window){
+        .x = x, .h = c->h, .w = c->w, .channels = c->cin,
+        .kh = c->kernel, .kw = c->kernel, .stride = c->stride, .y0 = -c->pad, .x0 = -c->pad,
+        .down = c->oh, .across = c->ow, .zeros = zeros,
+    };
+}
+
+void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
+                     const sv_real *bias, sv_real *y, sv_real *work) {
+    sv_real *panels = lay_zeros(c, work);
+    long taps = c->kernel * c->kernel;
+    selection s = {
+        .w = weight, .kernel = c->kernel, .inner = c->cin, .outer = c->cout,
+        .inner_step = taps, .outer_step = taps * c->cin,
+        .kh = c->kernel, .kw = c->kernel, .tap_step = 1, .panels = panels,
+    };
+    select_weights(&s);
+    window v = patches(c, x, work);
+    sv_product p = {
+        .m = c->n * c->oh * c->ow, .n = c->cout, .k = taps * c->cin,
+        .a = window_rows(&v), .panels = panels,
+        .c = y, .ldc = c->cout, .bias = bias,
+    };
+    sv_products(&p, 1);
+}
+
+/* Along one axis, phase f of x: pixels i = t * stride + f, seen by
+ * y = first + t … first + t + taps - 1 through kernel rows from, from - stride … */
+typedef struct phase {
+    long count, taps, first, from;
+} phase;
+
+static phase find_phase(const sv_conv *c, long f, long size) {
+    phase p;
+    long residue = (f + c->pad) % c->stride;
+    p.count = size > f ? (size - f + c->stride - 1) / c->stride : 0;
+    p.taps = residue < c->kernel ? (c->kernel - residue + c->stride - 1) / c->stride : 0;
+    p.first = (f + c->pad) / c->stride - (p.taps - 1);
+    p.from = residue + c->stride * (p.taps - 1);
+    return p;
+}
+
+void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
+                    const sv_real *bias, sv_real *gx, sv_real *work) {
+    sv_real *free = lay_zeros(c, work);
+    long phases = c->stride * c->stride, taps = c->kernel * c->kernel;
+    sv_product p[MAX_PHASES];
+    window v[MAX_PHASES];
+    lattice to[MAX_PHASES];
+    long count = 0;
+    for (long f = 0; f < phases; f++) {
+        phase py = find_phase(c, f / c->stride, c->h), px = find_phase(c, f % c->stride, c->w);
+        if (py.count * px.count > 0) {
+            selection s = {
+                .w = weight, .kernel = c->kernel, .inner = c->cout, .outer = c->cin,
+                .inner_step = taps * c->cin, .outer_step = taps,
+                .kh = py.taps, .kw = px.taps, .y0 = py.from, .x0 = px.from,
+                .tap_step = -c->stride, .panels = free,
+            };
+            select_weights(&s);
+            v[count] = (window){
+                .x = gy, .h = c->oh, .w = c->ow, .channels = c->cout,
+                .kh = py.taps, .kw = px.taps, .stride = 1, .y0 = py.first, .x0 = px.first,
+                .down = py.count, .across = px.count, .zeros = work,
+            };
+            to[count] = (lattice){
+                .x = gx, .h = c->h, .w = c->w, .channels = c->cin, .stride = c->stride,
+                .y0 = f / c->stride, .x0 = f % c->stride,
+                .down = py.count, .across = px.count,
+            };
+            p[count] = (sv_product){
+                .m = c->n * py.count * px.count, .n = c->cin, .k = s.kh * s.kw * c->cout,
+                .a = window_rows(&v[count]), .panels = free,
+                .place = place_lattice, .place_arg = &to[count], .bias = bias,
+            };
+            if (p[count].k == 0) p[count].a.run = 1;
+            free += (sv_panels_size(p[count].k, c->cin) + 15) / 16 * 16;
+            count++;
+        }
+        if (count == MAX_PHASES || f + 1 == phases) {
+            sv_products(p, count);
+            count = 0;
+        }
+    }
+}
+
+/* gw[co][ci][tap] = sum over parts of part[co][tap][ci]. */
+typedef struct parts {
+    const sv_conv *c;
+    const sv_real *sums;
+    long count;
+    sv_real *gw;
+} parts;
+
+static void add_parts(void *arg, long co, int worker) {
+    const parts *p = arg;
+    long taps = p->c->kernel * p->c->kernel, cin = p->c->cin, row = taps * cin;
+    (void)worker;
+    const sv_real *from = p->sums + co * row;
+    sv_real *to = p->gw + co * row;
+    for (long part = 0; part < p->count; part++, from += row * p->c->cout) {
+        for (long ci = 0; ci < cin; ci++) {
+            if (part == 0)
+                for (long t = 0; t < taps; t++) to[ci * taps + t] = from[t * cin + ci];
+            else
+                for (long t = 0; t < taps; t++) to[ci * taps + t] += from[t * cin + ci];
+        }
+    }
+}
+
+void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw,
+                    sv_real *work) {
+    sv_real *sums = lay_zeros(c, work);
+    window v = patches(c, x, work);
+    sv_rows rows = window_rows(&v);
+    long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
+    long count = weight_parts(c);
+    sv_product p[PARTS];
+    for (long i = 0; i < count; i++) {
+        long from = pixels * i / count, until = pixels * (i + 1) / count;
+        p[i] = (sv_product){
+            .m = c->cout, .n = width, .k = until - from, .flip_a = true,
+            .a = {.base = gy + from * c->cout, .ld = c->cout, .run = c->cout, .segs = 1},
+            .b = rows, .b_from = from,
+            .c = sums + i * width * c->cout, .ldc = width,
+        };
+    }
+    sv_products(p, count);
+    parts all = {c, sums, count, gw};
+    sv_parallel(c->cout, add_parts, &all);
+}
+
+enum { SUM_ROWS = 1024 };
+
+typedef struct column_sums {
+    long rows, cols;
+    const sv_real *x;
+    sv_real *partial;
+} column_sums;
+
+static void sum_block(void *arg, long i, int worker) {
+    const column_sums *s = arg;
+    (void)worker;
+    sv_real *to = s->partial + i * s->cols;
+    memset(to, 0, (size_t)s->cols * sizeof *to);
+    for (long r = i * SUM_ROWS; r < least(s->rows, (i + 1) * SUM_ROWS); r++) {
+        const sv_real *x = s->x + r * s->cols;
+        for (long j = 0; j < s->cols; j++) to[j] += x[j];
+    }
+}
+
+size_t sv_column_sums_work(long rows, long cols) {
+    return (size_t)((rows + SUM_ROWS - 1) / SUM_ROWS * cols);
+}
+
+void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work) {
+    column_sums s = {rows, cols, x, work};
+    long blocks = (rows + SUM_ROWS - 1) / SUM_ROWS;
+    sv_parallel(blocks, sum_block, &s);
+    for (long j = 0; j < cols; j++) {
+        double sum = 0;
+        for (long i = 0; i < blocks; i++) sum += work[i * cols + j];
+        sums[j] = (sv_real)sum;
+    }
+}

@@ -1,0 +1,30 @@
+/* loops.h: how an elementwise loop is cut for the pool and compiled for the CPU.
+ *
+ * SV_CLONES compiles a function for several instruction sets and picks one when
+ * the library is loaded, where compiler and system can do that; elsewhere it is
+ * empty. Functions marked so hold plain loops that a compiler vectorises. */
+#ifndef SV_LOOPS_H
+#define SV_LOOPS_H
+
+#include "../simvae.h"
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define SV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define SV_CLONES
+#endif
+
+/* Elements of one piece of work: large enough to hide the hand-over, small
+ * enough for the second-level cache, and never a function of the thread count. */
+enum { SV_CHUNK = 16384 };
+
+static inline long sv_chunks(size_t count) { return (long)((count + SV_CHUNK - 1) / SV_CHUNK); }
+
+/* First and one-past-last element of piece i. */
+static inline void sv_chunk(size_t count, long i, size_t *from, size_t *to) {
+    *from = (size_t)i * SV_CHUNK;
+    *to = *from + SV_CHUNK < count ? *from + SV_CHUNK : count;
+}
+
+#endif

@@ -1,0 +1,185 @@
+/* batch_norm (loops in norm_kernel.c) and layer_norm. */
+#include "../simvae.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- batch_norm ------------------------------------------------------------------ */
+
+enum { TRAINING, MOMENTUM, EPS, ACTIVATION, SLOPE };
+enum { SCALE = 1, SHIFT, RUNNING_MEAN, RUNNING_VAR };
+
+static sv_norm norm_of(const sv_args *a) {
+    const sv_tensor *x = a->in[0];
+    long cols = (long)x->shape[1];
+    const sv_real slope[3] = {1, 0, (sv_real)a->opt[SLOPE]};
+    return (sv_norm){cols ? (long)x->count / cols : 0, cols, (sv_real)a->opt[EPS], (sv_real)a->opt[MOMENTUM],
+                     slope[(int)a->opt[ACTIVATION]]};
+}
+
+static bool batch_norm_shape(sv_args *a) {
+    static const char *const names[] = {"x", "scale", "shift", "running_mean", "running_var"};
+    const sv_tensor *x = a->in[0];
+    if (x->ndim != 2 && x->ndim != 4) return sv_fail(a, "x must be (N, C) or (N, C, H, W)");
+    for (int k = SCALE; k <= RUNNING_VAR; k++)
+        if (a->in[k] && (a->in[k]->ndim != 1 || a->in[k]->shape[0] != x->shape[1]))
+            return sv_fail(a, "%s must be (%zu,), one for each channel", names[k], x->shape[1]);
+    bool training = a->opt[TRAINING] != 0;
+    if (!a->in[RUNNING_MEAN] != !a->in[RUNNING_VAR]) return sv_fail(a, "give both running_mean and running_var");
+    if (!training && !a->in[RUNNING_MEAN])
+        return sv_fail(a, "evaluation (training = false) needs running_mean and running_var");
+    sv_norm b = norm_of(a);
+    if (training && b.rows < 2) return sv_fail(a, "batch statistics need at least two numbers a channel");
+    sv_same_shape(a, x);
+    a->aux_count[0] = a->aux_count[1] = x->shape[1];
+    a->work_count = a->backward_work_count = sv_norm_work(&b);
+    return true;
+}
+
+static sv_real *data_of(sv_tensor *t) { return t ? t->data : NULL; }
+
+static void batch_norm_forward(sv_args *a) {
+    sv_norm b = norm_of(a);
+    const sv_real *x = a->in[0]->data, *scale = a->in[SCALE]->data, *shift = a->in[SHIFT]->data;
+    sv_real *mean = data_of(a->in[RUNNING_MEAN]), *var = data_of(a->in[RUNNING_VAR]);
+    if (a->opt[TRAINING] != 0) {
+        sv_norm_train(&b, x, scale, shift, mean, var, a->aux[0], a->aux[1], a->out->data, a->work);
+        return;
+    }
+    sv_norm_eval(&b, x, scale, shift, mean, var, a->out->data, a->work);
+    if (a->training) { /* backward reads them as they are now */
+        memcpy(a->aux[0], mean, (size_t)b.cols * sizeof(sv_real));
+        sv_norm_inverse(&b, var, a->aux[1]);
+    }
+}
+
+static void batch_norm_backward(sv_args *a) {
+    sv_norm b = norm_of(a);
+    sv_norm_backward(&b, a->opt[TRAINING] != 0, a->in[0]->data, a->grad_out, a->in[SCALE]->data, a->in[SHIFT]->data,
+                     a->aux[0], a->aux[1], a->grad_in[0], a->grad_in[SCALE], a->grad_in[SHIFT], a->work);
+}
+
+/* ---- layer_norm ------------------------------------------------------------------ */
+
+/* Rows of the last axis; aux: mean and 1 / sqrt(var + eps) of each. */
+typedef struct {
+    long rows, cols;
+    const sv_real *x, *g, *scale, *shift;
+    sv_real *mean, *inverse, *to, *gscale, *gshift;
+    double eps;
+} layer;
+
+enum { ROWS = 64, COLS = 64 };
+
+static layer layer_of(const sv_args *a) {
+    const sv_tensor *x = a->in[0];
+    long cols = (long)x->shape[x->ndim - 1];
+    return (layer){.rows = cols ? (long)x->count / cols : 0,
+                   .cols = cols,
+                   .x = x->data,
+                   .scale = a->in[1]->data,
+                   .shift = a->in[2]->data,
+                   .mean = a->aux[0],
+                   .inverse = a->aux[1],
+                   .eps = a->opt[0]};
+}
+
+static bool layer_norm_shape(sv_args *a) {
+    const sv_tensor *x = a->in[0];
+    if (x->ndim < 1 || x->shape[x->ndim - 1] < 1) return sv_fail(a, "x needs a last axis with entries");
+    size_t cols = x->shape[x->ndim - 1];
+    for (int k = 1; k < 3; k++)
+        if (a->in[k]->ndim != 1 || a->in[k]->shape[0] != cols)
+            return sv_fail(a, "%s must be (%zu,), as the last axis of x", k == 1 ? "scale" : "shift", cols);
+    sv_same_shape(a, x);
+    a->aux_count[0] = a->aux_count[1] = x->count / cols;
+    return true;
+}
+
+static void layer_rows(void *arg, long piece, int worker) {
+    (void)worker;
+    const layer *l = arg;
+    long from = piece * ROWS, to = from + ROWS < l->rows ? from + ROWS : l->rows;
+    for (long r = from; r < to; r++) {
+        const sv_real *x = l->x + r * l->cols;
+        sv_real *y = l->to + r * l->cols;
+        double sum = 0, squares = 0;
+        for (long i = 0; i < l->cols; i++) sum += (double)x[i];
+        double mean = sum / (double)l->cols;
+        for (long i = 0; i < l->cols; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+        double inverse = 1 / sqrt(squares / (double)l->cols + l->eps);
+        l->mean[r] = (sv_real)mean;
+        l->inverse[r] = (sv_real)inverse;
+        for (long i = 0; i < l->cols; i++)
+            y[i] = (sv_real)(((double)x[i] - mean) * inverse) * l->scale[i] + l->shift[i];
+    }
+}
+
+static void layer_norm_forward(sv_args *a) {
+    layer l = layer_of(a);
+    l.to = a->out->data;
+    sv_parallel((l.rows + ROWS - 1) / ROWS, layer_rows, &l);
+}
+
+/* With h = (x - mean) inverse and q = g scale: gx = inverse (q - mean(q) - h mean(q h)). */
+static void layer_rows_backward(void *arg, long piece, int worker) {
+    (void)worker;
+    const layer *l = arg;
+    long from = piece * ROWS, to = from + ROWS < l->rows ? from + ROWS : l->rows;
+    for (long r = from; r < to; r++) {
+        const sv_real *x = l->x + r * l->cols, *g = l->g + r * l->cols;
+        sv_real *gx = l->to + r * l->cols, mean = l->mean[r], inverse = l->inverse[r];
+        double sum = 0, with_h = 0;
+        for (long i = 0; i < l->cols; i++) {
+            double q = (double)(g[i] * l->scale[i]);
+            sum += q;
+            with_h += q * (double)((x[i] - mean) * inverse);
+        }
+        sv_real s = (sv_real)(sum / (double)l->cols), h = (sv_real)(with_h / (double)l->cols);
+        for (long i = 0; i < l->cols; i++)
+            gx[i] = inverse * (g[i] * l->scale[i] - s - (x[i] - mean) * inverse * h);
+    }
+}
+
+static void layer_columns_backward(void *arg, long piece, int worker) {
+    (void)worker;
+    const layer *l = arg;
+    long from = piece * COLS, n = from + COLS < l->cols ? COLS : l->cols - from;
+    double scale[COLS] = {0}, shift[COLS] = {0};
+    for (long r = 0; r < l->rows; r++) {
+        const sv_real *x = l->x + r * l->cols + from, *g = l->g + r * l->cols + from;
+        for (long i = 0; i < n; i++) {
+            scale[i] += (double)(g[i] * (x[i] - l->mean[r]) * l->inverse[r]);
+            shift[i] += (double)g[i];
+        }
+    }
+    for (long i = 0; i < n; i++) {
+        if (l->gscale) l->gscale[from + i] = (sv_real)scale[i];
+        if (l->gshift) l->gshift[from + i] = (sv_real)shift[i];
+    }
+}
+
+static void layer_norm_backward(sv_args *a) {
+    layer l = layer_of(a);
+    l.g = a->grad_out;
+    l.to = a->grad_in[0];
+    l.gscale = a->grad_in[1];
+    l.gshift = a->grad_in[2];
+    if (l.to) sv_parallel((l.rows + ROWS - 1) / ROWS, layer_rows_backward, &l);
+    if (l.gscale || l.gshift) sv_parallel((l.cols + COLS - 1) / COLS, layer_columns_backward, &l);
+}
+
+const sv_op sv_ops_norm[] = {
+    {"batch_norm",
+     "x, scale, shift, running_mean?, running_var?; training:bool=true, momentum:num=0.1, eps:num=1e-5, "
+     "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2",
+     batch_norm_shape, batch_norm_forward, batch_norm_backward, SV_OP_CHANNELS_LAST,
+     "x (N, C) or (N, C, H, W), normalised over all axes but C, scaled, shifted (Ioffe and Szegedy 2015) and, in the "
+     "same pass, activated. In training by the batch's mean and biased variance, moving the running ones; else by "
+     "the running ones.",
+     "r(3, 2, 4, 4), r(2), r(2)"},
+    {"layer_norm", "x, scale, shift; eps:num=1e-5", layer_norm_shape, layer_norm_forward, layer_norm_backward, 0,
+     "x (…, D) normalised over its last axis, scaled and shifted by (D) (Ba, Kiros and Hinton 2016).",
+     "r(3, 5), r(5), r(5)"},
+    {0},
+};
