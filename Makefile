@@ -1,0 +1,290 @@
+# simvae: everything that is built, tested, measured or installed is said here.
+#
+#   make            builds into build/, in the shape of the installed tree
+#   make demo       installs what is missing (Debian, Ubuntu), builds, trains the box plotter
+#   make test       the same, then the whole test suite
+#   make help       all targets and settings
+#
+# Works with GNU make 3.81 (macOS) and later.
+
+LUA_VERSION = 5.4
+LUA        ?= $(firstword $(shell command -v lua$(LUA_VERSION) lua54 lua 2>/dev/null) lua$(LUA_VERSION))
+BUILD      ?= build
+PREFIX     ?= /usr/local
+LUADIR     ?= $(PREFIX)/share/lua/$(LUA_VERSION)
+LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+
+# ---- packages: the one list, as Debian and Ubuntu name them --------------------------------------
+
+APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev lua-argparse lua-dkjson
+APT_TEST     = lua-busted
+APT_LINT     = lua-check clang clang-format cppcheck
+APT_OPTIONAL = libngspice0-dev ngspice gnuplot-nox
+BREW         = lua pkg-config libpng luarocks ngspice gnuplot luacheck clang-format cppcheck
+ROCKS        = argparse dkjson busted
+
+# ---- compiler ------------------------------------------------------------------------------------
+
+CC         ?= cc
+OPTIMIZE   ?= -O3
+WARN        = -Wall -Wextra -Wpedantic
+PKG_CONFIG ?= pkg-config
+# package(names): the first that pkg-config knows
+package     = $(firstword $(foreach p,$(1),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo $(p))))
+
+LUA_PC     := $(call package,lua$(LUA_VERSION) lua-$(LUA_VERSION) lua54 lua)
+NGSPICE_PC := $(call package,ngspice)
+PACKAGES   := $(call package,libpng) $(call package,zlib) $(NGSPICE_PC)
+ifneq ($(strip $(LUA_INCDIR)),)
+LUA_CFLAGS := -I$(LUA_INCDIR)
+else ifneq ($(LUA_PC),)
+LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
+endif
+PC_CFLAGS  := $(if $(strip $(PACKAGES)),$(shell $(PKG_CONFIG) --cflags $(PACKAGES)))
+PC_LIBS    := $(if $(strip $(PACKAGES)),$(shell $(PKG_CONFIG) --libs $(PACKAGES)))
+
+DEFINES     = $(if $(filter double,$(SV_REAL)),-DSV_DOUBLE) $(if $(NGSPICE_PC),-DSV_HAVE_NGSPICE)
+CFLAGS_ALL  = -std=c11 $(OPTIMIZE) -fPIC -fno-math-errno -fno-trapping-math -pthread $(WARN) $(DEFINES) \
+              $(LUA_CFLAGS) $(PC_CFLAGS) $(CFLAGS) $(SANITIZER)
+LIBS_ALL    = $(PC_LIBS) -lm -pthread $(LDFLAGS) $(SANITIZER)
+ifeq ($(shell uname -s),Darwin)
+SHARED      = -bundle -undefined dynamic_lookup
+else
+SHARED      = -shared -Wl,--as-needed
+endif
+
+# ---- what is built from what ---------------------------------------------------------------------
+
+SOURCES    := csrc/module.c $(wildcard csrc/*/*.c)
+OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
+LUA_FILES  := $(wildcard lua/simvae/*.lua lua/simvae/*/*.lua)
+SIM_FILES  := $(wildcard simulators/*)
+
+SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)
+LIB         = $(BUILD)/lib/lua/$(LUA_VERSION)
+CORE        = $(LIB)/simvae/core.so
+STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
+
+# Compiles on all cores unless told otherwise (make -j1).
+ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+endif
+# V=1 prints the commands themselves.
+Q           = $(if $(V),,@)
+say         = @$(if $(V),:,echo)
+SUBMAKE     = $(MAKE) --no-print-directory
+
+.PHONY: all
+all: $(CORE) $(STAGED)
+
+$(CORE): $(OBJECTS) $(BUILD)/obj/link
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SHARED) -o $@ $(OBJECTS) $(LIBS_ALL)
+
+$(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(say) "$(CC) $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(WERROR) -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+# Files that hold what was said last time, so that all is compiled again when a flag changes, linked again
+# when a source comes or goes, and nothing stays in the tree that is no longer among the sources.
+remember    = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || { $(2); echo '$(1)' > $@; }
+$(BUILD)/obj/flags: FORCE
+	@$(requirements)
+	@$(call remember,$(CC) $(CFLAGS_ALL),$(notices))
+$(BUILD)/obj/link: FORCE
+	@$(call remember,$(OBJECTS) $(LIBS_ALL),:)
+$(BUILD)/obj/staged: FORCE
+	@$(call remember,$(STAGED),rm -rf $(SHARE))
+$(STAGED): $(BUILD)/obj/staged
+
+# need(package, what for): says what the build cannot do without
+need        = { echo "missing: $(2) (Debian, Ubuntu: apt-get install $(1), or make deps)" >&2; missing=yes; }
+requirements = command -v $(firstword $(CC)) > /dev/null || $(call need,gcc,a C compiler); \
+	command -v $(firstword $(PKG_CONFIG)) > /dev/null || $(call need,pkg-config,pkg-config); \
+	$(if $(strip $(LUA_INCDIR)$(LUA_PC)),:,$(call need,liblua5.4-dev,the headers of Lua $(LUA_VERSION))); \
+	$(if $(filter libpng,$(PACKAGES)),:,$(call need,libpng-dev,libpng)); \
+	$(if $(filter zlib,$(PACKAGES)),:,$(call need,zlib1g-dev,zlib)); \
+	[ -z "$$missing" ]
+notices     = $(if $(NGSPICE_PC),:,echo "ngspice not found: circuits are left out (apt-get install libngspice0-dev)")
+
+$(SHARE)/simvae/simulators/%: simulators/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+$(SHARE)/%: lua/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+.PHONY: FORCE
+FORCE:
+
+# ---- use -----------------------------------------------------------------------------------------
+
+# in_tree(build directory): the environment in which Lua finds that tree
+in_tree     = LUA_PATH="$(abspath $(1)/share/lua/$(LUA_VERSION))/?.lua;$(abspath $(1)/share/lua/$(LUA_VERSION))/?/init.lua;$${LUA_PATH:-;}" \
+              LUA_CPATH="$(abspath $(1)/lib/lua/$(LUA_VERSION))/?.so;$${LUA_CPATH:-;}"
+
+# eval "$(make -s env)" lets a shell's lua5.4 find build/
+.PHONY: env
+env:
+	@echo 'export $(call in_tree,$(BUILD))'
+
+.PHONY: demo
+demo:
+	@$(SUBMAKE) deps
+	@$(SUBMAKE) all
+	$(call in_tree,$(BUILD)) $(LUA) examples/train_box.lua --out $(BUILD)/demo --demo
+
+.PHONY: reproduce
+reproduce:
+	@$(SUBMAKE) deps optional-deps
+	@$(SUBMAKE) all
+	$(call in_tree,$(BUILD)) $(LUA) examples/reproduce.lua $(if $(QUICK),--quick) $(REPRODUCE_ARGS)
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+# The gradient specs run a second time in double precision, where finite differences are sharp.
+GRADIENT_SPECS = $(wildcard spec/*grad*_spec.lua)
+SUITE          = $(LUA) spec/suite.lua
+# The last line that a failed preparation leaves, in the form of the suite's own.
+NOTHING_RAN    = { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+
+.PHONY: test
+test:
+	@$(SUBMAKE) deps test-deps optional-deps || $(NOTHING_RAN)
+	@$(SUBMAKE) all || $(NOTHING_RAN)
+	@$(SUBMAKE) all SV_REAL=double BUILD=$(BUILD)/double || $(NOTHING_RAN)
+	@$(SUITE) $(BUILD) $(if $(GRADIENT_SPECS),$(BUILD)/double $(GRADIENT_SPECS))
+
+# stress.so makes Lua's collector run inside the core's allocations (spec/stress.c).
+$(BUILD)/stress.so: spec/stress.c
+	$(CC) $(SHARED) -std=c11 -fPIC -O1 $(WARN) $(LUA_CFLAGS) -o $@ $<
+
+# AddressSanitizer has to be loaded before Lua, which is not built with it. Leaks are not looked for in
+# the suite, where the programs that specs start (python3, sh, ngspice) would be judged as well, but
+# by spec/leaks.lua, alone in its process and leaving the core loaded, so that only what is lost counts.
+SANITIZERS  = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
+SANITIZERS += -shared-libsan
+RUNTIMES    = $(shell $(CC) -print-file-name=libclang_rt.asan-$(shell uname -m).so)
+else
+RUNTIMES    = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
+endif
+SANITIZED   = LD_PRELOAD=$(RUNTIMES) UBSAN_OPTIONS=print_stacktrace=1
+
+.PHONY: sanitize
+sanitize:
+	@$(SUBMAKE) deps test-deps || $(NOTHING_RAN)
+	@$(SUBMAKE) all BUILD=$(BUILD)/sanitize OPTIMIZE=-O1 SANITIZER="$(SANITIZERS)" || $(NOTHING_RAN)
+	@$(SUBMAKE) all $(BUILD)/stress.so || $(NOTHING_RAN)
+	@echo "== address and undefined behaviour"; \
+	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' $(BUILD)/sanitize; first=$$?; \
+	echo "== leaks"; \
+	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \
+	echo "== the normal build, Lua's collector at its most aggressive"; \
+	$(SUITE) --env SIMVAE_COLLECT=100 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ]
+
+.PHONY: bench
+bench:
+	@$(SUBMAKE) all
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
+
+# ---- lint ----------------------------------------------------------------------------------------
+
+LUA_LINTED  = $(wildcard lua simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
+C_LINTED    = $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/*/*.[ch])
+TOP_LEVEL   = Makefile README.md LICENSE CHANGELOG.md csrc lua simulators notebooks spec examples rockspec
+# What cppcheck says that is not so: it sees no system headers (missingIncludeSystem); takes sv_real for float
+# and double at once (invalidPointerCast); supposes loops that run at least once not to (uninitvar,
+# invalidFunctionArg, pointerOutOfBounds); counts the elements of a memcpy as bytes (overlappingWriteFunction).
+CPPCHECK    = cppcheck --std=c11 --language=c --quiet --inline-suppr --error-exitcode=1 \
+              --enable=warning,performance,portability $(addprefix --suppress=,missingIncludeSystem invalidPointerCast \
+              uninitvar invalidFunctionArg pointerOutOfBounds overlappingWriteFunction)
+.PHONY: lint
+lint:
+	@$(SUBMAKE) deps lint-deps
+	@echo "== names at the top level"
+	@other=$$(git ls-files --cached --others --exclude-standard | sed 's,/.*,,' | sort -u | grep -v '^\.' | \
+		grep -vxF "$$(printf '%s\n' $(TOP_LEVEL))"); [ -z "$$other" ] || { echo "outside the layout:" $$other; exit 1; }
+	@echo "== luacheck"
+	@luacheck --quiet $(LUA_LINTED)
+	@echo "== clang-format"
+	@clang-format --dry-run --Werror $(C_LINTED)
+	@echo "== cppcheck"
+	@$(CPPCHECK) $(DEFINES) csrc
+	@echo "== gcc and clang, float and double, warnings as errors"
+	@for cc in gcc clang; do for real in float double; do \
+		$(SUBMAKE) -s $(BUILD)/lint/$$cc-$$real/lib/lua/$(LUA_VERSION)/simvae/core.so CC=$$cc SV_REAL=$$real \
+			BUILD=$(BUILD)/lint/$$cc-$$real OPTIMIZE=-O1 WERROR=-Werror || exit 1; done; done
+	@echo "lint: clean"
+
+.PHONY: format
+format:
+	clang-format -i $(C_LINTED)
+
+# ---- packages ------------------------------------------------------------------------------------
+
+# install(packages): through apt-get, those that are not there, as root or with sudo; where that
+# cannot be, says what to type and goes on. Nothing is asked of the network when all are there.
+ifneq ($(shell command -v apt-get 2>/dev/null),)
+install = absent=; for p in $(1); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || absent="$$absent $$p"; done; \
+	if [ -z "$$absent" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as=; elif command -v sudo > /dev/null; then as=sudo; \
+	else echo "not installed:$$absent; as root, type: apt-get install$$absent"; exit 0; fi; \
+	echo "apt-get install$$absent"; mkdir -p $(BUILD); \
+	{ $$as env DEBIAN_FRONTEND=noninteractive apt-get update -q && \
+		$$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+			-o DPkg::Lock::Timeout=300 $$absent; } \
+		< /dev/null > $(BUILD)/apt.log 2>&1 || { tail -n 5 $(BUILD)/apt.log; exit 1; }
+else ifeq ($(shell uname -s),Darwin)
+install = $(if $(filter $(APT_BUILD),$(1)),echo "needed, from Homebrew: $(BREW); and: luarocks install $(ROCKS)",:)
+else
+install = :
+endif
+
+.PHONY: deps test-deps lint-deps optional-deps
+deps:
+	@$(call install,$(APT_BUILD))
+test-deps:
+	@$(call install,$(APT_TEST))
+lint-deps:
+	@$(call install,$(APT_LINT))
+optional-deps:
+	@for one in $(APT_OPTIONAL); do ( $(call install,$$one) ) || echo "$$one: left out, and what needs it"; done
+
+# ---- installation --------------------------------------------------------------------------------
+
+# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4; DESTDIR goes before them.
+.PHONY: install uninstall
+install: all
+	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
+		find simvae -type f -exec install -m 644 {} "$(DESTDIR)$(LUADIR)/{}" \;
+	install -d "$(DESTDIR)$(LIBDIR)/simvae"
+	install -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/simvae/core.so"
+
+uninstall:
+	rm -rf "$(DESTDIR)$(LUADIR)/simvae" "$(DESTDIR)$(LIBDIR)/simvae"
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: help
+help:
+	@echo "make              builds into $(BUILD)/, in the shape of the installed tree"
+	@echo "make demo         installs what is missing, builds, trains the box plotter for a few minutes"
+	@echo "make test         installs what is missing, builds, runs the whole suite"
+	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
+	@echo "make format       clang-format over the C sources"
+	@echo "make sanitize     the suite under AddressSanitizer and UBSan, and with an aggressive collector"
+	@echo "make bench        speed and memory, against the peers that are installed; BENCH_ARGS=\"--only NAME --json FILE\""
+	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for the rest"
+	@echo "make install      into PREFIX=$(PREFIX), below DESTDIR; make uninstall takes it away"
+	@echo "make env          eval \"\$$(make -s env)\" lets this shell's lua$(LUA_VERSION) find $(BUILD)/"
+	@echo "make deps         installs what the build needs (Debian, Ubuntu); test-deps, lint-deps, optional-deps"
+	@echo "make clean        removes $(BUILD)/"
+	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double"

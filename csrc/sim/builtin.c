@@ -1,0 +1,64 @@
+/* The simulators written in C, as Lua sees them:
+ *
+ *     core.builtin.box.draw(z, out)   z (N, K) in units, out (N, C, H, W), written in full
+ *
+ * Samples are drawn on the pool; a sample depends on its z alone. */
+#include "../simvae.h"
+
+static const sv_sim *const simulators[] = {&sv_sim_box, &sv_sim_polygon, &sv_sim_fourier, &sv_sim_dsprites};
+
+typedef struct {
+    const sv_sim *sim;
+    const sv_tensor *z;
+    sv_real *out;
+    size_t each;
+} drawing;
+
+static void draw_sample(void *arg, long i, int worker) {
+    (void)worker;
+    const drawing *d = arg;
+    double z[64];
+    for (int k = 0; k < d->sim->nparams; k++) z[k] = (double)d->z->data[i * d->sim->nparams + k];
+    d->sim->draw(z, d->out + (size_t)i * d->each);
+}
+
+/* Upvalue: the row. */
+static int l_draw(lua_State *L) {
+    const sv_sim *sim = lua_touserdata(L, lua_upvalueindex(1));
+    sv_tensor *z = sv_check_tensor(L, 1), *out = sv_check_tensor(L, 2);
+    sv_check_writable(L, out);
+    if (z->ndim != 2 || z->shape[1] != (size_t)sim->nparams)
+        return luaL_error(L, "%s: z must be (N, %d)", sim->name, sim->nparams);
+    size_t each = (size_t)(sim->channels * sim->height * sim->width);
+    if (out->count != z->shape[0] * each)
+        return luaL_error(L, "%s: out must be (%d, %d, %d, %d)", sim->name, (int)z->shape[0], sim->channels,
+                          sim->height, sim->width);
+    out->layout = SV_PLAIN; /* all of it is written */
+    drawing d = {sim, z, out->data, each};
+    sv_parallel((long)z->shape[0], draw_sample, &d);
+    lua_settop(L, 2);
+    return 1;
+}
+
+void sv_open_builtin(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof simulators / sizeof *simulators; i++) {
+        const sv_sim *s = simulators[i];
+        lua_createtable(L, 0, 4);
+        lua_pushlightuserdata(L, (void *)(uintptr_t)s);
+        lua_pushcclosure(L, l_draw, 1);
+        lua_setfield(L, -2, "draw");
+        lua_pushstring(L, s->doc);
+        lua_setfield(L, -2, "doc");
+        lua_createtable(L, 3, 0);
+        const int output[3] = {s->channels, s->height, s->width};
+        for (int k = 0; k < 3; k++) {
+            lua_pushinteger(L, output[k]);
+            lua_rawseti(L, -2, k + 1);
+        }
+        lua_setfield(L, -2, "output");
+        lua_setfield(L, -2, s->name);
+    }
+    lua_setfield(L, core, "builtin");
+}
