@@ -1,0 +1,84 @@
+--- Checks of what a caller gave. Errors name the argument, what was given and
+-- what would do, and point at the caller's line.
+local core = require "simvae.core"
+
+local check = {}
+
+--- Raises at the line of whoever called the public function.
+function check.fail(level, format, ...)
+  error(string.format(format, ...), level + 1)
+end
+
+local function describe(v)
+  if type(v) == "string" then return string.format("%q", v) end
+  return type(v) == "table" and "a table" or tostring(v)
+end
+check.describe = describe
+
+--- Reads a table of options against its declaration.
+-- @tparam string what the function's name, for messages
+-- @tparam table given the caller's table (nil: all defaults)
+-- @tparam table known name -> {type or list of types joined by "|", default=, min=, max=, integer=, one_of=}
+-- @treturn table a new table with the defaults filled in
+function check.options(what, given, known)
+  if given == nil then given = {} end
+  if type(given) ~= "table" then
+    check.fail(3, "%s: takes a table of options; got %s", what, describe(given))
+  end
+  local result = {}
+  for name, value in pairs(given) do
+    local rule = known[name]
+    if not rule then
+      local names = {}
+      for k in pairs(known) do names[#names + 1] = k end
+      table.sort(names)
+      local near = type(name) == "string" and core.nearest(name, names)
+      check.fail(3, "%s: unknown option %s%s", what, describe(name),
+        near and string.format("; did you mean '%s'?", near) or "; the options are " .. table.concat(names, ", "))
+    end
+    check.value(what, name, value, rule, 4)
+    result[name] = value
+  end
+  for name, rule in pairs(known) do
+    if result[name] == nil then
+      if rule.required then check.fail(3, "%s: option '%s' is missing", what, name) end
+      result[name] = rule.default
+    end
+  end
+  return result
+end
+
+--- One value against a rule as in check.options.
+function check.value(what, name, value, rule, level)
+  level = level or 3
+  local kind = math.type(value) == "integer" and "integer" or type(value)
+  local fits = false
+  for allowed in rule[1]:gmatch "[^|]+" do
+    fits = fits or allowed == kind or (allowed == "number" and kind == "integer")
+      or (allowed == "integer" and kind == "number" and value == math.floor(value))
+      or (allowed == "tensor" and getmetatable(value) == core.metatable)
+  end
+  if not fits then check.fail(level, "%s: %s takes a %s; got %s", what, name, rule[1], describe(value)) end
+  if type(value) == "number" then
+    if value ~= value or (rule.min and value < rule.min) or (rule.max and value > rule.max)
+      or (rule.above and value <= rule.above) then
+      check.fail(level, "%s: %s must be %s; got %s", what, name,
+        rule.above and "above " .. rule.above
+          or rule.max and string.format("from %s to %s", rule.min or "-inf", rule.max)
+          or rule.min and "at least " .. rule.min or "a number", value)
+    end
+  end
+  if rule.one_of and type(value) == "string" then
+    for _, v in ipairs(rule.one_of) do
+      if v == value then return end
+    end
+    check.fail(level, "%s: %s is one of %s; got %q", what, name, table.concat(rule.one_of, ", "), value)
+  end
+end
+
+--- Text of a shape, as in messages: (64, 3, 32, 32).
+function check.shape_text(shape)
+  return "(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")
+end
+
+return check

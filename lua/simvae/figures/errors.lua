@@ -1,0 +1,84 @@
+--- Histograms of each parameter's error.
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+
+local options = { period = { "table" }, bins = { "integer", default = 41, min = 5 }, title = { "string" } }
+
+local function histogram(errors, bins)
+  local sorted = table.move(errors, 1, #errors, 1, {})
+  table.sort(sorted)
+  local function quantile(p) return sorted[math.max(1, math.min(#sorted, math.ceil(p * #sorted)))] end
+  local reach = math.max(math.abs(quantile(0.005)), math.abs(quantile(0.995)))
+  if reach == 0 then reach = math.max(math.abs(sorted[1]), math.abs(sorted[#sorted]), 1e-9) end
+  local width, counts, out = 2 * reach / bins, {}, 0
+  for k = 1, bins do counts[k] = 0 end
+  local sum, squares = 0, 0
+  for _, e in ipairs(errors) do
+    sum, squares = sum + e, squares + e * e
+    local k = math.floor((e + reach) / width) + 1
+    if e == reach then k = bins end
+    if counts[k] then counts[k] = counts[k] + 1 else out = out + 1 end
+  end
+  local lines = {}
+  for k = 1, bins do
+    lines[k] = string.format("%.8g %.8g", -reach + (k - 0.5) * width, 100 * counts[k] / #errors)
+  end
+  return lines, width, reach, math.sqrt(squares / #errors), sum / #errors, 100 * out / #errors
+end
+
+--- Draws a histogram of z_hat - z for every parameter.
+-- @tparam string path of the PNG; the values go to a .dat beside it
+-- @tparam tensor z_true (N, K), in units
+-- @tparam tensor z_hat (N, K), in units
+-- @tparam[opt] table names of the K parameters
+-- @tparam[opt] table units of the K parameters
+-- @tparam[opt] table opts period: {[k] or [name] = period}, errors are then the shorter way round; bins (41); title
+-- @treturn string|nil path, or nil and a message
+local function errors(path, z_true, z_hat, names, units, opts)
+  opts = check.options("errors", opts, options)
+  check.value("errors", "path", path, { "string" })
+  local v, z = matrix.check("errors", "z_true", z_true), matrix.check("errors", "z_hat", z_hat)
+  matrix.check_rows("errors", z, v)
+  local K = v.shape[2]
+  if z.shape[2] ~= K then check.fail(2, "errors: z_true has %d columns, z_hat has %d", K, z.shape[2]) end
+  names, units = names or {}, units or {}
+  local period = matrix.per_column("errors", "period", opts.period, K, names)
+  matrix.check_finite("errors", "z_true", v, names)
+  matrix.check_finite("errors", "z_hat", z, names)
+  local vs, zs, data = matrix.columns(v), matrix.columns(z), {}
+  local rows, columns = output.layout(K, 4)
+  local script = { string.format("set multiplot layout %d,%d%s", rows, columns,
+    opts.title and " title " .. output.quote(opts.title) or ""), "unset key", "set yrange [0:*]",
+    "set ylabel '% of samples'" }
+  for k = 1, K do
+    local e = {}
+    for i = 1, #vs[k] do
+      local d = zs[k][i] - vs[k][i]
+      if period[k] then d = d - period[k] * math.floor(d / period[k] + 0.5) end
+      e[i] = d
+    end
+    local lines, width, reach, rmse, bias, out = histogram(e, opts.bins)
+    local name = names[k] or "z" .. k
+    data[k] = string.format("# %s: RMSE %.6g, mean error %.6g, outside the picture %.2f%%\n# error %%\n", name, rmse,
+      bias, out) .. table.concat(lines, "\n")
+    local function add(...) script[#script + 1] = string.format(...) end
+    add("set title %s", output.quote(name))
+    add("set xlabel %s", output.quote("error" .. (units[k] and units[k] ~= "" and " (" .. units[k] .. ")" or "")))
+    add("set xrange [%.8g:%.8g]", -reach, reach)
+    add("set boxwidth %.8g", width * 0.92)
+    add("set label 1 %s at graph 0.03, graph 0.94 textcolor rgb '#222222'",
+      output.quote(string.format("RMSE %.3g", rmse)))
+    add("set label 2 %s at graph 0.03, graph 0.86 textcolor rgb '#666666'",
+      output.quote(string.format("mean %+.2g", bias)))
+    add("set xtics autofreq %s", string.format("%.2g", reach))
+    add("set arrow 1 from 0, graph 0 to 0, graph 1 nohead linecolor rgb '#888888' dashtype 2 front")
+    add("plot data index %d using 1:2 with boxes linecolor rgb '%s'", k - 1, palette.lines[1])
+  end
+  script[#script + 1] = "unset multiplot"
+  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 290 * columns,
+    260 * rows + (opts.title and 30 or 0), 9)
+end
+
+return errors

@@ -1,0 +1,127 @@
+--- Mutual information matrices as heat maps, the paper's figure 4: the model above
+-- the truth, every cell with its value.
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+
+local options = { labels = { "table" }, titles = { "table" }, rows = { "table" } }
+
+-- Columns of panels: each a list of matrices, top to bottom.
+local function arrange(mims)
+  if type(mims) ~= "table" or #mims == 0 then
+    check.fail(3, "heatmap: mims is a list of matrices, or a list of such lists; got %s", check.describe(mims))
+  end
+  local columns = matrix.is_tensor(mims[1]) and { mims } or mims
+  for c, column in ipairs(columns) do
+    if type(column) ~= "table" or #column == 0 then
+      check.fail(3, "heatmap: mims[%d] is a list of matrices; got %s", c, check.describe(column))
+    end
+    for r, m in ipairs(column) do
+      if not matrix.is_tensor(m) or m.ndim ~= 2 or m.count == 0 then
+        check.fail(3, "heatmap: a matrix (latents, factors) is due at column %d, row %d", c, r)
+      end
+    end
+  end
+  return columns
+end
+
+local function longest(labels)
+  local n = 0
+  for _, l in ipairs(labels) do n = math.max(n, utf8.len(l) or #l) end
+  return n
+end
+
+local function default_labels(n)
+  local labels = {}
+  for i = 1, n do labels[i] = tostring(i) end
+  return labels
+end
+
+local function tics(labels)
+  local parts = {}
+  for i, l in ipairs(labels) do parts[i] = string.format("%s %d", output.quote(l), i) end
+  return "(" .. table.concat(parts, ", ") .. ")"
+end
+
+local function cells(m)
+  local lines = {}
+  for i, row in ipairs(m:totable()) do
+    for j, x in ipairs(row) do
+      lines[#lines + 1] = string.format("%d %d %.6f %d %d", j, i, x, palette.ramp(x), palette.ink(x))
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Draws heat maps.
+-- @tparam string path of the PNG; the values go to a .dat beside it
+-- @tparam table mims list of (K, M) tensors drawn from top to bottom, such as {r.mim, r.truth.mim}, or a list of
+--   such lists, drawn from left to right (one a simulator)
+-- @tparam[opt] table opts labels: the factors' names (for several columns: a list of lists);
+--   titles: one a panel (for several columns: one a column); rows: a name for each row of panels
+-- @treturn string|nil path, or nil and a message
+local function heatmap(path, mims, opts)
+  opts = check.options("heatmap", opts, options)
+  check.value("heatmap", "path", path, { "string" })
+  local columns = arrange(mims)
+  local several = columns ~= mims and #columns > 1 or not matrix.is_tensor(mims[1])
+  local titles, data, script = opts.titles or {}, {}, { "set multiplot", "unset key", "unset grid", "unset border" }
+  local widths, heights, left, labels, top, gap = {}, {}, {}, {}, 34, 26
+  local size = 0
+  for _, column in ipairs(columns) do size = math.max(size, column[1].shape[2]) end
+  local cell = size <= 5 and 56 or size <= 8 and 46 or 36
+  local bottom = 24
+  for c, column in ipairs(columns) do
+    local given = several and opts.labels and opts.labels[c] or not several and opts.labels
+    labels[c] = given or default_labels(column[1].shape[2])
+    widths[c], left[c] = 0, 18 + 8 * longest(labels[c])
+    bottom = math.max(bottom, 8 * longest(labels[c]) > cell and 14 + 7 * longest(labels[c]) or 24)
+    for r, m in ipairs(column) do
+      widths[c] = math.max(widths[c], m.shape[2] * cell)
+      heights[r] = math.max(heights[r] or 0, m.shape[1] * cell)
+    end
+  end
+  local margin = opts.rows and 26 or 4
+  local W, H = margin + 12, 8
+  for c = 1, #columns do W = W + left[c] + widths[c] end
+  for _, h in ipairs(heights) do H = H + h + top + bottom end
+  W = math.max(W, 240)
+  local x = margin
+  for c, column in ipairs(columns) do
+    x = x + left[c]
+    local y, rotate = 0, 8 * longest(labels[c]) > cell
+    for r, m in ipairs(column) do
+      y = y + top
+      local title = several and (r == 1 and titles[c] or "") or not several and titles[r] or ""
+      local function add(...) script[#script + 1] = string.format(...) end
+      add("set lmargin at screen %.6f", x / W)
+      add("set rmargin at screen %.6f", (x + m.shape[2] * cell) / W)
+      add("set tmargin at screen %.6f", 1 - y / H)
+      add("set bmargin at screen %.6f", 1 - (y + m.shape[1] * cell) / H)
+      add("set title %s offset 0,-0.4", output.quote(title))
+      add("set xtics %s scale 0 %s", tics(labels[c]), rotate and "rotate by 45 right" or "norotate")
+      add("set ytics %s scale 0", tics(m.shape[1] == m.shape[2] and labels[c] or default_labels(m.shape[1])))
+      add("set xrange [0.5:%g]", m.shape[2] + 0.5)
+      add("set yrange [%g:0.5]", m.shape[1] + 0.5)
+      if opts.rows and c == 1 then
+        add("set label 1 %s at screen %.6f, screen %.6f rotate by 90 center textcolor rgb '#222222'",
+          output.quote(opts.rows[r] or ""), 14 / W, 1 - (y + m.shape[1] * cell / 2) / H)
+      else
+        add("unset label 1")
+      end
+      add("plot data index %d using 1:2:(0.48):(0.48):4 with boxxyerror fillstyle solid 1 noborder fillcolor rgb "
+        .. "variable, '' index %d using 1:2:(sprintf('%%.2f', $3)):5 with labels font ',%d' textcolor rgb variable",
+        #data, #data, cell > 40 and 10 or 8)
+      data[#data + 1] = string.format("# %s %s\n# factor latent value cell ink\n", title,
+        opts.rows and opts.rows[r] or "") .. cells(m)
+      y = y + heights[r] + bottom
+    end
+    x = x + widths[c]
+  end
+  script[#script + 1] = "unset multiplot"
+  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), math.ceil(W + gap),
+    math.ceil(H))
+end
+
+return heatmap

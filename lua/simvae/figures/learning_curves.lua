@@ -1,0 +1,109 @@
+--- Loss against step of both stages, as recorded and smoothed.
+local check = require "simvae.check"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+
+local options = { title = { "string" }, window = { "number", default = 0.02, above = 0, max = 0.5 } }
+
+-- Rows of a CSV with a header, numbers as numbers.
+local function read(path)
+  local file, message = io.open(path)
+  if not file then return nil, message end
+  local names, rows = nil, {}
+  for line in file:lines() do
+    local fields = {}
+    for f in (line .. ","):gmatch "([^,]*)," do fields[#fields + 1] = tonumber(f) or f end
+    if not names then
+      names = fields
+    else
+      local row = {}
+      for i, n in ipairs(names) do row[n] = fields[i] end
+      rows[#rows + 1] = row
+    end
+  end
+  file:close()
+  return rows
+end
+
+-- Mean over a centred window that shrinks at the ends; steps are taken as they come.
+local function smooth(rows, half)
+  local sums, result = { [0] = 0 }, {}
+  for i, r in ipairs(rows) do sums[i] = sums[i - 1] + r.loss end
+  for i = 1, #rows do
+    local h = math.min(half, i - 1, #rows - i)
+    result[i] = (sums[i + h] - sums[i - h - 1]) / (2 * h + 1)
+  end
+  return result
+end
+
+-- Least and greatest of what is shown, without the first steps' peak ruling the scale.
+local function finite(x) return type(x) == "number" and x == x and math.abs(x) ~= math.huge end
+
+--- Draws the learning curves.
+-- @tparam string path of the PNG; the values go to a .dat beside it
+-- @tparam table|string log rows {step =, stage =, loss =, …} in order, or the path of a log.csv
+-- @tparam[opt] table opts title; window: share of the steps that smoothing averages over (0.02)
+-- @treturn string|nil path, or nil and a message
+local function learning_curves(path, log, opts)
+  opts = check.options("learning_curves", opts, options)
+  check.value("learning_curves", "path", path, { "string" })
+  check.value("learning_curves", "log", log, { "table|string" })
+  if type(log) == "string" then
+    local rows, message = read(log)
+    if not rows then return nil, message end
+    log = rows
+  end
+  local stages, by = {}, {}
+  for _, r in ipairs(log) do
+    if finite(r.loss) and finite(r.step) then
+      local stage = tostring(r.stage or "loss")
+      if not by[stage] then
+        by[stage] = {}
+        stages[#stages + 1] = stage
+      end
+      by[stage][#by[stage] + 1] = r
+    end
+  end
+  if #stages == 0 then return nil, "learning_curves: the log has no finite loss" end
+  local data = {}
+  local script = { string.format("set multiplot layout 1,%d", #stages), "set xlabel 'step'", "set ylabel 'loss'",
+    "set format x '%.0f'", "set key top right" }
+  for i, stage in ipairs(stages) do
+    local rows = by[stage]
+    local means = smooth(rows, math.floor(#rows * opts.window / 2))
+    local lines, positive, low, high = {}, true, math.huge, -math.huge
+    for k, r in ipairs(rows) do
+      positive = positive and r.loss > 0
+      low, high = math.min(low, r.loss), math.max(high, r.loss)
+      lines[k] = string.format("%.10g %.10g %.10g", r.step, r.loss, means[k])
+    end
+    data[i] = string.format("# %s\n# step loss smoothed\n", stage) .. table.concat(lines, "\n")
+    local function add(...) script[#script + 1] = string.format(...) end
+    local colour = palette.lines[(i - 1) % #palette.lines + 1]
+    add("set title %s", output.quote(opts.title and opts.title .. ": " .. stage or stage))
+    add(positive and "set logscale y" or "unset logscale y")
+    add(positive and high / low < 30 and "set ytics auto format '%%.3g'" or positive and "set format y '%%.0e'"
+      or "set format y '%%g'")
+    if positive and high / low < 30 then -- few powers of ten in sight: say more than one
+      local marks, decade = {}, 10 ^ math.floor(math.log(low, 10))
+      while decade <= high do
+        for _, m in ipairs { 1, 1.5, 2, 3, 5, 7 } do
+          if m * decade >= low and m * decade <= high then marks[#marks + 1] = string.format("%.4g", m * decade) end
+        end
+        decade = decade * 10
+      end
+      add("set ytics (%s)", table.concat(marks, ", "))
+    else
+      add("set ytics autofreq")
+    end
+    local many = #rows > 400
+    add("plot data index %d using 1:2 with lines linewidth 1 linecolor rgb '#b0%s' title 'each step', "
+      .. "'' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' title 'mean of %d'",
+      i - 1, colour:sub(2), i - 1, colour, 2 * math.floor(#rows * opts.window / 2) + 1)
+    script[#script] = many and script[#script] or script[#script]:gsub("#b0", "#80")
+  end
+  script[#script + 1] = "unset multiplot"
+  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)
+end
+
+return learning_curves

@@ -1,0 +1,101 @@
+--- Where figures go: pictures through the PNG writer, charts through gnuplot. The
+-- data of a chart stays beside it (NAME.dat beside NAME.png), so that it can be drawn
+-- again elsewhere, or where gnuplot is missing.
+local output = {}
+
+local missing = "gnuplot is missing: apt-get install gnuplot-nox"
+
+local function write(path, text)
+  local file, message = io.open(path, "wb")
+  if not file then return nil, message end
+  local ok, why = file:write(text)
+  if ok then ok, why = file:close() else file:close() end
+  if not ok then return nil, path .. ": " .. tostring(why) end
+  return path
+end
+
+--- Writes a picture.
+-- @tparam string path
+-- @tparam tensor t (3, H, W) or (1, H, W)
+-- @treturn string|nil path, or nil and a message
+function output.picture(path, t)
+  local ok, message = require "simvae.io".save_png(path, t)
+  if not ok then return nil, message end
+  return path
+end
+
+--- The path of a chart's data.
+function output.data_path(path)
+  return (path:gsub("%.png$", "")) .. ".dat"
+end
+
+--- A string as gnuplot reads it.
+function output.quote(s)
+  return "'" .. s:gsub("'", "''"):gsub("\n", " ") .. "'"
+end
+
+local function shell(s)
+  return "'" .. s:gsub("'", "'\\''") .. "'"
+end
+
+-- Kept per process: looking for a program costs a fork.
+local found
+local function has_gnuplot()
+  if found == nil then found = os.execute "command -v gnuplot >/dev/null 2>&1" == true end
+  return found
+end
+
+local head = [[
+set encoding utf8
+set terminal pngcairo noenhanced size %d,%d font 'DejaVu Sans,%g' background rgb 'white'
+set output %s
+data = %s
+set border 3 linecolor rgb '#888888'
+set tics nomirror textcolor rgb '#444444'
+set grid linecolor rgb '#e4e4e4' linetype 1
+set key textcolor rgb '#444444'
+set style fill solid 0.85 noborder
+]]
+
+--- Draws a chart.
+-- @tparam string path of the PNG
+-- @tparam string data what the script plots from the file named by its variable `data`
+-- @tparam string script gnuplot commands
+-- @tparam integer width pixels
+-- @tparam integer height pixels
+-- @tparam[opt=10] number font size, points
+-- @treturn string|nil path, or nil and a message
+function output.chart(path, data, script, width, height, font)
+  local data_path, message = write(output.data_path(path), data)
+  if not data_path then return nil, message end
+  if not has_gnuplot() then return nil, missing end
+  local name = os.tmpname()
+  local text = string.format(head, width, height, font or 10, output.quote(path), output.quote(data_path)) .. script
+    .. "\nunset output\n"
+  local ok
+  ok, message = write(name, text)
+  if not ok then return nil, message end
+  local pipe = io.popen("gnuplot " .. shell(name) .. " 2>&1")
+  local said = pipe and pipe:read "a" or "gnuplot could not be started"
+  local good = pipe and pipe:close()
+  os.remove(name)
+  if not good then return nil, "gnuplot: " .. said:gsub("%s+", " ") end
+  return path
+end
+
+--- Rows and columns for n panels, at most `most` side by side.
+function output.layout(n, most)
+  local columns = math.min(n, most)
+  if n > most then -- the last row as full as can be
+    local rows = math.ceil(n / most)
+    columns = math.ceil(n / rows)
+  end
+  return math.ceil(n / columns), columns
+end
+
+--- A name with its unit: width (px).
+function output.with_unit(name, unit)
+  return unit and unit ~= "" and string.format("%s (%s)", name, unit) or name
+end
+
+return output

@@ -1,0 +1,90 @@
+--- Estimated against true values of each parameter, with the regression's slope and R²,
+-- as in the paper's figure 3.
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+
+local options = { log = { "table" }, points = { "integer", default = 2000, min = 10 }, title = { "string" } }
+
+--- Least squares line of y over x.
+-- @treturn number slope
+-- @treturn number intercept
+-- @treturn number R², the squared correlation
+local function line(x, y)
+  local n, mx, my = #x, 0, 0
+  for i = 1, n do mx, my = mx + x[i] / n, my + y[i] / n end
+  local xx, xy, yy = 0, 0, 0
+  for i = 1, n do
+    local a, b = x[i] - mx, y[i] - my
+    xx, xy, yy = xx + a * a, xy + a * b, yy + b * b
+  end
+  if xx == 0 then return 0, my, 0 end
+  return xy / xx, my - xy / xx * mx, yy > 0 and xy * xy / (xx * yy) or 0
+end
+
+--- Draws estimated against true values, a panel a parameter.
+-- @tparam string path of the PNG; the points go to a .dat beside it
+-- @tparam tensor z_true (N, K), in units
+-- @tparam tensor z_hat (N, K), in units
+-- @tparam[opt] table names of the K parameters
+-- @tparam[opt] table units of the K parameters
+-- @tparam[opt] table opts log: {[k] or [name] = true} for logarithmic axes (the line is then fitted to the
+--   logarithms); points: at most so many are drawn (2000), all are fitted; title
+-- @treturn string|nil path, or nil and a message
+-- @treturn table {slope =, intercept =, r2 =} of each parameter; r2 is the squared correlation
+local function scatter(path, z_true, z_hat, names, units, opts)
+  opts = check.options("scatter", opts, options)
+  check.value("scatter", "path", path, { "string" })
+  local v, z = matrix.check("scatter", "z_true", z_true), matrix.check("scatter", "z_hat", z_hat)
+  matrix.check_rows("scatter", z, v)
+  local K = v.shape[2]
+  if z.shape[2] ~= K then check.fail(2, "scatter: z_true has %d columns, z_hat has %d", K, z.shape[2]) end
+  names, units = names or {}, units or {}
+  local log = matrix.per_column("scatter", "log", opts.log, K, names)
+  matrix.check_finite("scatter", "z_true", v, names)
+  matrix.check_finite("scatter", "z_hat", z, names)
+  local vs, zs, data, fits = matrix.columns(v), matrix.columns(z), {}, {}
+  local rows, columns = output.layout(K, 4)
+  local script = { string.format("set multiplot layout %d,%d%s", rows, columns,
+    opts.title and " title " .. output.quote(opts.title) or ""), "unset key" }
+  for k = 1, K do
+    local x, y, name = vs[k], zs[k], names[k] or "z" .. k
+    local low, high = math.huge, -math.huge
+    for i = 1, #x do
+      if log[k] and (x[i] <= 0 or y[i] <= 0) then
+        check.fail(2, "scatter: %s has %g at sample %d: no logarithm", name, math.min(x[i], y[i]), i)
+      end
+      low, high = math.min(low, x[i], y[i]), math.max(high, x[i], y[i])
+    end
+    local a, b = x, y
+    if log[k] then
+      a, b = {}, {}
+      for i = 1, #x do a[i], b[i] = math.log(x[i], 10), math.log(y[i], 10) end
+    end
+    local slope, intercept, r2 = line(a, b)
+    fits[k] = { slope = slope, intercept = intercept, r2 = r2 }
+    local step, lines = math.max(1, math.ceil(#x / opts.points)), {}
+    for i = 1, #x, step do lines[#lines + 1] = string.format("%.8g %.8g", x[i], y[i]) end
+    data[k] = string.format("# %s: slope %.6g, intercept %.6g, R2 %.6g over all %d samples\n# true estimated\n", name,
+      slope, intercept, r2, #x) .. table.concat(lines, "\n")
+    local function add(...) script[#script + 1] = string.format(...) end
+    add("set title %s", output.quote(output.with_unit(name, units[k])))
+    add("set xlabel 'true'")
+    add("set ylabel 'estimated'")
+    add(log[k] and "set logscale xy" or "unset logscale")
+    add("set xrange [%.8g:%.8g]", low, high)
+    add("set yrange [%.8g:%.8g]", low, high)
+    add("set label 1 %s at graph 0.04, graph 0.93 textcolor rgb '#222222'",
+      output.quote(string.format("slope %.3f, R² %.4f", slope, r2)))
+    add("plot data index %d using 1:2 with points pointtype 7 pointsize 0.3 linecolor rgb '#90%s', "
+      .. "x with lines linecolor rgb '#222222' dashtype 2 linewidth 1", k - 1, palette.lines[1]:sub(2))
+  end
+  script[#script + 1] = "unset multiplot"
+  local ok, message = output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"),
+    290 * columns, 290 * rows + (opts.title and 30 or 0), 9)
+  if not ok then return nil, message end
+  return ok, fits
+end
+
+return scatter

@@ -1,0 +1,65 @@
+--- The samples that an inverse does worst on: x above what came back, the error below.
+local core = require "simvae.core"
+local check = require "simvae.check"
+local picture = require "simvae.figures.picture"
+
+local options = { count = { "integer", default = 12, min = 1 }, scale = { "integer", min = 1, max = 16 },
+  labels = { "table" } }
+
+--- Numbers of the samples with the largest squared error, worst first.
+-- @tparam tensor x (N, …)
+-- @tparam tensor y (N, …)
+-- @tparam integer count how many
+-- @treturn table sample numbers
+-- @treturn table their mean squared errors
+local function ranking(x, y, count)
+  local scope <close> = core.scope()
+  local n = x.shape[1]
+  local errors = core.sub(x:reshape(n, -1), y:reshape(n, -1)):square():mean(2):totable()
+  local order = {}
+  for i = 1, n do order[i] = i end
+  table.sort(order, function(a, b)
+    if errors[a] ~= errors[b] then return errors[a] > errors[b] end
+    return a < b
+  end)
+  local worst, values = {}, {}
+  for i = 1, math.min(count, n) do worst[i], values[i] = order[i], errors[order[i]] end
+  return worst, values
+end
+
+--- Writes the worst samples side by side, the worst first.
+-- @tparam string path of the PNG
+-- @tparam tensor x (N, C, H, W) images
+-- @tparam tensor y (N, C, H, W) what came back, such as S(E(x))
+-- @tparam[opt] table opts count (12), scale (enlargement), labels (default x, S(E(x)), difference)
+-- @treturn string|nil path, or nil and a message
+-- @treturn table numbers of the samples
+local function worst(path, x, y, opts)
+  opts = check.options("worst", opts, options)
+  check.value("worst", "path", path, { "string" })
+  picture.check_images("worst", "x", x)
+  picture.check_images("worst", "y", y)
+  if check.shape_text(x.shape) ~= check.shape_text(y.shape) then
+    check.fail(2, "worst: x has shape %s, y has %s; they must agree", check.shape_text(x.shape),
+      check.shape_text(y.shape))
+  end
+  local scope <close> = core.scope()
+  local numbers = ranking(x, y, opts.count)
+  local above, below, between = {}, {}, {}
+  for i, n in ipairs(numbers) do
+    above[i], below[i] = x[n], y[n]
+    between[i] = core.sub(1, core.abs(core.sub(x[n], y[n])))
+  end
+  local function stack(list)
+    local shape = list[1].shape
+    for i, t in ipairs(list) do list[i] = t:reshape(1, table.unpack(shape)) end
+    return #list == 1 and list[1] or core.concat(list, 1)
+  end
+  local ok, message = require "simvae.figures.grid" (path, { stack(above), stack(below), stack(between) }, {
+    labels = opts.labels or { "x", "S(E(x))", "difference" }, scale = opts.scale, columns = opts.count,
+  })
+  if not ok then return nil, message end
+  return ok, numbers
+end
+
+return worst

@@ -1,0 +1,81 @@
+--- Mutual information of columns: the arguments that the metrics built on it share,
+-- and what is wrong with them in words. The estimate itself is C (csrc/metrics/information.c).
+local core = require "simvae.core"
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+
+local information = {}
+
+information.options = {
+  bins = { "integer", default = 20, min = 2, max = 1024 },
+  levels = { "table" },
+  z_levels = { "table" },
+  names = { "table" },
+  z_names = { "table" },
+  constant = { "string", default = "error", one_of = { "error", "zero" } },
+  rows_z = { "tensor" },
+  rows_v = { "tensor" },
+}
+
+-- Bins of every column as the C function wants them: -n for n classes.
+local function bins_of(what, name, option, given, t, bins, names)
+  local levels = matrix.per_column(what, option, given, t.shape[2], names)
+  local result = {}
+  for i = 1, t.shape[2] do
+    local n = levels[i]
+    if n and (math.type(n) ~= "integer" or n < 2 or n > 1024) then
+      check.fail(4, "%s: %s of %s is categorical and needs its number of classes, 2 to 1024: "
+        .. "%s = { [%d] = 3 }; got %s", what, matrix.column(names, i), name, option, i, check.describe(n))
+    end
+    result[i] = n and -n or bins
+  end
+  return result
+end
+
+local function explain(what, problem, which, i, row, names, bins)
+  local column = matrix.column(names, i)
+  if problem == "not finite" then
+    return string.format("%s: %s of %s is not finite at sample %d", what, column, which, row)
+  elseif problem == "too many values" then
+    return string.format("%s: %s of %s has more different values than its %d classes; "
+      .. "is it continuous, or do its values need rounding?", what, column, which, -bins[i])
+  elseif which == "z" then
+    return string.format("%s: %s of z is constant; constant = \"zero\" counts it as no information", what, column)
+  end
+  return string.format("%s: %s of v is constant: it has no entropy to be explained", what, column)
+end
+
+--- MI(z_i, v_j) / H(v_j) of all pairs of columns.
+-- @tparam string what the caller's name, for messages
+-- @tparam tensor z (N, K)
+-- @tparam tensor v (N, M)
+-- @tparam table|nil opts as in metrics.mim
+-- @treturn tensor (K, M)
+-- @treturn table H(v_j) in nats
+function information.matrix(what, z, v, opts)
+  opts = check.options(what, opts, information.options)
+  matrix.check_rows(what, z, v)
+  local z_names = opts.z_names or (z.shape[2] == v.shape[2] and opts.names) or nil
+  local bins_z = bins_of(what, "z", "z_levels", opts.z_levels, z, opts.bins, z_names)
+  local bins_v = bins_of(what, "v", "levels", opts.levels, v, opts.bins, opts.names)
+  local cells = 0
+  for _, a in ipairs(bins_z) do
+    for _, b in ipairs(bins_v) do cells = math.max(cells, math.abs(a) * math.abs(b)) end
+  end
+  local n = z.shape[1]
+  if n < cells then
+    check.fail(3, "%s: %d samples are too few for the %d cells of %d bins: the estimate would be mostly bias; "
+      .. "give at least %d samples, or bins = %d", what, n, cells, opts.bins, cells,
+      math.max(2, math.floor(n ^ 0.5)))
+  end
+  local result, problem, which, i, row = core.mutual_information(z, v, bins_z, bins_v, {
+    constant = opts.constant == "zero", rows_z = opts.rows_z, rows_v = opts.rows_v,
+  })
+  if not result then
+    check.fail(3, "%s", explain(what, problem, which, i, row, which == "z" and z_names or opts.names,
+      which == "z" and bins_z or bins_v))
+  end
+  return result, problem
+end
+
+return information

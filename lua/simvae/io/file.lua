@@ -1,0 +1,101 @@
+--- Reading files that may be anything: what readers of a format share.
+--
+-- A reader judges a file's claims and says refuse(…) where they cannot hold; whoever
+-- called the public function gets nil and a message with the path.
+local core = require "simvae.core"
+
+local file = {}
+
+local refusal = {}
+
+--- Ends the reading: the file is not what it should be.
+function file.refuse(format, ...)
+  error(setmetatable({ reason = string.format(format, ...) }, refusal), 0)
+end
+
+--- The value, or the end of the reading for the reason after it.
+function file.need(value, reason)
+  if value == nil then file.refuse("%s", reason) end
+  return value
+end
+
+--- nil, message as the functions of sv.io return it.
+function file.failure(path, reason)
+  return nil, path .. ": " .. reason
+end
+
+--- Runs body(source) on an open file and closes it, unless body keeps it.
+-- @tparam string path
+-- @tparam function body of the source; its results are returned
+-- @tparam boolean keep the source stays open when body succeeds
+-- @return what body returns, or nil, message
+function file.read(path, body, keep)
+  local source, reason = core.io.open_source(path)
+  if not source then return file.failure(path, reason) end
+  local results = table.pack(pcall(body, source))
+  if not (keep and results[1]) then source:close() end
+  if results[1] then return table.unpack(results, 2, results.n) end
+  if getmetatable(results[2]) == refusal then return file.failure(path, results[2].reason) end
+  error(results[2], 0)
+end
+
+--- Writes strings and tensors, one after the other; the old file stays unless all of it is on disk.
+-- @return true, or nil, message
+function file.write(path, pieces)
+  local ok, reason = core.io.write(path, pieces)
+  if not ok then return file.failure(path, reason) end
+  return true
+end
+
+local limit = 1 << 48
+
+--- The product of a shape's entries; refuses what no memory could hold.
+function file.count(shape)
+  if #shape > 8 then file.refuse("an array has %d axes; tensors have at most 8", #shape) end
+  local count = 1
+  for _, n in ipairs(shape) do
+    if n > limit or (n > 0 and count > limit // n) then
+      file.refuse("the shape (%s) is more than any memory holds", table.concat(shape, ", "))
+    end
+    count = count * n
+  end
+  return count
+end
+
+--- Does this machine store the highest byte first?
+file.big_endian = string.pack("=I2", 1) == "\0\1"
+
+--- Letters of a float of this build in NumPy's and safetensors' names.
+file.real = core.real == "double" and "f8" or "f4"
+
+--- The names of a table of tensors, sorted; raises at the public function's caller if it is none.
+function file.names(what, tensors)
+  if type(tensors) ~= "table" then
+    error(string.format("%s: takes a table of name = tensor; got %s", what, type(tensors)), 3)
+  end
+  local names = {}
+  for name, t in pairs(tensors) do
+    if type(name) ~= "string" then
+      error(string.format("%s: names are strings; got %s", what, tostring(name)), 3)
+    elseif getmetatable(t) ~= core.metatable then
+      error(string.format("%s: '%s' must be a tensor; got %s", what, name, type(t)), 3)
+    end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+--- Raises at the public function's caller unless path is a string.
+function file.check_path(what, path)
+  if type(path) ~= "string" then error(string.format("%s: path must be a string; got %s", what, type(path)), 3) end
+end
+
+--- Raises at the public function's caller unless t is a tensor.
+function file.check_tensor(what, t)
+  if getmetatable(t) ~= core.metatable then
+    error(string.format("%s: takes a tensor; got %s", what, type(t)), 3)
+  end
+end
+
+return file

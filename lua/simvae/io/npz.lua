@@ -1,0 +1,218 @@
+--- NumPy's .npz files: zip archives of .npy files (PKWARE APPNOTE 6.3, sections 4.3 to 4.5).
+--
+-- The archive is read through its central directory, which is checked here in full before
+-- anything is inflated: a library for every kind of zip file would be more to trust.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local file = require "simvae.io.file"
+local npy = require "simvae.io.npy"
+
+local npz = {}
+
+local refuse = file.refuse
+local end_size, tail_size, directory_limit = 22, 22 + 65535, 64 << 20
+local default_limit = 4 << 30
+
+--- Where the central directory lies: offset, bytes, entries.
+local function find_directory(source)
+  local size = source:size()
+  local tail_at = math.max(0, size - tail_size)
+  local tail = file.need(source:read(tail_at, size - tail_at))
+  for at = #tail - end_size + 1, 1, -1 do
+    if tail:sub(at, at + 3) == "PK\5\6" then
+      local disk, other, here, entries, bytes, offset, comment = string.unpack("<I2I2I2I2I4I4I2", tail, at + 4)
+      if at + end_size + comment == #tail + 1 then
+        if disk ~= 0 or other ~= 0 or here ~= entries then refuse("zip archives of several parts are not read") end
+        if at > 20 and tail:sub(at - 20, at - 17) == "PK\6\7" then
+          local record = string.unpack("<i8", tail, at - 12)
+          local text = file.need(source:read(record, 56))
+          if text:sub(1, 4) ~= "PK\6\6" then refuse("its zip64 record is damaged") end
+          entries, bytes, offset = string.unpack("<i8i8i8", text, 33)
+        end
+        return offset, bytes, entries
+      end
+    end
+  end
+  refuse("this is not a .npz file (no zip directory), or it is truncated")
+end
+
+--- Sizes and offset that do not fit 32 bits stand in the extra field with number 1.
+local function widen(entry, extra)
+  local at = 1
+  while at + 3 <= #extra do
+    local id, n = string.unpack("<I2I2", extra, at)
+    if at + 3 + n > #extra then return end
+    if id == 1 then
+      local from, last = at + 4, at + 3 + n
+      for _, field in ipairs { "size", "stored", "at" } do
+        if entry[field] == 0xFFFFFFFF then
+          if from + 7 > last then refuse("the zip64 sizes of '%s' are missing", entry.name) end
+          entry[field], from = string.unpack("<i8", extra, from)
+        end
+      end
+      return
+    end
+    at = at + 4 + n
+  end
+end
+
+local function read_entry(directory, at)
+  if at + 45 > #directory or directory:sub(at, at + 3) ~= "PK\1\2" then refuse("its zip directory is damaged") end
+  local e = {}
+  local name_length, extra_length, comment_length, _
+  e.flags, e.method, _, _, e.crc, e.stored, e.size, name_length, extra_length, comment_length, _, _, _, e.at =
+    string.unpack("<I2I2I2I2I4I4I4I2I2I2I2I2I4I4", directory, at + 8)
+  local extra_at = at + 46 + name_length
+  local after = extra_at + extra_length + comment_length
+  if after > #directory + 1 then refuse("its zip directory is damaged") end
+  e.name = directory:sub(at + 46, extra_at - 1)
+  widen(e, directory:sub(extra_at, extra_at + extra_length - 1))
+  return e, after
+end
+
+local function check_entry(e)
+  if e.flags & 1 ~= 0 then refuse("'%s' is encrypted", e.name) end
+  if e.method ~= 0 and e.method ~= 8 then
+    refuse("'%s' is compressed by method %d; only stored and deflated members are read", e.name, e.method)
+  end
+  -- deflate packs at most 1032 bytes into one (zlib's technical details)
+  if e.size < 0 or e.stored < 0 or (e.method == 0 and e.size ~= e.stored) or e.size > 1032 * e.stored then
+    refuse("'%s' declares %d bytes, which its %d stored ones cannot give", e.name, e.size, e.stored)
+  end
+end
+
+--- The members by name, each with the place of its data.
+local function read_directory(source)
+  local offset, bytes, count = find_directory(source)
+  if bytes < 0 or bytes > directory_limit or offset < 0 or offset > source:size() - bytes then
+    refuse("its zip directory lies outside the file")
+  end
+  local directory, at, entries, seen = file.need(source:read(offset, bytes)), 1, {}, {}
+  while at <= #directory do
+    local e
+    e, at = read_entry(directory, at)
+    if seen[e.name] then refuse("two members are named '%s'", e.name) end
+    seen[e.name] = true
+    check_entry(e)
+    entries[#entries + 1] = e
+  end
+  if #entries ~= count then refuse("its zip directory has %d entries, not the %d it declares", #entries, count) end
+  table.sort(entries, function(a, b) return a.at < b.at end)
+  local free = 0
+  for _, e in ipairs(entries) do
+    if e.at < free then refuse("'%s' overlaps the member before it", e.name) end
+    local start = file.need(source:read(e.at, 30))
+    local name_length, extra_length = string.unpack("<I2I2", start, 27)
+    if start:sub(1, 4) ~= "PK\3\4" or name_length ~= #e.name
+      or file.need(source:read(e.at + 30, name_length)) ~= e.name then
+      refuse("'%s' is not where the zip directory says", e.name)
+    end
+    e.data = e.at + 30 + name_length + extra_length
+    free = e.data + e.stored
+    if free > offset then refuse("'%s' reaches into the zip directory", e.name) end
+  end
+  return entries
+end
+
+local function wanted_names(names)
+  if not names then return end
+  local wanted = {}
+  for _, name in ipairs(names) do wanted[name] = true end
+  return wanted
+end
+
+--- Reads one member: the tensor, or nil and what it is instead.
+local function read_member(source, e, room)
+  local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
+  local function read(n)
+    local s, reason = stream:read(n)
+    if not s then refuse("'%s': %s", e.name, reason) end
+    return s
+  end
+  local h = npy.read_header(read)
+  if h.unsupported then return nil, h.unsupported end
+  if h.at + h.bytes ~= e.size then
+    refuse("'%s' declares %d bytes where its array takes %d", e.name, e.size, h.at + h.bytes)
+  end
+  local memory = h.count * (file.real == "f8" and 8 or 4)
+  if memory > room then
+    refuse("'%s' and what came before take more than the limit; max_bytes = n allows more, names = {…} picks arrays",
+      e.name)
+  end
+  local t, reason = stream:tensor(h.kind, h.swapped, h.fortran, h.shape)
+  local crc
+  if t then crc, reason = stream:finish() end
+  if not crc then refuse("'%s': %s", e.name, reason) end
+  if crc ~= e.crc then refuse("'%s' is damaged: its checksum differs", e.name) end
+  return t, memory
+end
+
+--- Reads the arrays of a .npz file.
+--
+-- Stored and deflated members; types as load_npy reads them. What is no array of numbers (pickled objects,
+-- text) is left out, never executed, and named in the second result.
+-- @tparam string path
+-- @tparam[opt] table options `names`: list of the arrays to read (all); `max_bytes`: of all tensors
+--   together (4 GiB), against files that inflate without end
+-- @treturn table name -> tensor
+-- @treturn table name -> why it was left out; or nil, message
+function npz.load(path, options)
+  file.check_path("load_npz", path)
+  options = check.options("load_npz", options, {
+    names = { "table" }, max_bytes = { "integer", default = default_limit, min = 0 },
+  })
+  local wanted = wanted_names(options.names)
+  return file.read(path, function(source)
+    local tensors, skipped, room = {}, {}, options.max_bytes
+    for _, e in ipairs(read_directory(source)) do
+      local name = e.name:match "^(.*)%.npy$"
+      if not name then
+        skipped[e.name] = "not a .npy file"
+      elseif not wanted or wanted[name] then
+        local t, memory = read_member(source, e, room)
+        if t then
+          tensors[name], room = t, room - memory
+        else
+          skipped[name] = memory
+        end
+      end
+    end
+    for name in pairs(wanted or {}) do
+      if not tensors[name] then refuse("no array '%s': %s", name, skipped[name] or "there is none of this name") end
+    end
+    return tensors, skipped
+  end)
+end
+
+local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that equal tensors give equal bytes
+
+--- Writes tensors to a .npz file, stored, sorted by name; np.load reads it.
+-- Written to path.tmp, then renamed: whatever fails, an old file stays whole.
+-- @tparam string path
+-- @tparam table tensors name -> tensor
+-- @treturn boolean true; or nil, message
+function npz.save(path, tensors)
+  file.check_path("save_npz", path)
+  local pieces, directory, at = {}, {}, 0
+  local names = file.names("save_npz", tensors)
+  for _, name in ipairs(names) do
+    local t, member = tensors[name], name .. ".npy"
+    local header = npy.header(t)
+    local size = #header + t.count * (file.real == "f8" and 8 or 4)
+    if #member > 65535 then check.fail(2, "save_npz: a name has at most 65531 bytes; got %d", #name) end
+    if at + size >= 0xFFFFF000 then return file.failure(path, "more than 4 GB do not fit; save_npy has no limit") end
+    local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", version, names_are_utf8, 0, 0, date,
+      core.io.crc32 { header, t }, size, size, #member, 0)
+    table.move({ "PK\3\4" .. common .. member, header, t }, 1, 3, #pieces + 1, pieces)
+    directory[#directory + 1] = "PK\1\2" .. string.pack("<I2", version) .. common
+      .. string.pack("<I2I2I2I4I4", 0, 0, 0, 0, at) .. member
+    at = at + 30 + #member + size
+  end
+  if #names > 65534 then return file.failure(path, "more than 65534 arrays do not fit") end
+  local text = table.concat(directory)
+  pieces[#pieces + 1] = text
+  pieces[#pieces + 1] = "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, #names, #names, #text, at, 0)
+  return file.write(path, pieces)
+end
+
+return npz

@@ -1,0 +1,84 @@
+--- Matrices of samples: rows are samples, columns are variables with names. What
+-- every metric asks of its arguments stands here, so that all say it alike.
+local core = require "simvae.core"
+local check = require "simvae.check"
+
+local matrix = {}
+
+--- Is this a tensor?
+function matrix.is_tensor(t)
+  return getmetatable(t) == core.metatable
+end
+
+--- A matrix of samples from a tensor or nested tables.
+-- @tparam string what the caller's name, for messages
+-- @tparam string name the argument's name
+-- @tparam tensor|table t (N, K); a vector counts as one column
+-- @treturn tensor (N, K)
+function matrix.check(what, name, t)
+  if type(t) == "table" then t = core.tensor(t) end
+  if not matrix.is_tensor(t) then
+    check.fail(3, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name, check.describe(t))
+  end
+  if t.ndim == 1 then t = t:reshape(t.shape[1], 1) end
+  if t.ndim ~= 2 or t.count == 0 then
+    check.fail(3, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name, check.shape_text(t.shape))
+  end
+  return t
+end
+
+--- Raises unless both have as many samples.
+function matrix.check_rows(what, z, v)
+  if z.shape[1] ~= v.shape[1] then
+    check.fail(3, "%s: z has %d samples, v has %d; rows of both belong together", what, z.shape[1], v.shape[1])
+  end
+end
+
+--- Raises for numbers that are not finite, naming column and row.
+function matrix.check_finite(what, name, t, names)
+  local finite, at = t:finite()
+  if finite then return end
+  local columns = t.shape[2]
+  check.fail(3, "%s: %s of %s is not finite at sample %d", what, matrix.column(names, (at - 1) % columns + 1), name,
+    (at - 1) // columns + 1)
+end
+
+--- How messages call a column: column 3 ('radius').
+function matrix.column(names, i)
+  return names and names[i] and string.format("column %d ('%s')", i, names[i]) or "column " .. i
+end
+
+--- One number a column: from a list with gaps, or a table by column name.
+-- @tparam table|nil given {[i] = value} or {name = value}; false stands for none
+-- @tparam integer columns how many there are
+-- @tparam table|nil names of the columns
+-- @treturn table {[i] = value or nil}
+function matrix.per_column(what, option, given, columns, names)
+  local result, index = {}, {}
+  for i, n in ipairs(names or {}) do index[n] = i end
+  for key, value in pairs(given or {}) do
+    local i = index[key] or key
+    if math.type(i) ~= "integer" or i < 1 or i > columns then
+      local near = type(key) == "string" and names and core.nearest(key, names)
+      check.fail(3, "%s: %s names column %s; there are %d%s", what, option, check.describe(key), columns,
+        near and string.format("; did you mean '%s'?", near) or "")
+    end
+    result[i] = value or nil
+  end
+  return result
+end
+
+--- The columns as Lua lists.
+-- @tparam tensor t (N, K)
+-- @treturn table K lists of N numbers
+function matrix.columns(t)
+  local rows, columns = t:totable(), {}
+  for k = 1, t.shape[2] do
+    local c = {}
+    for i = 1, #rows do c[i] = rows[i][k] end
+    columns[k] = c
+  end
+  return columns
+end
+
+return matrix

@@ -1,0 +1,48 @@
+--- Chance level of the mutual information matrix and its gap.
+--
+-- Definition: the rows of v are shuffled against those of z, which keeps both
+-- distributions and breaks every tie between them; the matrix and MIG of that are
+-- averaged over several shuffles. What a score has above it is not sampling bias
+-- (permutation test; Good, "Permutation, parametric and bootstrap tests", 2005).
+--
+-- Known weaknesses: it is the level of "no tie at all", not that of a model that
+-- answers with the prior's correlations; with few shuffles the spread is rough.
+local core = require "simvae.core"
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+local mim = require "simvae.metrics.mim"
+local mig = require "simvae.metrics.mig"
+
+--- Mutual information matrix and gap of shuffled samples.
+-- @tparam tensor z (N, K)
+-- @tparam tensor v (N, M)
+-- @tparam[opt] table opts repeats (20), seed (1), and the options of metrics.mim
+-- @treturn table {mim = (K, M) mean, mig = mean, mig_std = spread over shuffles}
+local function chance(z, v, opts)
+  local rest = {}
+  for k, value in pairs(opts or {}) do rest[k] = value end
+  local own = check.options("chance", { repeats = rest.repeats, seed = rest.seed },
+    { repeats = { "integer", default = 20, min = 1 }, seed = { "integer", default = 1 } })
+  rest.repeats, rest.seed = nil, nil
+  z, v = matrix.check("chance", "z", z), matrix.check("chance", "v", v)
+  matrix.check_rows("chance", z, v)
+  local rng, n = core.rng(own.seed), z.shape[1]
+  local total = core.buffer(core.zeros(z.shape[2], v.shape[2]))
+  local sum, squares = 0, 0
+  for _ = 1, own.repeats do
+    local scope <close> = core.scope()
+    rest.rows_v = rng:permutation(n)
+    local m = mim(z, v, rest)
+    local g = mig(m)
+    total:copy(core.add(total, m))
+    sum, squares = sum + g, squares + g * g
+  end
+  local mean = sum / own.repeats
+  return {
+    mim = core.mul(total, 1 / own.repeats),
+    mig = mean,
+    mig_std = math.sqrt(math.max(0, squares / own.repeats - mean * mean)),
+  }
+end
+
+return chance

@@ -1,0 +1,293 @@
+--- A model: a simulator, a decoder that stands in for it, and an encoder that inverts it.
+--
+--     local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1 }
+--     model:train { out = "runs/box", decoder = { steps = 4000 }, encoder = { steps = 4000 } }
+--     local mean, std = model:encode(x)       -- (N, …) -> (N, K), (N, K), in units
+--     local y = model:decode(mean)            -- (N, K) -> (N, …)
+--     model:save "box.safetensors"
+local check = require "simvae.check"
+local core = require "simvae.core"
+local json = require "dkjson"
+local latent = require "simvae.latent"
+local loss = require "simvae.loss"
+local nets = require "simvae.nets"
+local simulator = require "simvae.simulator"
+
+local model = {}
+local Model = {}
+Model.__index = Model
+
+local CHUNK = 256 -- samples that go through a network at once outside training
+
+local options = {
+  simulator = { "table", required = true },
+  net = { "string|function|table" },
+  width = { "integer", min = 1 },
+  seed = { "integer", default = 1 },
+  loss = { "string|function" },        -- D of both stages; default: by the output
+  bounded = { "boolean", default = true }, -- keep the encoder's mean within the prior's bounds
+}
+
+--- Makes a model with fresh weights.
+-- @tparam table t simulator; net ("dcgan" for square images, else "mlp"; a builder; or
+-- { decoder =, encoder = }), width (32; mlp: 128), seed (1), loss ("bce", "mse", "l1", "gaussian",
+-- or a function (prediction, x) -> number), bounded (true: the encoder's mean stays within the
+-- prior's bounds; false: the paper's plain form)
+-- @treturn Model
+function model.new(t)
+  local self = check.options("model", t, options)
+  if not simulator.is(self.simulator) then
+    check.fail(2, "model: simulator must be made by sv.simulator, or be a built-in such as "
+      .. "require \"simvae.simulators.box\"; got %s", check.describe(self.simulator))
+  end
+  local sim = self.simulator
+  local image = #sim.output == 3
+  if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "dcgan" or "mlp" end
+  if self.width == nil then self.width = self.net == "dcgan" and 32 or 128 end
+  self.latent = latent.new(sim.params)
+  self.loss = loss.new(self.loss or sim.loss, sim.output)
+  self.decoder, self.encoder = nets.build(self.net, {
+    code = self.latent.size, heads = 2 * self.latent.size,
+    output = sim.output, width = self.width, rng = core.rng(self.seed, 0x6e6574),
+  })
+  self.decoder:eval()
+  self.encoder:eval()
+  self.trained = { decoder = 0, encoder = 0 }
+  return setmetatable(self, Model)
+end
+
+--- Is this a model?
+function model.is(v)
+  return getmetatable(v) == Model
+end
+
+function Model:__tostring()
+  return string.format("model of %s: decoder %d, encoder %d parameters; trained for %d + %d steps",
+    self.simulator.name, self.decoder:count(), self.encoder:count(), self.trained.decoder, self.trained.encoder)
+end
+
+-- ---- the two directions, in code space (with gradients) -----------------------------
+
+--- The encoder's answer as a normal distribution over codes.
+-- @tparam tensor x (N, …), standardised
+-- @treturn tensor mean (N, size)
+-- @treturn tensor std (N, size)
+function Model:posterior(x)
+  local heads = self.encoder(x)
+  local n = self.latent.size
+  local mean, log_std = core.slice(heads, 2, 1, n), core.slice(heads, 2, n + 1, 2 * n)
+  if self.bounded then mean = self.latent:squash(mean) end
+  return mean, core.exp(core.clamp(log_std - 3, -7, 1))
+end
+
+-- ---- use, in units ---------------------------------------------------------------------
+
+-- Applies f to chunks of rows of x, and joins each of its results.
+local function in_chunks(x, f)
+  local n = x.shape[1]
+  local parts = {}
+  for from = 1, math.max(n, 1), CHUNK do
+    local scope <close> = core.scope()
+    local to = math.min(from + CHUNK - 1, n)
+    local results = table.pack(core.no_grad(f, n <= CHUNK and x or core.slice(x, 1, from, to)))
+    for i = 1, results.n do
+      parts[i] = parts[i] or {}
+      parts[i][#parts[i] + 1] = scope:keep(results[i])
+    end
+  end
+  local joined = {}
+  for i, list in ipairs(parts) do joined[i] = #list == 1 and list[1] or core.concat(list, 1) end
+  return table.unpack(joined)
+end
+
+local function check_batch(what, x, shape, axes)
+  if type(x) == "table" and getmetatable(x) == nil then x = core.tensor(x) end
+  if getmetatable(x) ~= core.metatable then
+    check.fail(3, "%s: takes a tensor (N, %s); got %s", what, axes, check.describe(x))
+  end
+  local fits = x.ndim == #shape + 1
+  for i, n in ipairs(shape) do fits = fits and x.shape[i + 1] == n end
+  if not fits and check.shape_text(x.shape) == check.shape_text(shape) then
+    return x:reshape { 1, table.unpack(shape) }
+  end
+  if not fits then
+    check.fail(3, "%s: takes (N, %s); got %s", what, axes, check.shape_text(x.shape))
+  end
+  return x
+end
+
+--- Infers the parameters of outputs.
+-- @tparam tensor x (N, …output), or one output
+-- @treturn tensor mean (N, K), in the simulator's units
+-- @treturn tensor std (N, K), in the same units
+function Model:encode(x)
+  x = check_batch("encode", x, self.simulator.output, table.concat(self.simulator.output, ", "))
+  self.encoder:eval()
+  return in_chunks(x, function(part)
+    return self.latent:to_units(self:posterior(self.loss:standardise(part)))
+  end)
+end
+
+--- Predicts the simulator's output.
+-- @tparam tensor z (N, K), in units
+-- @treturn tensor (N, …output)
+function Model:decode(z)
+  z = check_batch("decode", z, { #self.simulator.params }, table.concat(self.simulator.names, ", "))
+  self.decoder:eval()
+  return in_chunks(z, function(part)
+    return self.loss:to_output(self.decoder(self.latent:to_code(part)))
+  end)
+end
+
+--- Refines the encoder's answer: minimises D[x, G(z)] from encode(x) on, by Adam through
+-- the decoder. Slower and closer than encode.
+-- @tparam tensor x (N, …output)
+-- @tparam ?table options steps (100), lr (0.02)
+-- @treturn tensor z (N, K), in units
+-- @treturn number the mean D that was reached
+function Model:invert(x, options_given)
+  local o = check.options("invert", options_given,
+    { steps = { "integer", default = 100, min = 0 }, lr = { "number", default = 0.02, above = 0 } })
+  local optim = require "simvae.optim"
+  x = check_batch("invert", x, self.simulator.output, table.concat(self.simulator.output, ", "))
+  local start = self.latent:to_code(self:encode(x))
+  local raw = core.parameter(core.no_grad(self.latent.unsquash, self.latent, start))
+  local target = self.loss:standardise(x)
+  self.decoder:eval()
+  self.decoder:freeze()
+  local opt = optim.adam({ raw }, { lr = o.lr })
+  local value = 0
+  for step = 1, o.steps do
+    local tape <close> = core.tape()
+    local d = self.loss(self.decoder(self.latent:squash(raw)), target)
+    tape:backward(d * x.shape[1]) -- so that the size of the batch does not matter
+    opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))
+    value = d:item()
+  end
+  self.decoder:unfreeze()
+  return (self.latent:to_units(core.no_grad(self.latent.squash, self.latent, raw))), value
+end
+
+-- ---- saving ------------------------------------------------------------------------------
+
+--- All weights and statistics by name.
+function Model:state()
+  local map = {}
+  for _, part in ipairs { "decoder", "encoder" } do
+    for name, t in pairs(self[part]:state()) do map[part .. "." .. name] = t end
+  end
+  for name, t in pairs(self.loss.own) do map["loss." .. name] = t end
+  if self.loss.mean then map["output.mean"], map["output.std"] = self.loss.mean, self.loss.std end
+  return map
+end
+
+--- Fills the weights from such a map.
+-- @treturn boolean true, or nil and what does not fit
+function Model:load_state(map)
+  for _, part in ipairs { "decoder", "encoder" } do
+    local ok, why = self[part]:load_state(map, part .. ".")
+    if not ok then return nil, why end
+  end
+  local rest = {}
+  for name, t in pairs(self.loss.own) do rest["loss." .. name] = t end
+  if self.loss.mean then rest["output.mean"], rest["output.std"] = self.loss.mean, self.loss.std end
+  for name, t in pairs(rest) do
+    if not map[name] or map[name].count ~= t.count then return nil, string.format("'%s' is missing", name) end
+    t:copy(map[name])
+  end
+  return true
+end
+
+--- What identifies the model besides its weights.
+-- @treturn table plain values only
+function Model:description()
+  local params = {}
+  for i, p in ipairs(self.simulator.params) do
+    params[i] = { name = p.name, low = p.low, high = p.high, unit = p.unit, scale = p.scale, period = p.period,
+      levels = p.levels }
+  end
+  return {
+    simulator = self.simulator.name, params = params, output = self.simulator.output,
+    net = type(self.net) == "string" and self.net or "custom", width = self.width, loss = self.loss.name,
+    bounded = self.bounded, seed = self.seed,
+  }
+end
+
+--- Saves weights, names, units and bounds. The file is replaced as a whole or not at all.
+-- @tparam string path ends in .safetensors
+-- @treturn boolean true, or nil and why not
+function Model:save(path)
+  local io = require "simvae.io"
+  check.value("save", "path", path, { "string" })
+  local about = self:description()
+  about.trained = self.trained
+  return io.save_safetensors(path, self:state(), { metadata = {
+    format = "simvae", version = core.version, model = json.encode(about, { keyorder = { "simulator", "params" } }),
+  } })
+end
+
+-- The simulator a file speaks of: the one given, a built-in, or a stand-in that cannot run.
+local function simulator_of(about, given, path)
+  if given then
+    local names = {}
+    for i, p in ipairs(about.params) do names[i] = p.name end
+    if table.concat(names, ", ") ~= table.concat(given.names, ", ")
+      or check.shape_text(about.output) ~= check.shape_text(given.output) then
+      return nil, string.format("%s holds a model of %s: (%s) -> %s; the simulator given is %s", path,
+        about.simulator, table.concat(names, ", "), check.shape_text(about.output), tostring(given))
+    end
+    return given
+  end
+  local found, builtin = pcall(require, "simvae.simulators." .. about.simulator)
+  if found and simulator.is(builtin) then return builtin end
+  return simulator.new {
+    name = about.simulator, params = about.params, output = about.output,
+    simulate = function()
+      error(string.format("this model was loaded without its simulator: sv.load(%q, simulator)", path), 0)
+    end,
+  }
+end
+
+--- Loads a model.
+-- @tparam string path
+-- @tparam ?Simulator sim a simulator of your own that the model belongs to
+-- @tparam ?table settings net and loss, where the model had its own
+-- @treturn Model or nil and why not
+function model.load(path, sim, settings)
+  local io = require "simvae.io"
+  check.value("load", "path", path, { "string" })
+  if sim ~= nil and not simulator.is(sim) then
+    check.fail(2, "load: the second argument is a simulator; got %s", check.describe(sim))
+  end
+  settings = check.options("load", settings, { net = options.net, loss = options.loss })
+  local state, metadata = io.load_safetensors(path)
+  if not state then return nil, metadata end
+  if metadata.format ~= "simvae" or not metadata.model then
+    return nil, path .. ": a safetensors file, but not of a simvae model"
+  end
+  local about, _, broken = json.decode(metadata.model, 1, nil)
+  if not about or type(about.params) ~= "table" then
+    return nil, string.format("%s: its description cannot be read (%s)", path, broken or "no parameters")
+  end
+  if about.net == "custom" and not settings.net then
+    return nil, path .. ": the model has a net of its own; sv.load(path, simulator, { net = … })"
+  end
+  if about.loss == "function" and not settings.loss then
+    return nil, path .. ": the model has a loss of its own; sv.load(path, simulator, { loss = … })"
+  end
+  local whose, why = simulator_of(about, sim, path)
+  if not whose then return nil, why end
+  local self = model.new {
+    simulator = whose, net = settings.net or about.net, width = about.width, seed = about.seed,
+    loss = settings.loss or about.loss, bounded = about.bounded,
+  }
+  local ok, misfit = self:load_state(state)
+  if not ok then return nil, string.format("%s: %s", path, misfit) end
+  self.trained = about.trained or self.trained
+  return self
+end
+
+-- Training adds its methods in simvae.train.
+model.class = Model
+
+return model

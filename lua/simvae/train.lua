@@ -1,0 +1,424 @@
+--- The two stages of training.
+--
+-- Stage 1 minimises D[S(z), G(z)] over fresh samples of the prior (eq. 3); stage 2
+-- freezes G and minimises D[S(z), G(mu + eps sigma)] with mu, sigma = E(S(z)) (eq. 4):
+-- the encoder sees outputs alone, never z.
+--
+--     model:train {
+--       batch = 64, out = "runs/box",
+--       decoder = { steps = 4000, lr = 1e-3 },
+--       encoder = { steps = 4000, lr = sv.optim.cosine(1e-3, 4000) },
+--     }
+--
+-- With `out`, a run writes log.csv, checkpoint.safetensors and model.safetensors there;
+-- the same call goes on where an interrupted run stopped.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local json = require "dkjson"
+local model = require "simvae.model"
+local optim = require "simvae.optim"
+local progress = require "simvae.progress"
+local recipes = require "simvae.recipes"
+local sampler = require "simvae.sampler"
+
+local Model = model.class
+local STAGES = { "decoder", "encoder" }
+
+-- ---- one step of each stage -----------------------------------------------------------
+
+local step = {}
+
+--- One step of stage 1 on a batch, under the caller's tape.
+-- @treturn tensor the loss
+function step.decoder(self, run, z, x)
+  return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
+end
+
+--- One step of stage 2: x alone.
+function step.encoder(self, run, _, x)
+  local mean, std = self:posterior(x)
+  local code = mean
+  if run.noise > 0 then
+    code = mean + std * run.rng:normal(mean.shape) * run.noise
+  end
+  return run.recipe.encoder_loss(self, self.decoder(code), x, run, mean, std)
+end
+
+-- ---- options ----------------------------------------------------------------------------
+
+local stage_options = {
+  steps = { "integer", min = 0 },
+  lr = { "number|function" },
+  batch = { "integer", min = 1 },
+  clip = { "number", above = 0 },
+  noise = { "number", min = 0 },
+}
+
+local train_options = {
+  batch = { "integer", min = 1 },
+  decoder = { "table" },
+  encoder = { "table" },
+  recipe = { "string|table" },
+  out = { "string" },
+  seed = { "integer" },
+  checkpoint_every = { "number", default = 60, above = 0 }, -- seconds
+  log_every = { "integer", default = 50, min = 1 },         -- steps
+  quiet = { "boolean", default = false },
+  on_step = { "function" },                                 -- (stage, step, loss) -> false stops
+}
+
+-- Everything that a continued run must share with the one it continues, as text.
+local function configuration(self, run)
+  local about = self:description()
+  about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
+  for _, stage in ipairs(STAGES) do
+    local o = run[stage]
+    about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip,
+      lr = type(o.lr) == "number" and o.lr or "function" }
+  end
+  return about
+end
+
+local function flatten(t, prefix, to)
+  for k, v in pairs(t) do
+    local name = prefix .. tostring(k)
+    if type(v) == "table" then flatten(v, name .. ".", to) else to[name] = tostring(v) end
+  end
+  return to
+end
+
+-- The first difference between two configurations, in words.
+local function difference(old, new)
+  local a, b = flatten(old, "", {}), flatten(new, "", {})
+  local names = {}
+  for k in pairs(a) do names[#names + 1] = k end
+  for k in pairs(b) do if a[k] == nil then names[#names + 1] = k end end
+  table.sort(names)
+  for _, k in ipairs(names) do
+    if a[k] ~= b[k] then
+      return string.format("%s was %s and is now %s", k, a[k] or "not set", b[k] or "not set")
+    end
+  end
+end
+
+-- ---- checkpoints --------------------------------------------------------------------------
+
+local function optimizer_state(run, map, numbers)
+  for name, value in pairs(run.optimizer:state()) do
+    if type(value) == "number" then numbers[name] = value else map["optimizer." .. name] = value end
+  end
+end
+
+-- Saves everything that going on needs; the old checkpoint stays until the new one is whole.
+local function save_checkpoint(self, run)
+  local io = require "simvae.io"
+  local map, numbers = self:state(), {}
+  if run.optimizer then optimizer_state(run, map, numbers) end
+  if run.average then
+    for name, t in pairs(run.average) do map["average." .. name] = t end
+  end
+  local seed, stream, next_draw = run.rng:state()
+  local where = {
+    stage = run.stage, step = run.step, seconds = run.seconds(), sampler = run.sampler:state(),
+    rng = { seed, stream, next_draw }, optimizer = numbers, trained = self.trained,
+    configuration = configuration(self, run), fitted = run.fitted,
+  }
+  return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
+    metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
+  })
+end
+
+local function read_checkpoint(self, run)
+  local io = require "simvae.io"
+  local path = run.out .. "/checkpoint.safetensors"
+  if core.system.kind(path) ~= "file" then return nil end
+  local map, metadata = io.load_safetensors(path)
+  if not map then error(metadata, 0) end
+  local where = metadata.format == "simvae checkpoint" and json.decode(metadata.run or "", 1, nil)
+  if type(where) ~= "table" then error(path .. ": not a checkpoint of simvae", 0) end
+  local now = json.decode(json.encode(configuration(self, run)), 1, nil)
+  local differs = difference(where.configuration, now)
+  if differs then
+    error(string.format("%s is of another configuration: %s. Give another `out`, or delete the folder to start again",
+      path, differs), 0)
+  end
+  return where, map
+end
+
+-- ---- the log --------------------------------------------------------------------------------
+
+local HEADER = "step,stage,loss,lr,samples/s,seconds\n"
+
+-- Opens log.csv for the run; rows of steps that a resumed run takes again are dropped.
+local function open_log(run, resumed)
+  local path = run.out .. "/log.csv"
+  local kept = {}
+  if resumed then
+    local old = io.open(path, "r")
+    if old then
+      for line in old:lines() do
+        local at, stage = line:match "^(%d+),(%a+),"
+        local past = at and (stage == "encoder" and run.stage == "decoder"
+          or stage == run.stage and tonumber(at) > run.step)
+        if at and not past then kept[#kept + 1] = line .. "\n" end
+      end
+      old:close()
+    end
+  end
+  local file, why = io.open(path, "w")
+  if not file then error(why, 0) end
+  file:write(HEADER, table.concat(kept))
+  file:flush()
+  run.log = file
+end
+
+local function log_row(run, stage, value, lr, rate)
+  if not run.log then return end
+  run.log:write(string.format("%d,%s,%.8g,%.6g,%.1f,%.2f\n", run.step, stage, value, lr, rate, run.seconds()))
+  run.log:flush()
+end
+
+-- ---- the loop -------------------------------------------------------------------------------
+
+local function make_optimizer(self, run, stage)
+  local params = self[stage]:parameters()
+  if stage == "decoder" then
+    for _, t in pairs(self.loss.own) do params[#params + 1] = t end
+  end
+  return optim.adam(params, { lr = run[stage].lr })
+end
+
+local function start_average(run, net)
+  run.average = {}
+  for name, t in pairs(net:state()) do run.average[name] = core.buffer(t) end
+end
+
+-- One optimizer step; the loss as a number.
+local function take_step(self, run, stage)
+  local tape <close> = core.tape()
+  local z, x = run.sampler:next()
+  local value = step[stage](self, run, z, self.loss:standardise(x))
+  local number = value:item()
+  if number ~= number or number == math.huge or number == -math.huge then return number end
+  tape:backward(value)
+  local o = run[stage]
+  if o.clip then optim.clip_grad_norm(run.parameters, o.clip) end
+  run.lr = run.optimizer:step()
+  return number
+end
+
+local function run_stage(self, run, stage)
+  local o = run[stage]
+  local total = o.steps
+  run.stage = stage
+  run.optimizer = make_optimizer(self, run, stage)
+  run.parameters = self[stage]:parameters()
+  run.noise = o.noise
+  run.sampler.batch = o.batch
+  if run.resumed then
+    local map, numbers = {}, run.resumed.where.optimizer
+    for name, t in pairs(run.resumed.map) do
+      local own = name:match "^optimizer%.(.+)"
+      if own then map[own] = t end
+    end
+    for name, v in pairs(numbers) do map[name] = v end
+    if run.resumed.where.stage == stage and next(map) then run.optimizer:load_state(map) end
+  end
+  if stage == "encoder" then
+    self.decoder:eval()
+    self.decoder:freeze()
+    self.encoder:train()
+    if run.recipe.average then
+      start_average(run, self.encoder)
+      if run.resumed then
+        for name, t in pairs(run.average) do
+          local from = run.resumed.map["average." .. name]
+          if from then t:copy(from) end
+        end
+      end
+    end
+  else
+    self.decoder:unfreeze()
+    self.decoder:train()
+  end
+  run.resumed = nil
+
+  local bar = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
+  local window, since, saved = 0, core.system.clock(), core.system.clock()
+  local smooth
+  while run.step < total do
+    run.total = total
+    run.step = run.step + 1
+    local value = take_step(self, run, stage)
+    if value ~= value or value == math.huge or value == -math.huge then
+      error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
+        value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
+    end
+    if run.average then run.recipe.average(self, run, self.encoder:state()) end
+    self.trained[stage] = self.trained[stage] + 1
+    smooth = smooth and smooth + 0.05 * (value - smooth) or value
+    window = window + 1
+    local now = core.system.clock()
+    if run.step % run.log_every == 0 or run.step == total then
+      local rate = window * o.batch / (now - since)
+      log_row(run, stage, value, run.lr, rate)
+      window, since = 0, now
+      run.rate = rate
+    end
+    bar:update(run.step, string.format("loss %.5f  %.0f samples/s", smooth,
+      run.rate or window * o.batch / math.max(now - since, 1e-9)))
+    if run.out and now - saved >= run.checkpoint_every then
+      saved = now
+      local ok, why = save_checkpoint(self, run)
+      if not ok then io.stderr:write(string.format("\ncheckpoint not written: %s (training goes on)\n", why)) end
+    end
+    if run.on_step and run.on_step(stage, run.step, value) == false then break end
+  end
+  self[stage]:eval()
+  if stage == "encoder" then
+    if run.average and total > 0 then assert(self.encoder:load_state(run.average)) end
+    self.decoder:unfreeze()
+  end
+  bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
+end
+
+-- Standardisation of vector outputs, from samples that training does not use.
+local function fit_outputs(self, run)
+  if run.fitted or not self.loss.mean then return end
+  local scope <close> = core.scope()
+  local _, x = sampler.simulate(self.simulator, 1024, core.rng(run.seed, 0x666974))
+  self.loss:fit(x)
+  run.fitted = true
+end
+
+local function prepare(self, given, stages)
+  local run = check.options("train", given, train_options)
+  run.recipe = recipes.get(run.recipe, self)
+  run.seed = run.seed or self.seed
+  run.batch = run.batch or run.recipe.batch
+  for _, stage in ipairs(STAGES) do
+    local o = check.options("train: " .. stage, run[stage], stage_options)
+    for name, value in pairs(run.recipe[stage]) do
+      if o[name] == nil then o[name] = value end
+    end
+    o.batch = o.batch or run.batch
+    if type(o.lr) == "table" then o.lr = optim[o.lr.schedule](o.lr.peak, o.steps, o.lr) end
+    if not stages[stage] then o.steps = 0 end
+    run[stage] = o
+  end
+  if run.out then
+    local ok, why = core.system.mkdir(run.out)
+    if not ok then check.fail(3, "train: out cannot be made: %s", why) end
+    local probe, refused = io.open(run.out .. "/log.csv", "a")
+    if not probe then check.fail(3, "train: out cannot be written: %s", refused) end
+    probe:close()
+  end
+  run.sampler = sampler.new { simulator = self.simulator, batch = run.batch, seed = run.seed }
+  run.rng = core.rng(run.seed, 0x6e6f697365)
+  run.stage, run.step = "decoder", 0
+  local started, before = core.system.clock(), 0
+  run.seconds = function() return before + core.system.clock() - started end
+  run.set_seconds = function(s) before = s end
+  return run
+end
+
+local function resume(self, run)
+  local where, map = read_checkpoint(self, run)
+  if not where then return false end
+  local ok, why = self:load_state(map)
+  if not ok then error(run.out .. "/checkpoint.safetensors: " .. why, 0) end
+  run.stage, run.step, run.fitted = where.stage, where.step, where.fitted
+  run.sampler:restore(where.sampler)
+  run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
+  run.set_seconds(where.seconds)
+  self.trained = where.trained
+  run.resumed = { where = where, map = map }
+  if not run.quiet then
+    io.stderr:write(where.stage == "done" and run.out .. ": already trained\n"
+      or string.format("%s: going on from %s step %d\n", run.out, where.stage, where.step))
+  end
+  return true
+end
+
+local function run_all(self, run, stages)
+  if run.stage == "done" then return end
+  fit_outputs(self, run)
+  for _, stage in ipairs(STAGES) do
+    local behind = stage == "decoder" and run.stage == "encoder"
+    if stages[stage] and not behind then
+      if run.stage ~= stage then run.step = 0 end
+      run_stage(self, run, stage)
+      run.optimizer = nil
+    end
+  end
+  run.stage, run.average = "done", nil
+end
+
+local function train(self, given, stages)
+  local run = prepare(self, given, stages)
+  if run.out then
+    local resumed = resume(self, run)
+    if run.stage ~= "done" then open_log(run, resumed) end
+  end
+  local finished, why = xpcall(run_all, function(e)
+    -- an error of ours is a string with its own words; keep the trace of all others
+    return type(e) == "string" and e or debug.traceback(tostring(e), 2)
+  end, self, run, stages)
+  self.decoder:unfreeze():eval()
+  self.encoder:eval()
+  run.sampler:close()
+  if run.log then run.log:close() end
+  local interrupted = not finished and why:find("interrupted!", 1, true)
+  if run.out and (finished or interrupted) then
+    local ok, refused = save_checkpoint(self, run)
+    if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
+    if not ok then error("train: " .. refused, 3) end
+  end
+  if interrupted then
+    io.stderr:write(run.out and string.format("\ninterrupted at %s step %d; the same call goes on from there\n",
+      run.stage, run.step) or "\ninterrupted; without `out` nothing was kept\n")
+  end
+  if not finished then error(why, 0) end
+  self.seconds = run.seconds()
+  return self
+end
+
+--- Trains both stages.
+-- @tparam ?table t batch, decoder = { steps, lr, batch, clip }, encoder = { steps, lr, batch, clip, noise },
+-- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
+-- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
+-- @treturn Model itself
+-- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration
+function Model:train(t)
+  return train(self, t, { decoder = true, encoder = true })
+end
+
+--- Stage 1 alone: options as of train, with decoder's at the top level.
+function Model:train_decoder(t)
+  return self:train_stage("decoder", t)
+end
+
+--- Stage 2 alone, through the decoder as it is.
+function Model:train_encoder(t)
+  return self:train_stage("encoder", t)
+end
+
+--- One stage, by name.
+function Model:train_stage(stage, t)
+  check.options("train_" .. stage, t, setmetatable({}, { __index = function(_, k)
+    return stage_options[k] or train_options[k]
+  end, __pairs = function()
+    local all = {}
+    for k, v in pairs(train_options) do all[k] = v end
+    for k, v in pairs(stage_options) do all[k] = v end
+    return pairs(all)
+  end }))
+  local top, own = {}, {}
+  for k, v in pairs(t or {}) do
+    if stage_options[k] then own[k] = v else top[k] = v end
+  end
+  top[stage] = own
+  return train(self, top, { [stage] = true })
+end
+
+return { step = step }

@@ -1,0 +1,26 @@
+--- The box plotter (SimVAE, section 4.1): a black rectangle of width w and height h
+-- with its lower left corner at (x, y), and a blue cross at its centre, on 64x64
+-- pixels. The rectangle stays within the picture, which ties x to w and y to h: the
+-- ground truth MIG is 0.82, not 1.
+local core = require "simvae.core"
+local simulator = require "simvae.simulator"
+
+local side = 64
+
+return simulator.new {
+  name = "box",
+  doc = core.builtin.box.doc,
+  params = {
+    { name = "w", low = 0, high = side, unit = "px", doc = "width" },
+    { name = "h", low = 0, high = side, unit = "px", doc = "height" },
+    { name = "x", low = 0, high = side, unit = "px", doc = "left edge" },
+    { name = "y", low = 0, high = side, unit = "px", doc = "lower edge" },
+  },
+  prior = function(rng)
+    local w, h = rng:uniform(0, side), rng:uniform(0, side)
+    return { w, h, rng:uniform(0, side - w), rng:uniform(0, side - h) }
+  end,
+  correlated = true,
+  output = core.builtin.box.output,
+  batch = core.builtin.box.draw,
+}
