@@ -33,7 +33,7 @@ function check.options(what, given, known)
       for k in pairs(known) do names[#names + 1] = k end
       table.sort(names)
       local near = type(name) == "string" and core.nearest(name, names)
-      check.fail(3, "%s: unknown option %s%s", what, describe(name),
+      check.fail(3, "%s: unknown option '%s'%s", what, tostring(name),
         near and string.format("; did you mean '%s'?", near) or "; the options are " .. table.concat(names, ", "))
     end
     check.value(what, name, value, rule, 4)

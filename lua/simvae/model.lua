@@ -160,9 +160,9 @@ function Model:invert(x, options_given)
   for step = 1, o.steps do
     local tape <close> = core.tape()
     local d = self.loss(self.decoder(self.latent:squash(raw)), target)
+    value = d:item()
     tape:backward(d * x.shape[1]) -- so that the size of the batch does not matter
     opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))
-    value = d:item()
   end
   self.decoder:unfreeze()
   return (self.latent:to_units(core.no_grad(self.latent.squash, self.latent, raw))), value

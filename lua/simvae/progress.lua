@@ -9,6 +9,7 @@ Progress.__index = Progress
 
 local function duration(s)
   if s >= 3600 then return string.format("%d:%02d:%02d h", s // 3600, s % 3600 // 60, s % 60 // 1) end
+  if s < 60 then return string.format("%d s", math.floor(s + 0.5)) end
   return string.format("%d:%02d min", s // 60, s % 60 // 1)
 end
 progress.duration = duration

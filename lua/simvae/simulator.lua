@@ -24,7 +24,8 @@ local fields = {
   params = { "table", required = true },
   output = { "table", required = true },
   simulate = { "function" },          -- one sample: (z, out), z a table by name
-  batch = { "function" },             -- many at once: (z (N, K), out (N, …)); fills out
+  batch = { "function" },             -- many at once: (z (N, K), out (N, …)); fills out, returns nil or
+                                      -- { [i] = reason } of the samples that failed
   prior = { "function" },             -- (rng) -> table by name, or a list in order
   loss = { "string|function" },       -- how outputs are compared; default: by the output
   symmetry = { "table" },             -- maps z -> z' that leave the output unchanged
@@ -233,7 +234,13 @@ function Simulator:run(z)
   local n = z.shape[1]
   local x = core.zeros { n, table.unpack(self.output) }
   if self.batch then
-    self.batch(z, x)
+    local failures = self.batch(z, x)
+    local first
+    for s in pairs(failures or {}) do first = math.min(first or s, s) end
+    if first then
+      error(string.format("simulator '%s': sample %d (%s) %s", self.name, first,
+        describe_z(self, z[first]:totable()), failures[first]), 2)
+    end
     local finite, at = x:finite()
     if not finite then
       local s = (at - 1) // (x.count // n) + 1

@@ -302,8 +302,10 @@ local function prepare(self, given, stages)
       if o[name] == nil then o[name] = value end
     end
     o.batch = o.batch or run.batch
-    if type(o.lr) == "table" then o.lr = optim[o.lr.schedule](o.lr.peak, o.steps, o.lr) end
     if not stages[stage] then o.steps = 0 end
+    if type(o.lr) == "table" then
+      o.lr = optim[o.lr.schedule](o.lr.peak, math.max(o.steps, 1), { warmup = math.min(o.lr.warmup or 0, o.steps) })
+    end
     run[stage] = o
   end
   if run.out then

@@ -64,15 +64,12 @@ local function errors(path, z_true, z_hat, names, units, opts)
     data[k] = string.format("# %s: RMSE %.6g, mean error %.6g, outside the picture %.2f%%\n# error %%\n", name, rmse,
       bias, out) .. table.concat(lines, "\n")
     local function add(...) script[#script + 1] = string.format(...) end
-    add("set title %s", output.quote(name))
-    add("set xlabel %s", output.quote("error" .. (units[k] and units[k] ~= "" and " (" .. units[k] .. ")" or "")))
+    local unit = units[k] and units[k] ~= "" and " " .. units[k] or ""
+    add("set title %s", output.quote(string.format("%s: RMSE %.3g%s, mean %+.2g", name, rmse, unit, bias)))
+    add("set xlabel %s", output.quote("error" .. (unit ~= "" and " (" .. units[k] .. ")" or "")))
     add("set xrange [%.8g:%.8g]", -reach, reach)
     add("set boxwidth %.8g", width * 0.92)
-    add("set label 1 %s at graph 0.03, graph 0.94 textcolor rgb '#222222'",
-      output.quote(string.format("RMSE %.3g", rmse)))
-    add("set label 2 %s at graph 0.03, graph 0.86 textcolor rgb '#666666'",
-      output.quote(string.format("mean %+.2g", bias)))
-    add("set xtics autofreq %s", string.format("%.2g", reach))
+    add("set xtics %.8g", output.step(2 * reach, 5))
     add("set arrow 1 from 0, graph 0 to 0, graph 1 nohead linecolor rgb '#888888' dashtype 2 front")
     add("plot data index %d using 1:2 with boxes linecolor rgb '%s'", k - 1, palette.lines[1])
   end

@@ -36,7 +36,6 @@ local function smooth(rows, half)
   return result
 end
 
--- Least and greatest of what is shown, without the first steps' peak ruling the scale.
 local function finite(x) return type(x) == "number" and x == x and math.abs(x) ~= math.huge end
 
 --- Draws the learning curves.
@@ -82,6 +81,11 @@ local function learning_curves(path, log, opts)
     local colour = palette.lines[(i - 1) % #palette.lines + 1]
     add("set title %s", output.quote(opts.title and opts.title .. ": " .. stage or stage))
     add(positive and "set logscale y" or "unset logscale y")
+    if positive then
+      add("set yrange [%.8g:%.8g]", low * (low / high) ^ 0.05, high * (high / low) ^ 0.05 * 1.0001)
+    else
+      add("set yrange [*:*]")
+    end
     add(positive and high / low < 30 and "set ytics auto format '%%.3g'" or positive and "set format y '%%.0e'"
       or "set format y '%%g'")
     if positive and high / low < 30 then -- few powers of ten in sight: say more than one
@@ -96,11 +100,10 @@ local function learning_curves(path, log, opts)
     else
       add("set ytics autofreq")
     end
-    local many = #rows > 400
-    add("plot data index %d using 1:2 with lines linewidth 1 linecolor rgb '#b0%s' title 'each step', "
+    local width = 2 * math.floor(#rows * opts.window / 2) + 1
+    add("plot data index %d using 1:2 with lines linewidth 1 linecolor rgb '#a0%s' title 'as logged', "
       .. "'' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' title 'mean of %d'",
-      i - 1, colour:sub(2), i - 1, colour, 2 * math.floor(#rows * opts.window / 2) + 1)
-    script[#script] = many and script[#script] or script[#script]:gsub("#b0", "#80")
+      i - 1, colour:sub(2), i - 1, colour, width)
   end
   script[#script + 1] = "unset multiplot"
   return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)

@@ -93,6 +93,16 @@ function output.layout(n, most)
   return math.ceil(n / columns), columns
 end
 
+--- A round step that cuts a range into about n parts: 1, 2 or 5 times a power of ten.
+function output.step(range, n)
+  local rough = range / n
+  local power = 10 ^ math.floor(math.log(rough, 10))
+  for _, m in ipairs { 1, 2, 5 } do
+    if m * power >= rough * 0.999 then return m * power end
+  end
+  return 10 * power
+end
+
 --- A name with its unit: width (px).
 function output.with_unit(name, unit)
   return unit and unit ~= "" and string.format("%s (%s)", name, unit) or name

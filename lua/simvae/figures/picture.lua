@@ -89,9 +89,9 @@ function picture.tiles(rows, line)
   return picture.below(lines)
 end
 
---- Factor by which images of this size are enlarged so that n of them fill about 1000 pixels.
+--- Factor by which images of this size are enlarged so that n of them fill about 1400 pixels.
 function picture.factor(h, w, n)
-  return math.max(1, math.min(6, math.floor(1000 / (w * n)), math.floor(300 / h)))
+  return math.max(1, math.min(6, math.floor(1400 / (w * n)), math.floor(300 / h)))
 end
 
 --- Raises unless t is a batch of images.

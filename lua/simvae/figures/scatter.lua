@@ -69,14 +69,19 @@ local function scatter(path, z_true, z_hat, names, units, opts)
     data[k] = string.format("# %s: slope %.6g, intercept %.6g, R2 %.6g over all %d samples\n# true estimated\n", name,
       slope, intercept, r2, #x) .. table.concat(lines, "\n")
     local function add(...) script[#script + 1] = string.format(...) end
-    add("set title %s", output.quote(output.with_unit(name, units[k])))
+    add("set title %s", output.quote(string.format("%s: slope %.3f, R² %.4f", output.with_unit(name, units[k]), slope,
+      r2)))
     add("set xlabel 'true'")
     add("set ylabel 'estimated'")
-    add(log[k] and "set logscale xy" or "unset logscale")
+    if low == high then low, high = low - 1, high + 1 end
+    if log[k] then
+      add("set logscale xy\nset xtics autofreq\nset ytics autofreq\nset format '%%.0s%%c'")
+    else
+      local round = output.step(high - low, 4)
+      add("unset logscale\nset xtics %.8g\nset ytics %.8g\nset format '%%g'", round, round)
+    end
     add("set xrange [%.8g:%.8g]", low, high)
     add("set yrange [%.8g:%.8g]", low, high)
-    add("set label 1 %s at graph 0.04, graph 0.93 textcolor rgb '#222222'",
-      output.quote(string.format("slope %.3f, R² %.4f", slope, r2)))
     add("plot data index %d using 1:2 with points pointtype 7 pointsize 0.3 linecolor rgb '#90%s', "
       .. "x with lines linecolor rgb '#222222' dashtype 2 linewidth 1", k - 1, palette.lines[1]:sub(2))
   end

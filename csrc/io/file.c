@@ -1,0 +1,457 @@
+/* Files, as the readers and writers of lua/simvae/io see them.
+ *
+ * What a file claims is judged in Lua, where no index can leave its string.
+ * This file holds what Lua has no means for: bytes at a place of a file
+ * (source), a run of them, deflated or not, as numbers of a tensor (stream),
+ * and a write that leaves the old file as it was unless all of the new one has
+ * reached the disk. */
+#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "../simvae.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define SOURCE "simvae.source"
+#define STREAM "simvae.stream"
+#define LONGEST_READ (128 << 20) /* bytes that one read() makes a string of, unless the file is asked for whole */
+
+enum { CHUNK = 1 << 15, CHUNK_NUMBERS = CHUNK / 8 };
+
+typedef struct {
+    int fd;
+    uint64_t size;
+} source;
+
+typedef struct {
+    source *from;      /* user value 1 */
+    uint64_t at, left; /* of the bytes as they are stored */
+    bool deflated, ended;
+    z_stream z;
+    uint32_t crc;
+    unsigned char in[CHUNK], out[CHUNK];
+} stream;
+
+static int fail(lua_State *L, const char *reason) {
+    lua_pushnil(L);
+    lua_pushstring(L, reason);
+    return 2;
+}
+
+/* open_source(path) -> source, or nil, reason */
+static int l_open_source(lua_State *L) {
+    size_t length;
+    const char *path = luaL_checklstring(L, 1, &length);
+    if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
+    source *s = lua_newuserdatauv(L, sizeof *s, 0);
+    s->fd = -1;
+    luaL_setmetatable(L, SOURCE);
+    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (s->fd < 0) return fail(L, strerror(errno));
+    struct stat about;
+    if (fstat(s->fd, &about) != 0) return fail(L, strerror(errno));
+    if (S_ISDIR(about.st_mode)) return fail(L, "is a directory");
+    if (!S_ISREG(about.st_mode)) return fail(L, "is not a regular file");
+    s->size = (uint64_t)about.st_size;
+    return 1;
+}
+
+static int l_close_source(lua_State *L) {
+    source *s = luaL_checkudata(L, 1, SOURCE);
+    if (s->fd >= 0) close(s->fd);
+    s->fd = -1;
+    return 0;
+}
+
+static source *check_source(lua_State *L) {
+    source *s = luaL_checkudata(L, 1, SOURCE);
+    if (s->fd < 0) luaL_error(L, "the file is closed");
+    return s;
+}
+
+static int l_size(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)check_source(L)->size);
+    return 1;
+}
+
+/* NULL, or what is wrong. */
+static const char *read_at(const source *s, uint64_t at, void *to, size_t n) {
+    if (s->fd < 0) return "the file is closed";
+    unsigned char *p = to;
+    while (n > 0) {
+        ssize_t got = pread(s->fd, p, n < (1u << 30) ? n : (1u << 30), (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return strerror(errno);
+        if (got == 0) return "the file ends early";
+        p += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return NULL;
+}
+
+/* source:read(at, n) -> string, or nil, reason; at counts from 0 */
+static int l_read(lua_State *L) {
+    source *s = check_source(L);
+    lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
+    if (at < 0 || n < 0 || (uint64_t)at > s->size || (uint64_t)n > s->size - (uint64_t)at)
+        return fail(L, "the file ends early");
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, (size_t)n);
+    const char *reason = read_at(s, (uint64_t)at, to, (size_t)n);
+    if (reason) return fail(L, reason);
+    luaL_pushresultsize(&b, (size_t)n);
+    return 1;
+}
+
+/* source:take(at, dtype, swapped, shape, {i, …}) -> tensor (n, shape…) of the entries i
+ * (from 1) of an array that starts at byte at and whose entries have that shape, or nil, reason */
+static int l_take(lua_State *L) {
+    source *s = check_source(L);
+    uint64_t at = (uint64_t)luaL_checkinteger(L, 2);
+    const char *dtype = luaL_checkstring(L, 3);
+    bool swapped = lua_toboolean(L, 4);
+    size_t shape[SV_MAX_DIM + 1], each = sv_number_size(dtype), count = 1;
+    luaL_checktype(L, 5, LUA_TTABLE);
+    luaL_checktype(L, 6, LUA_TTABLE);
+    int ndim = sv_check_shape(L, 5, shape + 1) + 1;
+    shape[0] = (size_t)luaL_len(L, 6);
+    if (!each || ndim > SV_MAX_DIM) return luaL_error(L, "unknown kind of numbers '%s', or too many axes", dtype);
+    for (int i = 1; i < ndim; i++) count *= shape[i];
+    sv_tensor *to = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    unsigned char *row = lua_newuserdatauv(L, count * each, 0);
+    for (size_t i = 0; i < shape[0]; i++) {
+        lua_rawgeti(L, 6, (lua_Integer)i + 1);
+        uint64_t index = (uint64_t)luaL_checkinteger(L, -1) - 1;
+        lua_pop(L, 1);
+        const char *reason = read_at(s, at + index * count * each, row, count * each);
+        if (reason) return fail(L, reason);
+        sv_read_numbers(dtype, swapped, row, count, to->data + i * count);
+    }
+    lua_pop(L, 1);
+    return 1;
+}
+
+/* ---- streams ----------------------------------------------------------------- */
+
+/* source:stream(at, stored, deflated) -> stream over the stored bytes from at on */
+static int l_stream(lua_State *L) {
+    lua_settop(L, 4);
+    source *s = check_source(L);
+    lua_Integer at = luaL_checkinteger(L, 2), stored = luaL_checkinteger(L, 3);
+    if (at < 0 || stored < 0 || (uint64_t)at > s->size || (uint64_t)stored > s->size - (uint64_t)at)
+        return fail(L, "the file ends early");
+    stream *t = lua_newuserdatauv(L, sizeof *t, 1);
+    memset(t, 0, offsetof(stream, in));
+    t->from = s;
+    t->at = (uint64_t)at;
+    t->left = (uint64_t)stored;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    if (lua_toboolean(L, 4)) {
+        if (inflateInit2(&t->z, -MAX_WBITS) != Z_OK) return fail(L, "not enough memory to inflate");
+        t->deflated = true;
+    }
+    luaL_setmetatable(L, STREAM);
+    return 1;
+}
+
+static int l_end_stream(lua_State *L) {
+    stream *t = luaL_checkudata(L, 1, STREAM);
+    if (t->deflated) inflateEnd(&t->z);
+    t->deflated = false;
+    t->left = 0;
+    return 0;
+}
+
+static const char *inflate_into(stream *t, unsigned char *to, size_t n) {
+    t->z.next_out = to;
+    t->z.avail_out = (uInt)n;
+    while (t->z.avail_out > 0) {
+        if (t->ended) return "its deflated data end early";
+        if (t->z.avail_in == 0 && t->left > 0) {
+            size_t take = t->left < CHUNK ? (size_t)t->left : CHUNK;
+            const char *reason = read_at(t->from, t->at, t->in, take);
+            if (reason) return reason;
+            t->at += take;
+            t->left -= take;
+            t->z.next_in = t->in;
+            t->z.avail_in = (uInt)take;
+        }
+        int code = inflate(&t->z, Z_NO_FLUSH);
+        if (code == Z_STREAM_END)
+            t->ended = true;
+        else if (code == Z_BUF_ERROR)
+            return "its deflated data end early";
+        else if (code != Z_OK)
+            return "its deflated data are damaged";
+    }
+    return NULL;
+}
+
+/* The next n bytes (at most CHUNK), all of them, or what is wrong. */
+static const char *pull(stream *t, unsigned char *to, size_t n) {
+    const char *reason;
+    if (t->deflated)
+        reason = inflate_into(t, to, n);
+    else if (n > t->left)
+        reason = "its data end early";
+    else {
+        reason = read_at(t->from, t->at, to, n);
+        t->at += n;
+        t->left -= n;
+    }
+    if (!reason) t->crc = (uint32_t)crc32(t->crc, to, (uInt)n);
+    return reason;
+}
+
+/* stream:read(n) -> string, or nil, reason */
+static int l_stream_read(lua_State *L) {
+    stream *t = luaL_checkudata(L, 1, STREAM);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    if (n < 0 || n > LONGEST_READ) return fail(L, "asks for too much at once");
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    while (n > 0) {
+        size_t take = n < CHUNK ? (size_t)n : CHUNK;
+        const char *reason = pull(t, t->out, take);
+        if (reason) return fail(L, reason);
+        luaL_addlstring(&b, (const char *)t->out, take);
+        n -= (lua_Integer)take;
+    }
+    luaL_pushresult(&b);
+    return 1;
+}
+
+/* to (row-major) from numbers whose first axis varies fastest. */
+static void reverse_order(const sv_tensor *from, sv_tensor *to) {
+    size_t at[SV_MAX_DIM] = {0}, step[SV_MAX_DIM], all = 1, where = 0;
+    for (int k = 0; k < to->ndim; k++) {
+        step[k] = all;
+        all *= to->shape[k];
+    }
+    for (size_t i = 0; i < to->count; i++) {
+        to->data[i] = from->data[where];
+        for (int k = to->ndim - 1; k >= 0; k--) {
+            where += step[k];
+            if (++at[k] < to->shape[k]) break;
+            where -= step[k] * to->shape[k];
+            at[k] = 0;
+        }
+    }
+}
+
+/* stream:tensor(dtype, swapped, fortran, shape) -> tensor of the next numbers, or
+ * nil, reason. dtype as in sv_read_numbers; swapped: not in this machine's order
+ * of bytes; fortran: the first axis varies fastest. */
+static int l_stream_tensor(lua_State *L) {
+    stream *t = luaL_checkudata(L, 1, STREAM);
+    const char *dtype = luaL_checkstring(L, 2);
+    bool swapped = lua_toboolean(L, 3), fortran = lua_toboolean(L, 4);
+    size_t shape[SV_MAX_DIM];
+    luaL_checktype(L, 5, LUA_TTABLE);
+    int ndim = sv_check_shape(L, 5, shape);
+    size_t each = sv_number_size(dtype);
+    if (!each) return luaL_error(L, "unknown kind of numbers '%s'", dtype);
+    sv_tensor *to = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    for (size_t i = 0; i < to->count;) {
+        size_t n = to->count - i < CHUNK_NUMBERS ? to->count - i : CHUNK_NUMBERS;
+        const char *reason = pull(t, t->out, n * each);
+        if (reason) return fail(L, reason);
+        sv_read_numbers(dtype, swapped, t->out, n, to->data + i);
+        i += n;
+    }
+    if (fortran && ndim > 1) {
+        sv_tensor *ordered = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+        reverse_order(to, ordered);
+    }
+    return 1;
+}
+
+/* stream:finish() -> CRC-32 of all that was read; nil, reason if something is left */
+static int l_finish(lua_State *L) {
+    stream *t = luaL_checkudata(L, 1, STREAM);
+    uint32_t crc = t->crc;
+    if (t->deflated && !t->ended) {
+        t->z.next_out = t->out;
+        if (!pull(t, t->out, 1)) return fail(L, "it holds more than it declares");
+        if (!t->ended) return fail(L, "its deflated data end early");
+    }
+    if (t->left + t->z.avail_in > 0) return fail(L, "it holds more than it declares");
+    lua_pushinteger(L, crc);
+    return 1;
+}
+
+/* ---- writing ------------------------------------------------------------------ */
+
+typedef struct {
+    const char *bytes; /* or */
+    const sv_real *numbers;
+    size_t count;
+} piece;
+
+const sv_real *sv_plain_data(lua_State *L, int index) {
+    sv_tensor *t = sv_check_tensor(L, index);
+    if (t->layout == SV_PLAIN) {
+        lua_pushvalue(L, index);
+        return t->data;
+    }
+    sv_tensor *copy = sv_push_tensor(L, t->ndim, t->shape, SV_SCOPED);
+    sv_to_plain((long)t->shape[0], (long)t->shape[1], (long)(t->shape[2] * t->shape[3]), t->data, copy->data);
+    return copy->data;
+}
+
+/* Strings and tensors of the list at index, as pieces; what they point to is
+ * anchored in a table below them on the stack. */
+static piece *push_pieces(lua_State *L, int index, int *n) {
+    luaL_checktype(L, index, LUA_TTABLE);
+    *n = (int)luaL_len(L, index);
+    lua_createtable(L, *n, 0);
+    piece *p = lua_newuserdatauv(L, ((size_t)*n + 1) * sizeof *p, 0);
+    for (int i = 0; i < *n; i++) {
+        p[i] = (piece){0};
+        lua_rawgeti(L, index, i + 1);
+        if (lua_type(L, -1) == LUA_TSTRING) {
+            p[i].bytes = lua_tolstring(L, -1, &p[i].count);
+        } else {
+            p[i].numbers = sv_plain_data(L, lua_gettop(L));
+            lua_remove(L, -2);
+            p[i].count = ((sv_tensor *)lua_touserdata(L, -1))->count;
+        }
+        lua_rawseti(L, -3, i + 1);
+    }
+    return p;
+}
+
+/* Hands a piece to body as little-endian bytes, some at a time; stops at the first false. */
+static bool in_bytes(const piece *p, bool (*body)(void *arg, const void *from, size_t n), void *arg) {
+    if (p->bytes) return body(arg, p->bytes, p->count);
+    unsigned char chunk[CHUNK];
+    for (size_t i = 0; i < p->count;) {
+        size_t n = p->count - i < CHUNK_NUMBERS ? p->count - i : CHUNK_NUMBERS;
+        sv_write_numbers(p->numbers + i, n, chunk);
+        if (!body(arg, chunk, n * sizeof(sv_real))) return false;
+        i += n;
+    }
+    return true;
+}
+
+static bool write_bytes(void *arg, const void *from, size_t n) { return fwrite(from, 1, n, arg) == n; }
+
+static bool add_to_crc(void *arg, const void *from, size_t n) {
+    uint32_t *crc = arg;
+    const unsigned char *p = from;
+    for (size_t take; n > 0; p += take, n -= take) {
+        take = n < (1u << 30) ? n : (1u << 30);
+        *crc = (uint32_t)crc32(*crc, p, (uInt)take);
+    }
+    return true;
+}
+
+/* The entry of the renamed file is on disk once its directory is. */
+static void sync_directory(const char *path) {
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        strcpy(directory, ".");
+    else {
+        size_t n = slash == path ? 1 : (size_t)(slash - path);
+        memcpy(directory, path, n);
+        directory[n] = '\0';
+    }
+    int fd = open(directory, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+/* 0, or errno. A path that exists and is no regular file (/dev/stdout) is
+ * written as it stands; a link keeps its name and changes what it points to. */
+static int write_file(const char *path, const piece *p, int n) {
+    char target[PATH_MAX], temporary[PATH_MAX + 8];
+    struct stat about;
+    bool exists = stat(path, &about) == 0, in_place = exists && !S_ISREG(about.st_mode);
+    if (exists && S_ISDIR(about.st_mode)) return EISDIR;
+    if (!exists || !realpath(path, target)) {
+        if (strlen(path) >= sizeof target) return ENAMETOOLONG;
+        strcpy(target, path);
+    }
+    snprintf(temporary, sizeof temporary, "%s%s", target, in_place ? "" : ".tmp");
+    FILE *f = fopen(temporary, "wb");
+    if (!f) return errno;
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) ok = in_bytes(&p[i], write_bytes, f);
+    ok = ok && fflush(f) == 0;
+    if (ok && !in_place) {
+        if (exists) ok = fchmod(fileno(f), about.st_mode & 0777) == 0;
+        ok = ok && fsync(fileno(f)) == 0;
+    }
+    int error = ok ? 0 : errno;
+    if (fclose(f) != 0 && !error) error = errno;
+    if (in_place) return error;
+    if (!error && rename(temporary, target) != 0) error = errno;
+    if (error)
+        unlink(temporary);
+    else
+        sync_directory(target);
+    return error;
+}
+
+/* write(path, {string or tensor, …}) -> true, or nil, reason. Tensors as
+ * little-endian numbers of the build's kind, row-major. */
+static int l_write(lua_State *L) {
+    size_t length;
+    const char *path = luaL_checklstring(L, 1, &length);
+    if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
+    int n;
+    piece *p = push_pieces(L, 2, &n);
+    int error = write_file(path, p, n);
+    if (error) return fail(L, strerror(error));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* crc32({string or tensor, …}) -> checksum of what write would write (ISO 3309) */
+static int l_crc32(lua_State *L) {
+    int n;
+    piece *p = push_pieces(L, 1, &n);
+    uint32_t crc = 0;
+    for (int i = 0; i < n; i++) in_bytes(&p[i], add_to_crc, &crc);
+    lua_pushinteger(L, crc);
+    return 1;
+}
+
+static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end) {
+    luaL_newmetatable(L, name);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, end);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, end);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
+}
+
+void sv_open_io(lua_State *L, int core) {
+    static const luaL_Reg functions[] = {
+        {"open_source", l_open_source}, {"write", l_write}, {"crc32", l_crc32}, {NULL, NULL}};
+    static const luaL_Reg of_source[] = {{"size", l_size}, {"read", l_read},          {"stream", l_stream},
+                                         {"take", l_take}, {"close", l_close_source}, {NULL, NULL}};
+    static const luaL_Reg of_stream[] = {
+        {"read", l_stream_read}, {"tensor", l_stream_tensor}, {"finish", l_finish}, {NULL, NULL}};
+    new_class(L, SOURCE, of_source, l_close_source);
+    new_class(L, STREAM, of_stream, l_end_stream);
+    lua_newtable(L);
+    luaL_setfuncs(L, functions, 0);
+    sv_open_png(L, lua_gettop(L));
+    lua_setfield(L, core, "io");
+}

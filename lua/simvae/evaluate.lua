@@ -1,0 +1,334 @@
+--- How good an inverse is, on fresh samples of its simulator.
+--
+--     local r = sv.evaluate(model, { samples = 10000, bins = 20, seed = 7 })
+--     print(r.mig, r.truth.mig, r.resimulation_r2, r.rmse.w)
+local core = require "simvae.core"
+local check = require "simvae.check"
+local metrics = require "simvae.metrics"
+local residual = require "simvae.residual"
+
+local options = {
+  samples = { "integer", default = 10000, min = 4 },
+  bins = { "integer", default = 20, min = 2, max = 1024 },
+  seed = { "integer", default = 7 },
+  batch = { "integer", default = 256, min = 1 },
+  chance = { "integer", default = 5, min = 0 },
+  interval = { "integer", default = 100, min = 0 },
+  max_failures = { "number", default = 0.2, min = 0, max = 1 },
+}
+
+-- Evaluation draws from a stream of its own: the samples of a training run with the
+-- same seed are not among them.
+local STREAM = 0x6576616c << 24
+local WORST = 12
+
+-- ---- running the simulator, failures and all ------------------------------------
+
+local function clean(message)
+  return (tostring(message):gsub("^[^:]+:%d+: ", ""))
+end
+
+-- S(z) row by row where the batch failed: x, list of the rows that worked, a message.
+local function run_some(sim, z)
+  local good, parts, message = {}, {}, nil
+  for i = 1, z.shape[1] do
+    local ok, x = pcall(sim.run, sim, z[i]:reshape(1, z.shape[2]))
+    if ok then
+      good[#good + 1], parts[#parts + 1] = i, x
+    else
+      message = message or clean(x)
+    end
+  end
+  return #parts > 0 and core.concat(parts, 1) or nil, good, message
+end
+
+-- S(z): x of the rows that worked, and their numbers (nil: all).
+local function run(sim, z)
+  local ok, x = pcall(sim.run, sim, z)
+  if ok then return x end
+  return run_some(sim, z)
+end
+
+local function rows_of(t, numbers)
+  local parts = {}
+  for i, n in ipairs(numbers) do parts[i] = t[n] end
+  return core.stack(parts, 1)
+end
+
+-- ---- parameters ------------------------------------------------------------------
+
+-- An answer as the simulator takes it: within the bounds, whole for a class.
+local function within(params, row)
+  local result, outside = {}, false
+  for i, p in ipairs(params) do
+    local v = row[i]
+    if p.levels then v = math.floor(v + 0.5) end
+    if p.period then v = p.low + (v - p.low) % p.period end
+    local w = math.max(p.low, math.min(p.high, v))
+    local slack = 1e-5 * (p.high - p.low)
+    outside = outside or math.abs(w - v) > slack
+    result[i] = w
+  end
+  return result, outside
+end
+
+-- Rows as the mutual information sees them: logarithms of log-scaled parameters,
+-- classes as whole numbers.
+local function scaled(params, rows)
+  local result = {}
+  for n, row in ipairs(rows) do
+    local out = {}
+    for i, p in ipairs(params) do
+      local v = row[i]
+      if p.levels then
+        v = math.max(1, math.min(p.levels, math.floor(v + 0.5)))
+      elseif p.scale == "log" then
+        v = math.log(math.max(v, p.low * 1e-3))
+      end
+      out[i] = v
+    end
+    result[n] = out
+  end
+  return core.tensor(result)
+end
+
+-- Shares of samples within one and two standard deviations, of each parameter.
+local function coverage(params, z, mean, std)
+  local by, one, two, n = {}, 0, 0, 0
+  for i, p in ipairs(params) do
+    if not p.levels then
+      local a, b = 0, 0
+      for s = 1, #z do
+        local d, width = z[s][i] - mean[s][i], std[s][i]
+        if p.period then d = d - p.period * math.floor(d / p.period + 0.5) end
+        if p.scale == "log" and mean[s][i] > 0 then
+          d, width = math.log(z[s][i] / mean[s][i]), width / mean[s][i]
+        end
+        d = math.abs(d)
+        if d <= width then a = a + 1 end
+        if d <= 2 * width then b = b + 1 end
+      end
+      by[p.name] = { one = a / #z, two = b / #z }
+      one, two, n = one + a / #z, two + b / #z, n + 1
+    end
+  end
+  if n == 0 then return nil end
+  return { one = one / n, two = two / n, by = by }
+end
+
+local function accuracy(params, z, mean)
+  local result
+  for i, p in ipairs(params) do
+    if p.levels then
+      local right = 0
+      for s = 1, #z do
+        if math.floor(mean[s][i] + 0.5) == math.floor(z[s][i] + 0.5) then right = right + 1 end
+      end
+      result = result or {}
+      result[p.name] = right / #z
+    end
+  end
+  return result
+end
+
+-- ---- one pass over the samples ------------------------------------------------------
+
+local function check_finite(names, t, what, offset)
+  local finite, at = t:finite()
+  if finite then return end
+  local K = #names
+  error(string.format("evaluate: the encoder's %s of '%s' is not finite at sample %d; the model has diverged or was "
+    .. "never trained", what, names[(at - 1) % K + 1], offset + (at - 1) // K + 1), 0)
+end
+
+local function append(list, rows)
+  table.move(rows, 1, #rows, #list + 1, list)
+end
+
+-- What one batch of n samples adds to the lists and sums in `all`.
+local function pass(model, n, rng, all, o)
+  local scope <close> = core.scope()
+  local sim, params = model.simulator, model.simulator.params
+  local z = sim:sample(n, rng)
+  local x, good, why = run(sim, z)
+  if good then
+    all.failures, all.message = all.failures + n - #good, all.message or why
+    if all.failures > o.max_failures * o.samples then
+      error(string.format("evaluate: the simulator failed on %d samples, more than %g%% of %d; the first: %s",
+        all.failures, 100 * o.max_failures, o.samples, all.message), 0)
+    end
+    if not x then return end
+    z = rows_of(z, good)
+  end
+  local mean, std = model:encode(x)
+  check_finite(all.names, mean, "mean", #all.z)
+  check_finite(all.names, std, "standard deviation", #all.z)
+  all.decoder:add(x, model:decode(z))
+  local answers, moved = mean:totable(), {}
+  for i, row in ipairs(answers) do
+    local outside
+    moved[i], outside = within(params, row)
+    if outside then all.outside = all.outside + 1 end
+  end
+  local again = core.tensor(moved)
+  local y, fine, message = run(sim, again)
+  local first, numbers = #all.z, fine
+  if fine then
+    all.lost, all.message = all.lost + #answers - #fine, all.message or message
+    if y then x = rows_of(x, fine) end
+  end
+  if y then
+    all.again:add(x, y)
+    local m = x.shape[1]
+    local errors = core.sub(x:reshape(m, -1), y:reshape(m, -1)):square():mean(2):totable()
+    local rows, known = z:totable(), {}
+    for i, e in ipairs(errors) do
+      local k = numbers and numbers[i] or i
+      all.errors[first + k], known[i] = e, rows[k]
+    end
+    keep_worst(all.worst, x, y, known, errors)
+  end
+  append(all.z, z:totable())
+  append(all.mean, answers)
+  append(all.std, std:totable())
+end
+
+-- Keeps the outputs of the samples that re-simulate worst, the worst first.
+local function keep_worst(worst, x, y, z, errors)
+  for i, e in ipairs(errors) do
+    local at = #worst
+    while at > 0 and worst[at].error < e do at = at - 1 end
+    if at < WORST then
+      table.insert(worst, at + 1, { error = e, x = core.buffer(x[i]), y = core.buffer(y[i]), z = z[i] })
+      worst[WORST + 1] = nil
+    end
+  end
+end
+
+local function join_worst(worst)
+  if #worst == 0 then return nil end
+  local x, y, z = {}, {}, {}
+  for i, w in ipairs(worst) do x[i], y[i], z[i] = w.x, w.y, w.z end
+  return { x = core.stack(x, 1), y = core.stack(y, 1), z = core.tensor(z) }
+end
+
+local function check_model(model)
+  local sim = type(model) == "table" and model.simulator
+  if not sim or not sim.params or not model.encode or not model.decode then
+    check.fail(3, "evaluate: takes a model (sv.model, sv.load), with :encode, :decode and .simulator; got %s",
+      check.describe(model))
+  end
+  return sim
+end
+
+-- Encoders that answer always the same, in words.
+local function collapsed(params, rows)
+  local notes = {}
+  for i, p in ipairs(params) do
+    local same = true
+    for s = 2, #rows do
+      if rows[s][i] ~= rows[1][i] then
+        same = false
+        break
+      end
+    end
+    if same then
+      notes[#notes + 1] = string.format("the encoder answers %s = %.4g for every sample", p.name, rows[1][i])
+    end
+  end
+  return notes
+end
+
+local function by_name(params, values)
+  local result = {}
+  for i, p in ipairs(params) do result[p.name] = values[i] end
+  return result
+end
+
+--- Evaluates a model on fresh samples.
+--
+-- Parameters on a log scale are compared by their logarithms in the mutual information
+-- (the bins are then as wide in every decade) and in the relative error; classes are
+-- rounded. Before the simulator sees the encoder's answers they are brought within the
+-- parameters' bounds; `outside` tells how many were not.
+-- @tparam Model model with :encode, :decode and .simulator
+-- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
+--   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
+--   may fail on
+-- @treturn table
+--   mim (K, K), mig, gaps[name]; truth.mim, truth.mig: the same of the parameters with themselves;
+--   chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
+--   rmse[name] in units, rmse_relative[name] as a share of the range; accuracy[name] of classes;
+--   resimulation_r2, decoder_mse, decoder_r2; outside: share of answers beyond the bounds;
+--   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683
+--   and 0.954);
+--   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
+--   worst.x, worst.y, worst.z: the twelve samples with the largest such error, what came back, their parameters;
+--   samples, failures, seconds, names, notes (sentences about what is odd), options
+-- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
+local function evaluate(model, opts)
+  local o = check.options("evaluate", opts, options)
+  local sim = check_model(model)
+  local params = sim.params
+  local started = core.system and core.system.clock and core.system.clock() or os.time()
+  local names, levels = {}, {}
+  for i, p in ipairs(params) do names[i], levels[i] = p.name, p.levels or false end
+  local all = {
+    z = {}, mean = {}, std = {}, errors = {}, worst = {}, names = names, outside = 0, failures = 0, lost = 0,
+    decoder = residual.new(), again = residual.new(),
+  }
+  local rng = core.rng(o.seed ~ STREAM)
+  for from = 1, o.samples, o.batch do
+    pass(model, math.min(o.batch, o.samples - from + 1), rng, all, o)
+  end
+  if #all.z == 0 then error("evaluate: the simulator failed on every sample: " .. tostring(all.message), 0) end
+
+  local v, z = scaled(params, all.z), scaled(params, all.mean)
+  local settings = { bins = o.bins, levels = levels, z_levels = levels, names = names, constant = "zero" }
+  local mim, truth = metrics.mim(z, v, settings), metrics.mim(v, v, settings)
+  local mig, gaps = metrics.mig(mim)
+  local r = {
+    mim = mim, mig = mig, gaps = by_name(params, gaps),
+    truth = { mim = truth, mig = (metrics.mig(truth)) },
+    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std), errors = all.errors, worst = join_worst(all.worst),
+    resimulation_r2 = all.again.count > 0 and all.again:r2() or nil,
+    decoder_mse = all.decoder:mse(), decoder_r2 = all.decoder:r2(),
+    coverage = coverage(params, all.z, all.mean, all.std),
+    accuracy = accuracy(params, all.z, all.mean),
+    outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = names, options = o,
+    notes = collapsed(params, all.mean),
+  }
+  if o.chance > 0 then
+    settings.repeats = o.chance
+    r.chance = metrics.chance(z, v, settings)
+  end
+  if o.interval >= 20 then
+    settings.repeats = o.interval
+    r.interval = metrics.interval(z, v, settings).mig
+  end
+  local range = { names = names, low = {}, high = {}, period = {}, log = {} }
+  for i, p in ipairs(params) do
+    range.low[i], range.high[i], range.period[i], range.log[i] = p.low, p.high, p.period, p.scale == "log"
+  end
+  local known = {}
+  for s, row in ipairs(all.mean) do -- a log scale has no zero
+    known[s] = table.move(row, 1, #row, 1, {})
+    for i, p in ipairs(params) do
+      if p.scale == "log" then known[s][i] = math.max(row[i], p.low * 1e-3) end
+    end
+  end
+  local absolute, relative = metrics.rmse(core.tensor(known), r.z, range)
+  r.rmse, r.rmse_relative = by_name(params, absolute), by_name(params, relative)
+  if all.failures > 0 then
+    r.notes[#r.notes + 1] = string.format("the simulator failed on %d of %d samples, which were left out; the first: "
+      .. "%s", all.failures, o.samples, all.message)
+  end
+  if all.lost > 0 then
+    r.notes[#r.notes + 1] = string.format("the simulator failed on %d of the encoder's answers, which re-simulation "
+      .. "leaves out; the first: %s", all.lost, all.message)
+  end
+  r.seconds = (core.system and core.system.clock and core.system.clock() or os.time()) - started
+  return r
+end
+
+return evaluate

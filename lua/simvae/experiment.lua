@@ -1,0 +1,167 @@
+--- What every example does: reads the command line, trains, evaluates, draws the
+-- figures and writes the report.
+--
+--     sv.experiment { simulator = box, width = 32, decoder = { steps = 4000 }, encoder = { steps = 4000 } }
+--
+-- gives `lua train_box.lua` the options --out --seed --steps --width --threads --help
+-- and fills the run directory: model.safetensors, checkpoint.safetensors, log.csv,
+-- metrics.json, figures/*.png, report.html.
+local check = require "simvae.check"
+local core = require "simvae.core"
+
+local experiment = {}
+
+local options = {
+  simulator = { "table", required = true },
+  net = { "string|function|table" },
+  width = { "integer", min = 1 },
+  loss = { "string|function" },
+  batch = { "integer", min = 1 },
+  decoder = { "table", default = {} },
+  encoder = { "table", default = {} },
+  recipe = { "string|table" },
+  samples = { "integer", default = 10000, min = 100 },
+  demo = { "table" },          -- steps and width of a short run: --demo
+  doc = { "string" },
+}
+
+-- ---- command line -----------------------------------------------------------------------
+
+local function parse(t, argv)
+  local argparse = require "argparse"
+  local name = t.simulator.name
+  local parser = argparse("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
+    .. "' and its inverse."))
+  local function whole(low)
+    return function(text)
+      local n = math.tointeger(tonumber(text))
+      if not n or n < low then return nil, string.format("'%s' is not a whole number of %d or more", text, low) end
+      return n
+    end
+  end
+  parser:option("--out", "Folder of the run; an interrupted run goes on from there.", "runs/" .. name)
+  parser:option("--seed", "Seed of weights, samples and noise.", "1"):convert(whole(0))
+  parser:option("--steps", "Steps of each stage, in place of the recipe's."):convert(whole(1))
+  parser:option("--width", "Channels next to the data (dcgan), or of the hidden layers (mlp)."):convert(whole(1))
+  parser:option("--threads", "Threads; default: all cores."):convert(whole(1))
+  parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
+  parser:option("--samples", "Samples of the evaluation."):convert(whole(100))
+  parser:flag("--quiet", "No progress.")
+  if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
+  return parser:parse(argv)
+end
+
+-- ---- figures ------------------------------------------------------------------------------
+
+--- The figures of a trained model; a figure that cannot be drawn (gnuplot missing) is said and left out.
+-- @tparam Model model
+-- @tparam table r of sv.evaluate
+-- @tparam string out the run directory
+-- @treturn {table,...} path and caption of each figure
+function experiment.figures(model, r, out)
+  local figures = require "simvae.figures"
+  local sim = model.simulator
+  local folder = out .. "/figures"
+  local list = {}
+  local function add(caption, path, why)
+    if path then
+      list[#list + 1] = { path = path, caption = caption }
+    else
+      io.stderr:write("figure left out: " .. tostring(why) .. "\n")
+    end
+  end
+  local units = {}
+  for i, p in ipairs(sim.params) do units[i] = p.unit end
+  local ok, refused = core.system.mkdir(folder)
+  if not ok then return nil, refused end
+  if #sim.output == 3 then
+    local z, x = sim:simulate_batch(8, core.rng(2))
+    local inferred = model:encode(x)
+    add("From top to bottom: the simulator, the decoder on the same parameters, the simulator and the decoder on "
+      .. "the encoder's parameters.", figures.grid(folder .. "/samples.png",
+      { x, model:decode(z), sim:run(inferred), model:decode(inferred) },
+      { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } }))
+    add("The decoder's picture as one parameter moves from its lower to its upper bound, the others at the middle.",
+      figures.traversals(folder .. "/traversals.png", model))
+    add("The twelve samples that the encoder gets most wrong.",
+      figures.worst(folder .. "/worst.png", r.worst.x, r.worst.y))
+  end
+  add("Mutual information between the encoder's parameters and the true ones; below, of the true ones with "
+    .. "themselves: what a perfect encoder would show.",
+    figures.heatmap(folder .. "/mim.png", { r.mim, r.truth.mim }, { labels = sim.names,
+      titles = { "encoder", "ground truth" } }))
+  add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units))
+  add("Errors of each parameter.", figures.errors(folder .. "/errors.png", r.z, r.mean, sim.names, units))
+  add("The losses of both stages.", figures.learning_curves(folder .. "/learning.png", out .. "/log.csv"))
+  return list
+end
+
+-- ---- the whole of it ---------------------------------------------------------------------
+
+local function write_json(path, value)
+  local json = require "dkjson"
+  local file, why = io.open(path .. ".tmp", "w")
+  if not file then return nil, why end
+  local ok, refused = file:write(json.encode(value, { indent = true }), "\n")
+  if ok then ok, refused = file:close() end
+  if ok then ok, refused = os.rename(path .. ".tmp", path) end
+  return ok, refused
+end
+
+--- The numbers of an evaluation, without its tensors: what metrics.json holds.
+function experiment.numbers(model, r)
+  return {
+    simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
+    width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
+    processor = (core.system.processor()), training_seconds = model.seconds,
+    samples = r.samples, mig = r.mig, mim = r.mim:totable(), truth = { mig = r.truth.mig, mim = r.truth.mim:totable() },
+    rmse = r.rmse, rmse_relative = r.rmse_relative, resimulation_r2 = r.resimulation_r2, decoder_mse = r.decoder_mse,
+    coverage = r.coverage, evaluation_seconds = r.seconds,
+  }
+end
+
+--- One line that says how good it is.
+function experiment.line(model, r)
+  local parts = {}
+  for _, p in ipairs(model.simulator.params) do
+    parts[#parts + 1] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
+  end
+  return string.format("MIG %.3f (truth %.3f)  re-simulation R2 %.4f  decoder MSE %.5f  RMSE %s", r.mig, r.truth.mig,
+    r.resimulation_r2, r.decoder_mse, table.concat(parts, ", "))
+end
+
+--- Runs an experiment.
+-- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
+-- samples (10000); demo = { steps =, width = }: offers --demo; doc: what --help says
+-- @tparam ?{string,...} argv the command line; default: the script's
+-- @treturn Model
+-- @treturn table of sv.evaluate
+function experiment.experiment(t, argv)
+  t = check.options("experiment", t, options)
+  local sv = require "simvae"
+  local a = parse(t, argv or arg or {})
+  if a.threads then core.threads(a.threads) end
+  local budget = a.demo and t.demo or {}
+  local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
+  local stages = {}
+  for _, stage in ipairs { "decoder", "encoder" } do
+    local o = {}
+    for k, v in pairs(t[stage]) do o[k] = v end
+    o.steps = steps or o.steps
+    stages[stage] = o
+  end
+  local model = sv.model { simulator = t.simulator, net = t.net, width = width, loss = t.loss, seed = a.seed }
+  io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
+  model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
+    encoder = stages.encoder, quiet = a.quiet }
+  local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples })
+  local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
+  if not written then error(refused, 0) end
+  local figures = experiment.figures(model, r, a.out)
+  sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
+  print(experiment.line(model, r))
+  print("report: " .. a.out .. "/report.html")
+  return model, r
+end
+
+return experiment

@@ -1,0 +1,181 @@
+--- Latent traversals, the paper's figure 2: one parameter a row moves from its lower to
+-- its upper bound while the others stay in the middle; what the decoder draws.
+local core = require "simvae.core"
+local check = require "simvae.check"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+local picture = require "simvae.figures.picture"
+
+local options = {
+  steps = { "integer", default = 9, min = 2, max = 64 },
+  rows = { "table" },
+  base = { "table" },
+  scale = { "integer", min = 1, max = 16 },
+  frames = { "integer", default = 24, min = 4, max = 240 },
+}
+
+--- The value of parameter p at share u of its way.
+local function at(p, u)
+  if p.levels then return 1 + math.floor(u * (p.levels - 1) + 0.5) end
+  if p.scale == "log" then return p.low * (p.high / p.low) ^ u end
+  return p.low + u * (p.high - p.low)
+end
+
+-- Shares of the way: a period's end is its start and is left out; classes come once each.
+local function shares(p, steps)
+  local n = p.levels or steps
+  local result = {}
+  for i = 1, n do result[i] = p.period and (i - 1) / n or (i - 1) / (n - 1) end
+  return result
+end
+
+local function describe(p)
+  local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
+  if p.levels then return string.format("%s 1–%d", p.name, p.levels) end
+  return string.format("%s %.4g–%.4g%s", p.name, p.low, p.high, unit)
+end
+
+-- Numbers of the parameters to be moved, from names or numbers.
+local function chosen(params, rows)
+  local index, all = {}, {}
+  for i, p in ipairs(params) do index[p.name], all[i] = i, i end
+  if not rows then return all end
+  local result = {}
+  for _, r in ipairs(rows) do
+    local i = index[r] or r
+    if not params[i] then
+      check.fail(3, "traversals: rows names '%s'; the parameters are %s", tostring(r), (function()
+        local names = {}
+        for k, p in ipairs(params) do names[k] = p.name end
+        return table.concat(names, ", ")
+      end)())
+    end
+    result[#result + 1] = i
+  end
+  return result
+end
+
+local function middle(params, base)
+  local z = {}
+  for i, p in ipairs(params) do z[i] = base and (base[p.name] or base[i]) or at(p, 0.5) end
+  return z
+end
+
+-- The decoder's outputs for parameter k at these shares: (n, …).
+local function moved(model, z, k, us)
+  local p, rows = model.simulator.params[k], {}
+  for s, u in ipairs(us) do
+    rows[s] = table.move(z, 1, #z, 1, {})
+    rows[s][k] = at(p, u)
+  end
+  return model:decode(core.tensor(rows))
+end
+
+local function images(path, model, z, which, opts)
+  local params, rows, labels, most = model.simulator.params, {}, {}, 0
+  local first
+  for r, k in ipairs(which) do
+    local x = moved(model, z, k, shares(params[k], opts.steps))
+    first = first or x.shape
+    rows[r], labels[r] = {}, describe(params[k])
+    most = math.max(most, x.shape[1])
+    for i = 1, x.shape[1] do rows[r][i] = picture.colours(x[i]) end
+  end
+  local scale = opts.scale or picture.factor(first[3], first[4], most)
+  local lines, widest = {}, 0
+  for r, label in ipairs(labels) do
+    labels[r] = picture.text(label, 12)
+    widest = math.max(widest, labels[r].shape[3])
+    for i, t in ipairs(rows[r]) do rows[r][i] = picture.enlarge(t, scale) end
+  end
+  for r, row in ipairs(rows) do
+    local label = labels[r]
+    lines[r] = picture.beside({ picture.pad(label, 0, widest - label.shape[3], 0, 10), picture.tiles({ row }, 2) },
+      "middle")
+  end
+  return output.picture(path, picture.pad(picture.below(lines), 10, 10, 10, 10))
+end
+
+-- All rows at once, there and back (a period: round), as an animation beside the picture.
+local function animation(path, model, z, which, opts)
+  local io = require "simvae.io"
+  if not io.save_apng then return nil, "animations are not available" end
+  local params, frames, moves = model.simulator.params, {}, {}
+  for r, k in ipairs(which) do
+    local us, n = {}, opts.frames
+    for i = 1, n do
+      local t = ((i - 1) / n + 0.25) % 1 -- starts in the middle
+      us[i] = params[k].period and t or params[k].levels and math.min(1, math.floor(t * params[k].levels)
+        / (params[k].levels - 1)) or 0.5 - 0.5 * math.cos(2 * math.pi * t)
+    end
+    moves[r] = moved(model, z, k, us)
+  end
+  local columns = math.min(#which, 4)
+  local scale = opts.scale or math.max(1, math.min(3, 160 // moves[1].shape[4]))
+  local captions = {}
+  for r, k in ipairs(which) do captions[r] = picture.text(params[k].name, 12) end
+  for i = 1, opts.frames do
+    local lines = {}
+    for from = 1, #which, columns do
+      local row = {}
+      for r = from, math.min(from + columns - 1, #which) do
+        local tile = picture.tiles({ { picture.enlarge(picture.colours(moves[r][i]), scale) } }, 1)
+        row[#row + 1] = picture.pad(picture.below { captions[r], tile }, 4, 6, 4, 6)
+      end
+      lines[#lines + 1] = picture.beside(row)
+    end
+    frames[i] = picture.below(lines)
+  end
+  local ok, message = io.save_apng(path, frames, { delay_ms = 80 })
+  if not ok then return nil, message end
+  return path
+end
+
+local function curves(path, model, z, which, opts)
+  local params, data, script = model.simulator.params, {}, {}
+  local rows, columns = output.layout(#which, 3)
+  script[1] = string.format("set multiplot layout %d,%d\nunset key\nset xlabel 'output'", rows, columns)
+  for _, k in ipairs(which) do
+    local us = shares(params[k], opts.steps)
+    local plots = {}
+    for s, values in ipairs(moved(model, z, k, us):totable()) do
+      local lines = {}
+      for i, v in ipairs(values) do lines[i] = string.format("%d %.8g", i, v) end
+      plots[s] = string.format("%s index %d using 1:2 with lines linewidth 1.5 linecolor rgb '%s'",
+        s == 1 and "data" or "''", #data, palette.hex(palette.ramp(0.25 + 0.75 * us[s])))
+      data[#data + 1] = string.format("# %s = %.8g\n# output value\n", params[k].name, at(params[k], us[s]))
+        .. table.concat(lines, "\n")
+    end
+    script[#script + 1] = "set title " .. output.quote(describe(params[k])) .. "\nplot " .. table.concat(plots, ", ")
+  end
+  script[#script + 1] = "unset multiplot"
+  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 380 * columns,
+    280 * rows, 9)
+end
+
+--- Draws a traversal of each parameter through the decoder.
+-- @tparam string path of the PNG; with image outputs an animated loop goes to NAME.anim.png beside it
+-- @tparam Model model what has :decode and .simulator.params
+-- @tparam[opt] table opts steps (9) from bound to bound; rows: names or numbers of the parameters (all);
+--   base: where the others stay, {name = value} (the middle); scale: enlargement; frames of the animation (24)
+-- @treturn string|nil path, or nil and a message
+-- @treturn string|nil path of the animation
+local function traversals(path, model, opts)
+  opts = check.options("traversals", opts, options)
+  check.value("traversals", "path", path, { "string" })
+  local sim = type(model) == "table" and model.simulator
+  if not sim or not model.decode then
+    check.fail(2, "traversals: takes a model, with :decode and .simulator.params; got %s", check.describe(model))
+  end
+  local scope <close> = core.scope()
+  local which, z = chosen(sim.params, opts.rows), middle(sim.params, opts.base)
+  local probe = model:decode(core.tensor { z })
+  if probe.ndim ~= 4 then return curves(path, model, z, which, opts) end
+  local ok, message = images(path, model, z, which, opts)
+  if not ok then return nil, message end
+  local moving, why = animation((path:gsub("%.png$", "")) .. ".anim.png", model, z, which, opts)
+  if not moving then return nil, why end
+  return path, moving
+end
+
+return traversals

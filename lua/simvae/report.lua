@@ -1,0 +1,375 @@
+--- A run as one HTML page that needs nothing beside it: pictures inside, no scripts,
+-- readable on a desk and on a phone.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local matrix = require "simvae.matrix"
+local palette = require "simvae.figures.palette"
+
+local options = {
+  title = { "string" },
+  model = { "table" },
+  simulator = { "table" },
+  results = { "table", required = true },
+  figures = { "table", default = {} },
+  numbers = { "table", default = {} },
+  settings = { "table", default = {} },
+  notes = { "table", default = {} },
+}
+
+local style = [[
+:root { color-scheme: light; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --good: #0b7a4b; --fair: #8a6100;
+  --poor: #b3261e; }
+* { box-sizing: border-box; }
+body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink);
+  background: #f6f7f9; }
+main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 64px; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 16px 0 4px; }
+h2 { font-size: 1.25rem; margin: 40px 0 12px; }
+p { margin: 8px 0; }
+.soft { color: var(--soft); }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 14px; }
+.card, figure, .scroll { background: #fff; border: 1px solid var(--line); border-radius: 10px; }
+.card { padding: 14px 16px; }
+.card h3 { font-size: .95rem; margin: 0; font-weight: 600; }
+.card .value { font-size: 1.9rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.card p { font-size: .9rem; margin: 6px 0 0; color: var(--soft); }
+.mark { display: inline-block; padding: 0 8px; border-radius: 9px; font-size: .8rem; font-weight: 650; color: #fff;
+  vertical-align: .3em; }
+.good { background: var(--good); } .fair { background: var(--fair); } .poor { background: var(--poor); }
+.none { background: #6b7280; }
+figure { margin: 14px 0; padding: 12px; }
+figure .picture { overflow-x: auto; }
+figure img { display: block; max-width: none; height: auto; margin: 0 auto; }
+figcaption { font-size: .92rem; color: var(--soft); margin-top: 8px; }
+.scroll { overflow-x: auto; margin: 12px 0; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 12px; text-align: right; border-top: 1px solid var(--line); white-space: nowrap; }
+thead th { border-top: 0; font-size: .85rem; color: var(--soft); font-weight: 600; }
+th:first-child, td:first-child { text-align: left; }
+.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.pairs td:first-child { color: var(--soft); width: 14em; }
+.mim { width: auto; } .mim td, .mim th { text-align: center; min-width: 3.6em; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 16px; }
+.two h3 { font-size: 1rem; margin: 8px 0; }
+.two > div { min-width: 0; }
+ul { padding-left: 1.2em; }
+@media (max-width: 600px) {
+  body { font-size: 15px; } main { padding: 12px 12px 48px; } h1 { font-size: 1.5rem; }
+  th, td { padding: 6px 8px; } figure { padding: 8px; } .pairs td:first-child { width: 8em; }
+}
+]]
+
+-- ---- pieces of HTML ---------------------------------------------------------------
+
+local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+local function escape(v)
+  return (tostring(v):gsub("[&<>\"']", entities))
+end
+
+local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+--- RFC 4648, section 4.
+local function base64(bytes)
+  local letters, out = {}, {}
+  for i = 0, 63 do letters[i] = alphabet:sub(i + 1, i + 1) end
+  for i = 1, #bytes - 2, 3 do
+    local a, b, c = bytes:byte(i, i + 2)
+    local n = a << 16 | b << 8 | c
+    out[#out + 1] = letters[n >> 18] .. letters[n >> 12 & 63] .. letters[n >> 6 & 63] .. letters[n & 63]
+  end
+  local rest = #bytes % 3
+  if rest > 0 then
+    local a, b = bytes:byte(#bytes - rest + 1, #bytes)
+    local n = a << 16 | (b or 0) << 8
+    out[#out + 1] = letters[n >> 18] .. letters[n >> 12 & 63] .. (rest == 2 and letters[n >> 6 & 63] or "=") .. "="
+  end
+  return table.concat(out)
+end
+
+local function read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local bytes = file:read "a"
+  file:close()
+  return bytes
+end
+
+-- A number in as many digits as say something.
+local function number(v, digits)
+  if v == nil then return "–" end
+  if type(v) ~= "number" then return escape(v) end
+  if v ~= v then return "not a number" end
+  if math.type(v) == "integer" or v == math.floor(v) and math.abs(v) < 1e9 then return string.format("%d", v) end
+  return (string.format("%." .. (digits or 4) .. "g", v):gsub("e%-0?(%d+)$", "e-%1"))
+end
+
+local function percent(v)
+  return v and string.format(v < 0.1 and "%.1f%%" or "%.0f%%", 100 * v) or "–"
+end
+
+local function duration(s)
+  if not s then return nil end
+  if s < 90 then return string.format("%.1f s", s) end
+  if s < 5400 then return string.format("%.1f min", s / 60) end
+  return string.format("%.2f h", s / 3600)
+end
+
+local function table_of(class, head, rows)
+  local out = { string.format('<div class="scroll"><table class="%s">', class) }
+  if head then
+    out[#out + 1] = "<thead><tr>"
+    for _, h in ipairs(head) do out[#out + 1] = "<th>" .. h .. "</th>" end
+    out[#out + 1] = "</tr></thead>"
+  end
+  out[#out + 1] = "<tbody>"
+  for _, row in ipairs(rows) do
+    out[#out + 1] = "<tr>"
+    for _, cell in ipairs(row) do
+      out[#out + 1] = type(cell) == "table" and string.format('<td style="%s">%s</td>', cell.style, cell[1])
+        or "<td>" .. cell .. "</td>"
+    end
+    out[#out + 1] = "</tr>"
+  end
+  out[#out + 1] = "</tbody></table></div>"
+  return table.concat(out)
+end
+
+-- ---- what the numbers mean -----------------------------------------------------------
+
+-- good from the first threshold on, fair from the second.
+local function grade(value, good, fair)
+  if value == nil then return "none" end
+  if good >= fair then return value >= good and "good" or value >= fair and "fair" or "poor" end
+  return value <= good and "good" or value <= fair and "fair" or "poor"
+end
+
+local function card(title, value, mark, text)
+  return string.format('<div class="card"><h3>%s</h3><div class="value">%s <span class="mark %s">%s</span></div>'
+    .. "<p>%s</p></div>", escape(title), escape(value), mark, mark == "none" and "no verdict" or mark, escape(text))
+end
+
+local function worst_of(by)
+  local name, value
+  for k, v in pairs(by or {}) do
+    if not value or v > value then name, value = k, v end
+  end
+  return name, value
+end
+
+local function mig_card(r)
+  local truth, text = r.truth and r.truth.mig, nil
+  local mark = "none"
+  if truth and truth >= 0.1 then
+    local share = r.mig / truth
+    mark = grade(share, 0.85, 0.6)
+    text = string.format("Does one latent, and no other, tell each parameter? %s of the %.3f that the true parameters "
+      .. "themselves reach. Good from 85%% on, fair from 60%%. It falls steeply with small errors: 2%% of the range "
+      .. "costs a quarter; read the errors beside it.", percent(share), truth)
+  else
+    text = "Does one latent, and no other, tell each parameter? "
+      .. (truth and "The true parameters themselves score next to nothing here, so this number says little."
+        or "There is no ground truth to compare with.")
+  end
+  if r.chance then text = text .. string.format(" Chance: %.3f.", r.chance.mig) end
+  if r.interval then text = text .. string.format(" 95%% of resamples: %.3f to %.3f.", r.interval[1], r.interval[2]) end
+  return card("Mutual information gap (MIG)", string.format("%.3f", r.mig), mark, text)
+end
+
+local function cards(r)
+  local out = { mig_card(r) }
+  out[#out + 1] = card("Re-simulation R²", r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "–",
+    grade(r.resimulation_r2, 0.95, 0.8), "Does the simulator, run on the encoder's parameters, draw the same output? "
+    .. "1: always; 0: no better than the mean output. Good from 0.95 on, fair from 0.8. It needs no true parameters.")
+  local name, share = worst_of(r.rmse_relative)
+  out[#out + 1] = card("Largest parameter error", percent(share), grade(share, 0.03, 0.08),
+    string.format("Root mean square error of '%s', the worst parameter, as a share of its range. Good up to 3%%, fair "
+      .. "up to 8%%; a blind guess of a uniform parameter has 29%%.", name or "?"))
+  out[#out + 1] = card("Decoder", r.decoder_r2 and string.format("R² %.4f", r.decoder_r2) or number(r.decoder_mse),
+    grade(r.decoder_r2, 0.97, 0.9), string.format("Does the decoder draw what the simulator draws? Mean squared error "
+      .. "%s. Good from R² 0.97 on, fair from 0.9. The encoder can be no better than the decoder it was trained "
+      .. "through.", number(r.decoder_mse)))
+  if r.coverage then
+    local off = math.abs(r.coverage.one - 0.683)
+    out[#out + 1] = card("Stated uncertainty", percent(r.coverage.one), grade(off, 0.1, 0.25), string.format(
+      "Share of true parameters within one standard deviation of the answer (a normal distribution: 68%%); within two: "
+      .. "%s (95%%). Good within 10 points of 68%%, fair within 25. Lower: too sure of itself; higher: too modest.",
+      percent(r.coverage.two)))
+  end
+  for k, v in pairs(r.accuracy or {}) do
+    out[#out + 1] = card("Right class of " .. k, percent(v), grade(v, 0.95, 0.8),
+      "Share of samples whose class is found. Good from 95% on, fair from 80%.")
+  end
+  return '<div class="cards">' .. table.concat(out) .. "</div>"
+end
+
+local marks = { good = "good", fair = "fair", poor = "poor", none = "no verdict" }
+
+local function parameters(sim, r)
+  local rows = {}
+  for i, p in ipairs(sim.params) do
+    local share = r.rmse_relative and r.rmse_relative[p.name]
+    local mark = grade(share, 0.03, 0.08)
+    local kind = p.levels and p.levels .. " classes" or p.period and "period " .. number(p.period)
+      or p.scale == "log" and "log" or "linear"
+    local cover = r.coverage and r.coverage.by and r.coverage.by[p.name]
+    rows[i] = {
+      escape(p.name) .. (p.doc and ' <span class="soft">' .. escape(p.doc) .. "</span>" or ""), escape(p.unit or ""),
+      number(p.low), number(p.high), kind, number(r.rmse and r.rmse[p.name], 3), percent(share),
+      string.format('<span class="mark %s">%s</span>', mark, marks[mark]),
+      r.gaps and string.format("%.3f", r.gaps[p.name]) or "–", percent(cover and cover.one),
+    }
+  end
+  return table_of("parameters", { "Parameter", "Unit", "Low", "High", "Scale", "RMSE", "of range", "", "MI gap",
+    "within 1 σ" }, rows)
+end
+
+local function mim_table(title, m, names)
+  local head, rows = { "" }, {}
+  for _, n in ipairs(names) do head[#head + 1] = escape(n) end
+  for i, row in ipairs(m:totable()) do
+    local cells = { escape(m.shape[1] == #names and names[i] or "z" .. i) }
+    for _, x in ipairs(row) do
+      cells[#cells + 1] = { string.format("%.3f", x), style = string.format("background:%s;color:%s",
+        palette.hex(palette.ramp(x)), palette.hex(palette.ink(x))) }
+    end
+    rows[i] = cells
+  end
+  return "<div><h3>" .. title .. "</h3>" .. table_of("mim", head, rows) .. "</div>"
+end
+
+local function information(r, names)
+  if not matrix.is_tensor(r.mim) then return "" end
+  local out = { "<h2>Mutual information</h2><p>Row: the encoder's answer; column: the true parameter. 1: the answer "
+    .. "tells in which of the bins the parameter lies; 0: it tells nothing. A strong diagonal beside an empty rest is "
+    .. "what one hopes for; the lower matrix shows what the parameters' own ties leave possible.</p><div class=\"two\">",
+    mim_table("MIM(Z, V): the model", r.mim, names) }
+  if r.truth and matrix.is_tensor(r.truth.mim) then
+    out[#out + 1] = mim_table("MIM(V, V): the truth", r.truth.mim, names)
+  end
+  out[#out + 1] = "</div>"
+  return table.concat(out)
+end
+
+-- ---- what was run ---------------------------------------------------------------------
+
+local function steps_text(steps)
+  if type(steps) ~= "table" then return steps end
+  return string.format("%s decoder + %s encoder", steps.decoder or 0, steps.encoder or 0)
+end
+
+local function settings(data, sim)
+  local n, r = data.numbers, data.results
+  local model, o = data.model or {}, data.results.options or {}
+  local rows = {}
+  local function add(name, value)
+    if value ~= nil and value ~= "" then rows[#rows + 1] = { escape(name), escape(value) } end
+  end
+  local function plain(v) return type(v) ~= "table" and type(v) ~= "function" and v or nil end
+  add("Simulator", sim and sim.name)
+  add("What it draws", sim and plain(sim.doc))
+  add("Output", sim and sim.output and check.shape_text(sim.output))
+  add("Network", plain(n.net) or plain(model.net))
+  add("Width", n.width or model.width)
+  add("Steps", steps_text(n.steps or model.trained))
+  add("Seed", n.seed or model.seed)
+  add("Threads", n.threads or core.threads())
+  add("Processor", n.processor)
+  add("Training", duration(n.training_seconds or model.seconds))
+  add("Evaluation", string.format("%s samples, seed %s, %s bins%s", r.samples or "?", o.seed or "?", o.bins or "?",
+    r.seconds and ", " .. duration(r.seconds) or ""))
+  add("Versions", string.format("simvae %s (%s), %s", n.version or core.version, core.real, _VERSION))
+  for _, pair in ipairs(data.settings) do add(pair[1], pair[2]) end
+  add("Written", os.date "!%Y-%m-%d %H:%M UTC")
+  return table_of("pairs", nil, rows)
+end
+
+local function picture_width(bytes)
+  if bytes:sub(2, 4) ~= "PNG" then return nil end
+  return (string.unpack(">I4", bytes, 17))
+end
+
+local function figure(dir, f)
+  local path = f.path or f.file or f[1]
+  local caption = f.caption or f[2] or ""
+  local bytes, message
+  if type(path) == "string" then
+    bytes, message = read(path)
+    if not bytes and path:sub(1, 1) ~= "/" then bytes, message = read(dir .. "/" .. path) end
+  else
+    message = f.message or "not drawn"
+  end
+  if not bytes then
+    return string.format('<figure><p class="soft">Not drawn: %s</p><figcaption>%s</figcaption></figure>',
+      escape(message), escape(caption))
+  end
+  -- Wide charts keep a readable size and scroll within their frame on a narrow screen.
+  local width = picture_width(bytes) or 800
+  return string.format('<figure><div class="picture"><img alt="%s" src="data:image/png;base64,%s" '
+    .. 'style="width:%dpx;width:clamp(min(%dpx, %dpx), 100%%, %dpx)"></div><figcaption>%s</figcaption></figure>',
+    escape(caption), base64(bytes), width, width, 620, width, escape(caption))
+end
+
+local function sentences(r, notes)
+  local items = {}
+  for _, list in ipairs { r.notes or {}, notes } do
+    for _, n in ipairs(list) do items[#items + 1] = "<li>" .. escape(n) .. "</li>" end
+  end
+  if r.outside and r.outside > 0.001 then
+    items[#items + 1] = string.format("<li>%s of the encoder's answers lay beyond the parameters' bounds and were "
+      .. "brought within before the simulator ran on them.</li>", percent(r.outside))
+  end
+  return #items > 0 and "<h2>Notes</h2><ul>" .. table.concat(items) .. "</ul>" or ""
+end
+
+--- Writes dir/report.html.
+-- @tparam string dir an existing directory
+-- @tparam table data
+--   results what sv.evaluate returned;
+--   model, or simulator: its name, params and output are shown;
+--   figures list of {path =, caption =} (paths as they are, or relative to dir), in order;
+--   numbers (seed, net, width, steps, threads, processor, training_seconds, version) where they differ from the model's;
+--   settings list of {name, value} to be listed besides; notes list of sentences; title
+-- @treturn string|nil path, or nil and a message
+local function report(dir, data)
+  check.value("report", "dir", dir, { "string" })
+  data = check.options("report", data, options)
+  local r = data.results
+  if type(r.mig) ~= "number" then
+    check.fail(2, "report: results takes what sv.evaluate returned; it has no mig")
+  end
+  local sim = data.simulator or data.model and data.model.simulator
+  local names = r.names or sim and sim.names or {}
+  local title = data.title or (sim and sim.name or "simulator") .. ": the simulator and its inverse"
+  local body = {
+    "<h1>", escape(title), "</h1>",
+    '<p class="soft">A decoder learned to draw what the simulator draws; an encoder learned, without labels, to find ',
+    "the parameters from the output. Measured on ", escape(r.samples or "?"), " fresh samples.</p>",
+    "<h2>How good it is</h2>", cards(r),
+  }
+  local function add(...)
+    for _, s in ipairs { ... } do body[#body + 1] = s end
+  end
+  if sim then add("<h2>Parameters</h2>", parameters(sim, r)) end
+  add(sentences(r, data.notes))
+  if #data.figures > 0 then
+    add "<h2>Figures</h2>"
+    for _, f in ipairs(data.figures) do add(figure(dir, f)) end
+  end
+  add(information(r, names), "<h2>What was run</h2>", settings(data, sim))
+  local path = dir .. "/report.html"
+  local file, message = io.open(path .. ".tmp", "wb")
+  if not file then return nil, message end
+  local ok, why = file:write('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    .. '<meta name="viewport" content="width=device-width, initial-scale=1"><title>', escape(title), "</title><style>",
+    style, "</style></head><body><main>", table.concat(body), "</main></body></html>\n")
+  if ok then ok, why = file:close() else file:close() end
+  if ok then ok, why = os.rename(path .. ".tmp", path) end
+  if not ok then
+    os.remove(path .. ".tmp")
+    return nil, path .. ": " .. tostring(why)
+  end
+  return path
+end
+
+return report

@@ -1,0 +1,53 @@
+--- Operators and small conveniences of tensors; loaded with simvae.
+--
+--     local y = 2 * x + 1            -- + - * / ^ and unary -, with numbers and broadcasting
+--     x:size(1), x:dim()             -- 64, 4
+--
+-- Comparison operators are left alone: in Lua they can only give true or false.
+local core = require "simvae.core"
+
+local meta, methods = core.metatable, core.methods
+
+meta.__add = core.add
+meta.__sub = core.sub
+meta.__mul = core.mul
+meta.__div = core.div
+
+function meta.__unm(x)
+  return core.neg(x)
+end
+
+function meta.__pow(x, y)
+  if y == 2 then return core.square(x) end
+  return core.pow(x, y)
+end
+
+--- The number of entries along an axis.
+-- @tparam integer axis from 1; negative from the last
+-- @treturn integer
+function methods.size(t, axis)
+  local n = t.ndim
+  if math.type(axis) ~= "integer" or axis == 0 or axis > n or axis < -n then
+    error(string.format("size: axis must be 1 to %d (or -1 to -%d); got %s", n, n, tostring(axis)), 2)
+  end
+  return t.shape[axis < 0 and axis + n + 1 or axis]
+end
+
+--- The number of axes.
+-- @treturn integer
+function methods.dim(t)
+  return t.ndim
+end
+
+--- A copy repeated to another tensor's shape, as broadcasting does it.
+-- @tparam tensor t
+-- @tparam tensor other
+-- @treturn tensor
+function methods.expand_as(t, other)
+  return t:expand(other.shape)
+end
+
+--- A copy repeated to a shape: another name of expand.
+methods.broadcast_to = core.expand
+
+return core

@@ -1,0 +1,128 @@
+--- What specs share: loaded by busted before any of them (.busted), and by `require "spec.helper"`.
+--
+-- Environment: SIMVAE_BUILD is the tree that is tested (default: the one of `make env`, else build),
+-- SIMVAE_DATA the folder of shared data sets, SIMVAE_COLLECT=N makes the garbage collector as aggressive as it
+-- gets and collects everything inside every Nth allocation of an object (spec/stress.c).
+local helper = package.loaded["spec.helper"]
+if helper then return helper end
+helper = {}
+package.loaded["spec.helper"] = helper
+
+local build = os.getenv("SIMVAE_BUILD")
+  or (os.getenv("LUA_CPATH") or ""):match("([^;]*)/lib/lua/5%.4/%?%.so")
+  or "build"
+local lua_tree, c_tree = build .. "/share/lua/5.4/", build .. "/lib/lua/5.4/"
+
+package.path = lua_tree .. "?.lua;" .. lua_tree .. "?/init.lua;" .. package.path
+package.cpath = c_tree .. "?.so;" .. package.cpath
+
+-- busted forgets the modules that a spec file loads; C modules are not made to be opened again and again.
+pcall(require, "simvae.core")
+pcall(require, "simvae")
+
+if os.getenv("SIMVAE_COLLECT") then
+  collectgarbage("incremental", 1, 1000, 1) -- no pause, long steps, one for every few bytes
+  assert(package.loadlib(build .. "/stress.so", "luaopen_stress"))(tonumber(os.getenv("SIMVAE_COLLECT")))
+end
+
+--- The tree that is tested, as `make BUILD=…` made it.
+helper.build = build
+
+--- Quotes a word for sh.
+function helper.quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+--- Runs a command line in sh.
+-- @tparam string command
+-- @treturn string what it wrote to standard output and standard error
+-- @treturn integer its exit code, or 128 + the signal that ended it
+function helper.run(command)
+  local pipe <close> = assert(io.popen("{ " .. command .. "\n} 2>&1", "r"))
+  local output = pipe:read("a")
+  local _, how, code = pipe:close()
+  return output, how == "signal" and 128 + code or code
+end
+
+local lua = os.getenv("LUA") or "lua5.4"
+
+--- The command line that runs a Lua script (or `-e CODE`) in another process, on the tree that is tested.
+-- @tparam string script
+-- @param ... its arguments, quoted here
+function helper.lua_command(script, ...)
+  local words = { "LUA_PATH=" .. helper.quote(lua_tree .. "?.lua;" .. lua_tree .. "?/init.lua;;"),
+    "LUA_CPATH=" .. helper.quote(c_tree .. "?.so;;"), lua, helper.quote(script) }
+  for i = 1, select("#", ...) do words[#words + 1] = helper.quote((select(i, ...))) end
+  return table.concat(words, " ")
+end
+
+--- Whether a Lua module can be loaded, or a program is on the PATH.
+-- @tparam string name
+-- @treturn boolean
+function helper.have(name)
+  if package.loaded[name] or package.searchpath(name, package.path) or package.searchpath(name, package.cpath) then
+    return true
+  end
+  return name:find("^[%w_.+-]+$") ~= nil and os.execute("command -v " .. name .. " > /dev/null 2>&1") == true
+end
+
+local pythons = {}
+
+--- A Python that has the given modules.
+-- @param ... names of modules: "numpy", "matplotlib", …
+-- @treturn ?string the program, or nil
+-- @treturn ?string why there is none: the reason to give to `pending`
+function helper.python(...)
+  local modules = table.concat({ ... }, ", ")
+  if pythons[modules] == nil then
+    pythons[modules] = false
+    for _, program in ipairs { "python3", "python" } do
+      local code = modules == "" and "pass" or "import " .. modules
+      if os.execute(program .. " -c '" .. code .. "' > /dev/null 2>&1") then
+        pythons[modules] = program
+        break
+      end
+    end
+  end
+  if pythons[modules] then return pythons[modules] end
+  return nil, "no Python" .. (modules == "" and "" or " with " .. modules)
+end
+
+--- The folder of shared data sets (../shared/data beside the repository, or SIMVAE_DATA).
+-- @treturn ?string its path, or nil
+-- @treturn ?string why there is none: the reason to give to `pending`
+function helper.shared_data()
+  local folder = os.getenv("SIMVAE_DATA") or "../shared/data"
+  local file <close> = io.open(folder .. "/README.md")
+  if file then return folder end
+  return nil, "no shared data in " .. folder .. " (set SIMVAE_DATA)"
+end
+
+local temporary = {}
+
+--- A new folder, removed with all that is in it when the suite ends.
+-- @treturn string its path
+function helper.temporary_folder()
+  local pipe <close> = assert(io.popen("mktemp -d"))
+  local path = assert(pipe:read("l"), "mktemp -d made no folder")
+  temporary[#temporary + 1] = path
+  return path
+end
+
+--- Removes the temporary folders; busted's end of the suite calls it.
+function helper.remove_temporary_folders()
+  for i = #temporary, 1, -1 do
+    os.execute("rm -rf " .. helper.quote(temporary[i]))
+    temporary[i] = nil
+  end
+end
+
+local in_busted, busted = pcall(require, "busted")
+if in_busted and busted.subscribe then
+  busted.subscribe({ "suite", "end" }, function()
+    helper.remove_temporary_folders()
+    return nil, true
+  end)
+end
+
+return helper
