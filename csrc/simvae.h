@@ -53,6 +53,7 @@ typedef struct sv_storage {
     uint64_t life;   /* grows each time the storage goes back to a free list */
     bool kept;       /* tape:keep: survives its tape */
     struct sv_tape *owner; /* the open tape it belongs to, or NULL */
+    int slot;              /* owner->storage[slot] is this one */
 } sv_storage;
 
 /* ---- core/tensor.c ------------------------------------------------------- */
@@ -208,6 +209,7 @@ typedef struct sv_node {
     sv_storage *aux[SV_MAX_AUX];
     sv_storage *grad; /* of out, while backward is on its way */
     bool passed;      /* backward has been here */
+    unsigned char *layout; /* of each input and of out (the last) when it was recorded */
     sv_tensor *in[];  /* args.in */
 } sv_node;
 bool sv_recording(const sv_context *c);
@@ -269,7 +271,7 @@ void sv_open_rng(lua_State *L, int core);
 
 typedef struct sv_raster {
     int width, height, stride;
-    uint32_t cell[SV_RASTER_SIDE * (SV_RASTER_SIDE + 2)]; /* only what the picture needs is touched */
+    uint32_t cell[SV_RASTER_SIDE * (SV_RASTER_SIDE + 2)]; /* used as far as needed */
 } sv_raster;
 
 enum sv_fill_rule { SV_NON_ZERO, SV_EVEN_ODD };
@@ -292,13 +294,16 @@ typedef struct sv_outline {
 
 void sv_raster_start(sv_raster *r, int width, int height); /* empty; sides 1 … SV_RASTER_SIDE */
 void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, int sign);
-void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1, int sign);
+void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1,
+                     int sign);
 void sv_raster_contour(sv_raster *r, const double *xy, int n, int sign); /* n points, closed */
-void sv_raster_coverage(const sv_raster *r, sv_real *out); /* (height, width): the signed areas' sum, within 0 … 1 */
+void sv_raster_coverage(const sv_raster *r, sv_real *out); /* (height, width), 0 … 1 */
 void sv_raster_ink(const sv_raster *r, sv_real *out);      /* 1 - coverage: black on white */
-void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1); /* of a closed contour */
+/* Edges of closed contours, each from exactly where another one ends. */
+void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1);
 void sv_outline_contour(sv_outline *o, const double *xy, int n);
-void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double x, double y); /* (x, y): lower left corner of r */
+/* The exact area of any contours; (x, y): the lower left corner of r among them. */
+void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double x, double y);
 
 /* ---- sim/box.c, polygon.c, curve.c, sprite.c: the simulators in C ---------- */
 
@@ -310,9 +315,10 @@ typedef struct sv_sim {
     const char *doc;
 } sv_sim;
 
-extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites;
+extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites, sv_sim_rlc;
 
 void sv_open_builtin(lua_State *L, int core); /* sim/builtin.c */
+void sv_open_spice(lua_State *L, int core);   /* sim/spice.c: circuits, through ngspice */
 
 /* ---- sim/canvas.c: shapes on a picture of any size ------------------------- */
 
@@ -332,15 +338,19 @@ typedef struct sv_pen {
     enum sv_fill_rule rule;            /* of filled polygons */
 } sv_pen;
 
-/* False: more points than SV_OUTLINE_EDGES allows; nothing is drawn. Numbers
- * that are not finite draw nothing. */
+/* False: the shape takes more than SV_OUTLINE_EDGES edges, and is not drawn (a
+ * stroke takes about 4 a point). Numbers that are not finite draw nothing. */
 bool sv_draw_rect(const sv_canvas *c, const sv_pen *pen, double x, double y, double w, double h);
 bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
-bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1, double y1);
+bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1,
+                  double y1);
 bool sv_draw_polyline(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r);
-bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b, double angle); /* half-axes; radians, counter-clockwise */
-bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n); /* smooth, through all points */
+/* Half-axes a and b, the first turned counter-clockwise by angle (radians). */
+bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b,
+                     double angle);
+/* A smooth curve through all points, at most 1024. */
+bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 
 /* ---- core/kernel.c: the innermost loop of every product, one per kind of CPU -- */
 
@@ -370,9 +380,10 @@ typedef struct sv_kernel {
     bool (*usable)(void);           /* on this CPU */
     void (*tile)(const sv_tile *t);
     void (*dot)(const sv_tile *t);  /* step 1, at most SV_DOT_MAX columns */
-    /* len (<= SV_NR) numbers from from[r] + offset to to + r * ld, r < n <= SV_MR */
-    void (*gather)(long n, const sv_real *const *from, long offset, long len, sv_real *to,
-                   long ld);
+    /* For r < n <= SV_MR and p < count: len (<= SV_NR) numbers from
+     * from[r] + offset + p * len to to + r * ld + p * stride. */
+    void (*gather)(long n, const sv_real *const *from, long offset, long len, long count,
+                   sv_real *to, long ld, long stride);
 } sv_kernel;
 
 extern const sv_kernel sv_kernel_portable, sv_kernel_avx2, sv_kernel_avx512;

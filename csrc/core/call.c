@@ -152,7 +152,7 @@ static enum sv_layout settle_layout(lua_State *L, sv_args *a, int base) {
     if (!last) return SV_PLAIN;
     bool alike = (op->flags & SV_OP_LAYOUT_FREE) != 0;
     for (int k = 0; k < a->nin && alike; k++)
-        if (a->in[k] && a->in[k]->count != 1)
+        if (a->in[k] && (a->in[k]->count != 1 || a->in[k]->ndim > 4))
             alike = a->in[k]->ndim == 4 && a->in[0]->ndim == 4 &&
                     !memcmp(a->in[k]->shape, a->in[0]->shape, 4 * sizeof(size_t));
     enum sv_layout layout = alike ? SV_CHANNELS_LAST : SV_PLAIN;
@@ -322,8 +322,16 @@ static double read_enum(lua_State *L, const char *op, const option *o, int index
         luaL_addstring(&b, o->choice[i]);
     }
     luaL_pushresult(&b);
-    return luaL_error(L, "%s: %s is one of %s; got %s", op, o->name, lua_tostring(L, -1),
-                      luaL_tolstring(L, index, NULL));
+    const char *choices = lua_tostring(L, -1), *got = luaL_tolstring(L, index, NULL);
+    return luaL_error(L, "%s: %s is one of %s; got %s", op, o->name, choices, got);
+}
+
+/* Axes to count from 0; negative ones stay: -1 is the last. */
+static void from_one(lua_State *L, const char *op, const option *o, sv_list *list) {
+    for (int i = 0; i < list->n; i++) {
+        if (list->at[i] == 0) luaL_error(L, "%s: %s counts from 1 (or from -1, the last); got 0", op, o->name);
+        if (list->at[i] > 0) list->at[i]--;
+    }
 }
 
 static void read_option(lua_State *L, const char *op, const option *o, int index, double *value, sv_list *list) {
@@ -337,9 +345,12 @@ static void read_option(lua_State *L, const char *op, const option *o, int index
         break;
     case AXIS: /* 1-based in Lua; -1 stays the last */
         *value = (double)lua_tointegerx(L, index, &ok);
+        if (ok && *value == 0) luaL_error(L, "%s: %s counts from 1 (or from -1, the last); got 0", op, o->name);
         if (*value > 0) *value -= 1;
         break;
     case BOOL:
+        if (!lua_isboolean(L, index))
+            luaL_error(L, "%s: %s takes true or false; got %s", op, o->name, luaL_tolstring(L, index, NULL));
         *value = lua_toboolean(L, index);
         break;
     case ENUM:
@@ -347,8 +358,7 @@ static void read_option(lua_State *L, const char *op, const option *o, int index
         break;
     case AXES:
         read_list(L, op, o, index, index, list);
-        for (int i = 0; i < list->n; i++)
-            if (list->at[i] > 0) list->at[i]--;
+        from_one(L, op, o, list);
         break;
     case INTS:
         read_list(L, op, o, index, index, list);
@@ -438,8 +448,10 @@ static int call_op(lua_State *L) {
     for (int i = 0; i < s->nopt && at <= top; i++, at++) {
         bool takes_list = s->opt[i].kind == INTS || s->opt[i].kind == AXES;
         if (lua_isnil(L, at) || (!takes_list && is_empty(L, at))) continue;
-        if (s->opt[i].kind == INTS && !lua_istable(L, at)) { /* reshape(2, 3): the rest of the numbers */
+        bool rest = s->opt[i].kind == INTS || (s->opt[i].kind == AXES && i == s->nopt - 1);
+        if (rest && !lua_istable(L, at)) { /* reshape(2, 3), permute(3, 1, 2): the rest of the numbers */
             read_list(L, op->name, &s->opt[i], at, top, &list[i]);
+            if (s->opt[i].kind == AXES) from_one(L, op->name, &s->opt[i], &list[i]);
             at = top;
         } else if (s->opt[i].kind == AXES && !lua_istable(L, at)) {
             list[i].n = 1;

@@ -28,7 +28,10 @@ enum {
     STEP = 256,          /* numbers of k that a step takes, or one run if it is longer */
     DOT_STEP = 1 << 14,  /* the same for dot: its B is narrow */
     BLOCK = 256,         /* rows, and columns of a B that is packed on the way */
-    FOOTPRINT = 1 << 16, /* numbers of A that a step may touch: 256 KB of floats */
+    FOOTPRINT = 1 << 16, /* numbers of A, or of packed B, that a step may touch: 256 KB of floats */
+    C_BLOCK = 1 << 17,   /* numbers of C in a block if A is stored by columns */
+    SKEW = 1,            /* rows between the panels packed on the way: their starts must not be
+                            a power of two apart, or they share few lines of the cache */
     NARROW = 64,         /* columns not worth packing A for, if it is stored by columns */
     TASKS = 16,          /* aimed at: enough to balance a few threads */
     MAX_AT_ONCE = 64     /* products in one parallel region */
@@ -60,21 +63,35 @@ size_t sv_panels_size(long k, long n) {
     return (size_t)(k * (last * SV_NR + sv_panel_width(n, last)));
 }
 
-static cut cut_product(const sv_product *p, long first) {
+/* Halves rows or columns until there are enough blocks, but no further than `floor`. */
+static void shrink(const sv_product *p, cut *c, long *side, long floor, long unit, long wanted) {
+    while (*side / 2 >= floor && divide_up(p->m, c->rows) * divide_up(p->n, c->cols) < wanted)
+        *side = round_up(*side / 2, unit);
+}
+
+/* A stored by rows: it is read in place, a few runs at a time, and the block is as
+ * wide as B if B came packed. A stored by columns: both are packed, and B (the
+ * patches, in a convolution) is costly to read, so blocks are wide, and k steps
+ * short. `wanted` tasks are aimed at. */
+static cut cut_product(const sv_product *p, long first, long wanted) {
     cut c = {.p = p, .first = first, .dot = p->n <= SV_DOT_MAX && !p->flip_a};
-    long wanted = c.dot ? DOT_STEP : STEP;
-    c.step = p->flip_a ? STEP : p->a.run * (p->a.run < wanted ? wanted / p->a.run : 1);
-    if (c.step < 1) c.step = 1;
-    long share = FOOTPRINT / least(c.step, p->k > 0 ? p->k : 1);
-    c.rows = share < 64 ? 64 : least(share, BLOCK);
-    if (c.dot && share < 64) c.rows = share < SV_MR ? SV_MR : share / SV_MR * SV_MR;
-    if (!c.dot && p->a.run > 4 * STEP && !p->flip_a)
-        c.rows = share < SV_MR ? SV_MR : share / SV_MR * SV_MR;
-    c.cols = p->panels || c.dot ? round_up(p->n, SV_NR) : BLOCK;
-    while (c.rows > 64 && divide_up(p->m, c.rows) * divide_up(p->n, c.cols) < TASKS)
-        c.rows = round_up(c.rows / 2, SV_MR);
-    while (c.cols > 2 * SV_NR && divide_up(p->m, c.rows) * divide_up(p->n, c.cols) < TASKS)
-        c.cols = round_up(c.cols / 2, SV_NR);
+    if (p->flip_a) {
+        c.rows = least(BLOCK, round_up(p->m, SV_MR));
+        c.cols = least(4 * BLOCK, C_BLOCK / c.rows / SV_NR * SV_NR);
+        c.cols = least(c.cols, round_up(p->n, SV_NR));
+        shrink(p, &c, &c.cols, BLOCK / 2, SV_NR, wanted);
+        shrink(p, &c, &c.rows, 64, SV_MR, wanted);
+        shrink(p, &c, &c.cols, 2 * SV_NR, SV_NR, wanted);
+        c.step = least(STEP, FOOTPRINT / c.cols);
+    } else {
+        long aim = c.dot ? DOT_STEP : STEP, run = p->a.run;
+        c.step = run * (run < aim ? aim / run : 1);
+        c.rows = least(BLOCK, FOOTPRINT / least(c.step, p->k > 0 ? p->k : 1) / SV_MR * SV_MR);
+        if (c.rows < SV_MR) c.rows = SV_MR;
+        c.cols = p->panels || c.dot ? round_up(p->n, SV_NR) : BLOCK;
+        shrink(p, &c, &c.rows, 64, SV_MR, wanted);
+        shrink(p, &c, &c.cols, 2 * SV_NR, SV_NR, wanted);
+    }
     c.down = divide_up(p->m, c.rows);
     c.across = divide_up(p->n, c.cols);
     return c;
@@ -96,7 +113,8 @@ static void find(const sv_rows *x, long row, long n, long seg, long nseg, const 
 
 /* Copies columns c0 … c1-1 of x's rows from+k0 … from+k1-1 so that `width` of them
  * lie together for each k: the panels of B, the eights of A. Rows go by eights, and
- * of those one piece at a time that is whole in its run and in its panel. */
+ * of those as many panels at a time as are whole in a run, so that x is read straight
+ * on; else one piece of a panel. */
 static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0, long c1,
                           long width, sv_real *to, sv_real *spare) {
     const sv_real *at[SV_MR * 64];
@@ -105,7 +123,7 @@ static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0
     if (padded > c1 - c0) {
         long panel = (c1 - c0) / width, in = (c1 - c0) % width;
         long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
-        sv_real *dest = to + panel * width * depth;
+        sv_real *dest = to + panel * width * (depth + SKEW);
         for (long k = 0; k < depth; k++)
             for (long i = in; i < w; i++) dest[k * w + i] = 0;
     }
@@ -118,11 +136,14 @@ static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0
             find(x, from + k, n, seg, nseg, at, spare);
             for (long j = c; j < end;) {
                 long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
-                long len = least(least(x->run - offset, end - j), w - in);
-                kernel->gather(n, at + s * SV_MR, offset, len,
-                               to + panel * width * depth + (k - k0) * w + in, w);
-                j += len, offset += len, in += len;
+                long left = least(x->run - offset, end - j), len = least(left, w - in);
+                long count = w == width && len == w ? left / w : 1;
+                kernel->gather(n, at + s * SV_MR, offset, len, count,
+                               to + panel * width * (depth + SKEW) + (k - k0) * w + in, w,
+                               width * (depth + SKEW));
+                j += count * len, offset += count * len;
                 if (offset == x->run) offset = 0, s++;
+                in += len, panel += count - 1;
                 if (in == w) in = 0, panel++;
             }
         }
@@ -137,7 +158,7 @@ static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, l
     for (long c = c0; c < c1; c += SV_MR) {
         long panel = (c - c0) / width, n = least(SV_MR, c1 - c);
         long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
-        sv_real *dest = to + panel * width * depth + (c - c0) % width;
+        sv_real *dest = to + panel * width * (depth + SKEW) + (c - c0) % width;
         const sv_real *at[SV_MR];
         for (long r = 0; r < SV_MR; r++) at[r] = x->base + (c + (r < n ? r : 0)) * x->ld + k0;
         for (long k = 0; k < depth; k++)
@@ -148,7 +169,7 @@ static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, l
     long filled = round_up(c1 - c0, SV_MR) - last * width;
     if (filled < w)
         for (long k = 0; k < depth; k++)
-            memset(to + last * width * depth + k * w + filled, 0,
+            memset(to + last * width * (depth + SKEW) + k * w + filled, 0,
                    (size_t)(w - filled) * sizeof *to);
 }
 
@@ -212,7 +233,7 @@ static void run_block(const cut *cut, long task, desk *d) {
                 pack_straight(&p->a, 0, k0, k1, m0, m1, SV_MR, d->a, d->spare);
                 t.step = SV_MR;
                 for (long i = 0; i < groups * SV_MR; i++)
-                    d->at[i] = d->a + i / SV_MR * SV_MR * depth + i % SV_MR;
+                    d->at[i] = d->a + i / SV_MR * SV_MR * (depth + SKEW) + i % SV_MR;
             }
         } else {
             seg0 = k0 / p->a.run;
@@ -232,7 +253,7 @@ static void run_block(const cut *cut, long task, desk *d) {
             } else {
                 if (!p->panels) width = sv_panel_width(n1 - n0, (n - n0) / SV_NR);
                 t.ldb = width;
-                t.b = p->panels ? p->panels + n * p->k + k0 * width : b + (n - n0) * depth;
+                t.b = p->panels ? p->panels + n * p->k + k0 * width : b + (n - n0) * (depth + SKEW);
             }
             t.cols = least(n1 - n, SV_NR);
             t.bias = p->bias && k0 == 0 ? p->bias + n : NULL;
@@ -252,18 +273,25 @@ static void run_block(const cut *cut, long task, desk *d) {
 typedef struct region {
     cut cuts[MAX_AT_ONCE];
     long count;
+    bool alike; /* equally many tasks each: taken in turn, because the phases of a
+                   transposed convolution read the same part of its input */
 } region;
 
 static void run_task(void *arg, long task, int worker) {
     const region *g = arg;
     long i = g->count - 1;
-    while (task < g->cuts[i].first) i--;
+    if (g->alike) {
+        i = task % g->count;
+        task = g->cuts[i].first + task / g->count;
+    } else {
+        while (task < g->cuts[i].first) i--;
+    }
     const cut *c = &g->cuts[i];
     desk d;
     char *at = sv_scratch(worker);
     d.b = (sv_real *)at;
-    d.a = d.b + BLOCK * STEP + SV_NR * STEP;
-    d.at = (const sv_real **)(d.a + BLOCK * STEP);
+    d.a = d.b + (BLOCK + SV_NR) * (STEP + SKEW) + 4 * BLOCK * SKEW;
+    d.at = (const sv_real **)(d.a + BLOCK * (STEP + SKEW));
     d.spare = (sv_real *)(d.at + BLOCK * STEP);
     run_block(c, task - c->first, &d);
 }
@@ -271,11 +299,13 @@ static void run_task(void *arg, long task, int worker) {
 void sv_products(const sv_product *p, long count) {
     sv_kernel_now();
     for (long done = 0; done < count; done += MAX_AT_ONCE) {
-        region g = {.count = least(MAX_AT_ONCE, count - done)};
-        long tasks = 0;
+        region g = {.count = least(MAX_AT_ONCE, count - done), .alike = true};
+        long tasks = 0, wanted = divide_up(TASKS, g.count);
         for (long i = 0; i < g.count; i++) {
-            g.cuts[i] = cut_product(p + done + i, tasks);
+            g.cuts[i] = cut_product(p + done + i, tasks, wanted);
             tasks += g.cuts[i].down * g.cuts[i].across;
+            if (tasks != (i + 1) * g.cuts[0].down * g.cuts[0].across) g.alike = false;
+            if (p[done + i].flip_a) g.alike = false;
         }
         sv_parallel(tasks, run_task, &g);
     }

@@ -92,16 +92,16 @@ static void portable_dot(const sv_tile *t) {
 }
 
 static void portable_gather(long n, const sv_real *const *from, long offset, long len,
-                            sv_real *to, long ld) {
-    for (long r = 0; r < n; r++) {
-        const sv_real *x = from[r] + offset;
-        sv_real *dest = to + r * ld;
-        if (len == SV_NR) {
-            memcpy(dest, x, SV_NR * sizeof *dest);
-        } else {
-            for (long i = 0; i < len; i++) dest[i] = x[i];
+                            long count, sv_real *to, long ld, long stride) {
+    for (long r = 0; r < n; r++)
+        for (long p = 0; p < count; p++) {
+            const sv_real *x = from[r] + offset + p * len;
+            sv_real *dest = to + r * ld + p * stride;
+            if (len == SV_NR)
+                memcpy(dest, x, SV_NR * sizeof *dest);
+            else
+                for (long i = 0; i < len; i++) dest[i] = x[i];
         }
-    }
 }
 
 const sv_kernel sv_kernel_portable = {"portable", 16, always, portable_tile, portable_dot,

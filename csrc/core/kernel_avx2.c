@@ -146,15 +146,16 @@ TARGET static void avx2_dot(const sv_tile *t) {
 }
 
 TARGET static void avx2_gather(long n, const float *const *from, long offset, long len,
-                               float *to, long ld) {
-    for (long r = 0; r < n; r++) {
-        const float *x = from[r] + offset;
-        float *dest = to + r * ld;
-        long i = 0;
-        for (; i + 8 <= len; i += 8) _mm256_storeu_ps(dest + i, _mm256_loadu_ps(x + i));
-        for (; i + 4 <= len; i += 4) _mm_storeu_ps(dest + i, _mm_loadu_ps(x + i));
-        for (; i < len; i++) dest[i] = x[i];
-    }
+                               long count, float *to, long ld, long stride) {
+    for (long r = 0; r < n; r++)
+        for (long p = 0; p < count; p++) {
+            const float *x = from[r] + offset + p * len;
+            float *dest = to + r * ld + p * stride;
+            long i = 0;
+            for (; i + 8 <= len; i += 8) _mm256_storeu_ps(dest + i, _mm256_loadu_ps(x + i));
+            for (; i + 4 <= len; i += 4) _mm_storeu_ps(dest + i, _mm_loadu_ps(x + i));
+            for (; i < len; i++) dest[i] = x[i];
+        }
 }
 
 const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather};

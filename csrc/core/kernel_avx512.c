@@ -157,26 +157,25 @@ TARGET static void avx512_dot(const sv_tile *t) {
 }
 
 TARGET static void avx512_gather(long n, const float *const *from, long offset, long len,
-                                 float *to, long ld) {
-    if (len == 32) {
-        for (long r = 0; r < n; r++) {
-            const float *x = from[r] + offset;
-            _mm512_storeu_ps(to + r * ld, _mm512_loadu_ps(x));
-            _mm512_storeu_ps(to + r * ld + 16, _mm512_loadu_ps(x + 16));
-        }
-    } else if (len == 8) {
-        for (long r = 0; r < n; r++)
-            _mm256_storeu_ps(to + r * ld, _mm256_loadu_ps(from[r] + offset));
-    } else if (len <= 16) {
-        __mmask16 m = first(len);
-        for (long r = 0; r < n; r++)
-            _mm512_mask_storeu_ps(to + r * ld, m, _mm512_maskz_loadu_ps(m, from[r] + offset));
-    } else {
-        __mmask16 m = first(len - 16);
-        for (long r = 0; r < n; r++) {
-            const float *x = from[r] + offset;
-            _mm512_storeu_ps(to + r * ld, _mm512_loadu_ps(x));
-            _mm512_mask_storeu_ps(to + r * ld + 16, m, _mm512_maskz_loadu_ps(m, x + 16));
+                                 long count, float *to, long ld, long stride) {
+    const __mmask16 left = first(len), right = first(len - 16);
+    for (long r = 0; r < n; r++, to += ld) {
+        const float *x = from[r] + offset;
+        float *dest = to;
+        if (len == 32) {
+            for (long p = 0; p < count; p++, x += 32, dest += stride) {
+                _mm512_storeu_ps(dest, _mm512_loadu_ps(x));
+                _mm512_storeu_ps(dest + 16, _mm512_loadu_ps(x + 16));
+            }
+        } else if (len == 8) {
+            for (long p = 0; p < count; p++, x += 8, dest += stride)
+                _mm256_storeu_ps(dest, _mm256_loadu_ps(x));
+        } else {
+            for (long p = 0; p < count; p++, x += len, dest += stride) {
+                _mm512_mask_storeu_ps(dest, left, _mm512_maskz_loadu_ps(left, x));
+                if (right)
+                    _mm512_mask_storeu_ps(dest + 16, right, _mm512_maskz_loadu_ps(right, x + 16));
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ void sv_enlist(sv_child *c, pid_t pid) {
     children = c;
 }
 
-void sv_delist(sv_child *c) {
+static void delist(sv_child *c) {
     if (!c->at) return;
     *c->at = c->next;
     if (c->next) c->next->at = c->at;
@@ -174,11 +174,11 @@ static bool reap(sv_child *c, bool block) {
     if (got == 0) return false;
     if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* what it left behind */
     c->ended = true;
-    sv_delist(c);
+    delist(c);
     return true;
 }
 
-void sv_hang_up(sv_child *c) {
+static void hang_up(sv_child *c) {
     if (c->in == c->out) c->in = -1;
     sv_close_fd(&c->in);
     sv_close_fd(&c->out);
@@ -188,8 +188,8 @@ void sv_hang_up(sv_child *c) {
 void sv_give_back(sv_child *c) {
     send_signal(c, SIGKILL);
     reap(c, true);
-    sv_delist(c);
-    sv_hang_up(c);
+    delist(c);
+    hang_up(c);
     free(c->text.data);
     free(c->errors.data);
     memset(&c->text, 0, sizeof c->text);
@@ -218,8 +218,8 @@ void sv_die_with_parent(pid_t parent) {
 void sv_forget_children(void) {
     while (children) {
         sv_child *c = children;
-        sv_delist(c);
-        sv_hang_up(c);
+        delist(c);
+        hang_up(c);
     }
 }
 

@@ -118,15 +118,23 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
         set_anchor(L, s, true);
     }
     sv_own(tape, s, L);
-    s->owner = tape;
     c->live += bytes_of(s);
     note_peak(c);
     return s;
 }
 
+/* Takes it off its tape's list, which must not point to what Lua may free. */
+static void disown(sv_storage *s) {
+    sv_tape *t = s->owner;
+    sv_storage *last = t->storage[--t->storages];
+    t->storage[s->slot] = last;
+    last->slot = s->slot;
+    s->owner = NULL;
+}
+
 void sv_release_storage(sv_context *c, sv_storage *s) {
     if (!s->owner) return;
-    s->owner = NULL;
+    disown(s);
     s->life++;
     c->live -= bytes_of(s);
     sv_size_class *k = class_of(c, s->count, true);
@@ -144,7 +152,7 @@ void sv_release_storage(sv_context *c, sv_storage *s) {
 
 void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s) {
     if (!s->owner) return;
-    s->owner = NULL;
+    disown(s);
     c->live -= bytes_of(s);
     set_anchor(L, s, false);
 }

@@ -85,9 +85,16 @@ sv_tensor *sv_ensure_grad(lua_State *L, int index) {
 }
 
 void sv_check_writable(lua_State *L, const sv_tensor *t) {
-    if (t->tape && t->tape->open && t->node >= 0)
-        luaL_error(L, "an open tape needs the value of this tensor for its gradient; "
-                      "change a t:clone(), or change it outside the tape");
+    for (const sv_tape *tape = sv_get_context(L)->tape; tape; tape = tape->outer)
+        for (int i = 0; i < tape->count; i++) {
+            const sv_node *n = tape->nodes[i];
+            if (n->passed) continue;
+            bool needed = n->args.out->storage == t->storage;
+            for (int k = 0; k < n->args.nin && !needed; k++) needed = n->in[k] && n->in[k]->storage == t->storage;
+            if (needed)
+                luaL_error(L, "an open tape needs the value of this tensor for its gradient; "
+                              "change a t:clone(), or change it outside the tape");
+        }
 }
 
 /* ---- layout ---------------------------------------------------------------- */
@@ -375,11 +382,12 @@ static int l_clone(lua_State *L) {
     return 1;
 }
 
-/* Same memory, no gradient. */
+/* Same memory, no gradient. Channels-last ones are copied: two tensors that share
+ * memory must agree on its layout. */
 static int l_detach(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
-    sv_tensor *view = sv_push_view(L, 1, 0, t->ndim, t->shape);
-    view->layout = t->layout;
+    if (t->layout != SV_PLAIN) return l_clone(L);
+    sv_push_view(L, 1, 0, t->ndim, t->shape);
     return 1;
 }
 

@@ -44,7 +44,7 @@
 enum {
     MERGE = 256,     /* runs of a whole kernel row up to this many numbers, else of a pixel */
     MAX_PHASES = 16, /* products in one parallel region */
-    PARTS = 16,      /* of the pixels, in grad_w, when the weights are few */
+    PARTS = 8,       /* of the pixels, in grad_w, when the weights are few */
     PART_MIN = 512   /* pixels in a part */
 };
 
@@ -247,7 +247,7 @@ static long zeros_size(const sv_conv *c) {
  * more than keeps the partial sums well below the cost of making them. */
 static long weight_parts(const sv_conv *c) {
     long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
-    long tiles = ((width + 255) / 256) * ((c->cout + 255) / 256);
+    long tiles = ((width + 511) / 512) * ((c->cout + 255) / 256);
     long parts = least(PARTS / tiles, pixels / PART_MIN);
     return parts < 1 ? 1 : parts;
 }

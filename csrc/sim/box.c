@@ -24,8 +24,7 @@ static const double LONG = 4.242640687119285, HALF = 0.5, TURN = 0.7071067811865
 static const double REACH = 3.3535533905932737;
 
 /* The part of pixels 0 … SIDE-1 of an axis that [from, to] covers. */
-static void cover_axis(double from, double to, sv_real *cover)
-{
+static void cover_axis(double from, double to, sv_real *cover) {
     for (int i = 0; i < SIDE; i++) {
         double low = from > i ? from : i;
         double high = to < i + 1 ? to : i + 1;
@@ -34,8 +33,7 @@ static void cover_axis(double from, double to, sv_real *cover)
 }
 
 /* The rectangle, in one plane: three kinds of rows, and the two partly covered. */
-static void draw_rectangle(double w, double h, double x, double y, sv_real *out)
-{
+static void draw_rectangle(double w, double h, double x, double y, sv_real *out) {
     sv_real across[SIDE], up[SIDE], white[SIDE], black[SIDE];
     cover_axis(x, x + w, across);
     cover_axis(y, y + h, up);
@@ -50,21 +48,17 @@ static void draw_rectangle(double w, double h, double x, double y, sv_real *out)
         else if (share == 1)
             memcpy(out, black, sizeof black);
         else
-            for (int c = 0; c < SIDE; c++)
-                out[c] = 1 - share * across[c];
+            for (int c = 0; c < SIDE; c++) out[c] = 1 - share * across[c];
     }
 }
 
 /* The cross, in the 8x8 pixels about its centre, blended as (0, 0, 1). */
-static void draw_cross(double x, double y, sv_real *out)
-{
+static void draw_cross(double x, double y, sv_real *out) {
     static const double corner[12][2] = {
-        { LONG, -HALF }, { LONG, HALF }, { HALF, HALF }, { HALF, LONG },
-        { -HALF, LONG }, { -HALF, HALF }, { -LONG, HALF }, { -LONG, -HALF },
-        { -HALF, -HALF }, { -HALF, -LONG }, { HALF, -LONG }, { HALF, -HALF },
+        {LONG, -HALF}, {LONG, HALF},   {HALF, HALF},   {HALF, LONG},   {-HALF, LONG}, {-HALF, HALF},
+        {-LONG, HALF}, {-LONG, -HALF}, {-HALF, -HALF}, {-HALF, -LONG}, {HALF, -LONG}, {HALF, -HALF},
     };
-    if (x < -CROSS || x > SIDE + CROSS || y < -CROSS || y > SIDE + CROSS)
-        return;
+    if (x < -CROSS || x > SIDE + CROSS || y < -CROSS || y > SIDE + CROSS) return;
     int left = (int)floor(x - REACH), bottom = (int)floor(y - REACH);
     double xy[24];
     for (int i = 0; i < 12; i++) {
@@ -80,8 +74,7 @@ static void draw_cross(double x, double y, sv_real *out)
     for (int i = 0; i < CROSS; i++)
         for (int j = 0; j < CROSS; j++) {
             int r = SIDE - bottom - CROSS + i, c = left + j;
-            if (r < 0 || r >= SIDE || c < 0 || c >= SIDE)
-                continue;
+            if (r < 0 || r >= SIDE || c < 0 || c >= SIDE) continue;
             sv_real a = cover[i * CROSS + j];
             sv_real *pixel = out + r * SIDE + c;
             pixel[0] *= 1 - a;
@@ -90,15 +83,13 @@ static void draw_cross(double x, double y, sv_real *out)
         }
 }
 
-static void draw_box(const double *z, sv_real *out)
-{
+static void draw_box(const double *z, sv_real *out) {
     double w = z[0], h = z[1], x = z[2], y = z[3];
     bool finite = isfinite(w) && isfinite(h) && isfinite(x) && isfinite(y);
     draw_rectangle(finite ? w : 0, finite ? h : 0, finite ? x : 0, finite ? y : 0, out);
     memcpy(out + PLANE, out, sizeof *out * PLANE);
     memcpy(out + 2 * PLANE, out, sizeof *out * PLANE);
-    if (finite)
-        draw_cross(x + w / 2, y + h / 2, out);
+    if (finite) draw_cross(x + w / 2, y + h / 2, out);
 }
 
 const sv_sim sv_sim_box = {

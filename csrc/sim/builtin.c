@@ -5,7 +5,8 @@
  * Samples are drawn on the pool; a sample depends on its z alone. */
 #include "../simvae.h"
 
-static const sv_sim *const simulators[] = {&sv_sim_box, &sv_sim_polygon, &sv_sim_fourier, &sv_sim_dsprites};
+static const sv_sim *const simulators[] = {&sv_sim_box, &sv_sim_polygon, &sv_sim_fourier, &sv_sim_dsprites,
+                                         &sv_sim_rlc};
 
 typedef struct {
     const sv_sim *sim;

@@ -17,16 +17,13 @@ enum { ARC_POINTS = 512, CURVE_POINTS = 1024, SPAN_POINTS = 16 };
 static const double ROUNDNESS = 0.002; /* px */
 static const double PI = 3.14159265358979323846;
 
-static bool all_finite(const double *v, int n)
-{
+static bool all_finite(const double *v, int n) {
     for (int i = 0; i < n; i++)
-        if (!isfinite(v[i]))
-            return false;
+        if (!isfinite(v[i])) return false;
     return true;
 }
 
-static void blend_tile(const sv_canvas *c, const sv_pen *pen, const sv_raster *r, int left, int top)
-{
+static void blend_tile(const sv_canvas *c, const sv_pen *pen, const sv_raster *r, int left, int top) {
     sv_real cover[SV_RASTER_SIDE * SV_RASTER_SIDE];
     sv_raster_coverage(r, cover);
     double opacity = pen->opacity > 0 ? pen->opacity < 1 ? pen->opacity : 1 : 0;
@@ -43,16 +40,11 @@ static void blend_tile(const sv_canvas *c, const sv_pen *pen, const sv_raster *r
     }
 }
 
-static int clamp(double v, int low, int high)
-{
-    return v > low ? v < high ? (int)v : high : low;
-}
+static int clamp(double v, int low, int high) { return v > low ? v < high ? (int)v : high : low; }
 
 /* Draws the outline in tiles, over no more of the picture than it may touch. */
-static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_fill_rule rule)
-{
-    if (o->full)
-        return false;
+static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_fill_rule rule) {
+    if (o->full) return false;
     double west = INFINITY, east = -INFINITY, south = INFINITY, north = -INFINITY;
     for (int i = 0; i < o->count; i++) {
         const sv_edge *e = &o->edge[i];
@@ -61,8 +53,7 @@ static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_
         south = fmin(south, fmin(e->y0, e->y1));
         north = fmax(north, fmax(e->y0, e->y1));
     }
-    if (o->count == 0)
-        return true;
+    if (o->count == 0) return true;
     int left = clamp(floor(west), 0, c->width), right = clamp(ceil(east), 0, c->width);
     int bottom = clamp(floor(south), 0, c->height), top = clamp(ceil(north), 0, c->height);
     sv_raster r;
@@ -78,16 +69,14 @@ static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_
 }
 
 /* The points of a regular polygon that keeps within ROUNDNESS of the circle. */
-static int arc_points(double radius)
-{
+static int arc_points(double radius) {
     double step = radius > ROUNDNESS ? acos(1 - ROUNDNESS / radius) : PI;
     return clamp(ceil(PI / step), 12, ARC_POINTS);
 }
 
 /* Points of an ellipse, counter-clockwise, at equal steps of its parameter; the
  * polygon has the area of the ellipse. */
-static int make_ellipse(double *xy, double x, double y, double a, double b, double angle)
-{
+static int make_ellipse(double *xy, double x, double y, double a, double b, double angle) {
     int n = arc_points(fmax(a, b));
     double turn = 2 * PI / n, grow = sqrt(turn / sin(turn));
     double c = cos(angle), s = sin(angle);
@@ -101,12 +90,10 @@ static int make_ellipse(double *xy, double x, double y, double a, double b, doub
 
 /* An arc about (x, y) between two points of its circle, counter-clockwise by
  * `angle`; their chord alone if not round. */
-static void add_arc(sv_outline *o, const sv_pen *pen, double x, double y, const double *from,
-                    const double *to, double angle, bool round)
-{
+static void add_arc(sv_outline *o, const sv_pen *pen, double x, double y, const double *from, const double *to,
+                    double angle, bool round) {
     int steps = 1;
-    if (round)
-        steps = clamp(ceil(arc_points(pen->width / 2) * angle / (2 * PI)), 1, ARC_POINTS);
+    if (round) steps = clamp(ceil(arc_points(pen->width / 2) * angle / (2 * PI)), 1, ARC_POINTS);
     double px = from[0], py = from[1], u = px - x, v = py - y;
     for (int i = 1; i < steps; i++) {
         double c = cos(angle * i / steps), s = sin(angle * i / steps);
@@ -124,18 +111,14 @@ struct step {
     double left[2][2], right[2][2];
 };
 
-static struct step make_step(double x, double y, double nx, double ny, double half)
-{
+static struct step make_step(double x, double y, double nx, double ny, double half) {
     double length = hypot(nx - x, ny - y);
     double dx = length > 0 ? (nx - x) / length : 1, dy = length > 0 ? (ny - y) / length : 0;
     double u = -half * dy, v = half * dx;
-    return (struct step){ x, y, dx, dy, length,
-                          { { x + u, y + v }, { nx + u, ny + v } },
-                          { { x - u, y - v }, { nx - u, ny - v } } };
+    return (struct step){x, y, dx, dy, length, {{x + u, y + v}, {nx + u, ny + v}}, {{x - u, y - v}, {nx - u, ny - v}}};
 }
 
-static void add_sides(sv_outline *o, const struct step *s)
-{
+static void add_sides(sv_outline *o, const struct step *s) {
     sv_outline_edge(o, s->right[0][0], s->right[0][1], s->right[1][0], s->right[1][1]);
     sv_outline_edge(o, s->left[1][0], s->left[1][1], s->left[0][0], s->left[0][1]);
 }
@@ -144,8 +127,7 @@ static void add_sides(sv_outline *o, const struct step *s)
  * chord. The inner sides are cut where they meet, if that is within the nearer
  * half of both; what they share beyond is then counted once, not twice. Else
  * they go by way of the corner, which gives the plain sum of two rectangles. */
-static void add_join(sv_outline *o, const sv_pen *pen, struct step *a, struct step *b)
-{
+static void add_join(sv_outline *o, const sv_pen *pen, struct step *a, struct step *b) {
     double half = pen->width / 2, x = b->x, y = b->y;
     double sine = a->dx * b->dy - a->dy * b->dx, cosine = a->dx * b->dx + a->dy * b->dy;
     double turn = atan2(sine, cosine);
@@ -172,10 +154,8 @@ static void add_join(sv_outline *o, const sv_pen *pen, struct step *a, struct st
  * the left side back, joins and caps between. Its winding number is the sum of
  * those of the pieces, all counter-clockwise. Repeated points count once; all
  * points the same make a dot if caps are round. */
-static bool stroke(const sv_canvas *c, const sv_pen *pen, const double *xy, int n, bool closed)
-{
-    if (!isfinite(pen->width) || !(pen->width > 0))
-        return true;
+static bool stroke(const sv_canvas *c, const sv_pen *pen, const double *xy, int n, bool closed) {
+    if (!isfinite(pen->width) || !(pen->width > 0)) return true;
     sv_outline o;
     o.count = 0;
     o.full = false;
@@ -185,14 +165,10 @@ static bool stroke(const sv_canvas *c, const sv_pen *pen, const double *xy, int 
     for (int i = 1; i < n + closed && !o.full; i++) {
         double nx = xy[2 * (i % n)], ny = xy[2 * (i % n) + 1];
         struct step step = make_step(x, y, nx, ny, half);
-        if (!(step.length > 0))
-            continue;
-        if (steps > 0)
-            add_join(&o, pen, steps > 1 ? &last : &first, &step);
-        if (steps > 1)
-            add_sides(&o, &last);
-        if (steps == 0)
-            first = step;
+        if (!(step.length > 0)) continue;
+        if (steps > 0) add_join(&o, pen, steps > 1 ? &last : &first, &step);
+        if (steps > 1) add_sides(&o, &last);
+        if (steps == 0) first = step;
         last = step;
         steps++;
         x = nx;
@@ -206,17 +182,13 @@ static bool stroke(const sv_canvas *c, const sv_pen *pen, const double *xy, int 
         add_arc(&o, pen, first.x, first.y, first.left[0], first.right[0], PI, pen->round_caps);
     }
     add_sides(&o, &first);
-    if (steps > 1)
-        add_sides(&o, &last);
+    if (steps > 1) add_sides(&o, &last);
     return paint(c, pen, &o, SV_NON_ZERO);
 }
 
-bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, int n)
-{
-    if (n < 1 || !all_finite(xy, 2 * n))
-        return true;
-    if (pen->width != 0)
-        return stroke(c, pen, xy, n, true);
+bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, int n) {
+    if (n < 1 || !all_finite(xy, 2 * n)) return true;
+    if (pen->width != 0) return stroke(c, pen, xy, n, true);
     sv_outline o;
     o.count = 0;
     o.full = false;
@@ -224,57 +196,45 @@ bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, in
     return paint(c, pen, &o, pen->rule);
 }
 
-bool sv_draw_rect(const sv_canvas *c, const sv_pen *pen, double x, double y, double w, double h)
-{
-    double xy[8] = { x, y, x + w, y, x + w, y + h, x, y + h };
+bool sv_draw_rect(const sv_canvas *c, const sv_pen *pen, double x, double y, double w, double h) {
+    double xy[8] = {x, y, x + w, y, x + w, y + h, x, y + h};
     return sv_draw_polygon(c, pen, xy, 4);
 }
 
-bool sv_draw_polyline(const sv_canvas *c, const sv_pen *pen, const double *xy, int n)
-{
-    if (n < 1 || !all_finite(xy, 2 * n))
-        return true;
+bool sv_draw_polyline(const sv_canvas *c, const sv_pen *pen, const double *xy, int n) {
+    if (n < 1 || !all_finite(xy, 2 * n)) return true;
     return stroke(c, pen, xy, n, false);
 }
 
-bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1, double y1)
-{
-    double xy[4] = { x0, y0, x1, y1 };
+bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1, double y1) {
+    double xy[4] = {x0, y0, x1, y1};
     return sv_draw_polyline(c, pen, xy, 2);
 }
 
-bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b,
-                     double angle)
-{
-    double given[5] = { x, y, a, b, angle }, xy[2 * ARC_POINTS];
-    if (!all_finite(given, 5) || !(a > 0 && b > 0))
-        return true;
+bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b, double angle) {
+    double given[5] = {x, y, a, b, angle}, xy[2 * ARC_POINTS];
+    if (!all_finite(given, 5) || !(a > 0 && b > 0)) return true;
     int n = make_ellipse(xy, x, y, a, b, angle);
     return sv_draw_polygon(c, pen, xy, n);
 }
 
 /* A stroked circle is a ring: two contours, rather than a stroke in pieces. */
-bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r)
-{
+bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r) {
     double half = pen->width / 2;
-    if (pen->width == 0)
-        return sv_draw_ellipse(c, pen, x, y, r, r, 0);
-    double given[4] = { x, y, r, half }, xy[2 * ARC_POINTS];
-    if (!all_finite(given, 4) || !(r >= 0 && half > 0))
-        return true;
+    if (pen->width == 0) return sv_draw_ellipse(c, pen, x, y, r, r, 0);
+    double given[4] = {x, y, r, half}, xy[2 * ARC_POINTS];
+    if (!all_finite(given, 4) || !(r >= 0 && half > 0)) return true;
     sv_outline o;
     o.count = 0;
     o.full = false;
     sv_outline_contour(&o, xy, make_ellipse(xy, x, y, r + half, r + half, 0));
-    if (r > half)
-        sv_outline_contour(&o, xy, make_ellipse(xy, x, y, r - half, r - half, 0));
+    if (r > half) sv_outline_contour(&o, xy, make_ellipse(xy, x, y, r - half, r - half, 0));
     return paint(c, pen, &o, SV_EVEN_ODD);
 }
 
 /* One coordinate of a centripetal Catmull-Rom span from p[1] to p[2] at s in
  * [0, 1]: a cubic whose slopes at the ends follow from the knot intervals k. */
-static double span_at(const double *p, const double *k, double s)
-{
+static double span_at(const double *p, const double *k, double s) {
     double slope = (p[2] - p[1]) / k[1];
     double m1 = k[1] * ((p[1] - p[0]) / k[0] - (p[2] - p[0]) / (k[0] + k[1]) + slope);
     double m2 = k[1] * (slope - (p[3] - p[1]) / (k[1] + k[2]) + (p[3] - p[2]) / k[2]);
@@ -285,20 +245,16 @@ static double span_at(const double *p, const double *k, double s)
 /* Centripetal Catmull-Rom spline (Yuksel, Schaefer and Keyser, 2011): goes
  * through every point, without loops or cusps within a span. Filled, the curve
  * is closed by a straight line. */
-bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n)
-{
+bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n) {
     double point[2 * CURVE_POINTS], curve[2 * CURVE_POINTS];
-    if (n < 1 || !all_finite(xy, 2 * n))
-        return true;
-    if (n > CURVE_POINTS)
-        return false;
+    if (n < 1 || !all_finite(xy, 2 * n)) return true;
+    if (n > CURVE_POINTS) return false;
     int count = 0;
     for (int i = 0; i < n; i++) {
-        const double *p = point + 2 * (count - 1);
-        if (count > 0 && p[0] == xy[2 * i] && p[1] == xy[2 * i + 1])
-            continue;
-        point[2 * count] = xy[2 * i];
-        point[2 * count + 1] = xy[2 * i + 1];
+        double x = xy[2 * i], y = xy[2 * i + 1];
+        if (count > 0 && point[2 * count - 2] == x && point[2 * count - 1] == y) continue;
+        point[2 * count] = x;
+        point[2 * count + 1] = y;
         count++;
     }
     int steps = clamp((double)(CURVE_POINTS - 1) / count, 1, SPAN_POINTS), made = 0;
@@ -323,7 +279,6 @@ bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int 
     curve[2 * made] = point[2 * count - 2];
     curve[2 * made + 1] = point[2 * count - 1];
     made++;
-    if (pen->width == 0)
-        return sv_draw_polygon(c, pen, curve, made);
+    if (pen->width == 0) return sv_draw_polygon(c, pen, curve, made);
     return sv_draw_polyline(c, pen, curve, made);
 }

@@ -31,16 +31,15 @@ enum {
     TERMS = 5
 };
 
-static const double RADIUS = 0.75;     /* px */
-static const double LIMIT = 1e4;       /* of each coefficient: far out of the picture already */
+static const double RADIUS = 0.75; /* px */
+static const double LIMIT = 1e4;   /* of each coefficient: far out of the picture already */
 static const double PI = 3.14159265358979323846;
 
 /* Heights in px at the POINTS + 1 points, and MARGIN more on either side. The
  * cosine half of the series is even about t = 1/2 and the sine half odd: one
  * pass over half of the points gives both, each a polynomial of cos(2 pi t)
  * summed by Clenshaw's rule. */
-static void sample(const double *z, double *height)
-{
+static void sample(const double *z, double *height) {
     const double *a = z, *b = z + TERMS; /* a[k], b[k] for k = 1 … TERMS */
     const double scale = SIDE / 12.0;
     double step_cos = cos(2 * PI / POINTS), step_sin = sin(2 * PI / POINTS);
@@ -67,25 +66,23 @@ static void sample(const double *z, double *height)
     }
 }
 
-static int ceiling(double v)
-{
+static int ceiling(double v) {
     int i = (int)v;
     return i + (i < v);
 }
 
 /* A piece of the polyline, from point i to the next, and its place on the pen. */
 struct piece {
-    double rise;   /* px to the next point */
-    double lift;   /* of the pen's upper side above the piece, px, where it touches */
-    double shift;  /* of the pen's upper side against the piece, spacings */
+    double rise;  /* px to the next point */
+    double lift;  /* of the pen's upper side above the piece, px, where it touches */
+    double shift; /* of the pen's upper side against the piece, spacings */
 };
 
-static void measure(const double *f, struct piece *piece)
-{
+static void measure(const double *f, struct piece *piece) {
     for (int i = 0; i < PIECES; i++) {
         double rise = f[i + 1] - f[i], slope = rise * PER_PIXEL;
         double lift = RADIUS / sqrt(1 + slope * slope);
-        piece[i] = (struct piece){ rise, lift, -PER_PIXEL * slope * lift };
+        piece[i] = (struct piece){rise, lift, -PER_PIXEL * slope * lift};
     }
 }
 
@@ -96,12 +93,10 @@ static void measure(const double *f, struct piece *piece)
  * chain is followed in units of the spacing: a piece shifted by d covers one
  * whole number, i + ceil(d), an arc those between its neighbours' ends. `side`
  * is -1 for the lower side, which is the upper one of -f, turned over. */
-static void dilate(const double *f, const struct piece *piece, double side, double *edge)
-{
+static void dilate(const double *f, const struct piece *piece, double side, double *edge) {
     double top[PIECES + 2 * MARGIN]; /* all that a shift can reach */
     double *at = top + MARGIN;
-    for (int i = 0; i < PIECES + 2 * MARGIN; i++)
-        top[i] = -INFINITY;
+    for (int i = 0; i < PIECES + 2 * MARGIN; i++) top[i] = -INFINITY;
     int before = MARGIN;
     for (int i = 0; i < PIECES; i++) {
         double y = side * f[i], shift = side * piece[i].shift;
@@ -116,17 +111,14 @@ static void dilate(const double *f, const struct piece *piece, double side, doub
         at[i + k] = at[i + k] > v ? at[i + k] : v;
         before = k;
     }
-    for (int i = 0; i <= POINTS; i++)
-        edge[i] = side * at[MARGIN + i];
+    for (int i = 0; i <= POINTS; i++) edge[i] = side * at[MARGIN + i];
 }
 
-static void draw_fourier(const double *z, sv_real *out)
-{
+static void draw_fourier(const double *z, sv_real *out) {
     double safe[2 * TERMS + 1];
     for (int i = 0; i < 2 * TERMS + 1; i++) {
         if (isnan(z[i])) {
-            for (int j = 0; j < SIDE * SIDE; j++)
-                out[j] = 1;
+            for (int j = 0; j < SIDE * SIDE; j++) out[j] = 1;
             return;
         }
         safe[i] = z[i] < -LIMIT ? -LIMIT : z[i] > LIMIT ? LIMIT : z[i];

@@ -13,31 +13,26 @@
 enum { SIDE = 64 };
 
 /* Twice the signed area of the triangle p, q, s. */
-static double turn(const double *p, const double *q, const double *s)
-{
+static double turn(const double *p, const double *q, const double *s) {
     return (q[0] - p[0]) * (s[1] - p[1]) - (q[1] - p[1]) * (s[0] - p[0]);
 }
 
 /* Where the segments pq and st cross, if they do; touching is not crossing. */
-static bool cross(const double *p, const double *q, const double *s, const double *t, double *at)
-{
+static bool cross(const double *p, const double *q, const double *s, const double *t, double *at) {
     double a = turn(s, t, p), b = turn(s, t, q);
-    if (!(a * b < 0) || !(turn(p, q, s) * turn(p, q, t) < 0))
-        return false;
+    if (!(a * b < 0) || !(turn(p, q, s) * turn(p, q, t) < 0)) return false;
     double k = a / (a - b);
     at[0] = p[0] + k * (q[0] - p[0]);
     at[1] = p[1] + k * (q[1] - p[1]);
     return true;
 }
 
-static void add_triangle(sv_raster *r, const double *p, const double *q, const double *s)
-{
-    double xy[6] = { p[0], p[1], q[0], q[1], s[0], s[1] };
+static void add_triangle(sv_raster *r, const double *p, const double *q, const double *s) {
+    double xy[6] = {p[0], p[1], q[0], q[1], s[0], s[1]};
     sv_raster_contour(r, xy, 3, turn(p, q, s) < 0 ? -1 : 1);
 }
 
-static void draw_polygon(const double *z, sv_real *out)
-{
+static void draw_polygon(const double *z, sv_real *out) {
     double p[4][2], at[2];
     double low = SIDE, high = 0;
     bool valid = true;
@@ -53,17 +48,13 @@ static void draw_polygon(const double *z, sv_real *out)
     int top = !valid ? 0 : high < SIDE ? (int)ceil(high) : SIDE;
     int rows = top > bottom ? top - bottom : 0;
 
-    for (int i = 0; i < (SIDE - top) * SIDE; i++)
-        out[i] = 1;
-    for (int i = (SIDE - top + rows) * SIDE; i < SIDE * SIDE; i++)
-        out[i] = 1;
-    if (rows == 0)
-        return;
+    for (int i = 0; i < (SIDE - top) * SIDE; i++) out[i] = 1;
+    for (int i = (SIDE - top + rows) * SIDE; i < SIDE * SIDE; i++) out[i] = 1;
+    if (rows == 0) return;
 
     sv_raster raster;
     sv_raster_start(&raster, SIDE, rows);
-    for (int i = 0; i < 4; i++)
-        p[i][1] -= bottom;
+    for (int i = 0; i < 4; i++) p[i][1] -= bottom;
     if (cross(p[0], p[1], p[2], p[3], at)) {
         add_triangle(&raster, at, p[1], p[2]);
         add_triangle(&raster, at, p[3], p[0]);

@@ -16,8 +16,9 @@
  *
  * The sum is of signed areas, clamped to 0 … 1: contours that overlap in
  * opposite directions cancel. sv_raster_contour is for simple contours that do
- * not overlap, each added counter-clockwise (sign -1 turns one that is not); sv_raster_fill takes anything, by a sweep that cuts the
- * figure into pieces that do not overlap.
+ * not overlap, each added counter-clockwise (sign -1 turns one that is not);
+ * sv_raster_fill takes anything, by a sweep that cuts the figure into pieces
+ * that do not overlap.
  */
 #include "../simvae.h"
 
@@ -27,13 +28,9 @@
 /* Further away than any picture, and near enough to keep heights to 1e-9 px. */
 #define FAR 1e6
 
-static double near_enough(double v)
-{
-    return v < -FAR ? -FAR : v > FAR ? FAR : v;
-}
+static double near_enough(double v) { return v < -FAR ? -FAR : v > FAR ? FAR : v; }
 
-void sv_raster_start(sv_raster *r, int width, int height)
-{
+void sv_raster_start(sv_raster *r, int width, int height) {
     r->width = width;
     r->height = height;
     r->stride = (width + 15) & ~15;
@@ -43,8 +40,7 @@ void sv_raster_start(sv_raster *r, int width, int height)
 /* Adds to one cell, and to the one below it, a piece of edge that is run wide
  * (24-bit fixed point, signed) and lies on average at `down` (0 … 1) of the
  * cell's height from its top: the part below the edge, then all of the rest. */
-static inline void add_piece(uint32_t *cell, int stride, int run, double down, uint32_t sign)
-{
+static inline void add_piece(uint32_t *cell, int stride, int run, double down, uint32_t sign) {
     uint32_t below = (uint32_t)(int)(run * down + 0.5);
     cell[0] += sign * ((uint32_t)run - below);
     cell[stride] += sign * below;
@@ -53,15 +49,12 @@ static inline void add_piece(uint32_t *cell, int stride, int run, double down, u
 /* An edge within one column, from (a, ya) to (b, yb), a <= b in fixed point
  * from the column's left side, y downward from the top of the picture. What
  * is above the picture counts in full, what is below it not at all. */
-static inline void add_in_column(uint32_t *cell, int stride, int height, int a, double ya, int b,
-                                 double yb, uint32_t sign)
-{
-    if (a == b)
-        return;
+static inline void add_in_column(uint32_t *cell, int stride, int height, int a, double ya, int b, double yb,
+                                 uint32_t sign) {
+    if (a == b) return;
     double bottom = height;
     if ((ya <= 0 && yb <= 0) || (ya >= bottom && yb >= bottom)) {
-        if (ya <= 0)
-            cell[0] += sign * (uint32_t)(b - a);
+        if (ya <= 0) cell[0] += sign * (uint32_t)(b - a);
         return;
     }
     double steep = (b - a) / (yb - ya); /* infinite for level edges, which do not use it */
@@ -109,17 +102,14 @@ static inline void add_in_column(uint32_t *cell, int stride, int height, int a, 
 }
 
 /* An edge known to lie in one column of the picture, x0 <= x1; sign as below. */
-void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1, int sign)
-{
+void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1, int sign) {
     int a = (int)((x0 - column) * SV_RASTER_ONE), b = (int)((x1 - column) * SV_RASTER_ONE);
-    add_in_column(r->cell + column, r->stride, r->height, a, r->height - y0, b, r->height - y1,
-                  (uint32_t)-sign);
+    add_in_column(r->cell + column, r->stride, r->height, a, r->height - y0, b, r->height - y1, (uint32_t)-sign);
 }
 
 /* Any edge, clipped to the picture. With sign 1 the figure lies to the left of
  * it, so that a contour that runs counter-clockwise adds the area inside it. */
-void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, int sign)
-{
+void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, int sign) {
     if (x0 > x1) {
         double t = x0;
         x0 = x1, x1 = t;
@@ -127,8 +117,7 @@ void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, in
         y0 = y1, y1 = t;
         sign = -sign;
     }
-    if (!(x0 < x1) || x1 <= 0 || x0 >= r->width)
-        return;
+    if (!(x0 < x1) || x1 <= 0 || x0 >= r->width) return;
     /* y is downward from here on; what is narrower than a rounded x has no slope to speak of */
     double slope = x1 - x0 > 1e-12 ? (y0 - y1) / (x1 - x0) : 0;
     double top = r->height - y0;
@@ -140,8 +129,7 @@ void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, in
     int a = (int)((left - column) * SV_RASTER_ONE);
     for (; column < last; column++) {
         double next = top + (column + 1 - x0) * slope;
-        add_in_column(r->cell + column, r->stride, r->height, a, y, SV_RASTER_ONE, next,
-                      (uint32_t)-sign);
+        add_in_column(r->cell + column, r->stride, r->height, a, y, SV_RASTER_ONE, next, (uint32_t)-sign);
         a = 0;
         y = next;
     }
@@ -151,11 +139,9 @@ void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, in
     }
 }
 
-void sv_raster_contour(sv_raster *r, const double *xy, int n, int sign)
-{
+void sv_raster_contour(sv_raster *r, const double *xy, int n, int sign) {
     for (int i = 0; i < 2 * n; i++)
-        if (isnan(xy[i]))
-            return;
+        if (isnan(xy[i])) return;
     double x = near_enough(xy[2 * n - 2]), y = near_enough(xy[2 * n - 1]);
     for (int i = 0; i < n; i++) {
         double nx = near_enough(xy[2 * i]), ny = near_enough(xy[2 * i + 1]);
@@ -168,9 +154,8 @@ void sv_raster_contour(sv_raster *r, const double *xy, int n, int sign)
 /* The running sum, 16 columns at a time: out = offset + gain * area. The clamp is for
  * the last bit of rounded areas, and in whole numbers because compilers only
  * vectorise that without -ffast-math. */
-static inline void resolve(const sv_raster *r, sv_real *out, sv_real offset, sv_real gain)
-{
-    uint32_t sum[SV_RASTER_SIDE] = { 0 };
+static inline void resolve(const sv_raster *r, sv_real *out, sv_real offset, sv_real gain) {
+    uint32_t sum[SV_RASTER_SIDE] = {0};
     for (int row = 0; row < r->height; row++) {
         const uint32_t *cell = r->cell + row * r->stride;
         for (int c = 0; c < r->stride; c += 16) {
@@ -191,15 +176,9 @@ static inline void resolve(const sv_raster *r, sv_real *out, sv_real offset, sv_
     }
 }
 
-void sv_raster_coverage(const sv_raster *r, sv_real *out)
-{
-    resolve(r, out, 0, (sv_real)1 / SV_RASTER_ONE);
-}
+void sv_raster_coverage(const sv_raster *r, sv_real *out) { resolve(r, out, 0, (sv_real)1 / SV_RASTER_ONE); }
 
-void sv_raster_ink(const sv_raster *r, sv_real *out)
-{
-    resolve(r, out, 1, (sv_real)-1 / SV_RASTER_ONE);
-}
+void sv_raster_ink(const sv_raster *r, sv_real *out) { resolve(r, out, 1, (sv_real)-1 / SV_RASTER_ONE); }
 
 /* ---- the sweep: contours that cross themselves or each other ---------------
  *
@@ -216,9 +195,8 @@ void sv_raster_ink(const sv_raster *r, sv_real *out)
 #define SLIVER 1e-9
 #define STEP 1e-7
 
-/* The edges of closed contours, in any order. */
-void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1)
-{
+/* Edges may come in any order: the sweep needs contours only to be closed. */
+void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1) {
     if (o->count == SV_OUTLINE_EDGES) {
         o->full = true;
         return;
@@ -230,87 +208,71 @@ void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1)
     e->y0 = near_enough(onward ? y0 : y1);
     e->x1 = near_enough(onward ? x1 : x0);
     e->y1 = near_enough(onward ? y1 : y0);
-    if (!(e->x1 - e->x0 >= SLIVER))
-        return;
+    if (!(e->x1 - e->x0 >= SLIVER)) return;
     e->slope = (e->y1 - e->y0) / (e->x1 - e->x0);
     o->count++;
 }
 
-void sv_outline_contour(sv_outline *o, const double *xy, int n)
-{
+void sv_outline_contour(sv_outline *o, const double *xy, int n) {
     for (int i = 0; i < 2 * n; i++)
-        if (isnan(xy[i]))
-            return;
-    for (int i = 0, j = n - 1; i < n; j = i++)
-        sv_outline_edge(o, xy[2 * j], xy[2 * j + 1], xy[2 * i], xy[2 * i + 1]);
+        if (isnan(xy[i])) return;
+    for (int i = 0, j = n - 1; i < n; j = i++) sv_outline_edge(o, xy[2 * j], xy[2 * j + 1], xy[2 * i], xy[2 * i + 1]);
 }
 
-static double height_at(const sv_edge *e, double x)
-{
+static double height_at(const sv_edge *e, double x) {
     return x <= e->x0 ? e->y0 : x >= e->x1 ? e->y1 : e->y0 + (x - e->x0) * e->slope;
 }
 
 /* Gives an edge its new role from x on, and adds what it bounded before. */
-static void change_role(sv_raster *r, sv_edge *e, int role, double x, double ox, double oy)
-{
-    if (role == e->role)
-        return;
+static void change_role(sv_raster *r, sv_edge *e, int role, double x, double ox, double oy) {
+    if (role == e->role) return;
     if (e->role != 0)
-        sv_raster_edge(r, e->since - ox, height_at(e, e->since) - oy, x - ox, height_at(e, x) - oy,
-                       e->role);
+        sv_raster_edge(r, e->since - ox, height_at(e, e->since) - oy, x - ox, height_at(e, x) - oy, e->role);
     e->role = role;
     e->since = x;
 }
 
 /* Shell sort by the left end: no memory, no recursion. */
-static void sort_by_start(sv_edge *edge, int n)
-{
+static void sort_by_start(sv_edge *edge, int n) {
     int gap = 1;
-    while (gap < n / 3)
-        gap = 3 * gap + 1;
+    while (gap < n / 3) gap = 3 * gap + 1;
     for (; gap > 0; gap /= 3)
         for (int i = gap; i < n; i++) {
             sv_edge e = edge[i];
             int j = i;
-            for (; j >= gap && edge[j - gap].x0 > e.x0; j -= gap)
-                edge[j] = edge[j - gap];
+            for (; j >= gap && edge[j - gap].x0 > e.x0; j -= gap) edge[j] = edge[j - gap];
             edge[j] = e;
         }
 }
 
-static bool lies_above(const sv_edge *p, const sv_edge *q)
-{
+static bool lies_above(const sv_edge *p, const sv_edge *q) {
     double d = p->now - q->now;
     return d > SLIVER || (d > -SLIVER && p->next > q->next);
 }
 
 /* Orders the active edges at x from bottom to top, and returns the end of the
  * slab: `end`, or the first crossing before it. */
-static double order_slab(sv_outline *o, int *active, int n, double x, double end)
-{
+static double order_slab(sv_outline *o, int *active, int n, double x, double end) {
     for (int i = 0; i < n; i++) {
         sv_edge *e = &o->edge[active[i]];
         e->now = height_at(e, x);
         e->next = height_at(e, end);
         int k = active[i], j = i;
-        for (; j > 0 && lies_above(&o->edge[active[j - 1]], e); j--)
-            active[j] = active[j - 1];
+        for (; j > 0 && lies_above(&o->edge[active[j - 1]], e); j--) active[j] = active[j - 1];
         active[j] = k;
     }
     double width = end - x, first = end;
     for (int i = 0; i + 1 < n; i++) {
         const sv_edge *p = &o->edge[active[i]], *q = &o->edge[active[i + 1]];
         double before = q->now - p->now, after = p->next - q->next;
-        if (before <= SLIVER || after <= STEP)
-            continue;
+        if (before <= SLIVER || after <= STEP) continue;
         double cross = x + width * (before / (before + after));
         first = cross < first ? cross : first;
     }
     return first < end && first < x + STEP ? x + STEP : first;
 }
 
-void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double ox, double oy)
-{
+void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double ox, double oy) {
     int active[SV_OUTLINE_EDGES];
     int n = 0, next = 0;
     double x = ox, stop = ox + r->width;
@@ -327,15 +289,12 @@ void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double 
         n = kept;
         for (; next < o->count && o->edge[next].x0 <= x; next++) {
             o->edge[next].role = 0;
-            if (o->edge[next].x1 > x)
-                active[n++] = next;
+            if (o->edge[next].x1 > x) active[n++] = next;
         }
         double end = stop;
-        if (next < o->count && o->edge[next].x0 < end)
-            end = o->edge[next].x0;
+        if (next < o->count && o->edge[next].x0 < end) end = o->edge[next].x0;
         for (int i = 0; i < n; i++)
-            if (o->edge[active[i]].x1 < end)
-                end = o->edge[active[i]].x1;
+            if (o->edge[active[i]].x1 < end) end = o->edge[active[i]].x1;
         end = order_slab(o, active, n, x, end);
         int winding = 0;
         for (int i = 0; i < n; i++) {

@@ -27,32 +27,25 @@ static const double HEART_WIDTH = 9.6, HEART_SCALE = -0.6622, HEART_DOWN = -1.43
 static const double PI = 3.14159265358979323846;
 
 /* The pixels of a row whose centres are to the right of x. */
-static uint64_t right_of(double x)
-{
+static uint64_t right_of(double x) {
     double c = ceil(x - 0.5);
     return c <= 0 ? ~(uint64_t)0 : c >= SIDE ? 0 : ~(uint64_t)0 << (int)c;
 }
 
 /* Turns over what is to the right of an edge, in the rows whose centre line it
  * crosses; an end on a centre line counts for the edge below it only. */
-static void turn_over(uint64_t *row, double x0, double y0, double x1, double y1)
-{
+static void turn_over(uint64_t *row, double x0, double y0, double x1, double y1) {
     double low = y0 < y1 ? y0 : y1, high = y0 < y1 ? y1 : y0;
-    if (!(high > 0.5) || !(low < SIDE))
-        return;
+    if (!(high > 0.5) || !(low < SIDE)) return;
     double first = ceil(low - 0.5), last = ceil(high - 0.5);
     int i = first > 0 ? (int)first : 0, end = last < SIDE ? (int)last : SIDE;
-    if (i >= end)
-        return;
+    if (i >= end) return;
     double slope = (x1 - x0) / (y1 - y0);
-    for (; i < end; i++)
-        row[i] ^= right_of(x0 + (i + 0.5 - y0) * slope);
+    for (; i < end; i++) row[i] ^= right_of(x0 + (i + 0.5 - y0) * slope);
 }
 
 /* The polygon of n points (u, v), turned and scaled by (c, s), about (x, y). */
-static void fill_outline(uint64_t *row, double (*uv)[2], int n, double c, double s, double x,
-                         double y)
-{
+static void fill_outline(uint64_t *row, double (*uv)[2], int n, double c, double s, double x, double y) {
     double px = x + c * uv[n - 1][0] + s * uv[n - 1][1];
     double py = y - s * uv[n - 1][0] + c * uv[n - 1][1];
     for (int i = 0; i < n; i++) {
@@ -67,8 +60,7 @@ static void fill_outline(uint64_t *row, double (*uv)[2], int n, double c, double
 /* u = 9.6 sin^3 t, v = -0.6622 (13 cos t - 5 cos 2t - 2 cos 3t - cos 4t) - 1.438,
  * v downward. The outline is mirrored about u = 0. With cos t = c the bracket is
  * 4 + 19 c - 2 c^2 - 8 c^3 - 8 c^4. */
-static void make_heart(double (*uv)[2])
-{
+static void make_heart(double (*uv)[2]) {
     double step_cos = cos(2 * PI / HEART_POINTS), step_sin = sin(2 * PI / HEART_POINTS);
     double c = 1, s = 0;
     for (int i = 0; i <= HEART_HALF; i++) {
@@ -86,8 +78,7 @@ static void make_heart(double (*uv)[2])
 
 /* The ellipse of half-axes a and b whose first axis points to (c, -s), y down: in
  * each row, between the roots of the quadratic that x solves there. */
-static void fill_ellipse(uint64_t *row, double a, double b, double c, double s, double x, double y)
-{
+static void fill_ellipse(uint64_t *row, double a, double b, double c, double s, double x, double y) {
     double p = c * c / (a * a) + s * s / (b * b);
     double q = s * s / (a * a) + c * c / (b * b);
     double m = c * s * (1 / (a * a) - 1 / (b * b));
@@ -101,22 +92,21 @@ static void fill_ellipse(uint64_t *row, double a, double b, double c, double s, 
     }
 }
 
-static void draw_sprite(const double *z, sv_real *out)
-{
+static void draw_sprite(const double *z, sv_real *out) {
     memset(out, 0, sizeof *out * SIDE * SIDE);
     for (int i = 0; i < 5; i++)
-        if (!(fabs(z[i]) < 1e6))
-            return;
+        if (!(fabs(z[i]) < 1e6)) return;
     enum shape shape = z[0] < 1.5 ? SQUARE : z[0] < 2.5 ? ELLIPSE : HEART;
     double scale = z[1], x = 16 + 32 * z[3], y = 16 + 32 * z[4];
     double c = cos(z[2]), s = sin(z[2]);
-    if (!(scale > 1e-6))
-        return;
+    if (!(scale > 1e-6)) return;
 
-    uint64_t row[SIDE] = { 0 };
+    uint64_t row[SIDE] = {0};
     if (shape == SQUARE) {
-        double corner[4][2] = { { -SQUARE_SIDE, -SQUARE_SIDE }, { SQUARE_SIDE, -SQUARE_SIDE },
-                                { SQUARE_SIDE, SQUARE_SIDE }, { -SQUARE_SIDE, SQUARE_SIDE } };
+        double corner[4][2] = {{-SQUARE_SIDE, -SQUARE_SIDE},
+                               {SQUARE_SIDE, -SQUARE_SIDE},
+                               {SQUARE_SIDE, SQUARE_SIDE},
+                               {-SQUARE_SIDE, SQUARE_SIDE}};
         fill_outline(row, corner, 4, scale * c, scale * s, x, y);
     } else if (shape == ELLIPSE) {
         fill_ellipse(row, scale * ELLIPSE_A, scale * ELLIPSE_B, c, s, x, y);
@@ -128,8 +118,7 @@ static void draw_sprite(const double *z, sv_real *out)
     for (int i = 0; i < SIDE; i++)
         for (int j = 0; row[i] >> j != 0; j++) {
             out[i * SIDE + j] = (sv_real)(row[i] >> j & 1);
-            if (j == SIDE - 1)
-                break;
+            if (j == SIDE - 1) break;
         }
 }
 

@@ -1,0 +1,409 @@
+/* kernels.c: how fast, and how right, the C kernels are; no Lua involved.
+ *
+ * Checks dense products, convolutions and batch norm against plain loops on
+ * shapes with odd edges, then times the layers of the DCGAN of 64x64x3 images at
+ * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
+ *
+ *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
+ *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512}.c \
+ *      csrc/ops/{conv,norm}_kernel.c -lopenblas -lpthread -lm
+ *   build/kernels [check|dense|norm|layers] [WIDTH]
+ *
+ * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
+ */
+#define _GNU_SOURCE
+#include "simvae.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef SV_DOUBLE
+#define NO_BLAS
+#endif
+#ifndef NO_BLAS
+void openblas_set_num_threads(int n);
+void cblas_sgemm(int order, int flip_a, int flip_b, int m, int n, int k, float alpha,
+                 const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                 int ldc);
+#endif
+
+/* KERNELS_CPU=1 counts processor time, for one thread on a machine that others
+ * use as well. */
+static double now(void) {
+    struct timespec t;
+    clock_gettime(getenv("KERNELS_CPU") ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static sv_real *numbers(size_t n) {
+    static uint32_t state = 12345;
+    void *p = NULL;
+    if (posix_memalign(&p, 64, (n + 16) * sizeof(sv_real)) != 0) exit(1);
+    sv_real *x = p;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = (sv_real)(state >> 8) / (sv_real)(1 << 23) - 1;
+    }
+    return x;
+}
+
+static double worst(const sv_real *a, const sv_real *b, size_t n) {
+    double most = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= most)) most = d;
+    }
+    return most;
+}
+
+static int failures;
+
+static void report(const char *what, double error, double allowed) {
+    bool bad = !(error <= allowed);
+    failures += bad;
+    if (bad) printf("  WRONG  %-48s max error %.2e\n", what, error);
+}
+
+#ifdef SV_DOUBLE
+#define ALLOWED 1e-11
+#else
+#define ALLOWED 2e-3
+#endif
+
+/* ---- dense ---------------------------------------------------------------- */
+
+static void check_gemm(long m, long n, long k, bool fa, bool fb, bool add) {
+    long lda = (fa ? m : k) + 3, ldb = (fb ? k : n) + 1, ldc = n + 2;
+    sv_real *a = numbers((size_t)(lda * (fa ? k : m))), *b = numbers((size_t)(ldb * (fb ? n : k)));
+    sv_real *c = numbers((size_t)(ldc * m)), *d = numbers((size_t)(ldc * m));
+    sv_real *bias = numbers((size_t)n);
+    memcpy(d, c, (size_t)(ldc * m) * sizeof *c);
+    sv_gemm(fa, fb, m, n, k, a, lda, b, ldb, add, bias, c, ldc);
+    for (long i = 0; i < m; i++)
+        for (long j = 0; j < n; j++) {
+            double sum = (double)bias[j] + (add ? (double)d[i * ldc + j] : 0);
+            for (long l = 0; l < k; l++)
+                sum += (double)(fa ? a[l * lda + i] : a[i * lda + l]) *
+                       (double)(fb ? b[j * ldb + l] : b[l * ldb + j]);
+            d[i * ldc + j] = (sv_real)sum;
+        }
+    char what[96];
+    snprintf(what, sizeof what, "gemm %ldx%ldx%ld flip %d%d add %d", m, n, k, fa, fb, add);
+    report(what, worst(c, d, (size_t)(ldc * m)), ALLOWED);
+    free(a), free(b), free(c), free(d), free(bias);
+}
+
+static void check_dense(void) {
+    static const long sizes[][3] = {
+        {1, 1, 1},    {3, 5, 7},     {8, 32, 16},   {17, 33, 300}, {64, 128, 100}, {130, 3, 70},
+        {5, 4, 1000}, {300, 2, 600}, {64, 3, 2100}, {9, 70, 513},  {257, 300, 20}, {100, 16, 256},
+        {7, 48, 0},   {33, 1, 257},  {300, 520, 270}, {2, 3, 20000},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int f = 0; f < 8; f++)
+            check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
+}
+
+/* ---- convolution ------------------------------------------------------------ */
+
+static void check_conv(sv_conv c) {
+    size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
+    size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
+    sv_real *x = numbers(nx), *gy = numbers(ny), *w = numbers(nw);
+    sv_real *by = numbers((size_t)c.cout), *bx = numbers((size_t)c.cin);
+    sv_real *y = numbers(ny), *gx = numbers(nx), *gw = numbers(nw);
+    sv_real *work = numbers(sv_conv_work(&c));
+    double *ty = calloc(ny, 8), *tx = calloc(nx, 8), *tw = calloc(nw, 8);
+    sv_conv_forward(&c, x, w, by, y, work);
+    sv_conv_grad_x(&c, gy, w, bx, gx, work);
+    sv_conv_grad_w(&c, x, gy, gw, work);
+    for (size_t i = 0; i < ny; i++) ty[i] = (double)by[i % (size_t)c.cout];
+    for (size_t i = 0; i < nx; i++) tx[i] = (double)bx[i % (size_t)c.cin];
+    for (long n = 0; n < c.n; n++)
+        for (long oy = 0; oy < c.oh; oy++)
+            for (long ox = 0; ox < c.ow; ox++)
+                for (long ky = 0; ky < c.kernel; ky++)
+                    for (long kx = 0; kx < c.kernel; kx++) {
+                        long iy = oy * c.stride - c.pad + ky, ix = ox * c.stride - c.pad + kx;
+                        if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
+                        long px = ((n * c.h + iy) * c.w + ix) * c.cin;
+                        long py = ((n * c.oh + oy) * c.ow + ox) * c.cout;
+                        for (long co = 0; co < c.cout; co++)
+                            for (long ci = 0; ci < c.cin; ci++) {
+                                long pw = ((co * c.cin + ci) * c.kernel + ky) * c.kernel + kx;
+                                ty[py + co] += (double)x[px + ci] * (double)w[pw];
+                                tx[px + ci] += (double)gy[py + co] * (double)w[pw];
+                                tw[pw] += (double)gy[py + co] * (double)x[px + ci];
+                            }
+                    }
+    double e = 0, f = 0, g = 0;
+    for (size_t i = 0; i < ny; i++) e = fmax(e, fabs(ty[i] - (double)y[i]));
+    for (size_t i = 0; i < nx; i++) f = fmax(f, fabs(tx[i] - (double)gx[i]));
+    for (size_t i = 0; i < nw; i++) g = fmax(g, fabs(tw[i] - (double)gw[i]));
+    char what[128];
+    snprintf(what, sizeof what, "conv %ldx%ldx%ldx%ld->%ldx%ldx%ld k%ld s%ld p%ld", c.n, c.h, c.w,
+             c.cin, c.oh, c.ow, c.cout, c.kernel, c.stride, c.pad);
+    printf("  %-44s max error: y %.1e  gx %.1e  gw %.1e\n", what, e, f, g);
+    report(what, fmax(e, fmax(f, g)), ALLOWED);
+    /* Same numbers whatever the number of threads. */
+    sv_real *z = numbers(nx > ny ? nx > nw ? nx : nw : ny > nw ? ny : nw);
+    int threads = sv_threads();
+    sv_set_threads(threads == 3 ? 1 : 3);
+    sv_conv_forward(&c, x, w, by, z, work);
+    report("forward differs with threads", memcmp(z, y, ny * sizeof *y) != 0, 0);
+    sv_conv_grad_x(&c, gy, w, bx, z, work);
+    report("grad_x differs with threads", memcmp(z, gx, nx * sizeof *y) != 0, 0);
+    sv_conv_grad_w(&c, x, gy, z, work);
+    report("grad_w differs with threads", memcmp(z, gw, nw * sizeof *y) != 0, 0);
+    sv_set_threads(threads);
+    free(x), free(gy), free(w), free(by), free(bx), free(y), free(gx), free(gw), free(work);
+    free(ty), free(tx), free(tw), free(z);
+}
+
+static sv_conv conv(long n, long h, long w, long cin, long cout, long kernel, long stride,
+                    long pad) {
+    return (sv_conv){n, h, w, cin, (h + 2 * pad - kernel) / stride + 1,
+                     (w + 2 * pad - kernel) / stride + 1, cout, kernel, stride, pad};
+}
+
+static void check_convs(void) {
+    check_conv(conv(2, 64, 64, 3, 16, 4, 2, 1));
+    check_conv(conv(2, 32, 32, 16, 32, 4, 2, 1));
+    check_conv(conv(3, 16, 16, 64, 128, 4, 2, 1));
+    check_conv(conv(8, 8, 8, 128, 256, 4, 2, 1));
+    check_conv(conv(2, 4, 4, 300, 10, 4, 1, 0));
+    check_conv(conv(2, 9, 11, 5, 7, 3, 1, 1));
+    check_conv(conv(2, 9, 11, 1, 2, 5, 2, 2));
+    check_conv(conv(2, 10, 13, 4, 3, 5, 3, 1));
+    check_conv(conv(1, 7, 7, 6, 33, 1, 1, 0));
+    check_conv(conv(1, 11, 12, 6, 5, 2, 3, 0));
+    check_conv(conv(1, 20, 23, 3, 5, 7, 5, 3));
+    check_conv(conv(40, 16, 16, 20, 24, 3, 2, 1));
+    check_conv(conv(1, 3, 3, 2, 2, 5, 1, 3));
+    check_conv(conv(1, 33, 33, 2, 1, 9, 8, 0));
+}
+
+/* ---- batch norm --------------------------------------------------------------- */
+
+static double act(double v, double slope) { return v > 0 ? v : slope * v; }
+
+static void check_norm(long rows, long cols, double slope, bool train) {
+    sv_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, (sv_real)slope};
+    size_t n = (size_t)(rows * cols), m = (size_t)cols;
+    sv_real *x = numbers(n), *gy = numbers(n), *y = numbers(n), *gx = numbers(n);
+    sv_real *scale = numbers(m), *shift = numbers(m), *rm = numbers(m), *rv = numbers(m);
+    sv_real *mean = numbers(m), *inv = numbers(m), *gs = numbers(m), *gb = numbers(m);
+    sv_real *work = numbers(sv_norm_work(&b));
+    for (size_t j = 0; j < m; j++) rv[j] = rv[j] * rv[j] + (sv_real)0.5;
+    for (size_t i = 0; i < n; i++) x[i] += 3;
+    double e = 0;
+    double *tm = calloc(m, 8), *tv = calloc(m, 8), *trm = calloc(m, 8), *trv = calloc(m, 8);
+    for (long j = 0; j < cols; j++) {
+        for (long i = 0; i < rows; i++) tm[j] += (double)x[i * cols + j] / (double)rows;
+        for (long i = 0; i < rows; i++)
+            tv[j] += pow((double)x[i * cols + j] - tm[j], 2) / (double)rows;
+        double unbiased = tv[j] * (double)rows / (double)(rows > 1 ? rows - 1 : 1);
+        trm[j] = 0.9 * (double)rm[j] + 0.1 * tm[j];
+        trv[j] = 0.9 * (double)rv[j] + 0.1 * unbiased;
+        if (!train) tm[j] = (double)rm[j], tv[j] = (double)rv[j];
+    }
+    if (train) {
+        sv_norm_train(&b, x, scale, shift, rm, rv, mean, inv, y, work);
+        for (long j = 0; j < cols; j++)
+            e = fmax(e, fmax(fabs(trm[j] - (double)rm[j]), fabs(trv[j] - (double)rv[j])));
+    } else {
+        sv_norm_eval(&b, x, scale, shift, rm, rv, y, work);
+        memcpy(mean, rm, m * sizeof *mean);
+        sv_norm_inverse(&b, rv, inv);
+    }
+    sv_norm_backward(&b, train, x, gy, scale, shift, mean, inv, gx, gs, gb, work);
+    for (long j = 0; j < cols; j++) {
+        double is = 1 / sqrt(tv[j] + 1e-5), sg = 0, sgx = 0, kinks = 0;
+        for (int pass = 0; pass < 2; pass++)
+            for (long i = 0; i < rows; i++) {
+                double h = ((double)x[i * cols + j] - tm[j]) * is;
+                double v = (double)scale[j] * h + (double)shift[j];
+                double g = (double)gy[i * cols + j] * (v > 0 ? 1 : slope);
+                if (fabs(v) < 1e-5) g = NAN, kinks++; /* either slope is right there */
+                if (pass == 0) {
+                    e = fmax(e, fabs(act(v, slope) - (double)y[i * cols + j]));
+                    sg += isnan(g) ? 0 : g, sgx += isnan(g) ? 0 : g * h;
+                } else if (kinks == 0) {
+                    double t = g;
+                    if (train) t -= (sg + h * sgx) / (double)rows;
+                    t *= (double)scale[j] * is;
+                    e = fmax(e, fabs(t - (double)gx[i * cols + j]));
+                }
+            }
+        if (kinks == 0) e = fmax(e, fmax(fabs(sg - (double)gb[j]), fabs(sgx - (double)gs[j])) / (1 + fabs(sgx)) / 4);
+    }
+    char what[96];
+    snprintf(what, sizeof what, "norm %ldx%ld slope %g train %d", rows, cols, slope, train);
+    report(what, e, ALLOWED);
+    free(x), free(gy), free(y), free(gx), free(scale), free(shift), free(rm), free(rv);
+    free(mean), free(inv), free(gs), free(gb), free(work), free(tm), free(tv), free(trm), free(trv);
+}
+
+static void check_norms(void) {
+    for (int train = 0; train < 2; train++)
+        for (int s = 0; s < 3; s++) {
+            static const double slopes[] = {1, 0, 0.2};
+            check_norm(64, 1, slopes[s], train);
+            check_norm(1000, 5, slopes[s], train);
+            check_norm(5000, 16, slopes[s], train);
+            check_norm(700, 130, slopes[s], train);
+            check_norm(3, 1000, slopes[s], train);
+        }
+}
+
+/* ---- speed ---------------------------------------------------------------------- */
+
+#define ROUNDS 5
+
+/* Best of a few rounds, each long enough to be timed. */
+#define TIME(seconds, call)                                 \
+    do {                                                    \
+        double best_ = 1e9;                                 \
+        call;                                               \
+        for (int round_ = 0; round_ < ROUNDS; round_++) {   \
+            double t0_ = now(), t1_;                        \
+            int n_ = 0;                                     \
+            do {                                            \
+                call;                                       \
+                n_++;                                       \
+                t1_ = now();                                \
+            } while (t1_ - t0_ < 0.01);                     \
+            if ((t1_ - t0_) / n_ < best_) best_ = (t1_ - t0_) / n_; \
+        }                                                   \
+        (seconds) = best_;                                  \
+    } while (0)
+
+static double blas_rate(long m, long n, long k, bool fa, bool fb) {
+#ifndef NO_BLAS
+    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k)), *c = numbers((size_t)(m * n));
+    double s;
+    openblas_set_num_threads(1);
+    TIME(s, cblas_sgemm(101, fa ? 112 : 111, fb ? 112 : 111, (int)m, (int)n, (int)k, 1, a,
+                        (int)(fa ? m : k), b, (int)(fb ? k : n), 0, c, (int)n));
+    free(a), free(b), free(c);
+    return 2e-9 * (double)m * (double)n * (double)k / s;
+#else
+    return m + n + k + fa + fb > 0 ? 0 : 1;
+#endif
+}
+
+static double own_rate(long m, long n, long k, bool fa, bool fb) {
+    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k)), *c = numbers((size_t)(m * n));
+    double s;
+    TIME(s, sv_gemm(fa, fb, m, n, k, a, fa ? m : k, b, fb ? k : n, false, NULL, c, n));
+    free(a), free(b), free(c);
+    return 2e-9 * (double)m * (double)n * (double)k / s;
+}
+
+static void time_dense(void) {
+    static const long sizes[][3] = {
+        {1024, 1024, 1024}, {1536, 1536, 1536}, {256, 128, 128}, {256, 128, 3}, {256, 122, 128},
+        {64, 8192, 4},      {64, 1024, 100},    {64, 4, 8192},   {65536, 16, 48}, {65536, 64, 1024},
+        {16384, 3, 256},    {1, 1024, 1024},    {16384, 32, 256}, {64, 64, 64},
+    };
+    printf("dense, GFLOP/s                  OpenBLAS(1)   own(1)   own(2)\n");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int f = 0; f < 3; f++) {
+            const long *s = sizes[i];
+            double rate[3];
+            bool fa = f == 1, fb = f == 2;
+            rate[0] = blas_rate(s[0], s[1], s[2], fa, fb);
+            for (int t = 1; t <= 2; t++) {
+                sv_set_threads(t);
+                rate[t] = own_rate(s[0], s[1], s[2], fa, fb);
+            }
+            printf("%6ld x %5ld x %5ld  %s  %10.1f %10.1f %8.1f\n", s[0], s[1], s[2],
+                   fa ? "TN" : fb ? "NT" : "NN", rate[0], rate[1], rate[2]);
+        }
+}
+
+static double total[3][3], flops_total;
+
+static void time_layer(const char *name, sv_conv c) {
+    size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
+    size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
+    sv_real *x = numbers(nx), *y = numbers(ny), *w = numbers(nw), *gw = numbers(nw);
+    sv_real *work = numbers(sv_conv_work(&c));
+    double flops = 2e-9 * (double)ny * (double)(c.cin * c.kernel * c.kernel), s[3][3];
+    for (int t = 1; t <= 2; t++) {
+        sv_set_threads(t);
+        TIME(s[t][0], sv_conv_forward(&c, x, w, NULL, y, work));
+        TIME(s[t][1], sv_conv_grad_x(&c, y, w, NULL, x, work));
+        TIME(s[t][2], sv_conv_grad_w(&c, x, y, gw, work));
+        for (int i = 0; i < 3; i++) total[t][i] += s[t][i];
+    }
+    flops_total += flops;
+    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f  (ms %.2f %.2f %.2f)\n", name, flops,
+           flops / s[1][0], flops / s[1][1], flops / s[1][2], flops / s[2][0], flops / s[2][1],
+           flops / s[2][2], s[2][0] * 1e3, s[2][1] * 1e3, s[2][2] * 1e3);
+    free(x), free(y), free(w), free(gw), free(work);
+}
+
+static void time_layers(long width) {
+    printf("width %-3ld               GFLOP  1 thread:  fwd   grad_x  grad_w  2 threads\n", width);
+    memset(total, 0, sizeof total);
+    flops_total = 0;
+    long in = 3, size = 64;
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%ldx%ldx%ld->%ld", size, size, in, width << i);
+        time_layer(name, conv(64, size, size, in, width << i, 4, 2, 1));
+        in = width << i;
+        size /= 2;
+    }
+    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f\n", "all", flops_total,
+           flops_total / total[1][0], flops_total / total[1][1], flops_total / total[1][2],
+           flops_total / total[2][0], flops_total / total[2][1], flops_total / total[2][2]);
+    printf("(the decoder's transposed layers are the same rows: forward = grad_x)\n");
+}
+
+static void time_norms(void) {
+    static const long sizes[][2] = {{65536, 16}, {65536, 64}, {4096, 256}, {1024, 512}, {16384, 32}};
+    printf("batch norm + relu, ms, 1 and 2 threads   train fwd  eval fwd  backward    GB/s fwd(2)\n");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        long rows = sizes[i][0], cols = sizes[i][1];
+        sv_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, 0};
+        size_t n = (size_t)(rows * cols), m = (size_t)cols;
+        sv_real *x = numbers(n), *y = numbers(n), *gx = numbers(n), *p = numbers(8 * m);
+        sv_real *work = numbers(sv_norm_work(&b));
+        for (size_t j = 0; j < m; j++) p[3 * m + j] = 1;
+        for (int t = 1; t <= 2; t++) {
+            double f, e, g;
+            sv_set_threads(t);
+            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y, work));
+            TIME(e, sv_norm_eval(&b, x, p, p + m, p + 2 * m, p + 3 * m, y, work));
+            TIME(g, sv_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m,
+                                     p + 7 * m, work));
+            printf("%6ld x %4ld  threads %d  %24.3f %9.3f %9.3f  %9.1f\n", rows, cols, t, f * 1e3,
+                   e * 1e3, g * 1e3, 3e-9 * (double)n * sizeof *x / f);
+        }
+        free(x), free(y), free(gx), free(p), free(work);
+    }
+}
+
+int main(int argc, char **argv) {
+    const char *only = argc > 1 ? argv[1] : "";
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("kernel %s, %s\n", sv_kernel_now()->name, SV_REAL_NAME);
+    if (!*only || !strcmp(only, "check")) {
+        check_dense();
+        check_convs();
+        check_norms();
+        printf(failures ? "%d WRONG\n" : "all right\n", failures);
+    }
+    if (!*only || !strcmp(only, "dense")) time_dense();
+    if (!*only || !strcmp(only, "norm")) time_norms();
+    if (!*only || !strcmp(only, "layers")) {
+        printf("OpenBLAS sgemm, 1 thread, 1536^3: %.1f GFLOP/s\n", blas_rate(1536, 1536, 1536, 0, 0));
+        for (long width = 16; width <= 64; width *= 2)
+            if (argc < 3 || atol(argv[2]) == width) time_layers(width);
+    }
+    return failures != 0;
+}
