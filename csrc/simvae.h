@@ -112,7 +112,6 @@ sv_tensor *sv_push_tensor(lua_State *L, int ndim, const size_t *shape, enum sv_s
 sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim, const size_t *shape); /* of: stack index of a tensor */
 sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim, const size_t *shape); /* a whole storage at that stack index */
 sv_tensor *sv_ensure_grad(lua_State *L, int index); /* the leaf's gradient tensor, made if need be */
-void sv_make_plain(lua_State *L, sv_tensor *t);     /* in place: channels-last to plain */
 void sv_check_writable(lua_State *L, const sv_tensor *t); /* raises if an open tape needs its value */
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);

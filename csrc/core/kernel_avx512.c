@@ -131,17 +131,23 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
 #undef COLUMN
         b += run;
     }
-    float v[SV_DOT_MAX][4];
-    for (int j = 0; j < cols; j++)
-        _mm_storeu_ps(v[j], sums(acc[j][0], acc[j][1], acc[j][2], acc[j][3]));
-    for (int r = 0; r < 4 && row + r < t->rows; r++) {
-        for (int j = 0; j < cols; j++) {
-            float x = v[j][r], *c = t->c[row + r] + j;
-            if (t->add) x += *c;
-            if (t->bias) x += t->bias[j];
-            if (t->activate && x < 0) x *= t->slope;
-            *c = x;
+    __m128 v[4];
+    for (int j = 0; j < 4; j++)
+        v[j] = j < cols ? sums(acc[j][0], acc[j][1], acc[j][2], acc[j][3]) : _mm_setzero_ps();
+    _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
+    const __mmask8 m = (__mmask8)((1 << cols) - 1);
+    __m128 bias = t->bias ? _mm_maskz_loadu_ps(m, t->bias) : _mm_setzero_ps();
+    for (int r = 0; r < 4; r++) {
+        if (row + r >= t->rows) break;
+        float *c = t->c[row + r];
+        __m128 x = v[r];
+        if (t->add) x = _mm_add_ps(x, _mm_maskz_loadu_ps(m, c));
+        x = _mm_add_ps(x, bias);
+        if (t->activate) {
+            __mmask8 low = _mm_cmp_ps_mask(x, _mm_setzero_ps(), _CMP_LT_OQ);
+            x = _mm_mask_mul_ps(x, low, x, _mm_set1_ps(t->slope));
         }
+        _mm_mask_storeu_ps(c, m, x);
     }
 }
 

@@ -19,6 +19,7 @@
  *   child:end_input()                       closes its standard input
  *   child:read_line(timeout, limit) -> text without the line's end
  *   child:read(n, timeout) -> n bytes; child:read_all(timeout) -> the rest, to its end
+ *   child:read_numbers(kind, swapped, tensor, timeout) -> true; binary numbers, into the tensor
  *   child:errors() -> what came on standard error since the last call (the last 64 KB)
  *   worker:send(text, timeout) -> true;     worker:receive(timeout) -> text
  *   any:wait(timeout) -> "exit", code | "signal", name | nil, "timeout"
@@ -482,13 +483,21 @@ static int l_tostring(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"write", l_write},         {"end_input", l_end_input},
-                                   {"read_line", l_read_line}, {"read", l_read},
-                                   {"read_all", l_read_all},   {"errors", l_errors},
-                                   {"send", sv_send},          {"receive", sv_receive},
-                                   {"wait", l_wait},           {"kill", l_kill},
-                                   {"close", l_close},         {"pid", l_pid},
-                                   {"running", l_running},     {NULL, NULL}};
+static const luaL_Reg methods[] = {{"write", l_write},
+                                   {"end_input", l_end_input},
+                                   {"read_line", l_read_line},
+                                   {"read", l_read},
+                                   {"read_numbers", sv_read_numbers_of},
+                                   {"read_all", l_read_all},
+                                   {"errors", l_errors},
+                                   {"send", sv_send},
+                                   {"receive", sv_receive},
+                                   {"wait", l_wait},
+                                   {"kill", l_kill},
+                                   {"close", l_close},
+                                   {"pid", l_pid},
+                                   {"running", l_running},
+                                   {NULL, NULL}};
 static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"poll", l_poll}, {NULL, NULL}};
 
 void sv_open_process(lua_State *L, int core) {

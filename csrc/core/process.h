@@ -47,7 +47,8 @@ int sv_failed(lua_State *L, const char *why);                   /* pushes nil, w
 int sv_not_started(lua_State *L, const char *name, const char *why);
 
 int sv_spawn(lua_State *L); /* program.c */
-int sv_fork(lua_State *L);  /* worker.c */
+int sv_read_numbers_of(lua_State *L);
+int sv_fork(lua_State *L); /* worker.c */
 int sv_send(lua_State *L);
 int sv_receive(lua_State *L);
 

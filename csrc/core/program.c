@@ -191,3 +191,32 @@ int sv_spawn(lua_State *L) {
     sv_do_not_block(c->err);
     return 1;
 }
+
+/* program:read_numbers(kind, swapped, out, timeout): fills a tensor from the binary
+ * numbers that the program writes (kinds as of sv_read_numbers). */
+int sv_read_numbers_of(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    const char *kind = luaL_checkstring(L, 2);
+    bool swapped = lua_toboolean(L, 3);
+    sv_tensor *out = luaL_checkudata(L, 4, SV_TENSOR);
+    sv_check_alive(L, out);
+    sv_check_writable(L, out);
+    sv_make_plain(L, out);
+    double end = sv_deadline(L, 5);
+    size_t each = sv_number_size(kind);
+    luaL_argcheck(L, each > 0, 2, "unknown kind of numbers");
+    for (size_t done = 0; done < out->count;) {
+        size_t n = sv_held(&c->text) / each;
+        if (n == 0) {
+            const char *why = sv_pump(L, c, NULL, NULL, end);
+            if (why) return sv_failed(L, why);
+            continue;
+        }
+        if (n > out->count - done) n = out->count - done;
+        sv_read_numbers(kind, swapped, (const unsigned char *)c->text.data + c->text.from, n, out->data + done);
+        c->text.from += n * each;
+        done += n;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}

@@ -131,15 +131,6 @@ void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain) {
     sv_parallel(n, transpose_to_plain, &(relayout){c, hw, last, plain});
 }
 
-void sv_make_plain(lua_State *L, sv_tensor *t) {
-    if (t->layout == SV_PLAIN) return;
-    sv_tensor *copy = sv_push_tensor(L, t->ndim, t->shape, SV_SCOPED);
-    memcpy(copy->data, t->data, t->count * sizeof(sv_real));
-    sv_to_plain((long)t->shape[0], (long)t->shape[1], (long)(t->shape[2] * t->shape[3]), copy->data, t->data);
-    t->layout = SV_PLAIN;
-    lua_pop(L, 1);
-}
-
 /* Index of the i-th number, in row-major order of the shape, within t->data. */
 static size_t place(const sv_tensor *t, size_t i) {
     if (t->layout == SV_PLAIN) return i;
@@ -500,21 +491,20 @@ static int l_newindex(lua_State *L) {
     }
     if (lua_type(L, 2) == LUA_TSTRING)
         return luaL_error(L, "a tensor has no field '%s' to set", lua_tostring(L, 2));
-    sv_make_plain(L, t);
     if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:fill(v) sets its number");
     lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
     if (i < 0) i += n + 1;
     if (i < 1 || i > n) return luaL_error(L, "index %I is outside axis 1, which has %I entries", i, n);
     size_t each = t->count / t->shape[0];
-    sv_real *to = t->data + (size_t)(i - 1) * each;
+    size_t first = (size_t)(i - 1) * each;
     if (lua_isnumber(L, 3)) {
         sv_real v = (sv_real)lua_tonumber(L, 3);
-        for (size_t k = 0; k < each; k++) to[k] = v;
+        for (size_t k = 0; k < each; k++) t->data[place(t, first + k)] = v;
         return 0;
     }
     sv_tensor *from = sv_check_tensor(L, 3);
     if (from->count != each) return luaL_error(L, "entry %I takes %d numbers; got %d", i, (int)each, (int)from->count);
-    for (size_t k = 0; k < each; k++) to[k] = from->data[place(from, k)];
+    for (size_t k = 0; k < each; k++) t->data[place(t, first + k)] = from->data[place(from, k)];
     return 0;
 }
 

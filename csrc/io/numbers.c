@@ -38,14 +38,14 @@ static double from_half(uint16_t h) {
     return sign ? -tiny : tiny;
 }
 
-#define EACH(type, expression)                         \
-    for (size_t i = 0; i < count; i++, from += size) { \
-        type v;                                        \
-        unsigned char byte[sizeof v];                  \
+#define EACH(type, expression)                                                                \
+    for (size_t i = 0; i < count; i++, from += size) {                                        \
+        type v;                                                                               \
+        unsigned char byte[sizeof v];                                                         \
         for (size_t b = 0; b < sizeof v; b++) byte[b] = from[swapped ? sizeof v - 1 - b : b]; \
-        memcpy(&v, byte, sizeof v);                    \
-        to[i] = (sv_real)(expression);                 \
-    }                                                  \
+        memcpy(&v, byte, sizeof v);                                                           \
+        to[i] = (sv_real)(expression);                                                        \
+    }                                                                                         \
     break
 
 void sv_read_numbers(const char *kind, bool swapped, const unsigned char *from, size_t count, sv_real *to) {
@@ -57,19 +57,32 @@ void sv_read_numbers(const char *kind, bool swapped, const unsigned char *from, 
         return;
     }
     switch (k) {
-    case F2: EACH(uint16_t, from_half(v));
-    case F4: EACH(float, v);
-    case F8: EACH(double, v);
-    case BF2: EACH(uint16_t, from_bits((uint32_t)v << 16)); /* bfloat16: the upper half of a binary32 */
-    case I1: EACH(int8_t, v);
-    case I2: EACH(int16_t, v);
-    case I4: EACH(int32_t, v);
-    case I8: EACH(int64_t, v);
-    case U1: EACH(uint8_t, v);
-    case U2: EACH(uint16_t, v);
-    case U4: EACH(uint32_t, v);
-    case U8: EACH(uint64_t, v);
-    case B1: EACH(uint8_t, v != 0);
+    case F2:
+        EACH(uint16_t, from_half(v));
+    case F4:
+        EACH(float, v);
+    case F8:
+        EACH(double, v);
+    case BF2:
+        EACH(uint16_t, from_bits((uint32_t)v << 16)); /* bfloat16: the upper half of a binary32 */
+    case I1:
+        EACH(int8_t, v);
+    case I2:
+        EACH(int16_t, v);
+    case I4:
+        EACH(int32_t, v);
+    case I8:
+        EACH(int64_t, v);
+    case U1:
+        EACH(uint8_t, v);
+    case U2:
+        EACH(uint16_t, v);
+    case U4:
+        EACH(uint32_t, v);
+    case U8:
+        EACH(uint64_t, v);
+    case B1:
+        EACH(uint8_t, v != 0);
     }
 }
 

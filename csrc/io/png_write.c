@@ -15,7 +15,7 @@
 
 typedef struct {
     size_t channels, height, width, scale;
-    size_t stride;  /* bytes of an enlarged row, without its filter byte */
+    size_t stride;       /* bytes of an enlarged row, without its filter byte */
     unsigned char *rows; /* filtered, each after its filter byte */
     unsigned char *line; /* the row above, this row, and one trial */
     unsigned char *packed;

@@ -52,6 +52,20 @@ static long least(long a, long b) {
     return a < b ? a : b;
 }
 
+/* Row number row of images of down x across points is point (t, u) of image i. */
+static void split(long row, long down, long across, long *i, long *t, long *u) {
+    if (row <= 0xffffffffL && across <= 0xffff && down <= 0xffff) { /* quicker to divide */
+        uint32_t rest = (uint32_t)row / (uint32_t)across;
+        *u = (long)((uint32_t)row % (uint32_t)across);
+        *t = (long)(rest % (uint32_t)down);
+        *i = (long)(rest / (uint32_t)down);
+    } else {
+        *u = row % across;
+        *t = row / across % down;
+        *i = row / across / down;
+    }
+}
+
 /* Patches of an image as rows of a matrix: row (image, t, u) is the kh x kw window
  * whose corner is pixel (t * stride + y0, u * stride + x0). */
 typedef struct window {
@@ -77,9 +91,9 @@ static void put_together(const window *v, const sv_real *row, long ix, sv_real *
     long from = ix < 0 ? least(-ix, v->kw) * c : 0;
     long until = ix + v->kw > v->w ? (v->w - ix) * c : run;
     if (until < from) until = from;
-    for (long i = 0; i < from; i++) to[i] = 0;
-    for (long i = from; i < until; i++) to[i] = row[ix * c + i];
-    for (long i = until; i < run; i++) to[i] = 0;
+    memset(to, 0, (size_t)from * sizeof *to);
+    memcpy(to + from, row + ix * c + from, (size_t)(until - from) * sizeof *to);
+    memset(to + until, 0, (size_t)(run - until) * sizeof *to);
 }
 
 static void find_merged(const window *v, const stretch *q, long seg, long nseg,
@@ -120,8 +134,8 @@ static void find_pixels(const window *v, const stretch *q, long seg, long nseg,
 static void find_window(const void *arg, long row, long n, long seg, long nseg,
                         const sv_real **at, sv_real *spare) {
     const window *v = arg;
-    long u = row % v->across, rest = row / v->across;
-    long t = rest % v->down, i = rest / v->down;
+    long i, t, u;
+    split(row, v->down, v->across, &i, &t, &u);
     for (long r = 0; r < n;) {
         stretch q = {
             .image = v->x + i * v->h * v->w * v->channels,
@@ -164,15 +178,14 @@ typedef struct lattice {
 
 static void place_lattice(const void *arg, long row, long n, sv_real **at) {
     const lattice *v = arg;
-    long u = row % v->across, rest = row / v->across;
-    long t = rest % v->down, i = rest / v->down;
-    for (long r = 0; r < n; r++) {
+    long i, t, u, step = v->stride * v->channels;
+    split(row, v->down, v->across, &i, &t, &u);
+    for (long r = 0; r < n;) {
         long y = t * v->stride + v->y0, x = u * v->stride + v->x0;
-        at[r] = v->x + ((i * v->h + y) * v->w + x) * v->channels;
-        if (++u == v->across) {
-            u = 0;
-            if (++t == v->down) t = 0, i++;
-        }
+        sv_real *to = v->x + ((i * v->h + y) * v->w + x) * v->channels;
+        for (long until = least(n, r + v->across - u); r < until; r++, to += step) at[r] = to;
+        u = 0;
+        if (++t == v->down) t = 0, i++;
     }
 }
 
@@ -201,8 +214,8 @@ static void pack_block(const selection *s, long panel, long i0, long i1, long ta
         from[tap - tap0] = (s->y0 * s->kernel + s->x0) +
                            (tap / s->kw * s->kernel + tap % s->kw) * s->tap_step;
     if (wide < width) memset(block, 0, sizeof block);
-    for (long i = i0; i < i1; i++)
-        for (long o = 0; o < wide; o++) {
+    for (long o = 0; o < wide; o++)
+        for (long i = i0; i < i1; i++) {
             const sv_real *w = s->w + (o0 + o) * s->outer_step + i * s->inner_step;
             for (long t = 0; t < tap1 - tap0; t++) block[t][(i - i0) * width + o] = w[from[t]];
         }
@@ -400,36 +413,47 @@ void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_re
     sv_parallel(c->cout, add_parts, &all);
 }
 
-enum { SUM_ROWS = 1024 };
+/* Sums of columns, by blocks of rows that are added in order. A few columns are read
+ * as 16 times as many of 16 times fewer rows, so that vectors are full. */
+enum { SUM_ROWS = 1024, FOLD = 16, FEW = 64 };
 
 typedef struct column_sums {
-    long rows, cols;
+    long rows, cols; /* folded */
     const sv_real *x;
     sv_real *partial;
 } column_sums;
 
+static long fold(long rows, long cols) {
+    return cols < FEW && rows % FOLD == 0 ? FOLD : 1;
+}
+
 static void sum_block(void *arg, long i, int worker) {
     const column_sums *s = arg;
     (void)worker;
-    sv_real *to = s->partial + i * s->cols;
+    sv_real *restrict to = s->partial + i * s->cols;
     memset(to, 0, (size_t)s->cols * sizeof *to);
     for (long r = i * SUM_ROWS; r < least(s->rows, (i + 1) * SUM_ROWS); r++) {
-        const sv_real *x = s->x + r * s->cols;
+        const sv_real *restrict x = s->x + r * s->cols;
         for (long j = 0; j < s->cols; j++) to[j] += x[j];
     }
 }
 
+static long sum_blocks(long rows) {
+    return (rows + SUM_ROWS - 1) / SUM_ROWS;
+}
+
 size_t sv_column_sums_work(long rows, long cols) {
-    return (size_t)((rows + SUM_ROWS - 1) / SUM_ROWS * cols);
+    long f = fold(rows, cols);
+    return (size_t)(sum_blocks(rows / f) * cols * f);
 }
 
 void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work) {
-    column_sums s = {rows, cols, x, work};
-    long blocks = (rows + SUM_ROWS - 1) / SUM_ROWS;
+    long f = fold(rows, cols), blocks = sum_blocks(rows / f);
+    column_sums s = {rows / f, cols * f, x, work};
     sv_parallel(blocks, sum_block, &s);
     for (long j = 0; j < cols; j++) {
         double sum = 0;
-        for (long i = 0; i < blocks; i++) sum += work[i * cols + j];
+        for (long i = j; i < blocks * s.cols; i += cols) sum += (double)work[i];
         sums[j] = (sv_real)sum;
     }
 }

@@ -28,18 +28,27 @@ local function clean(message)
   return (tostring(message):gsub("^[^:]+:%d+: ", ""))
 end
 
+-- One tensor of many of one shape; nil of none.
+local function join(list)
+  if #list == 0 then return nil end
+  local shape = type(list[1]) ~= "number" and list[1].shape or {}
+  local result = core.zeros { #list, table.unpack(shape) }
+  for i, t in ipairs(list) do result[i] = t end
+  return result
+end
+
 -- S(z) row by row where the batch failed: x, list of the rows that worked, a message.
 local function run_some(sim, z)
   local good, parts, message = {}, {}, nil
   for i = 1, z.shape[1] do
     local ok, x = pcall(sim.run, sim, z[i]:reshape(1, z.shape[2]))
     if ok then
-      good[#good + 1], parts[#parts + 1] = i, x
+      good[#good + 1], parts[#parts + 1] = i, x[1]
     else
       message = message or clean(x)
     end
   end
-  return #parts > 0 and core.concat(parts, 1) or nil, good, message
+  return join(parts), good, message
 end
 
 -- S(z): x of the rows that worked, and their numbers (nil: all).
@@ -52,7 +61,7 @@ end
 local function rows_of(t, numbers)
   local parts = {}
   for i, n in ipairs(numbers) do parts[i] = t[n] end
-  return core.stack(parts, 1)
+  return join(parts)
 end
 
 -- ---- parameters ------------------------------------------------------------------
@@ -145,6 +154,25 @@ local function append(list, rows)
   table.move(rows, 1, #rows, #list + 1, list)
 end
 
+-- Keeps the outputs of the samples that re-simulate worst, the worst first.
+local function keep_worst(worst, x, y, z, errors)
+  for i, e in ipairs(errors) do
+    local at = #worst
+    while at > 0 and worst[at].error < e do at = at - 1 end
+    if at < WORST then
+      table.insert(worst, at + 1, { error = e, x = core.buffer(x[i]), y = core.buffer(y[i]), z = z[i] })
+      worst[WORST + 1] = nil
+    end
+  end
+end
+
+local function join_worst(worst)
+  if #worst == 0 then return nil end
+  local x, y, z = {}, {}, {}
+  for i, w in ipairs(worst) do x[i], y[i], z[i] = w.x, w.y, w.z end
+  return { x = join(x), y = join(y), z = core.tensor(z) }
+end
+
 -- What one batch of n samples adds to the lists and sums in `all`.
 local function pass(model, n, rng, all, o)
   local scope <close> = core.scope()
@@ -191,25 +219,6 @@ local function pass(model, n, rng, all, o)
   append(all.z, z:totable())
   append(all.mean, answers)
   append(all.std, std:totable())
-end
-
--- Keeps the outputs of the samples that re-simulate worst, the worst first.
-local function keep_worst(worst, x, y, z, errors)
-  for i, e in ipairs(errors) do
-    local at = #worst
-    while at > 0 and worst[at].error < e do at = at - 1 end
-    if at < WORST then
-      table.insert(worst, at + 1, { error = e, x = core.buffer(x[i]), y = core.buffer(y[i]), z = z[i] })
-      worst[WORST + 1] = nil
-    end
-  end
-end
-
-local function join_worst(worst)
-  if #worst == 0 then return nil end
-  local x, y, z = {}, {}, {}
-  for i, w in ipairs(worst) do x[i], y[i], z[i] = w.x, w.y, w.z end
-  return { x = core.stack(x, 1), y = core.stack(y, 1), z = core.tensor(z) }
 end
 
 local function check_model(model)
@@ -290,7 +299,8 @@ local function evaluate(model, opts)
   local r = {
     mim = mim, mig = mig, gaps = by_name(params, gaps),
     truth = { mim = truth, mig = (metrics.mig(truth)) },
-    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std), errors = all.errors, worst = join_worst(all.worst),
+    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std), errors = all.errors,
+    worst = join_worst(all.worst),
     resimulation_r2 = all.again.count > 0 and all.again:r2() or nil,
     decoder_mse = all.decoder:mse(), decoder_r2 = all.decoder:r2(),
     coverage = coverage(params, all.z, all.mean, all.std),

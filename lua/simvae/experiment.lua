@@ -70,8 +70,8 @@ function experiment.figures(model, r, out)
       io.stderr:write("figure left out: " .. tostring(why) .. "\n")
     end
   end
-  local units = {}
-  for i, p in ipairs(sim.params) do units[i] = p.unit end
+  local units, log, period = {}, {}, {}
+  for i, p in ipairs(sim.params) do units[i], log[i], period[i] = p.unit, p.scale == "log", p.period end
   local ok, refused = core.system.mkdir(folder)
   if not ok then return nil, refused end
   if #sim.output == 3 then
@@ -81,17 +81,20 @@ function experiment.figures(model, r, out)
       .. "the encoder's parameters.", figures.grid(folder .. "/samples.png",
       { x, model:decode(z), sim:run(inferred), model:decode(inferred) },
       { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } }))
-    add("The decoder's picture as one parameter moves from its lower to its upper bound, the others at the middle.",
-      figures.traversals(folder .. "/traversals.png", model))
     add("The twelve samples that the encoder gets most wrong.",
       figures.worst(folder .. "/worst.png", r.worst.x, r.worst.y))
   end
+  local still, moving = figures.traversals(folder .. "/traversals.png", model)
+  add("The decoder's output as one parameter moves from its lower to its upper bound, the others at the middle.",
+    still, moving)
+  if still and moving then add("The same, moving.", moving) end
   add("Mutual information between the encoder's parameters and the true ones; below, of the true ones with "
     .. "themselves: what a perfect encoder would show.",
     figures.heatmap(folder .. "/mim.png", { r.mim, r.truth.mim }, { labels = sim.names,
       titles = { "encoder", "ground truth" } }))
-  add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units))
-  add("Errors of each parameter.", figures.errors(folder .. "/errors.png", r.z, r.mean, sim.names, units))
+  add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units, { log = log }))
+  add("Errors of each parameter.", figures.errors(folder .. "/errors.png", r.z, r.mean, sim.names, units,
+    { period = period }))
   add("The losses of both stages.", figures.learning_curves(folder .. "/learning.png", out .. "/log.csv"))
   return list
 end

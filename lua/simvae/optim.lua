@@ -223,7 +223,7 @@ function optim.clip_grad_norm(params, max)
   local list = tensors("clip_grad_norm", params)
   local norm = core.optim.grad_norm(list)
   local finite = norm == norm and norm < math.huge
-  if finite and norm > max then core.optim.scale_grads(list, max / (norm + 1e-6)) end
+  if finite and norm > max then core.optim.scale_grads(list, max / norm) end
   return norm, finite
 end
 

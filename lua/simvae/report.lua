@@ -27,7 +27,7 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 16px 0 4px; }
 h2 { font-size: 1.25rem; margin: 40px 0 12px; }
 p { margin: 8px 0; }
 .soft { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 14px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); gap: 14px; }
 .card, figure, .scroll { background: #fff; border: 1px solid var(--line); border-radius: 10px; }
 .card { padding: 14px 16px; }
 .card h3 { font-size: .95rem; margin: 0; font-weight: 600; }
@@ -158,8 +158,7 @@ local function worst_of(by)
 end
 
 local function mig_card(r)
-  local truth, text = r.truth and r.truth.mig, nil
-  local mark = "none"
+  local truth, mark, text = r.truth and r.truth.mig, "none"
   if truth and truth >= 0.1 then
     local share = r.mig / truth
     mark = grade(share, 0.85, 0.6)
@@ -185,7 +184,7 @@ local function cards(r)
   out[#out + 1] = card("Largest parameter error", percent(share), grade(share, 0.03, 0.08),
     string.format("Root mean square error of '%s', the worst parameter, as a share of its range. Good up to 3%%, fair "
       .. "up to 8%%; a blind guess of a uniform parameter has 29%%.", name or "?"))
-  out[#out + 1] = card("Decoder", r.decoder_r2 and string.format("R² %.4f", r.decoder_r2) or number(r.decoder_mse),
+  out[#out + 1] = card("Decoder R²", r.decoder_r2 and string.format("%.4f", r.decoder_r2) or "–",
     grade(r.decoder_r2, 0.97, 0.9), string.format("Does the decoder draw what the simulator draws? Mean squared error "
       .. "%s. Good from R² 0.97 on, fair from 0.9. The encoder can be no better than the decoder it was trained "
       .. "through.", number(r.decoder_mse)))
@@ -242,7 +241,8 @@ local function information(r, names)
   if not matrix.is_tensor(r.mim) then return "" end
   local out = { "<h2>Mutual information</h2><p>Row: the encoder's answer; column: the true parameter. 1: the answer "
     .. "tells in which of the bins the parameter lies; 0: it tells nothing. A strong diagonal beside an empty rest is "
-    .. "what one hopes for; the lower matrix shows what the parameters' own ties leave possible.</p><div class=\"two\">",
+    .. "what one hopes for; the lower matrix shows what the parameters' own ties leave possible.</p>"
+    .. "<div class=\"two\">",
     mim_table("MIM(Z, V): the model", r.mim, names) }
   if r.truth and matrix.is_tensor(r.truth.mim) then
     out[#out + 1] = mim_table("MIM(V, V): the truth", r.truth.mim, names)
@@ -328,7 +328,7 @@ end
 --   results what sv.evaluate returned;
 --   model, or simulator: its name, params and output are shown;
 --   figures list of {path =, caption =} (paths as they are, or relative to dir), in order;
---   numbers (seed, net, width, steps, threads, processor, training_seconds, version) where they differ from the model's;
+--   numbers: seed, net, width, steps, threads, processor, training_seconds, version, where the model does not say;
 --   settings list of {name, value} to be listed besides; notes list of sentences; title
 -- @treturn string|nil path, or nil and a message
 local function report(dir, data)
@@ -353,7 +353,7 @@ local function report(dir, data)
   if sim then add("<h2>Parameters</h2>", parameters(sim, r)) end
   add(sentences(r, data.notes))
   if #data.figures > 0 then
-    add "<h2>Figures</h2>"
+    add("<h2>Figures</h2>")
     for _, f in ipairs(data.figures) do add(figure(dir, f)) end
   end
   add(information(r, names), "<h2>What was run</h2>", settings(data, sim))

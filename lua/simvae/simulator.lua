@@ -28,7 +28,9 @@ local fields = {
                                       -- { [i] = reason } of the samples that failed
   prior = { "function" },             -- (rng) -> table by name, or a list in order
   loss = { "string|function" },       -- how outputs are compared; default: by the output
-  symmetry = { "table" },             -- maps z -> z' that leave the output unchanged
+  -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
+  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range.
+  symmetry = { "table" },
   invariants = { "table" },           -- { name =, unit =, value = function(z) }
   doc = { "string" },
   correlated = { "boolean" },         -- the prior's parameters depend on each other
@@ -121,6 +123,12 @@ end
 --- Is this a simulator?
 function simulator.is(v)
   return getmetatable(v) == Simulator
+end
+
+--- A variant of a built-in simulator that has options: rlc { engine = "analytic" }.
+function Simulator:__call(options)
+  if not self.variant then check.fail(2, "simulator '%s' has no options", self.name) end
+  return self.variant(options)
 end
 
 function Simulator:__tostring()
@@ -235,6 +243,7 @@ function Simulator:run(z)
   local x = core.zeros { n, table.unpack(self.output) }
   if self.batch then
     local failures = self.batch(z, x)
+    if type(failures) ~= "table" then failures = nil end -- the built-ins return x
     local first
     for s in pairs(failures or {}) do first = math.min(first or s, s) end
     if first then

@@ -106,6 +106,20 @@ static void check_dense(void) {
             check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
 }
 
+static void check_sums(long rows, long cols) {
+    sv_real *x = numbers((size_t)(rows * cols)), *s = numbers((size_t)cols);
+    sv_real *work = numbers(sv_column_sums_work(rows, cols));
+    double e = 0;
+    sv_column_sums(rows, cols, x, s, work);
+    for (long j = 0; j < cols; j++) {
+        double sum = 0;
+        for (long i = 0; i < rows; i++) sum += (double)x[i * cols + j];
+        e = fmax(e, fabs(sum - (double)s[j]) / (1 + fabs(sum)));
+    }
+    report("column sums", e, ALLOWED);
+    free(x), free(s), free(work);
+}
+
 /* ---- convolution ------------------------------------------------------------ */
 
 static void check_conv(sv_conv c) {
@@ -394,6 +408,8 @@ int main(int argc, char **argv) {
     printf("kernel %s, %s\n", sv_kernel_now()->name, SV_REAL_NAME);
     if (!*only || !strcmp(only, "check")) {
         check_dense();
+        check_sums(64, 3), check_sums(100000, 3), check_sums(48000, 16), check_sums(5, 100);
+        check_sums(3000, 200);
         check_convs();
         check_norms();
         printf(failures ? "%d WRONG\n" : "all right\n", failures);

@@ -69,7 +69,8 @@ local function learning_curves(path, log, opts)
     "set format x '%.0f'", "set key top right" }
   for i, stage in ipairs(stages) do
     local rows = by[stage]
-    local means = smooth(rows, math.floor(#rows * opts.window / 2))
+    local half = math.max(math.floor(#rows * opts.window / 2), math.min(3, #rows // 20))
+    local means = smooth(rows, half)
     local lines, positive, low, high = {}, true, math.huge, -math.huge
     for k, r in ipairs(rows) do
       positive = positive and r.loss > 0
@@ -100,10 +101,9 @@ local function learning_curves(path, log, opts)
     else
       add("set ytics autofreq")
     end
-    local width = 2 * math.floor(#rows * opts.window / 2) + 1
     add("plot data index %d using 1:2 with lines linewidth 1 linecolor rgb '#a0%s' title 'as logged', "
       .. "'' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' title 'mean of %d'",
-      i - 1, colour:sub(2), i - 1, colour, width)
+      i - 1, colour:sub(2), i - 1, colour, 2 * half + 1)
   end
   script[#script + 1] = "unset multiplot"
   return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)

@@ -55,9 +55,15 @@ local function chosen(params, rows)
   return result
 end
 
-local function middle(params, base)
-  local z = {}
-  for i, p in ipairs(params) do z[i] = base and (base[p.name] or base[i]) or at(p, 0.5) end
+-- Where the others stay: the middle of the bounds; of a prior whose parameters depend
+-- on each other, its mean, since the middle may lie outside it.
+local function middle(sim, base)
+  local z, mean = {}, nil
+  if sim.correlated and sim.sample then mean = sim:sample(1000, core.rng(1)):mean(1):totable() end
+  for i, p in ipairs(sim.params) do
+    local own = mean and not p.levels and not p.period and mean[i]
+    z[i] = base and (base[p.name] or base[i]) or own or at(p, 0.5)
+  end
   return z
 end
 
@@ -157,7 +163,8 @@ end
 -- @tparam string path of the PNG; with image outputs an animated loop goes to NAME.anim.png beside it
 -- @tparam Model model what has :decode and .simulator.params
 -- @tparam[opt] table opts steps (9) from bound to bound; rows: names or numbers of the parameters (all);
---   base: where the others stay, {name = value} (the middle); scale: enlargement; frames of the animation (24)
+--   base: where the others stay, {name = value} (the middle; for a correlated prior its mean);
+--   scale: enlargement; frames of the animation (24)
 -- @treturn string|nil path, or nil and a message
 -- @treturn string|nil path of the animation
 local function traversals(path, model, opts)
@@ -168,7 +175,7 @@ local function traversals(path, model, opts)
     check.fail(2, "traversals: takes a model, with :decode and .simulator.params; got %s", check.describe(model))
   end
   local scope <close> = core.scope()
-  local which, z = chosen(sim.params, opts.rows), middle(sim.params, opts.base)
+  local which, z = chosen(sim.params, opts.rows), middle(sim, opts.base)
   local probe = model:decode(core.tensor { z })
   if probe.ndim ~= 4 then return curves(path, model, z, which, opts) end
   local ok, message = images(path, model, z, which, opts)

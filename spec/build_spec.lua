@@ -1,0 +1,108 @@
+local helper = require "spec.helper"
+
+local function lua_files()
+  local files = {}
+  for path in helper.run("find lua simulators -name '*.lua' | sort"):gmatch("[^\n]+") do files[#files + 1] = path end
+  return files
+end
+
+describe("require 'simvae'", function()
+  it("leaves no globals and takes under 20 MB and 20 ms of a process", function()
+    local output = helper.run(helper.lua_command("-e", [[
+      local known = {}
+      for name in pairs(_G) do known[name] = true end
+      local clock = os.clock()
+      require "simvae"
+      print("seconds", os.clock() - clock)
+      for name in pairs(_G) do if not known[name] then print("global", name) end end
+      for line in io.lines("/proc/self/status") do
+        if line:find("^VmHWM") then print("kb", line:match("%d+")) end
+      end]]))
+    assert.is_nil(output:match("global%s+%S+"), output)
+    local seconds = assert(tonumber(output:match("seconds%s+(%S+)")), output)
+    local kb = tonumber(output:match("kb%s+(%d+)") or 0)
+    if os.getenv("LD_PRELOAD") then return end -- a sanitizer's own memory and time
+    assert.is_true(seconds < 0.02, output)
+    assert.is_true(kb < 20 * 1024, output)
+  end)
+
+  it("finds every module and function that it names", function()
+    local sv = require "simvae"
+    local source <close> = assert(io.open("lua/simvae/init.lua"))
+    local text = source:read("a")
+    local named = 0
+    for list in text:gmatch("\nlocal %a+ = (%b{})") do
+      for name in list:gmatch("[{,%s]([%a_]+) = [{\"]") do
+        if name ~= "also" then
+          named = named + 1
+          assert.is_truthy(sv[name], name)
+        end
+      end
+    end
+    assert.is_true(named > 10)
+  end)
+end)
+
+describe("documentation", function()
+  it("stands above every public function", function()
+    local missing = {}
+    for _, path in ipairs(lua_files()) do
+      local file <close> = assert(io.open(path))
+      local text = file:read("a")
+      local module = text:match("\nreturn ([%a_]+)%s*$") or ""
+      local above, number = "", 0
+      for line in text:gmatch("([^\n]*)\n") do
+        number = number + 1
+        -- of the module's own table or of a class
+        local owner, name = line:match("^function ([%a_]+)[.:](%a[%w_]*)%s*%(")
+        if name and (owner == module or owner:find("^%u")) and not above:find("^%-%-") then
+          missing[#missing + 1] = path .. ":" .. number .. " " .. name
+        end
+        above = line
+      end
+    end
+    assert.equal("", table.concat(missing, "\n"))
+  end)
+
+  it("stands at the head of every file", function()
+    for _, path in ipairs(lua_files()) do
+      assert.is_truthy(io.lines(path)():find("^%-%-"), path)
+    end
+  end)
+end)
+
+describe("make", function()
+  it("env prints what a shell needs, and nothing else", function()
+    local output, code = helper.run("eval \"$(make -s env BUILD=some/where)\"; echo $LUA_PATH; echo $LUA_CPATH")
+    assert.equal(0, code)
+    local path, cpath = output:match("^(%S+)\n(%S+)\n$")
+    assert.is_truthy(path and path:find("/some/where/share/lua/5.4/?.lua;", 1, true), output)
+    assert.is_truthy(cpath:find("/some/where/lib/lua/5.4/?.so;", 1, true), output)
+    assert.equal(";;", path:sub(-2))
+  end)
+
+  it("names the package of what is missing, and stops", function()
+    local folder = helper.temporary_folder()
+    local output, code = helper.run("make -s BUILD=" .. folder .. "/b PKG_CONFIG=/bin/false LUA_INCDIR= MAKELEVEL=1")
+    assert.not_equal(0, code)
+    for _, package in ipairs { "liblua5.4-dev", "libpng-dev", "zlib1g-dev" } do
+      assert.is_truthy(output:find("apt-get install " .. package, 1, true), output)
+    end
+  end)
+
+  it("installs below DESTDIR what it staged, and takes it away again", function()
+    local folder = helper.temporary_folder()
+    local places = " MAKELEVEL=1 PREFIX=/opt/x DESTDIR=" .. folder .. " BUILD=" .. helper.quote(helper.build)
+    -- what is built already is not built again: the flags of this build are not known here
+    local output, code = helper.run("make -s -o all install" .. places)
+    assert.equal(0, code, output)
+    local trees = "cd %s && find . -path './obj*' -prune -o \\( -path '*/lua/5.4/simvae/*' -type f -print \\) | sort"
+    assert.equal(helper.run(trees:format(helper.quote(helper.build))), helper.run(trees:format(folder .. "/opt/x")))
+    local run = helper.run("env LUA_PATH='" .. folder .. "/opt/x/share/lua/5.4/?.lua;" .. folder ..
+      "/opt/x/share/lua/5.4/?/init.lua' LUA_CPATH='" .. folder .. "/opt/x/lib/lua/5.4/?.so' " ..
+      (os.getenv("LUA") or "lua5.4") .. " -e 'io.write(require(\"simvae\").version)'")
+    assert.equal(require("simvae").version, run)
+    assert.equal(0, select(2, helper.run("make -s uninstall" .. places)))
+    assert.equal("", helper.run("find " .. folder .. " -type f"))
+  end)
+end)
