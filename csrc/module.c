@@ -30,8 +30,10 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     sv_open_shared(L, core);
     sv_open_builtin(L, core);
     sv_open_spice(L, core);
+    sv_open_canvas(L, core);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) sv_open_ops(L, core, families[i]);
     sv_open_metrics(L, core);
+    sv_open_trees(L, core);
     lua_pushcfunction(L, l_threads);
     lua_setfield(L, core, "threads");
     lua_pushstring(L, SV_VERSION);

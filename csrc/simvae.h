@@ -208,7 +208,6 @@ typedef struct sv_node {
     sv_storage *aux[SV_MAX_AUX];
     sv_storage *grad; /* of out, while backward is on its way */
     bool passed;      /* backward has been here */
-    unsigned char *layout; /* of each input and of out (the last) when it was recorded */
     sv_tensor *in[];  /* args.in */
 } sv_node;
 bool sv_recording(const sv_context *c);
@@ -351,6 +350,8 @@ bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, 
 /* A smooth curve through all points, at most 1024. */
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 
+void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, for lua/simvae/draw.lua */
+
 /* ---- core/kernel.c: the innermost loop of every product, one per kind of CPU -- */
 
 #define SV_MR 8      /* rows of C that a tile call computes */
@@ -383,6 +384,8 @@ typedef struct sv_kernel {
      * from[r] + offset + p * len to to + r * ld + p * stride. */
     void (*gather)(long n, const sv_real *const *from, long offset, long len, long count,
                    sv_real *to, long ld, long stride);
+    /* to[c * ld_to + r] = from[r * ld + c] */
+    void (*turn)(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to);
 } sv_kernel;
 
 extern const sv_kernel sv_kernel_portable, sv_kernel_avx2, sv_kernel_avx512;
@@ -509,5 +512,6 @@ void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io.lua */
 /* ---- metrics/information.c ------------------------------------------------- */
 
 void sv_open_metrics(lua_State *L, int core); /* mutual_information: see the file */
+void sv_open_trees(lua_State *L, int core);   /* metrics/trees.c: boosted_trees */
 
 #endif

@@ -53,9 +53,9 @@ describe("documentation", function()
       local above, number = "", 0
       for line in text:gmatch("([^\n]*)\n") do
         number = number + 1
-        -- of the module's own table or of a class
+        -- of the module's own table, or of a class that it shows
         local owner, name = line:match("^function ([%a_]+)[.:](%a[%w_]*)%s*%(")
-        if name and (owner == module or owner:find("^%u")) and not above:find("^%-%-") then
+        if name and (owner == module or text:find(module .. ".class = " .. owner, 1, true)) and not above:find("^%-%-") then
           missing[#missing + 1] = path .. ":" .. number .. " " .. name
         end
         above = line
@@ -72,8 +72,11 @@ describe("documentation", function()
 end)
 
 describe("make", function()
+  -- what a make around this suite passes on is its own affair
+  local make = "env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u CC -u LUA_INCDIR make"
+
   it("env prints what a shell needs, and nothing else", function()
-    local output, code = helper.run("eval \"$(make -s env BUILD=some/where)\"; echo $LUA_PATH; echo $LUA_CPATH")
+    local output, code = helper.run("eval \"$(" .. make .. " -s env BUILD=some/where)\"; echo $LUA_PATH; echo $LUA_CPATH")
     assert.equal(0, code)
     local path, cpath = output:match("^(%S+)\n(%S+)\n$")
     assert.is_truthy(path and path:find("/some/where/share/lua/5.4/?.lua;", 1, true), output)
@@ -83,7 +86,7 @@ describe("make", function()
 
   it("names the package of what is missing, and stops", function()
     local folder = helper.temporary_folder()
-    local output, code = helper.run("make -s BUILD=" .. folder .. "/b PKG_CONFIG=/bin/false LUA_INCDIR= MAKELEVEL=1")
+    local output, code = helper.run(make .. " -s BUILD=" .. folder .. "/b PKG_CONFIG=/bin/false")
     assert.not_equal(0, code)
     for _, package in ipairs { "liblua5.4-dev", "libpng-dev", "zlib1g-dev" } do
       assert.is_truthy(output:find("apt-get install " .. package, 1, true), output)
@@ -92,17 +95,17 @@ describe("make", function()
 
   it("installs below DESTDIR what it staged, and takes it away again", function()
     local folder = helper.temporary_folder()
-    local places = " MAKELEVEL=1 PREFIX=/opt/x DESTDIR=" .. folder .. " BUILD=" .. helper.quote(helper.build)
+    local places = " PREFIX=/opt/x DESTDIR=" .. folder .. " BUILD=" .. helper.quote(helper.build)
     -- what is built already is not built again: the flags of this build are not known here
-    local output, code = helper.run("make -s -o all install" .. places)
+    local output, code = helper.run(make .. " -s -o all install" .. places)
     assert.equal(0, code, output)
-    local trees = "cd %s && find . -path './obj*' -prune -o \\( -path '*/lua/5.4/simvae/*' -type f -print \\) | sort"
+    local trees = "cd %s && find share lib -type f | sort"
     assert.equal(helper.run(trees:format(helper.quote(helper.build))), helper.run(trees:format(folder .. "/opt/x")))
     local run = helper.run("env LUA_PATH='" .. folder .. "/opt/x/share/lua/5.4/?.lua;" .. folder ..
       "/opt/x/share/lua/5.4/?/init.lua' LUA_CPATH='" .. folder .. "/opt/x/lib/lua/5.4/?.so' " ..
       (os.getenv("LUA") or "lua5.4") .. " -e 'io.write(require(\"simvae\").version)'")
     assert.equal(require("simvae").version, run)
-    assert.equal(0, select(2, helper.run("make -s uninstall" .. places)))
+    assert.equal(0, select(2, helper.run(make .. " -s uninstall" .. places)))
     assert.equal("", helper.run("find " .. folder .. " -type f"))
   end)
 end)

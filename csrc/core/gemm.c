@@ -33,6 +33,7 @@ enum {
     SKEW = 1,            /* rows between the panels packed on the way: their starts must not be
                             a power of two apart, or they share few lines of the cache */
     NARROW = 64,         /* columns not worth packing A for, if it is stored by columns */
+    IN_LINE = 1 << 19,   /* multiply-adds (10 us) not worth handing to other threads */
     TASKS = 16,          /* aimed at: enough to balance a few threads */
     MAX_AT_ONCE = 64     /* products in one parallel region */
 };
@@ -152,33 +153,25 @@ static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0
 }
 
 /* The same of a matrix that is stored by columns: a row of x is a column here. */
-static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, long width,
-                         sv_real *to) {
+static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, sv_real *to) {
     long depth = k1 - k0;
-    for (long c = c0; c < c1; c += SV_MR) {
-        long panel = (c - c0) / width, n = least(SV_MR, c1 - c);
-        long w = width == SV_NR ? sv_panel_width(c1 - c0, panel) : width;
-        sv_real *dest = to + panel * width * (depth + SKEW) + (c - c0) % width;
-        const sv_real *at[SV_MR];
-        for (long r = 0; r < SV_MR; r++) at[r] = x->base + (c + (r < n ? r : 0)) * x->ld + k0;
-        for (long k = 0; k < depth; k++)
-            for (long r = 0; r < SV_MR; r++) dest[k * w + r] = at[r][k];
+    for (long c = c0; c < c1; c += SV_NR, to += SV_NR * (depth + SKEW)) {
+        long n = least(SV_NR, c1 - c), w = sv_panel_width(c1 - c0, (c - c0) / SV_NR);
+        sv_kernel_now()->turn(n, depth, x->base + c * x->ld + k0, x->ld, to, w);
+        for (long k = 0; n < w && k < depth; k++)
+            memset(to + k * w + n, 0, (size_t)(w - n) * sizeof *to);
     }
-    long last = (c1 - c0 - 1) / width;
-    long w = width == SV_NR ? sv_panel_width(c1 - c0, last) : width;
-    long filled = round_up(c1 - c0, SV_MR) - last * width;
-    if (filled < w)
-        for (long k = 0; k < depth; k++)
-            memset(to + last * width * (depth + SKEW) + k * w + filled, 0,
-                   (size_t)(w - filled) * sizeof *to);
 }
 
 /* B for dot(): n columns of k numbers. */
 static void pack_dot(const sv_product *p, long k0, long k1, sv_real *to) {
+    long depth = k1 - k0;
+    if (!p->flip_b) {
+        sv_kernel_now()->turn(depth, p->n, p->b.base + k0 * p->b.ld, p->b.ld, to, depth);
+        return;
+    }
     for (long j = 0; j < p->n; j++)
-        for (long k = k0; k < k1; k++)
-            to[j * (k1 - k0) + k - k0] =
-                p->flip_b ? p->b.base[j * p->b.ld + k] : p->b.base[k * p->b.ld + j];
+        memcpy(to + j * depth, p->b.base + j * p->b.ld + k0, (size_t)depth * sizeof *to);
 }
 
 /* What a task keeps in its scratch. */
@@ -214,7 +207,7 @@ static void run_block(const cut *cut, long task, desk *d) {
             if (cut->dot)
                 pack_dot(p, k0, k1, d->b);
             else if (p->flip_b)
-                pack_flipped(&p->b, k0, k1, n0, n1, SV_NR, d->b);
+                pack_flipped(&p->b, k0, k1, n0, n1, d->b);
             else
                 pack_straight(&p->b, p->b_from, k0, k1, n0, n1, SV_NR, d->b, d->spare);
         }
@@ -300,14 +293,20 @@ void sv_products(const sv_product *p, long count) {
     sv_kernel_now();
     for (long done = 0; done < count; done += MAX_AT_ONCE) {
         region g = {.count = least(MAX_AT_ONCE, count - done), .alike = true};
+        double work = 0;
         long tasks = 0, wanted = divide_up(TASKS, g.count);
         for (long i = 0; i < g.count; i++) {
-            g.cuts[i] = cut_product(p + done + i, tasks, wanted);
+            const sv_product *q = p + done + i;
+            work += (double)q->m * (double)q->n * (double)q->k;
+            g.cuts[i] = cut_product(q, tasks, wanted);
             tasks += g.cuts[i].down * g.cuts[i].across;
             if (tasks != (i + 1) * g.cuts[0].down * g.cuts[0].across) g.alike = false;
-            if (p[done + i].flip_a) g.alike = false;
+            if (q->flip_a) g.alike = false;
         }
-        sv_parallel(tasks, run_task, &g);
+        if (work < IN_LINE)
+            for (long i = 0; i < tasks; i++) run_task(&g, i, 0);
+        else
+            sv_parallel(tasks, run_task, &g);
     }
 }
 

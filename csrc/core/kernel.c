@@ -104,8 +104,17 @@ static void portable_gather(long n, const sv_real *const *from, long offset, lon
         }
 }
 
+static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv_real *to,
+                          long ld_to) {
+    for (long r0 = 0; r0 < rows; r0 += 8) {
+        long end = rows - r0 < 8 ? rows : r0 + 8;
+        for (long c = 0; c < cols; c++)
+            for (long r = r0; r < end; r++) to[c * ld_to + r] = from[r * ld + c];
+    }
+}
+
 const sv_kernel sv_kernel_portable = {"portable", 16, always, portable_tile, portable_dot,
-                                      portable_gather};
+                                      portable_gather, portable_turn};
 
 /* Best first. */
 static const sv_kernel *const kernels[] = {
@@ -116,7 +125,7 @@ static const sv_kernel *const kernels[] = {
     &sv_kernel_portable,
 };
 
-static const sv_kernel *chosen;
+static _Atomic(const sv_kernel *) chosen;
 
 bool sv_kernel_choose(const char *name) {
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {

@@ -158,7 +158,13 @@ TARGET static void avx2_gather(long n, const float *const *from, long offset, lo
         }
 }
 
-const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather};
+/* The plain loop: it waits for memory, not for instructions. */
+static void avx2_turn(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
+    sv_kernel_portable.turn(rows, cols, from, ld, to, ld_to);
+}
+
+const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather,
+                                  avx2_turn};
 #else
 typedef int kernel_avx2_is_not_for_this_build;
 #endif

@@ -186,7 +186,50 @@ TARGET static void avx512_gather(long n, const float *const *from, long offset, 
     }
 }
 
-const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather};
+/* A block of 16 by 16 or less, in registers: numbers change places in pairs, then
+ * pairs, then lanes of 4, then halves of lanes. */
+INLINE void turn_block(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
+    __m512 r[16], t[16];
+    const __mmask16 in = first(cols), out = first(rows);
+    for (int i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(in, from + i * ld) : _mm512_setzero_ps();
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+        r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    /* r[4 g + j] holds column 4 l + j of rows 4 g … 4 g + 3 in its lane l. */
+    for (int j = 0; j < 4; j++) {
+        t[j] = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88);
+        t[4 + j] = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
+        t[8 + j] = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88);
+        t[12 + j] = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
+    }
+    for (int j = 0; j < 4; j++) {
+        r[j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0x88);
+        r[8 + j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0xdd);
+        r[4 + j] = _mm512_shuffle_f32x4(t[4 + j], t[12 + j], 0x88);
+        r[12 + j] = _mm512_shuffle_f32x4(t[4 + j], t[12 + j], 0xdd);
+    }
+    for (int i = 0; i < 16; i++)
+        if (i < cols) _mm512_mask_storeu_ps(to + i * ld_to, out, r[i]);
+}
+
+TARGET static void avx512_turn(long rows, long cols, const float *from, long ld, float *to,
+                               long ld_to) {
+    for (long c = 0; c < cols; c += 16)
+        for (long r = 0; r < rows; r += 16)
+            turn_block(rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16,
+                       from + r * ld + c, ld, to + c * ld_to + r, ld_to);
+}
+
+const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather,
+                                    avx512_turn};
 #else
 typedef int kernel_avx512_is_not_for_this_build;
 #endif

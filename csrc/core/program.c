@@ -201,7 +201,7 @@ int sv_read_numbers_of(lua_State *L) {
     sv_tensor *out = luaL_checkudata(L, 4, SV_TENSOR);
     sv_check_alive(L, out);
     sv_check_writable(L, out);
-    sv_make_plain(L, out);
+    luaL_argcheck(L, out->layout == SV_PLAIN, 4, "must be in row-major order: clone it");
     double end = sv_deadline(L, 5);
     size_t each = sv_number_size(kind);
     luaL_argcheck(L, each > 0, 2, "unknown kind of numbers");

@@ -49,14 +49,11 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
         t->nodes = grown;
         t->room = room;
     }
-    sv_node *n = malloc(sizeof *n + (size_t)a->nin * sizeof n->in[0] + (size_t)a->nin + 1);
+    sv_node *n = malloc(sizeof *n + (size_t)a->nin * sizeof n->in[0]);
     if (!n) luaL_error(L, "out of memory");
     n->args = *a;
     memcpy(n->in, a->in, (size_t)a->nin * sizeof n->in[0]);
     n->args.in = n->in;
-    n->layout = (unsigned char *)(n->in + a->nin);
-    for (int k = 0; k < a->nin; k++) n->layout[k] = a->in[k] ? (unsigned char)a->in[k]->layout : 0;
-    n->layout[a->nin] = (unsigned char)a->out->layout;
     memcpy(n->aux, aux, sizeof n->aux);
     n->grad = NULL;
     n->passed = false;
@@ -81,21 +78,6 @@ static void add_into(sv_real *to, const sv_real *from, size_t count) {
     for (size_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* Back to the layout a tensor had when its node was recorded: writing to it, or an
- * optimizer, may have made it plain (sv_make_plain). */
-static void restore_layout(lua_State *L, sv_context *c, sv_tensor *t, enum sv_layout layout) {
-    if (!t || t->layout == layout || t->life != t->storage->life) return;
-    sv_storage *copy = take(L, c, t->count);
-    memcpy(copy->data, t->data, t->count * sizeof(sv_real));
-    long n = (long)t->shape[0], channels = (long)t->shape[1], hw = (long)(t->shape[2] * t->shape[3]);
-    if (layout == SV_PLAIN)
-        sv_to_plain(n, channels, hw, copy->data, t->data);
-    else
-        sv_to_channels_last(n, channels, hw, copy->data, t->data);
-    t->layout = layout;
-    sv_release_storage(c, copy);
-}
-
 /* Where the gradient of input t goes. *added: it must go to a buffer of its own
  * first and be added to the result; else it is written there directly. */
 static sv_real *destination(lua_State *L, sv_context *c, sv_tape *tape, sv_tensor *t, bool *added) {
@@ -107,7 +89,6 @@ static sv_real *destination(lua_State *L, sv_context *c, sv_tape *tape, sv_tenso
             sv_ensure_grad(L, -1);
             lua_pop(L, 3);
         }
-        restore_layout(L, c, t->grad, t->layout);
         *added = t->grad_valid;
         t->grad_valid = true;
         return t->grad->data;
@@ -145,8 +126,6 @@ static void pass_view(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
 
 static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     sv_args *a = &n->args;
-    for (int k = 0; k < a->nin; k++) restore_layout(L, c, n->in[k], (enum sv_layout)n->layout[k]);
-    restore_layout(L, c, a->out, (enum sv_layout)n->layout[a->nin]);
     sv_real *wanted[SV_MAX_IN], *result[SV_MAX_IN];
     sv_storage *beside[SV_MAX_IN];
     for (int k = 0; k < a->nin; k++) {

@@ -76,7 +76,6 @@ sv_tensor *sv_ensure_grad(lua_State *L, int index) {
     if (t->grad) return t->grad;
     index = lua_absindex(L, index);
     sv_tensor *g = sv_push_tensor(L, t->ndim, t->shape, SV_PERSISTENT);
-    g->layout = t->layout;
     memset(g->data, 0, g->count * sizeof(sv_real));
     lua_setiuservalue(L, index, 2);
     t->grad = g;
@@ -387,6 +386,8 @@ static int l_requires_grad(lua_State *L) {
     bool on = lua_isnoneornil(L, 2) ? true : lua_toboolean(L, 2);
     if (t->tape && t->node >= 0 && t->needs_grad)
         return luaL_error(L, "requires_grad: only a tensor that no op has made; detach it first");
+    if (on && t->layout != SV_PLAIN) /* leaves are in row-major order, and so are their gradients */
+        return luaL_error(L, "requires_grad: this tensor is channels-last in memory; clone it first");
     t->needs_grad = t->is_leaf = on;
     lua_settop(L, 1);
     return 1;

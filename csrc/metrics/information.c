@@ -25,12 +25,12 @@ typedef struct {
     const sv_real *data; /* first number of the column */
     size_t step;         /* numbers from one row to the next */
     size_t rows;
-    int bins;            /* equal-width bins, or at most so many classes */
+    int bins; /* equal-width bins, or at most so many classes */
     bool by_value;
-    uint16_t *code;      /* rows */
-    double sum;          /* sum of c log c over its bins */
-    int distinct;        /* by_value: classes found */
-    size_t bad_row;      /* NOT_FINITE: where, from 0 */
+    uint16_t *code; /* rows */
+    double sum;     /* sum of c log c over its bins */
+    int distinct;   /* by_value: classes found */
+    size_t bad_row; /* NOT_FINITE: where, from 0 */
     enum problem problem;
 } column;
 
@@ -124,11 +124,11 @@ static void code_column(void *arg, long i, int worker) {
 
 typedef struct {
     column *z, *v;
-    long columns;             /* of v */
+    long columns; /* of v */
     size_t samples;
     const uint32_t *row_z, *row_v; /* which rows make the samples, or NULL: all, in order */
-    sv_real *mi;              /* (K, M), divided by H(v) */
-    double *entropy;          /* of v, nats */
+    sv_real *mi;                   /* (K, M), divided by H(v) */
+    double *entropy;               /* of v, nats */
 } pairs;
 
 /* Marginal sums of one column over the chosen rows: pieces 0 … K-1 are z, then v. */
@@ -188,7 +188,11 @@ static void check_bins(lua_State *L, int index, const char *name, const sv_tenso
         lua_Integer n = luaL_checkinteger(L, -1), size = n < 0 ? -n : n;
         if (size < 2 || size > BINS)
             luaL_error(L, "mutual_information: 2 to %d bins; %s has %I at column %d", BINS, name, n, (int)i + 1);
-        c[i] = (column){.data = t->data + i, .step = columns, .rows = rows, .bins = (int)size, .by_value = n < 0,
+        c[i] = (column){.data = t->data + i,
+                        .step = columns,
+                        .rows = rows,
+                        .bins = (int)size,
+                        .by_value = n < 0,
                         .code = code + i * rows};
         lua_pop(L, 1);
     }

@@ -189,64 +189,62 @@ static void place_lattice(const void *arg, long row, long n, sv_real **at) {
     }
 }
 
-/* The weights a product needs, as panels of B: row (jy, jx, inner) and column
- * outer hold w[outer * outer_step + inner * inner_step + ky * kernel + kx] with
- * ky = y0 + jy * y_step, kx likewise. */
+/* The weights as panels of B. Row (tap, inner) and column outer of a panel hold
+ * w[outer * outer_step + inner * inner_step + tap]. place() tells where in `panels`
+ * those of the tap's product start, how many rows they have (depth), and which of them
+ * is the tap's first. A forward convolution is one product of all taps; a data
+ * gradient shares the taps out over its phases. */
 typedef struct selection {
     const sv_real *w;
-    long kernel, inner, outer, inner_step, outer_step;
-    long kh, kw, y0, x0, tap_step;
+    long taps, inner, outer, inner_step, outer_step;
+    long (*place)(const sv_conv *c, long tap, long inner, long *first, long *depth);
+    const sv_conv *c;
     sv_real *panels;
 } selection;
 
 enum { INNER_PIECE = 64, INNER_BLOCK = 4, LOCAL_TAPS = 32 };
 
-/* One panel, INNER_BLOCK of inner, some of the taps: gathered in a local block,
+/* One panel, INNER_BLOCK of inner, some of the taps: turned in a local block,
  * because rows of a panel that differ by a tap are a power of two apart in memory
  * and would push each other out of the cache. */
 static void pack_block(const selection *s, long panel, long i0, long i1, long tap0, long tap1) {
     sv_real block[LOCAL_TAPS][INNER_BLOCK * SV_NR];
-    bool dot = s->outer <= SV_DOT_MAX;
-    long depth = s->kh * s->kw * s->inner, o0 = panel * SV_NR;
+    const sv_kernel *kernel = sv_kernel_now();
+    long o0 = panel * SV_NR;
     long width = sv_panel_width(s->outer, panel), wide = least(s->outer - o0, SV_NR);
-    long from[LOCAL_TAPS];
-    for (long tap = tap0; tap < tap1; tap++)
-        from[tap - tap0] = (s->y0 * s->kernel + s->x0) +
-                           (tap / s->kw * s->kernel + tap % s->kw) * s->tap_step;
     if (wide < width) memset(block, 0, sizeof block);
-    for (long o = 0; o < wide; o++)
-        for (long i = i0; i < i1; i++) {
-            const sv_real *w = s->w + (o0 + o) * s->outer_step + i * s->inner_step;
-            for (long t = 0; t < tap1 - tap0; t++) block[t][(i - i0) * width + o] = w[from[t]];
-        }
+    for (long i = i0; i < i1; i++)
+        kernel->turn(wide, tap1 - tap0, s->w + o0 * s->outer_step + i * s->inner_step + tap0,
+                     s->outer_step, &block[0][(i - i0) * width], INNER_BLOCK * SV_NR);
     for (long t = 0; t < tap1 - tap0; t++) {
-        sv_real *to = s->panels + o0 * depth + ((tap0 + t) * s->inner + i0) * width;
-        if (!dot)
-            memcpy(to, block[t], (size_t)((i1 - i0) * width) * sizeof *to);
-        else
-            for (long o = 0; o < wide; o++)
-                for (long i = i0; i < i1; i++)
-                    s->panels[o * depth + (tap0 + t) * s->inner + i] =
-                        block[t][(i - i0) * width + o];
+        long first, depth, of = s->place(s->c, tap0 + t, s->inner, &first, &depth);
+        if (s->outer > SV_DOT_MAX) {
+            memcpy(s->panels + of + o0 * depth + (first + i0) * width, block[t],
+                   (size_t)((i1 - i0) * width) * sizeof **block);
+            continue;
+        }
+        for (long o = 0; o < wide; o++)
+            for (long i = i0; i < i1; i++)
+                s->panels[of + o * depth + first + i] = block[t][(i - i0) * width + o];
     }
 }
 
 static void pack_weights(void *arg, long piece, int worker) {
     const selection *s = arg;
     (void)worker;
-    long panels = (s->outer + SV_NR - 1) / SV_NR, taps = s->kh * s->kw;
+    long panels = (s->outer + SV_NR - 1) / SV_NR;
     long panel = piece % panels, first = piece / panels * INNER_PIECE;
     long end = least(s->inner, first + INNER_PIECE);
     for (long i = first; i < end; i += INNER_BLOCK)
-        for (long tap = 0; tap < taps; tap += LOCAL_TAPS)
+        for (long tap = 0; tap < s->taps; tap += LOCAL_TAPS)
             pack_block(s, panel, i, least(end, i + INNER_BLOCK), tap,
-                       least(taps, tap + LOCAL_TAPS));
+                       least(s->taps, tap + LOCAL_TAPS));
 }
 
 static void select_weights(const selection *s) {
     long panels = (s->outer + SV_NR - 1) / SV_NR;
     long pieces = (s->inner + INNER_PIECE - 1) / INNER_PIECE;
-    if (s->kh * s->kw > 0) sv_parallel(panels * pieces, pack_weights, (void *)s);
+    sv_parallel(panels * pieces, pack_weights, (void *)s);
 }
 
 static long zeros_size(const sv_conv *c) {
@@ -265,11 +263,15 @@ static long weight_parts(const sv_conv *c) {
     return parts < 1 ? 1 : parts;
 }
 
+/* Numbers that the panels of `taps` taps take, as a product of the data gradient. */
+static long panels_size(const sv_conv *c, long taps) {
+    return taps > 0 ? ((long)sv_panels_size(taps * c->cout, c->cin) + 15) / 16 * 16 : 0;
+}
+
 size_t sv_conv_work(const sv_conv *c) {
-    long taps = c->kernel * c->kernel;
-    size_t phases = (size_t)(c->stride * c->stride);
+    long taps = c->kernel * c->kernel, phases = c->stride * c->stride;
     size_t forward = sv_panels_size(taps * c->cin, c->cout);
-    size_t back = sv_panels_size(taps * c->cout, c->cin) + phases * 2 * SV_NR;
+    size_t back = (size_t)(panels_size(c, taps) + phases * (SV_NR + 16));
     size_t most = forward > back ? forward : back;
     size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
@@ -288,14 +290,20 @@ static window patches(const sv_conv *c, const sv_real *x, const sv_real *zeros) 
     };
 }
 
+static long place_forward(const sv_conv *c, long tap, long inner, long *first, long *depth) {
+    *first = tap * inner;
+    *depth = c->kernel * c->kernel * inner;
+    return 0;
+}
+
 void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
                      const sv_real *bias, sv_real *y, sv_real *work) {
     sv_real *panels = lay_zeros(c, work);
     long taps = c->kernel * c->kernel;
     selection s = {
-        .w = weight, .kernel = c->kernel, .inner = c->cin, .outer = c->cout,
+        .w = weight, .taps = taps, .inner = c->cin, .outer = c->cout,
         .inner_step = taps, .outer_step = taps * c->cin,
-        .kh = c->kernel, .kw = c->kernel, .tap_step = 1, .panels = panels,
+        .place = place_forward, .c = c, .panels = panels,
     };
     select_weights(&s);
     window v = patches(c, x, work);
@@ -307,40 +315,61 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
     sv_products(&p, 1);
 }
 
-/* Along one axis, phase f of x: pixels i = t * stride + f, seen by
- * y = first + t … first + t + taps - 1 through kernel rows from, from - stride … */
+/* Along one axis: taps of the kernel that lead to x pixels of residue r, where
+ * r = (pixel + pad) mod stride. */
+static long taps_of(const sv_conv *c, long r) {
+    return r < c->kernel ? (c->kernel - r + c->stride - 1) / c->stride : 0;
+}
+
+/* Phases are numbered by their residues; panels of the earlier ones come first. A
+ * window of gy meets the taps of a phase from the last to the first. */
+static long phase_start(const sv_conv *c, long ry, long rx) {
+    long at = 0;
+    for (long r = 0; r < ry * c->stride + rx; r++)
+        at += panels_size(c, taps_of(c, r / c->stride) * taps_of(c, r % c->stride));
+    return at;
+}
+
+static long place_back(const sv_conv *c, long tap, long inner, long *first, long *depth) {
+    long ky = tap / c->kernel, kx = tap % c->kernel;
+    long ry = ky % c->stride, rx = kx % c->stride;
+    long down = taps_of(c, ry), across = taps_of(c, rx);
+    *first = ((down - 1 - ky / c->stride) * across + across - 1 - kx / c->stride) * inner;
+    *depth = down * across * inner;
+    return phase_start(c, ry, rx);
+}
+
+/* Along one axis, x pixels t * stride + start, t < count, are seen by y pixels
+ * t + first … t + first + taps - 1. */
 typedef struct phase {
-    long count, taps, first, from;
+    long start, count, taps, first;
 } phase;
 
-static phase find_phase(const sv_conv *c, long f, long size) {
-    phase p;
-    long residue = (f + c->pad) % c->stride;
-    p.count = size > f ? (size - f + c->stride - 1) / c->stride : 0;
-    p.taps = residue < c->kernel ? (c->kernel - residue + c->stride - 1) / c->stride : 0;
-    p.first = (f + c->pad) / c->stride - (p.taps - 1);
-    p.from = residue + c->stride * (p.taps - 1);
+static phase find_phase(const sv_conv *c, long residue, long size) {
+    phase p = {.taps = taps_of(c, residue)};
+    p.start = (residue + c->stride - c->pad % c->stride) % c->stride;
+    p.count = size > p.start ? (size - p.start + c->stride - 1) / c->stride : 0;
+    p.first = (p.start + c->pad) / c->stride - (p.taps - 1);
     return p;
 }
 
 void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
                     const sv_real *bias, sv_real *gx, sv_real *work) {
-    sv_real *free = lay_zeros(c, work);
-    long phases = c->stride * c->stride, taps = c->kernel * c->kernel;
+    sv_real *panels = lay_zeros(c, work);
+    long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
+    selection s = {
+        .w = weight, .taps = taps, .inner = c->cout, .outer = c->cin,
+        .inner_step = taps * c->cin, .outer_step = taps,
+        .place = place_back, .c = c, .panels = panels,
+    };
+    select_weights(&s);
     sv_product p[MAX_PHASES];
     window v[MAX_PHASES];
     lattice to[MAX_PHASES];
-    long count = 0;
     for (long f = 0; f < phases; f++) {
-        phase py = find_phase(c, f / c->stride, c->h), px = find_phase(c, f % c->stride, c->w);
+        long ry = f / c->stride, rx = f % c->stride;
+        phase py = find_phase(c, ry, c->h), px = find_phase(c, rx, c->w);
         if (py.count * px.count > 0) {
-            selection s = {
-                .w = weight, .kernel = c->kernel, .inner = c->cout, .outer = c->cin,
-                .inner_step = taps * c->cin, .outer_step = taps,
-                .kh = py.taps, .kw = px.taps, .y0 = py.from, .x0 = px.from,
-                .tap_step = -c->stride, .panels = free,
-            };
-            select_weights(&s);
             v[count] = (window){
                 .x = gy, .h = c->oh, .w = c->ow, .channels = c->cout,
                 .kh = py.taps, .kw = px.taps, .stride = 1, .y0 = py.first, .x0 = px.first,
@@ -348,16 +377,15 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
             };
             to[count] = (lattice){
                 .x = gx, .h = c->h, .w = c->w, .channels = c->cin, .stride = c->stride,
-                .y0 = f / c->stride, .x0 = f % c->stride,
-                .down = py.count, .across = px.count,
+                .y0 = py.start, .x0 = px.start, .down = py.count, .across = px.count,
             };
             p[count] = (sv_product){
-                .m = c->n * py.count * px.count, .n = c->cin, .k = s.kh * s.kw * c->cout,
-                .a = window_rows(&v[count]), .panels = free,
+                .m = c->n * py.count * px.count, .n = c->cin,
+                .k = py.taps * px.taps * c->cout,
+                .a = window_rows(&v[count]), .panels = panels + phase_start(c, ry, rx),
                 .place = place_lattice, .place_arg = &to[count], .bias = bias,
             };
             if (p[count].k == 0) p[count].a.run = 1;
-            free += (sv_panels_size(p[count].k, c->cin) + 15) / 16 * 16;
             count++;
         }
         if (count == MAX_PHASES || f + 1 == phases) {
@@ -370,7 +398,7 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
 /* gw[co][ci][tap] = sum over parts of part[co][tap][ci]. */
 typedef struct parts {
     const sv_conv *c;
-    const sv_real *sums;
+    sv_real *sums;
     long count;
     sv_real *gw;
 } parts;
@@ -379,16 +407,12 @@ static void add_parts(void *arg, long co, int worker) {
     const parts *p = arg;
     long taps = p->c->kernel * p->c->kernel, cin = p->c->cin, row = taps * cin;
     (void)worker;
-    const sv_real *from = p->sums + co * row;
-    sv_real *to = p->gw + co * row;
-    for (long part = 0; part < p->count; part++, from += row * p->c->cout) {
-        for (long ci = 0; ci < cin; ci++) {
-            if (part == 0)
-                for (long t = 0; t < taps; t++) to[ci * taps + t] = from[t * cin + ci];
-            else
-                for (long t = 0; t < taps; t++) to[ci * taps + t] += from[t * cin + ci];
-        }
+    sv_real *restrict to = p->sums + co * row;
+    for (long part = 1; part < p->count; part++) {
+        const sv_real *restrict from = to + part * row * p->c->cout;
+        for (long i = 0; i < row; i++) to[i] += from[i];
     }
+    sv_kernel_now()->turn(taps, cin, to, cin, p->gw + co * row, taps);
 }
 
 void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw,

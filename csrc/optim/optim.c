@@ -7,8 +7,6 @@
 sv_tensor *sv_check_parameter(lua_State *L, int index) {
     sv_tensor *p = sv_check_tensor(L, index);
     if (!p->is_leaf || !p->grad || !p->grad_valid) return NULL; /* frozen, or not part of this loss */
-    sv_make_plain(L, p);
-    sv_make_plain(L, p->grad);
     return p;
 }
 
@@ -20,7 +18,6 @@ sv_real *sv_check_moment(lua_State *L, int index, const sv_tensor *p) {
         sv_format_shape(other, sizeof other, p->ndim, p->shape);
         luaL_error(L, "optimizer: a buffer of shape %s for a parameter of shape %s", own, other);
     }
-    sv_make_plain(L, t);
     return t->data;
 }
 

@@ -5,7 +5,7 @@
 
 #include "../ops/axes.h"
 
-/* The parameter at a stack index, in plain layout; NULL if it is frozen or has no gradient now. */
+/* The parameter at a stack index, NULL if it is frozen or has no gradient now. */
 sv_tensor *sv_check_parameter(lua_State *L, int index);
 /* The numbers of a buffer of p's shape at a stack index. */
 sv_real *sv_check_moment(lua_State *L, int index, const sv_tensor *p);

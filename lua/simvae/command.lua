@@ -355,7 +355,7 @@ function command.command(t)
     name = given.name, params = given.params, output = given.output,
     simulate = function(z, out)
       local ok, why = runner:run(z, out)
-      if not ok then error(given.cmd[1] .. " " .. why, 0) end
+      if not ok then return false, given.cmd[1] .. " " .. why end
       return out
     end,
     close = function() runner:stop(1) end,

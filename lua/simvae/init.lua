@@ -2,6 +2,7 @@
 -- their own files.
 local core = require "simvae.core"
 require "simvae.tensor"
+require "simvae.display"
 
 local sv = {
   version = core.version,

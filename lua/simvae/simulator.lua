@@ -23,7 +23,7 @@ local fields = {
   name = { "string", required = true },
   params = { "table", required = true },
   output = { "table", required = true },
-  simulate = { "function" },          -- one sample: (z, out), z a table by name
+  simulate = { "function" },          -- one sample: (z, out), z a table by name; false, reason: it failed
   batch = { "function" },             -- many at once: (z (N, K), out (N, …)); fills out, returns nil or
                                       -- { [i] = reason } of the samples that failed
   prior = { "function" },             -- (rng) -> table by name, or a list in order
@@ -210,8 +210,9 @@ Simulator.describe_z = describe_z
 function Simulator:run_one(values, out)
   local z = {}
   for i, p in ipairs(self.params) do z[i], z[p.name] = values[i], values[i] end
-  local ok, result = pcall(self.simulate, z, out)
+  local ok, result, reason = pcall(self.simulate, z, out)
   if not ok then return nil, "raised: " .. tostring(result) end
+  if result == false then return nil, tostring(reason or "failed") end
   if result ~= nil and result ~= out then
     local good, message = pcall(function()
       local t = type(result) == "table" and core.tensor(result) or result

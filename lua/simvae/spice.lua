@@ -455,7 +455,7 @@ function spice.spice(t)
     output = { #plan.outputs * plan.points },
     simulate = function(z, out)
       local failures = engine:run({ z }, out:reshape(1, out.count))
-      if failures[1] then error(failures[1], 0) end
+      if failures[1] then return false, failures[1] end
       return out
     end,
     batch = function(z, x) return engine:run(z:totable(), x) end,

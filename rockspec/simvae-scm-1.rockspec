@@ -1,0 +1,36 @@
+rockspec_format = "3.0"
+package = "simvae"
+version = "scm-1"
+source = { url = "git+file://." }
+description = {
+  summary = "Learns a simulator and its inverse, with no labels, from Lua",
+  detailed = [[
+    A decoder learns to imitate a simulator; an encoder, trained through the frozen decoder, learns to infer the
+    simulator's parameters from its output. Simulators are Lua functions, C, circuits or programs. The engine is
+    C11: tensors, gradients, convolutions, on the CPU.]],
+  license = "MIT",
+}
+supported_platforms = { "unix" }
+dependencies = { "lua >= 5.4, < 5.5", "argparse >= 0.7", "dkjson >= 2.5" }
+test_dependencies = { "busted >= 2.1" }
+external_dependencies = {
+  PNG = { header = "png.h", library = "png" },
+  ZLIB = { header = "zlib.h", library = "z" },
+}
+-- Sources and flags are said once: in the Makefile.
+build = {
+  type = "make",
+  build_variables = {
+    CFLAGS = "$(CFLAGS)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    LUA_LIBDIR = "$(LUA_LIBDIR)",
+    LUA = "$(LUA)",
+  },
+  install_variables = {
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    CFLAGS = "$(CFLAGS)",
+    LUADIR = "$(LUADIR)",
+    LIBDIR = "$(LIBDIR)",
+  },
+}
+test = { type = "command", command = "make test" }
