@@ -1,7 +1,7 @@
 /* luaopen_simvae_core: the only file that knows all the others. */
 #include "simvae.h"
 
-static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_loss,
+static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_softmax, sv_ops_loss,
                                         sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout};
 
 static int l_threads(lua_State *L) {

@@ -90,7 +90,7 @@ describe("gradients", function()
     local w = core.rng(1):normal(0, 1, { 3, 3, 3, 3 })
     local image = core.conv2d(core.rng(2):normal(0, 1, { 2, 3, 5, 5 }), w, { padding = 1 })
     assert.error_matches(function() image:requires_grad() end, "channels%-last in memory; clone it first")
-    local function loss(x) return core.conv2d(x, w, { padding = 1 }):square():mean() end
+    local function loss(p) return core.conv2d(p, w, { padding = 1 }):square():mean() end
     local plain = gradients(loss, core.parameter(core.tensor(image:totable())))
     assert.are.same(plain, (gradients(loss, core.parameter(image))))
     assert.are.same(plain, (gradients(loss, image:clone():requires_grad())))
@@ -149,7 +149,8 @@ describe("a tape", function()
 
   it("may be inside another; inner tensors go first", function()
     local outer <close> = core.tape()
-    local y, inner_y = x * 2, nil
+    local y = x * 2
+    local inner_y
     do
       local inner <close> = core.tape()
       inner_y = x * 3

@@ -284,7 +284,7 @@ describe("bad input to a model", function()
   it("is named", function()
     raises("unknown option 'widht'; did you mean 'width'", sv.model, { simulator = disc(), widht = 3 })
     raises("simulator must be made by sv.simulator", sv.model, { simulator = {} })
-    raises("net is \"dcgan\"", sv.model, { simulator = disc(), net = "resnet" })
+    raises("net is \"conv\", \"dcgan\"", sv.model, { simulator = disc(), net = "resnet" })
     raises("loss is one of bce", sv.model, { simulator = disc(), loss = "huber" })
     raises("needs square images", sv.model, { simulator = line(), net = "dcgan" })
     local model = sv.model { simulator = disc(), width = 4 }

@@ -59,7 +59,7 @@ static long round_up(long a, long b) {
 }
 
 size_t sv_panels_size(long k, long n) {
-    if (n <= SV_DOT_MAX) return (size_t)(k * n) + SV_NR; /* or a flip_a product's panel */
+    if (n <= SV_DOT_MAX) return (size_t)(k * n);
     long last = (n - 1) / SV_NR;
     return (size_t)(k * (last * SV_NR + sv_panel_width(n, last)));
 }
@@ -76,6 +76,7 @@ static void shrink(const sv_product *p, cut *c, long *side, long floor, long uni
  * short. `wanted` tasks are aimed at. */
 static cut cut_product(const sv_product *p, long first, long wanted) {
     cut c = {.p = p, .first = first, .dot = p->n <= SV_DOT_MAX && !p->flip_a};
+    if (p->m < 1 || p->n < 1) return c;
     if (p->flip_a) {
         c.rows = least(BLOCK, round_up(p->m, SV_MR));
         c.cols = least(4 * BLOCK, C_BLOCK / c.rows / SV_NR * SV_NR);

@@ -453,5 +453,6 @@ void sv_open_io(lua_State *L, int core) {
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
     sv_open_png(L, lua_gettop(L));
+    sv_open_store(L, lua_gettop(L));
     lua_setfield(L, core, "io");
 }

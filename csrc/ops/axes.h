@@ -8,8 +8,7 @@
 /* An axis option (0-based, or counted from the end: -1 the last) as 0 … ndim - 1. */
 static inline bool sv_axis(sv_args *a, long given, int ndim, int *axis) {
     long i = given < 0 ? given + ndim : given;
-    if (i < 0 || i >= ndim)
-        return sv_fail(a, "axis %ld is outside the %d axes", given < 0 ? given : given + 1, ndim);
+    if (i < 0 || i >= ndim) return sv_fail(a, "axis %ld is outside the %d axes", given < 0 ? given : given + 1, ndim);
     *axis = (int)i;
     return true;
 }

@@ -75,18 +75,18 @@ UNARY(neg, -x, -1)
 UNARY(exp, sv_exp(x), y)
 UNARY(log, sv_log(x), 1 / x)
 UNARY(sqrt, sqrt(x), HALF / y)
-UNARY(square, x * x, 2 * x)
+UNARY(square, x *x, 2 * x)
 UNARY(abs, fabs(x), (sv_real)((x > 0) - (x < 0)))
 UNARY(sin, sin(x), cos(x))
 UNARY(cos, cos(x), -sin(x))
-UNARY(clamp, x < o[0] ? o[0] : x > o[1] ? o[1] : x, (sv_real)(x >= o[0] && x <= o[1]))
+UNARY(clamp, x<o[0] ? o[0] : x> o[1] ? o[1] : x, (sv_real)(x >= o[0] && x <= o[1]))
 UNARY(tanh, sv_tanh(x), 1 - y * y)
-UNARY(sigmoid, sv_sigmoid(x), y * (1 - y))
+UNARY(sigmoid, sv_sigmoid(x), y *(1 - y))
 UNARY(softplus, sv_softplus(x), sv_sigmoid(x))
 UNARY(relu, x > 0 ? x : 0, (sv_real)(x > 0))
 UNARY(leaky_relu, x > 0 ? x : o[0] * x, x > 0 ? 1 : o[0])
-UNARY(gelu, HALF * x * (1 + erf(x * INV_SQRT2)),
-      HALF *(1 + erf(x *INV_SQRT2)) + x *INV_SQRT_2PI *exp(-HALF * x * x))
+UNARY(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
+UNARY(gelu, HALF *x *(1 + erf(x * INV_SQRT2)), HALF *(1 + erf(x * INV_SQRT2)) + x * INV_SQRT_2PI * exp(-HALF * x * x))
 
 /* ---- two inputs, broadcast --------------------------------------------------- */
 
@@ -144,10 +144,8 @@ static broadcast plan(const sv_args *a) {
  * plan of one axis whatever the layout; all others come here in plain layout. */
 static broadcast plan_any(const sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
-    if (x->count == a->out->count && y->count == x->count)
-        return (broadcast){1, {x->count}, {{1}, {1}}};
-    if (a->out->layout == SV_CHANNELS_LAST)
-        return (broadcast){1, {a->out->count}, {{x->count > 1}, {y->count > 1}}};
+    if (x->count == a->out->count && y->count == x->count) return (broadcast){1, {x->count}, {{1}, {1}}};
+    if (a->out->layout == SV_CHANNELS_LAST) return (broadcast){1, {a->out->count}, {{x->count > 1}, {y->count > 1}}};
     return plan(a);
 }
 
@@ -244,44 +242,44 @@ static bool binary_shape_with_work(sv_args *a) {
 
 /* BINARY(name, value, dx, dy): expressions in x, y and g. The loop over two full
  * rows, and over a full row and a number, are told apart so that they vectorise. */
-#define BINARY_ROW(name, value)                                                                             \
-    SV_CLONES static void name(size_t n, const sv_real *X, size_t xs, const sv_real *Y, size_t ys,          \
-                               const sv_real *G, sv_real *T) {                                              \
-        if (xs == 1 && ys == 1)                                                                             \
-            for (size_t i = 0; i < n; i++) {                                                                \
-                const sv_real x = X[i], y = Y[i], g = G ? G[i] : 0;                                         \
-                (void)x, (void)y, (void)g;                                                                  \
-                T[i] = (value);                                                                             \
-            }                                                                                               \
-        else                                                                                                \
-            for (size_t i = 0; i < n; i++) {                                                                \
-                const sv_real x = X[i * xs], y = Y[i * ys], g = G ? G[i] : 0;                               \
-                (void)x, (void)y, (void)g;                                                                  \
-                T[i] = (value);                                                                             \
-            }                                                                                               \
+#define BINARY_ROW(name, value)                                                                                      \
+    SV_CLONES static void name(size_t n, const sv_real *X, size_t xs, const sv_real *Y, size_t ys, const sv_real *G, \
+                               sv_real *T) {                                                                         \
+        if (xs == 1 && ys == 1)                                                                                      \
+            for (size_t i = 0; i < n; i++) {                                                                         \
+                const sv_real x = X[i], y = Y[i], g = G ? G[i] : 0;                                                  \
+                (void)x, (void)y, (void)g;                                                                           \
+                T[i] = (value);                                                                                      \
+            }                                                                                                        \
+        else                                                                                                         \
+            for (size_t i = 0; i < n; i++) {                                                                         \
+                const sv_real x = X[i * xs], y = Y[i * ys], g = G ? G[i] : 0;                                        \
+                (void)x, (void)y, (void)g;                                                                           \
+                T[i] = (value);                                                                                      \
+            }                                                                                                        \
     }
-#define BINARY(name, value, dx, dy)                     \
-    BINARY_ROW(name##_values, value)                    \
-    BINARY_ROW(name##_slope_x, dx)                      \
-    BINARY_ROW(name##_slope_y, dy)                      \
-    static void name##_forward(sv_args *a) {            \
-        broadcast b = plan_any(a);                      \
+#define BINARY(name, value, dx, dy)                           \
+    BINARY_ROW(name##_values, value)                          \
+    BINARY_ROW(name##_slope_x, dx)                            \
+    BINARY_ROW(name##_slope_y, dy)                            \
+    static void name##_forward(sv_args *a) {                  \
+        broadcast b = plan_any(a);                            \
         run_binary(a, &b, NULL, a->out->data, name##_values); \
-    }                                                   \
+    }                                                         \
     static void name##_backward(sv_args *a) { binary_backward(a, name##_slope_x, name##_slope_y); }
 
 BINARY(add, x + y, g, g)
 BINARY(sub, x - y, g, -g)
 BINARY(mul, x *y, g *y, g *x)
-BINARY(div, x / y, g / y, -g * x / (y * y))
+BINARY(div, x / y, g / y, -g *x / (y * y))
 BINARY(pow, pow(x, y), y == 0 ? 0 : g * y * pow(x, y - 1), x > 0 ? g * pow(x, y) * log(x) : 0)
 BINARY(maximum, x > y ? x : y, x > y ? g : x == y ? g * HALF : 0, y > x ? g : x == y ? g * HALF : 0)
 BINARY(minimum, x < y ? x : y, x < y ? g : x == y ? g * HALF : 0, y < x ? g : x == y ? g * HALF : 0)
 
 #define UNARY_ROW(name, options, doc, check) \
-    {#name, "x" options, unary_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check}
+    { #name, "x" options, unary_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check }
 #define BINARY_OP(name, doc, check) \
-    {#name, "x, y", binary_shape_with_work, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check}
+    { #name, "x, y", binary_shape_with_work, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check }
 
 const sv_op sv_ops_elementwise[] = {
     BINARY_OP(add, "x + y, broadcast.", "r(2, 3), r(3)"),
@@ -305,6 +303,7 @@ const sv_op sv_ops_elementwise[] = {
     UNARY_ROW(softplus, "", "log(1 + exp(x)), without overflow.", "r(2, 3)"),
     UNARY_ROW(relu, "", "max(x, 0).", "r(2, 3)"),
     UNARY_ROW(leaky_relu, "; slope:num=0.01", "x where positive, else slope * x (Maas et al. 2013).", "r(2, 3), 0.2"),
+    UNARY_ROW(silu, "", "x / (1 + exp(-x)), also called swish (Elfwing, Uchibe and Doya 2018).", "r(2, 3)"),
     UNARY_ROW(gelu, "", "x * Phi(x), Phi the normal distribution function (Hendrycks and Gimpel 2016).", "r(2, 3)"),
     {0},
 };

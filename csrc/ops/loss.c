@@ -48,9 +48,7 @@ static double total(const double *sums, long n) {
 }
 
 /* Numbers of sv_real that hold the doubles of all pieces. */
-static size_t sums_room(size_t count) {
-    return (size_t)sv_chunks(count) * (sizeof(double) / sizeof(sv_real));
-}
+static size_t sums_room(size_t count) { return (size_t)sv_chunks(count) * (sizeof(double) / sizeof(sv_real)); }
 
 static bool same_shapes(const sv_tensor *x, const sv_tensor *y) {
     return x->ndim == y->ndim && !memcmp(x->shape, y->shape, (size_t)x->ndim * sizeof x->shape[0]);
@@ -115,31 +113,31 @@ static void entries_backward(sv_args *a, const loss_body *slopes) {
 }
 
 /* Expressions in x, y (and z): the inputs in order. */
-#define LOSS_BODY(name, value)                                                                                    \
-    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *Y, size_t ys, const sv_real *Z,         \
-                               sv_real scale, sv_real *T) {                                                       \
-        const sv_real *W = Z ? Z : X;                                                                             \
-        if (ys)                                                                                                   \
-            for (size_t i = 0; i < n; i++) {                                                                      \
-                const sv_real x = X[i], y = Y[i], z = W[i];                                                       \
-                (void)x, (void)y, (void)z;                                                                        \
-                T[i] = scale * (value);                                                                           \
-            }                                                                                                     \
-        else                                                                                                      \
-            for (size_t i = 0; i < n; i++) {                                                                      \
-                const sv_real x = X[i], y = Y[0], z = W[i];                                                       \
-                (void)x, (void)y, (void)z;                                                                        \
-                T[i] = scale * (value);                                                                           \
-            }                                                                                                     \
+#define LOSS_BODY(name, value)                                                                            \
+    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *Y, size_t ys, const sv_real *Z, \
+                               sv_real scale, sv_real *T) {                                               \
+        const sv_real *W = Z ? Z : X;                                                                     \
+        if (ys)                                                                                           \
+            for (size_t i = 0; i < n; i++) {                                                              \
+                const sv_real x = X[i], y = Y[i], z = W[i];                                               \
+                (void)x, (void)y, (void)z;                                                                \
+                T[i] = scale * (value);                                                                   \
+            }                                                                                             \
+        else                                                                                              \
+            for (size_t i = 0; i < n; i++) {                                                              \
+                const sv_real x = X[i], y = Y[0], z = W[i];                                               \
+                (void)x, (void)y, (void)z;                                                                \
+                T[i] = scale * (value);                                                                   \
+            }                                                                                             \
     }
-#define LOSS(name, value, dx, dy, dz)                                                                  \
-    LOSS_BODY(name##_values, value)                                                                    \
-    LOSS_BODY(name##_dx, dx)                                                                           \
-    LOSS_BODY(name##_dy, dy)                                                                           \
-    LOSS_BODY(name##_dz, dz)                                                                           \
-    static void name##_forward(sv_args *a) { entries_forward(a, name##_values); }                      \
-    static void name##_backward(sv_args *a) {                                                          \
-        entries_backward(a, (const loss_body[]){name##_dx, name##_dy, name##_dz});                     \
+#define LOSS(name, value, dx, dy, dz)                                              \
+    LOSS_BODY(name##_values, value)                                                \
+    LOSS_BODY(name##_dx, dx)                                                       \
+    LOSS_BODY(name##_dy, dy)                                                       \
+    LOSS_BODY(name##_dz, dz)                                                       \
+    static void name##_forward(sv_args *a) { entries_forward(a, name##_values); }  \
+    static void name##_backward(sv_args *a) {                                      \
+        entries_backward(a, (const loss_body[]){name##_dx, name##_dy, name##_dz}); \
     }
 
 #define SIGN(v) ((sv_real)(((v) > 0) - ((v) < 0)))
@@ -148,9 +146,9 @@ LOSS(mse_loss, (x - y) * (x - y), 2 * (x - y), 2 * (y - x), 0)
 LOSS(l1_loss, x > y ? x - y : y - x, SIGN(x - y), SIGN(y - x), 0)
 /* -(y log s + (1 - y) log(1 - s)), s = sigmoid(x), is softplus(x) - x y. */
 LOSS(bce_with_logits, sv_softplus(x) - x * y, sv_sigmoid(x) - y, -x, 0)
-LOSS(gaussian_nll, HALF *((z - x) * sv_exp(-y)) * ((z - x) * sv_exp(-y)) + y + HALF_LOG_2PI,
-     (x - z) * sv_exp(-2 * y), 1 - ((z - x) * sv_exp(-y)) * ((z - x) * sv_exp(-y)), (z - x) * sv_exp(-2 * y))
-LOSS(gaussian_kl, HALF *(x * x + sv_exp(2 * y) - 1) - y, x, sv_exp(2 * y) - 1, 0)
+LOSS(gaussian_nll, HALF *((z - x) * sv_exp(-y)) * ((z - x) * sv_exp(-y)) + y + HALF_LOG_2PI, (x - z) * sv_exp(-2 * y),
+     1 - ((z - x) * sv_exp(-y)) * ((z - x) * sv_exp(-y)), (z - x) * sv_exp(-2 * y))
+LOSS(gaussian_kl, HALF *(x *x + sv_exp(2 * y) - 1) - y, x, sv_exp(2 * y) - 1, 0)
 
 /* ---- cross entropy --------------------------------------------------------------- */
 
@@ -219,7 +217,7 @@ static void cross_entropy_backward(sv_args *a) {
 
 #define REDUCTION "; reduction:enum(mean|sum|none)=mean"
 #define LOSS_ROW(name, inputs, doc, check) \
-    {#name, inputs REDUCTION, entries_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check}
+    { #name, inputs REDUCTION, entries_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check }
 
 const sv_op sv_ops_loss[] = {
     LOSS_ROW(mse_loss, "x, target", "Squared difference of x and target (equal shapes).", "r(2, 3), r(2, 3)"),

@@ -1,4 +1,4 @@
-/* Reductions over chosen axes, and softmax.
+/* Reductions over chosen axes.
  *
  * A reduction is planned once: axes of one are dropped and neighbours of the same
  * kind (reduced or kept) are joined, in the order of memory, so that sum over all,
@@ -149,9 +149,15 @@ SV_CLONES static double run_exponentials(size_t n, const sv_real *x, sv_real cen
 
 static void add_run(enum kind kind, size_t n, const sv_real *x, sv_real centre, uint64_t at, size_t step, state *s) {
     switch (kind) {
-    case SUM: s->v += run_sum(n, x); break;
-    case SQUARES: s->v += run_squares(n, x, centre); break;
-    case EXPONENTIALS: s->v += run_exponentials(n, x, centre); break;
+    case SUM:
+        s->v += run_sum(n, x);
+        break;
+    case SQUARES:
+        s->v += run_squares(n, x, centre);
+        break;
+    case EXPONENTIALS:
+        s->v += run_exponentials(n, x, centre);
+        break;
     case MOST:
     case LEAST:
         for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == MOST);
@@ -247,9 +253,15 @@ static void reduce_columns(const reduction *r, size_t head, size_t part, size_t 
         locate(p, true, k, &at, &none, &first);
         const sv_real *x = r->x + at;
         switch (r->kind) {
-        case SUM: row_sum(n, x, v); break;
-        case SQUARES: row_squares(n, x, centre, v); break;
-        case EXPONENTIALS: row_exponentials(n, x, centre, v); break;
+        case SUM:
+            row_sum(n, x, v);
+            break;
+        case SQUARES:
+            row_squares(n, x, centre, v);
+            break;
+        case EXPONENTIALS:
+            row_exponentials(n, x, centre, v);
+            break;
         case MOST:
         case LEAST:
             for (size_t i = 0; i < n; i++) {
@@ -419,7 +431,7 @@ typedef void (*spread_body)(size_t n, const sv_real *x, const sv_real *g, const 
 typedef struct {
     plan p;
     const sv_args *a;
-    const sv_real *y;   /* one per result, or NULL */
+    const sv_real *y; /* one per result, or NULL */
     sv_real factor;
     spread_body body;
     size_t rows, inner, each, cuts; /* outer combinations; innermost axis; rows a piece, pieces a row */
@@ -454,22 +466,22 @@ static void spread(sv_args *a, const sv_real *y, sv_real factor, spread_body bod
     sv_parallel((long)((w.rows + w.each - 1) / w.each * w.cuts), spread_piece, &w);
 }
 
-#define SPREAD(name, slope)                                                                                         \
-    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *G, const sv_real *Y, size_t s,            \
-                               const sv_real *factor, sv_real *T) {                                                 \
-        const sv_real f = *factor;                                                                                  \
-        if (s == 0)                                                                                                 \
-            for (size_t i = 0; i < n; i++) {                                                                        \
-                const sv_real x = X[i], g = G[0], y = Y[0];                                                         \
-                (void)x, (void)y;                                                                                   \
-                T[i] = (slope);                                                                                     \
-            }                                                                                                       \
-        else                                                                                                        \
-            for (size_t i = 0; i < n; i++) {                                                                        \
-                const sv_real x = X[i], g = G[i * s], y = Y[i * s];                                                 \
-                (void)x, (void)y;                                                                                   \
-                T[i] = (slope);                                                                                     \
-            }                                                                                                       \
+#define SPREAD(name, slope)                                                                              \
+    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *G, const sv_real *Y, size_t s, \
+                               const sv_real *factor, sv_real *T) {                                      \
+        const sv_real f = *factor;                                                                       \
+        if (s == 0)                                                                                      \
+            for (size_t i = 0; i < n; i++) {                                                             \
+                const sv_real x = X[i], g = G[0], y = Y[0];                                              \
+                (void)x, (void)y;                                                                        \
+                T[i] = (slope);                                                                          \
+            }                                                                                            \
+        else                                                                                             \
+            for (size_t i = 0; i < n; i++) {                                                             \
+                const sv_real x = X[i], g = G[i * s], y = Y[i * s];                                      \
+                (void)x, (void)y;                                                                        \
+                T[i] = (slope);                                                                          \
+            }                                                                                            \
     }
 
 SPREAD(spread_sum, f *g)
@@ -505,113 +517,6 @@ static void extremum_backward(sv_args *a) {
     }
 }
 
-/* ---- softmax --------------------------------------------------------------------------- */
-
-/* x seen as (outer, n, inner), the softmax along n. */
-typedef struct {
-    size_t outer, n, inner, blocks;
-    bool log;
-    const sv_real *x, *y, *g;
-    sv_real *to;
-} softmax_work;
-
-static bool softmax_shape(sv_args *a) {
-    int axis = 0;
-    if (!sv_axis(a, (long)a->opt[0], a->in[0]->ndim, &axis)) return false;
-    return sv_same_shape(a, a->in[0]);
-}
-
-static softmax_work plan_softmax(const sv_args *a, bool log) {
-    const sv_tensor *x = a->in[0];
-    softmax_work w = {.outer = 1, .inner = 1, .log = log};
-    int axis = (int)a->opt[0] < 0 ? (int)a->opt[0] + x->ndim : (int)a->opt[0];
-    for (int i = 0; i < axis; i++) w.outer *= x->shape[i];
-    w.n = x->shape[axis];
-    for (int i = axis + 1; i < x->ndim; i++) w.inner *= x->shape[i];
-    w.blocks = (w.inner + COLUMNS - 1) / COLUMNS;
-    return w;
-}
-
-SV_CLONES static void row_softmax(size_t n, const sv_real *x, bool log_wanted, sv_real *y) {
-    sv_real most = x[0];
-    for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (size_t i = 0; i < n; i++) y[i] = sv_exp(x[i] - most);
-    double sum = sv_sum(n, y);
-    if (log_wanted) {
-        const sv_real lse = most + (sv_real)log(sum);
-        for (size_t i = 0; i < n; i++) y[i] = x[i] - lse;
-    } else {
-        const sv_real scale = (sv_real)(1 / sum);
-        for (size_t i = 0; i < n; i++) y[i] *= scale;
-    }
-}
-
-/* n rows, inner numbers apart, of m columns. */
-SV_CLONES static void column_softmax(size_t n, size_t m, size_t inner, const sv_real *x, bool log_wanted, sv_real *y) {
-    sv_real most[COLUMNS], sum[COLUMNS];
-    memcpy(most, x, m * sizeof *x);
-    memset(sum, 0, m * sizeof *sum);
-    for (size_t k = 1; k < n; k++)
-        for (size_t i = 0; i < m; i++) most[i] = x[k * inner + i] > most[i] ? x[k * inner + i] : most[i];
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < m; i++) {
-            y[k * inner + i] = sv_exp(x[k * inner + i] - most[i]);
-            sum[i] += y[k * inner + i];
-        }
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < m; i++)
-            y[k * inner + i] = log_wanted ? x[k * inner + i] - most[i] - sv_log(sum[i]) : y[k * inner + i] / sum[i];
-}
-
-SV_CLONES static void column_slopes(size_t n, size_t m, size_t inner, const sv_real *y, const sv_real *g,
-                                    bool log_wanted, sv_real *to) {
-    sv_real sum[COLUMNS];
-    memset(sum, 0, m * sizeof *sum);
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < m; i++) sum[i] += g[k * inner + i] * (log_wanted ? 1 : y[k * inner + i]);
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < m; i++)
-            to[k * inner + i] = log_wanted ? g[k * inner + i] - sv_exp(y[k * inner + i]) * sum[i]
-                                           : y[k * inner + i] * (g[k * inner + i] - sum[i]);
-}
-
-static void softmax_piece(void *arg, long i, int worker) {
-    (void)worker;
-    const softmax_work *w = arg;
-    size_t from = (size_t)i % w->blocks * COLUMNS, m = w->inner - from < COLUMNS ? w->inner - from : COLUMNS;
-    size_t at = (size_t)i / w->blocks * w->n * w->inner + from;
-    if (w->g)
-        column_slopes(w->n, m, w->inner, w->y + at, w->g + at, w->log, w->to + at);
-    else if (w->inner == 1)
-        row_softmax(w->n, w->x + at, w->log, w->to + at);
-    else
-        column_softmax(w->n, m, w->inner, w->x + at, w->log, w->to + at);
-}
-
-static void run_softmax(softmax_work *w) {
-    if (w->n > 0 && w->inner > 0) sv_parallel((long)(w->outer * w->blocks), softmax_piece, w);
-}
-
-static void any_softmax_forward(sv_args *a, bool log) {
-    softmax_work w = plan_softmax(a, log);
-    w.x = a->in[0]->data;
-    w.to = a->out->data;
-    run_softmax(&w);
-}
-
-static void any_softmax_backward(sv_args *a, bool log) {
-    softmax_work w = plan_softmax(a, log);
-    w.y = a->out->data;
-    w.g = a->grad_out;
-    w.to = a->grad_in[0];
-    run_softmax(&w);
-}
-
-static void softmax_forward(sv_args *a) { any_softmax_forward(a, false); }
-static void softmax_backward(sv_args *a) { any_softmax_backward(a, false); }
-static void log_softmax_forward(sv_args *a) { any_softmax_forward(a, true); }
-static void log_softmax_backward(sv_args *a) { any_softmax_backward(a, true); }
-
 #define AXES "x; axes:axes?, keepdims:bool=false"
 #define OVER " over `axes` (none given: all); keepdims leaves them as axes of one."
 
@@ -634,9 +539,5 @@ const sv_op sv_ops_reduce[] = {
      "Variance, the squared distances from the mean divided by count - correction," OVER, "r(2, 3, 4), {2, 3}"},
     {"logsumexp", AXES, nonempty_shape, logsumexp_forward, logsumexp_backward, SV_OP_LAYOUT_FREE,
      "log(sum(exp(x))), without overflow," OVER, "r(2, 3, 4), {1, 2}"},
-    {"softmax", "x; axis:axis=-1", softmax_shape, softmax_forward, softmax_backward, 0,
-     "exp(x) / sum(exp(x)) along an axis, without overflow.", "r(2, 3, 2), 2"},
-    {"log_softmax", "x; axis:axis=-1", softmax_shape, log_softmax_forward, log_softmax_backward, 0,
-     "x - log(sum(exp(x))) along an axis, without overflow.", "r(2, 3)"},
     {0},
 };

@@ -35,16 +35,29 @@ static void to_channels_last_backward(sv_args *a) {
     sv_to_plain(n, c, hw, a->grad_out, a->grad_in[0]);
 }
 
-const sv_op sv_op_to_plain = {"to_plain", "x", layout_shape, to_plain_forward, to_plain_backward,
-                              SV_OP_INTERNAL, "(N, C, H, W) in memory order.", NULL};
-const sv_op sv_op_to_channels_last = {"to_channels_last", "x", layout_shape, to_channels_last_forward,
-                                      to_channels_last_backward, SV_OP_INTERNAL, "(N, H, W, C) in memory order.", NULL};
+const sv_op sv_op_to_plain = {
+    "to_plain", "x", layout_shape, to_plain_forward, to_plain_backward, SV_OP_INTERNAL, "(N, C, H, W) in memory order.",
+    NULL};
+const sv_op sv_op_to_channels_last = {"to_channels_last",
+                                      "x",
+                                      layout_shape,
+                                      to_channels_last_forward,
+                                      to_channels_last_backward,
+                                      SV_OP_INTERNAL,
+                                      "(N, H, W, C) in memory order.",
+                                      NULL};
 
 static void copy_gradient(sv_args *a) { memcpy(a->grad_in[0], a->grad_out, a->out->count * sizeof(sv_real)); }
 
 /* With one channel or one pixel both layouts are the same memory. */
-const sv_op sv_op_relabel = {"relabel", "x", layout_shape, NULL, copy_gradient, SV_OP_VIEW | SV_OP_INTERNAL,
-                             "The same memory under the other layout.", NULL};
+const sv_op sv_op_relabel = {"relabel",
+                             "x",
+                             layout_shape,
+                             NULL,
+                             copy_gradient,
+                             SV_OP_VIEW | SV_OP_INTERNAL,
+                             "The same memory under the other layout.",
+                             NULL};
 
 /* ---- reshape ----------------------------------------------------------------- */
 
@@ -91,7 +104,6 @@ static void select_backward(sv_args *a) {
     memset(a->grad_in[0], 0, a->in[0]->count * sizeof(sv_real));
     memcpy(a->grad_in[0] + a->view_offset, a->grad_out, a->out->count * sizeof(sv_real));
 }
-
 
 /* ---- flatten ------------------------------------------------------------------ */
 
@@ -187,8 +199,8 @@ static void row_major(int ndim, const size_t *shape, long *step) {
 }
 
 /* The copy of out from x, or of the gradient the other way. */
-static void copy_between(const sv_args *a, const long *x_step, size_t x_offset, const long *out_step,
-                         size_t out_offset, int ndim, const size_t *shape, bool back) {
+static void copy_between(const sv_args *a, const long *x_step, size_t x_offset, const long *out_step, size_t out_offset,
+                         int ndim, const size_t *shape, bool back) {
     strided w = {.ndim = ndim};
     memcpy(w.shape, shape, (size_t)ndim * sizeof *shape);
     memcpy(back ? w.to_step : w.from_step, x_step, (size_t)ndim * sizeof(long));
@@ -392,7 +404,8 @@ static bool stack_shape(sv_args *a) {
     if (first->ndim == SV_MAX_DIM) return sv_fail(a, "a tensor has at most %d axes", SV_MAX_DIM);
     if (!sv_axis(a, (long)a->opt[0], first->ndim + 1, &axis)) return false;
     for (int k = 1; k < a->nin; k++)
-        if (a->in[k]->ndim != first->ndim || memcmp(a->in[k]->shape, first->shape, (size_t)first->ndim * sizeof(size_t)))
+        if (a->in[k]->ndim != first->ndim ||
+            memcmp(a->in[k]->shape, first->shape, (size_t)first->ndim * sizeof(size_t)))
             return sv_fail(a, "shapes must be equal; that of tensor %d is not", k + 1);
     a->ndim = first->ndim + 1;
     memcpy(a->shape, first->shape, (size_t)axis * sizeof(size_t));

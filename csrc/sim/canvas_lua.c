@@ -7,6 +7,7 @@
  * list of C numbers; width: of the stroke, 0 to fill. */
 #include "../simvae.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 enum shape { RECT, POLYGON, LINE, POLYLINE, CIRCLE, ELLIPSE, CURVE };
@@ -33,11 +34,22 @@ static bool draw(enum shape shape, const sv_canvas *c, const sv_pen *p, const do
     return true;
 }
 
+/* An error at the line of the user's script, which called the method that called draw.lua's paint by a tail call. */
+static int raise(lua_State *L, const char *format, ...) {
+    va_list list;
+    luaL_where(L, 2);
+    va_start(list, format);
+    lua_pushvfstring(L, format, list);
+    va_end(list);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
 static double number_at(lua_State *L, int list, int i, const char *what, const char *of) {
     int ok;
     lua_rawgeti(L, list, i);
     double v = lua_tonumberx(L, -1, &ok);
-    if (!ok) luaL_error(L, "%s: %s takes numbers; entry %d is a %s", of, what, i, luaL_typename(L, -1));
+    if (!ok) raise(L, "%s: %s takes numbers; entry %d is a %s", of, what, i, luaL_typename(L, -1));
     lua_pop(L, 1);
     return v;
 }
@@ -48,8 +60,8 @@ static int l_canvas(lua_State *L) {
     luaL_checktype(L, 3, LUA_TTABLE);
     luaL_checktype(L, 4, LUA_TTABLE);
     if (out->ndim != 3 || out->shape[0] < 1 || out->shape[0] > SV_CANVAS_CHANNELS)
-        return luaL_error(L, "%s: draws on a tensor of (channels, height, width), 1 to %d channels", shapes[shape],
-                          SV_CANVAS_CHANNELS);
+        return raise(L, "%s: draws on a tensor of (channels, height, width), 1 to %d channels", shapes[shape],
+                     SV_CANVAS_CHANNELS);
     sv_check_writable(L, out);
     sv_canvas c = {out->data, (int)out->shape[0], (int)out->shape[1], (int)out->shape[2]};
     sv_pen pen;
@@ -63,13 +75,13 @@ static int l_canvas(lua_State *L) {
 
     int n = (int)luaL_len(L, 3);
     if (counts[shape] ? n != counts[shape] : n < 2 || n % 2)
-        return luaL_error(L, counts[shape] ? "%s: takes %d numbers; got %d" : "%s: takes points as x, y pairs",
-                          shapes[shape], counts[shape], n);
+        return raise(L, counts[shape] ? "%s: takes %d numbers; got %d" : "%s: takes points as x, y pairs",
+                     shapes[shape], counts[shape], n);
     double few[64], *v = few;
     if (n > 64) v = lua_newuserdatauv(L, (size_t)n * sizeof *v, 0);
     for (int i = 0; i < n; i++) v[i] = number_at(L, 3, i + 1, "a shape", shapes[shape]);
     if (!draw(shape, &c, &pen, v, n))
-        return luaL_error(L, "%s: %d points are more than a shape can have", shapes[shape], n / 2);
+        return raise(L, "%s: %d points are more than a shape can have", shapes[shape], n / 2);
     return 0;
 }
 

@@ -67,7 +67,8 @@ local function check_options(what, o)
     if not known[name] then
       local near = core.nearest(tostring(name), option_names)
       check.fail(4, "%s: unknown option %s%s", what, check.describe(name),
-        near and string.format("; did you mean '%s'?", near) or "; the options are " .. table.concat(option_names, ", "))
+        near and string.format("; did you mean '%s'?", near)
+          or "; the options are " .. table.concat(option_names, ", "))
     end
   end
   for _, name in ipairs { "width", "opacity" } do

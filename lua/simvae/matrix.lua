@@ -43,6 +43,21 @@ function matrix.check_finite(what, name, t, names)
     (at - 1) // columns + 1)
 end
 
+--- Raises for columns that are constant or not finite.
+function matrix.check_varied(what, name, t, names)
+  matrix.check_finite(what, name, t, names)
+  for k, c in ipairs(matrix.columns(t)) do
+    local varies = false
+    for i = 2, #c do
+      if c[i] ~= c[1] then
+        varies = true
+        break
+      end
+    end
+    if not varies then check.fail(3, "%s: %s of %s is constant", what, matrix.column(names, k), name) end
+  end
+end
+
 --- How messages call a column: column 3 ('radius').
 function matrix.column(names, i)
   return names and names[i] and string.format("column %d ('%s')", i, names[i]) or "column " .. i

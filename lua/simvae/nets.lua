@@ -17,49 +17,90 @@ local function halvings(side)
   return n, side
 end
 
---- DCGAN (Radford, Metz and Chintala 2016) for square images of 16 to 128 pixels:
--- stride-2 4x4 kernels, batch norm everywhere but next to the data, ReLU in the
--- decoder and leaky ReLU 0.2 in the encoder, weights ~ N(0, 0.02). Channels double
--- with each halving of the side, from `width` next to the data.
-function nets.dcgan(t)
-  local channels, height, side = table.unpack(t.output)
-  if #t.output ~= 3 or height ~= side then
-    check.fail(3, "net \"dcgan\" needs square images {C, S, S}; this simulator's output is %s: use net = \"mlp\"",
-      check.shape_text(t.output))
+-- Channels after `level` halvings: they double with each, from width next to the data.
+local function channels_at(width, level)
+  return math.floor(width * 2 ^ (level - 1))
+end
+
+-- The side and levels of square images, or an error that names the net.
+local function check_square(name, output)
+  local _, height, side = table.unpack(output)
+  if #output ~= 3 or height ~= side then
+    check.fail(4, "net \"%s\" needs square images {C, S, S}; this simulator's output is %s: use net = \"mlp\"",
+      name, check.shape_text(output))
   end
   local levels, base = halvings(side)
   if side < 16 or side > 128 or levels < 1 or base > 8 then
-    check.fail(3, "net \"dcgan\" takes sides of 16 to 128 pixels that halve down to 4 to 8 (16, 24, 28, 32, 40, 48, "
-      .. "64, 96, 128, …); this simulator's images have %d: use net = \"mlp\" or another resolution", side)
+    check.fail(4, "net \"%s\" takes sides of 16 to 128 pixels that halve down to 4 to 8 (16, 24, 28, 32, 40, 48, "
+      .. "64, 96, 128, …); this simulator's images have %d: use net = \"mlp\" or another resolution", name, side)
   end
-  local width, rng, std = t.width or 32, t.rng, 0.02
-  local function at(level) return width * 2 ^ (level - 1) // 1 | 0 end -- channels after `level` halvings
+  return levels, base
+end
 
-  local top = at(levels)
+--- DCGAN (Radford, Metz and Chintala 2016) for square images of 16 to 128 pixels:
+-- stride-2 4x4 kernels, batch norm everywhere but next to the data, ReLU in the
+-- decoder and leaky ReLU 0.2 in the encoder, weights ~ N(0, 0.02).
+function nets.dcgan(t)
+  local levels, base = check_square("dcgan", t.output)
+  local channels, width, rng, std = t.output[1], t.width or 32, t.rng, 0.02
+  local top = channels_at(width, levels)
   local decoder = {
     nn.linear(t.code, top * base * base, { std = std, bias = false, rng = rng }),
     nn.reshape { top, base, base },
     nn.batch_norm(top, { std = std, rng = rng }), nn.relu(),
   }
-  for level = levels - 1, 1, -1 do
-    decoder[#decoder + 1] = nn.conv_transpose2d(at(level + 1), at(level), 4,
-      { stride = 2, padding = 1, std = std, bias = false, rng = rng })
-    decoder[#decoder + 1] = nn.batch_norm(at(level), { std = std, rng = rng })
-    decoder[#decoder + 1] = nn.relu()
-  end
-  decoder[#decoder + 1] = nn.conv_transpose2d(width, channels, 4, { stride = 2, padding = 1, std = std, rng = rng })
-
   local encoder = {
     nn.conv2d(channels, width, 4, { stride = 2, padding = 1, std = std, rng = rng }), nn.leaky_relu(0.2),
   }
-  for level = 2, levels do
-    encoder[#encoder + 1] = nn.conv2d(at(level - 1), at(level), 4,
+  for level = 1, levels - 1 do
+    local inner, outer = channels_at(width, levels - level + 1), channels_at(width, levels - level)
+    decoder[#decoder + 1] = nn.conv_transpose2d(inner, outer, 4,
       { stride = 2, padding = 1, std = std, bias = false, rng = rng })
-    encoder[#encoder + 1] = nn.batch_norm(at(level), { std = std, rng = rng })
+    decoder[#decoder + 1] = nn.batch_norm(outer, { std = std, rng = rng })
+    decoder[#decoder + 1] = nn.relu()
+    encoder[#encoder + 1] = nn.conv2d(channels_at(width, level), channels_at(width, level + 1), 4,
+      { stride = 2, padding = 1, std = std, bias = false, rng = rng })
+    encoder[#encoder + 1] = nn.batch_norm(channels_at(width, level + 1), { std = std, rng = rng })
+    encoder[#encoder + 1] = nn.leaky_relu(0.2)
+  end
+  decoder[#decoder + 1] = nn.conv_transpose2d(width, channels, 4, { stride = 2, padding = 1, std = std, rng = rng })
+  encoder[#encoder + 1] = nn.reshape { top * base * base }
+  encoder[#encoder + 1] = nn.linear(top * base * base, t.heads, { std = std, rng = rng })
+  return nn.sequential(decoder), nn.sequential(encoder)
+end
+
+--- The same convolutions without batch norm, weights scaled by their fan in (He, Zhang,
+-- Ren and Sun 2015), SiLU in the decoder, and hidden linear layers of 256 between code and
+-- picture, where the geometry is: trains faster and closer than "dcgan" on the built-in
+-- simulators (notebooks/recipes.md).
+function nets.conv(t)
+  local levels, base = check_square("conv", t.output)
+  local channels, width, rng, hidden = t.output[1], t.width or 16, t.rng, 256
+  local top = channels_at(width, levels)
+  local function he(fan_in, gain) return (gain or 1) * math.sqrt(2 / fan_in) end
+  local decoder = {
+    nn.linear(t.code, hidden, { std = he(t.code), rng = rng }), nn.silu(),
+    nn.linear(hidden, hidden, { std = he(hidden), rng = rng }), nn.silu(),
+    nn.linear(hidden, top * base * base, { std = he(hidden), rng = rng }), nn.silu(),
+    nn.reshape { top, base, base },
+  }
+  for level = levels, 1, -1 do
+    local inner, outer = channels_at(width, level), level == 1 and channels or channels_at(width, level - 1)
+    -- each output pixel of a stride-2 4x4 transposed convolution sees 2x2 inputs
+    decoder[#decoder + 1] = nn.conv_transpose2d(inner, outer, 4,
+      { stride = 2, padding = 1, std = he(inner * 4), rng = rng })
+    if level > 1 then decoder[#decoder + 1] = nn.silu() end
+  end
+  local encoder = {}
+  for level = 1, levels do
+    local from, to = level == 1 and channels or channels_at(width, level - 1), channels_at(width, level)
+    encoder[#encoder + 1] = nn.conv2d(from, to, 4, { stride = 2, padding = 1, std = he(from * 16), rng = rng })
     encoder[#encoder + 1] = nn.leaky_relu(0.2)
   end
   encoder[#encoder + 1] = nn.reshape { top * base * base }
-  encoder[#encoder + 1] = nn.linear(top * base * base, t.heads, { std = std, rng = rng })
+  encoder[#encoder + 1] = nn.linear(top * base * base, hidden, { std = he(top * base * base), rng = rng })
+  encoder[#encoder + 1] = nn.leaky_relu(0.2)
+  encoder[#encoder + 1] = nn.linear(hidden, t.heads, { std = he(hidden, 0.3), rng = rng })
   return nn.sequential(decoder), nn.sequential(encoder)
 end
 
@@ -104,7 +145,7 @@ function nets.build(net, t)
   end
   local build = type(net) == "function" and net or nets[net]
   if not build or net == "build" then
-    check.fail(3, "net is \"dcgan\", \"mlp\", a function, or { decoder =, encoder = }; got %s", check.describe(net))
+    check.fail(3, "net is \"conv\", \"dcgan\", \"mlp\", a function, or { decoder =, encoder = }; got %s", check.describe(net))
   end
   return build(t)
 end

@@ -281,7 +281,7 @@ local function activation(name)
 end
 
 nn.relu, nn.tanh, nn.sigmoid = activation "relu", activation "tanh", activation "sigmoid"
-nn.softplus, nn.gelu = activation "softplus", activation "gelu"
+nn.softplus, nn.gelu, nn.silu = activation "softplus", activation "gelu", activation "silu"
 
 --- Leaky ReLU.
 -- @tparam ?number slope below zero (0.2, as in DCGAN)

@@ -1,62 +1,333 @@
 --- Batches from a simulator.
 --
--- A sampler hands out batch after batch of (z, x). Sample i of a seed is the same
--- for any batch size and any restart: a sampler's whole state is the number of
--- samples it has handed out.
+-- A sampler hands out batch after batch of (z, x). Sample i of a seed is the same for any
+-- number of workers, any batch size and any restart: sample i is drawn from stream i of the seed; when
+-- it fails, stream i + 2^40 takes its place, then i + 2 2^40, and so on. A sampler's whole state is
+-- the number of samples it has handed out.
+--
+--     local s = sv.sampler.new { simulator = sim, batch = 64, seed = 1, workers = 2, cache = "samples.bin",
+--       failures = "failures.csv" }
+--     local z, x = s:next()                          -- (64, K), (64, …output)
+--     s:close()
+--
+-- With workers, other processes run the simulator ahead while the caller uses the last batch. What is in the
+-- cache is not run again. The cache is a data set of its own as well:
+--
+--     local s = sv.sampler.new { simulator = sim, cache = "samples.bin", offline = true, held_out = 0.1 }
+local cache = require "simvae.sampler.cache"
 local check = require "simvae.check"
 local core = require "simvae.core"
+local crew = require "simvae.sampler.crew"
+local failures = require "simvae.sampler.failures"
+local offline = require "simvae.sampler.offline"
 local simulator = require "simvae.simulator"
 
-local sampler = {}
+local sampler = { replay = failures.replay }
 local Sampler = {}
 Sampler.__index = Sampler
+
+--- What simulate, sampler.new and training share.
+local shared_options = {
+  workers = { "integer", default = 0, min = 0, max = 256 },
+  cache = { "string" },
+  max_failures = { "number", default = 0.2, min = 0, max = 1 },
+  timeout = { "number", above = 0 },
+  prefetch = { "integer", default = 2, min = 1, max = 64 },
+  restart_after = { "integer", min = 1 },
+  failures = { "string" },
+}
+sampler.options = shared_options
 
 local options = {
   simulator = { "table", required = true },
   batch = { "integer", default = 64, min = 1 },
   seed = { "integer", default = 1 },
+  total = { "integer", min = 0 },
+  offline = { "boolean", default = false },
+  held_out = { "number", min = 0, max = 1 },
+  part = { "string", one_of = { "training", "held_out" } },
+  shuffle = { "boolean" },
+  epochs = { "integer", min = 1 },
 }
+for name, rule in pairs(shared_options) do options[name] = rule end
 
---- Makes a sampler.
--- @tparam table t simulator, batch (64), seed (1)
-function sampler.new(t)
-  local self = check.options("sampler", t, options)
-  if not simulator.is(self.simulator) then
-    check.fail(2, "sampler: simulator must be made by sv.simulator")
-  end
-  self.rng = core.rng(self.seed)
-  return setmetatable(self, Sampler)
+-- ---- making ------------------------------------------------------------------------------------
+
+local function start_crew(self)
+  self.crew = crew.new {
+    sim = self.simulator, seed = self.seed, workers = self.workers, timeout = self.timeout,
+    restart_after = self.restart_after, slots = math.max((self.prefetch + 1) * self.batch, 4 * self.workers),
+    taken = function(count) self.ahead = self.ahead + count end,
+    finished = function(sample, attempt, slot)
+      local ring = self.crew.ring
+      self.log.done = self.log.done + 1
+      self.ready[sample] = slot
+      if self.cache then self.cache:add(sample, attempt, ring.z[slot], ring.x[slot]) end
+    end,
+    failed = function(sample, attempt, slot, reason)
+      -- a worker that died early may not have written its draw
+      local scope <close> = core.scope()
+      local z = crew.draw(self.simulator, self.rng, self.seed, sample, attempt, 1)
+      self.log:add(sample, attempt, z[1]:totable(), reason)
+      self.crew:repeat_sample(sample, attempt + 1)
+    end,
+  }
 end
 
---- The next batch.
+-- A cache of another prior has the same header: the first sample tells.
+local function check_prior(self)
+  local first = self.cache.order[1]
+  if not first then return true end
+  local scope <close> = core.scope()
+  local z, x = core.zeros(#self.simulator.params), core.zeros(self.simulator.output)
+  local attempt = self.cache:read(first, z, x)
+  local now = crew.draw(self.simulator, self.rng, self.seed, first, attempt, 1)[1]:totable()
+  for i, v in ipairs(z:totable()) do
+    if v ~= now[i] then
+      return nil, string.format("%s: holds other samples: %s of sample %d was %g, and the prior draws %g now",
+        self.cache.path, self.simulator.names[i], first, v, now[i])
+    end
+  end
+  return true
+end
+
+local function open(self)
+  if self.offline then return offline.open(self) end
+  self.rng = core.rng(self.seed)
+  self.drawn, self.ahead, self.ready = 0, 0, {}
+  self.log = failures.log(self.simulator, self.failures, self.max_failures)
+  if self.cache then
+    local path, why, ok = self.cache, nil, nil
+    self.cache, why = cache.open(path, self.simulator, self.seed, true)
+    if not self.cache then return nil, why end
+    ok, why = check_prior(self)
+    if not ok then
+      self.cache:close()
+      return nil, why
+    end
+  end
+  if self.workers > 0 then start_crew(self) end
+  return self
+end
+
+local function check_combination(what, self)
+  if not simulator.is(self.simulator) then
+    check.fail(3, "%s: simulator must be made by sv.simulator", what)
+  end
+  if self.timeout and self.workers == 0 then
+    check.fail(3, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
+  end
+  if self.offline and not self.cache then check.fail(3, "%s: offline needs cache = \"file\"", what) end
+  for _, name in ipairs { "held_out", "part", "shuffle", "epochs" } do
+    if self[name] ~= nil and not self.offline then check.fail(3, "%s: %s needs offline = true", what, name) end
+  end
+end
+
+--- Makes a sampler.
+-- @tparam table t
+--   simulator, batch (64), seed (1);
+--   workers (0): processes that run the simulator; they are forked here, so call this before anything that takes
+--   long or much memory; prefetch (2): batches that they run ahead; restart_after: samples after which a worker is
+--   replaced by a fresh one (never); timeout: seconds a sample may take (no limit; needs workers);
+--   cache: a file that samples are kept in, made if there is none;
+--   failures: a file that samples that fail are written to; max_failures (0.2): the share of them that ends it;
+--   total: samples that will be asked for, where known: no more are run ahead;
+--   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is set
+--   apart, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
+-- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
+function sampler.new(t)
+  local self = check.options("sampler", t, options)
+  check_combination("sampler", self)
+  return open(setmetatable(self, Sampler))
+end
+
+-- ---- in this process ---------------------------------------------------------------------------
+
+-- The draws in place of one that failed; row s of z and x becomes the first that does not. Returns its attempt.
+local function replace_row(self, sample, z, x, s, reason)
+  local attempt = 0
+  local shape = { 1, table.unpack(self.simulator.output) }
+  while reason do
+    self.log:add(sample, attempt, z[s]:totable(), reason)
+    attempt = attempt + 1
+    z[s]:copy(crew.draw(self.simulator, self.rng, self.seed, sample, attempt, 1))
+    local again = core.zeros(shape)
+    reason = self.simulator:try(z[s]:reshape(1, #self.simulator.params), again)[1]
+    x[s]:copy(again)
+  end
+  return attempt
+end
+
+-- Consecutive samples from `first` on.
+local function run_here(self, first, count)
+  local z = crew.draw(self.simulator, self.rng, self.seed, first, 0, count)
+  local x = core.zeros { count, table.unpack(self.simulator.output) }
+  local attempts, rows = {}, {}
+  local failed = self.simulator:try(z, x)
+  for s in pairs(failed) do rows[#rows + 1] = s end
+  table.sort(rows)
+  self.log.done = self.log.done + count - #rows
+  for _, s in ipairs(rows) do
+    attempts[s] = replace_row(self, first + s - 1, z, x, s, failed[s])
+    self.log.done = self.log.done + 1
+  end
+  if self.cache then
+    for s = 1, count do self.cache:add(first + s - 1, attempts[s] or 0, z[s], x[s]) end
+  end
+  return z, x
+end
+
+-- ---- from the cache and from workers ---------------------------------------------------------------
+
+local function in_cache(self, sample)
+  return self.cache and not self.ready[sample] and self.cache:has(sample)
+end
+
+-- How many consecutive samples from `first` to `last` the cache lacks.
+local function lacking(self, first, last)
+  local n = 0
+  while first + n <= last and not in_cache(self, first + n) do n = n + 1 end
+  return n
+end
+
+-- The next samples for workers: the ring's slots from the oldest sample on that was not handed out.
+local function next_task(self, oldest)
+  local last = oldest + self.crew.slots - 1
+  if self.total then last = math.min(last, math.max(self.total, self.wanted)) end
+  return function(most)
+    while self.ahead < last and self.cache and self.cache:has(self.ahead + 1) do self.ahead = self.ahead + 1 end
+    local n = lacking(self, self.ahead + 1, math.min(last, self.ahead + most))
+    if n > 0 then return self.ahead + 1, n end
+  end
+end
+
+-- Fills z and x, whose first row is sample first, from the cache and from workers.
+local function gather(self, first, z, x)
+  local n = z.shape[1]
+  local row = 1
+  while row <= n do
+    local sample = first + row - 1
+    local slot = self.ready[sample]
+    if slot then
+      z[row]:copy(self.crew.ring.z[slot])
+      x[row]:copy(self.crew.ring.x[slot])
+      self.ready[sample] = nil
+      row = row + 1
+    elseif in_cache(self, sample) then
+      self.cache:read(sample, z[row], x[row])
+      row = row + 1
+    elseif self.crew then
+      self.crew:hand_out(next_task(self, sample))
+      self.crew:collect(1)
+    else
+      local count = lacking(self, sample, first + n - 1)
+      local some_z, some_x = run_here(self, sample, count)
+      for s = 1, count do
+        z[row + s - 1]:copy(some_z[s])
+        x[row + s - 1]:copy(some_x[s])
+      end
+      row = row + count
+    end
+  end
+  if self.crew then
+    self.crew:collect(0)
+    self.crew:hand_out(next_task(self, first + n))
+  end
+end
+
+local function take(self, count)
+  if not self.log.opened then
+    self.log.opened = true
+    self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
+      math.max(self.drawn, self.cache and self.cache.count or 0))
+  end
+  local first = self.drawn + 1
+  self.wanted = self.drawn + count
+  if not self.crew and not (self.cache and self.cache.count > 0) then return run_here(self, first, count) end
+  local z = core.zeros(count, #self.simulator.params)
+  local x = core.zeros { count, table.unpack(self.simulator.output) }
+  self.ahead = math.max(self.ahead, self.drawn)
+  gather(self, first, z, x)
+  return z, x
+end
+
+-- ---- for everyone ------------------------------------------------------------------------------------
+
+--- The next batch. Under a tape or scope it is released with it.
 -- @treturn tensor z (batch, K), in units
 -- @treturn tensor x (batch, …output)
+-- @raise if more samples fail than max_failures allows: a table of reasons, and where in the prior they lie
 function Sampler:next()
-  return self.simulator:simulate_batch(self.batch, self.rng)
+  local z, x = take(self, self.batch)
+  self.drawn = self.drawn + self.batch
+  return z, x
+end
+
+--- The first samples that next will hand out, without using them up.
+-- @tparam integer n
+-- @treturn tensor z (n, K)
+-- @treturn tensor x (n, …output)
+function Sampler:peek(n)
+  local total = self.total
+  self.total = 0 -- nothing beyond them is run ahead
+  local z, x = take(self, n)
+  self.total = total
+  self.ahead, self.ready = self.drawn, {}
+  return z, x
+end
+
+--- How many samples failed so far, and how many were tried.
+function Sampler:counts()
+  return self.log.failed, self.log.done + self.log.failed
 end
 
 --- Where the sampler is: a table for a checkpoint.
 function Sampler:state()
-  local _, _, drawn = self.rng:state()
-  return { drawn = drawn }
+  return { drawn = self.drawn }
 end
 
 --- Goes on from a state.
 function Sampler:restore(state)
-  self.rng:restore(self.seed, 0, math.tointeger(state.drawn))
+  self.drawn = math.tointeger(state.drawn)
+  if self.crew and self.crew:busy() then
+    self.crew:close()
+    start_crew(self)
+  end
+  self.ahead, self.ready = self.drawn, {}
 end
 
---- Gives back what the sampler holds.
-function Sampler:close() end
+--- Ends the workers, closes the cache.
+function Sampler:close()
+  if self.crew then self.crew:close() end
+  self.crew, self.workers = nil, 0
+  if self.cache then self.cache:close() end
+end
+Sampler.__close = Sampler.close
 
---- Draws n samples: z (n, K) in units, x (n, …output).
+--- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
 -- @tparam Simulator sim
 -- @tparam integer n
--- @tparam rng rng sv.rng(seed)
-function sampler.simulate(sim, n, rng)
+-- @tparam ?rng rng sv.rng(seed); n samples of it are used up
+-- @tparam ?table t workers (0), cache, max_failures (0.2), timeout, restart_after, failures (as of sv.sampler.new)
+-- @treturn tensor z
+-- @treturn tensor x
+-- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
+-- @raise if more fail than max_failures allows
+function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })
-  return sim:simulate_batch(n, rng or core.rng(1))
+  local self = check.options("simulate", t, shared_options)
+  self.simulator = sim
+  check_combination("simulate", self)
+  rng = rng or core.rng(1)
+  self.seed = rng:state()
+  self.batch = math.max(n, 1)
+  if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- the ring need not hold all
+  local made <close>, why = open(setmetatable(self, Sampler))
+  if not made then return nil, why end
+  made.total, made.drawn = 0, rng:take(n)
+  local z, x = take(made, n)
+  return z, x, made.log.failed
 end
 
 return sampler

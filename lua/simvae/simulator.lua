@@ -203,15 +203,21 @@ local function describe_z(self, values)
 end
 Simulator.describe_z = describe_z
 
+-- What a simulator raised is a failure of the sample; Ctrl-C is not.
+local function raised(message)
+  if type(message) == "string" and message:find "interrupted!$" then error(message, 0) end
+  return "raised: " .. tostring(message)
+end
+
 --- Runs one sample.
 -- @tparam {number,...} values parameters in order, in units
 -- @tparam tensor out zeros of the output's shape
--- @treturn boolean true, or nil and what went wrong (no exception leaves this function)
+-- @treturn boolean true, or nil and what went wrong (no exception but Ctrl-C leaves this function)
 function Simulator:run_one(values, out)
   local z = {}
   for i, p in ipairs(self.params) do z[i], z[p.name] = values[i], values[i] end
   local ok, result, reason = pcall(self.simulate, z, out)
-  if not ok then return nil, "raised: " .. tostring(result) end
+  if not ok then return nil, raised(result) end
   if result == false then return nil, tostring(reason or "failed") end
   if result ~= nil and result ~= out then
     local good, message = pcall(function()
@@ -230,6 +236,48 @@ function Simulator:run_one(values, out)
   return true
 end
 
+-- Many at once, by the simulator's own loop. Returns { [row] = reason } of the rows that failed.
+local function try_batch(self, z, x)
+  local n = z.shape[1]
+  local ok, failures = pcall(self.batch, z, x)
+  if not ok then
+    local why = raised(failures)
+    if n == 1 then return { why } end
+    failures = {} -- which of them it was shows when each runs alone
+    local shape = { 1, table.unpack(self.output) }
+    for s = 1, n do
+      failures[s] = try_batch(self, z[s]:reshape(1, #self.params), x[s]:reshape(shape))[1]
+    end
+    return failures
+  end
+  if type(failures) ~= "table" then failures = {} end -- the built-ins return x
+  if not x:finite() then
+    for s = 1, n do
+      local finite, at = x[s]:finite()
+      if not finite and not failures[s] then
+        failures[s] = string.format("wrote a number that is not finite, at element %d of its output", at)
+      end
+    end
+  end
+  return failures
+end
+
+--- Runs the simulator on parameters that may fail.
+-- @tparam tensor z (N, K), in units
+-- @tparam tensor x zeros (N, …output), to be filled
+-- @tparam ?boolean first stops at the first that fails
+-- @treturn {[integer]=string} the rows that failed, and why
+function Simulator:try(z, x, first)
+  if self.batch then return try_batch(self, z, x) end
+  local failures, rows = {}, z:totable()
+  for s = 1, #rows do
+    local ok, why = self:run_one(rows[s], x[s])
+    if not ok then failures[s] = why end
+    if first and not ok then break end
+  end
+  return failures
+end
+
 --- Runs the simulator.
 -- @tparam tensor z (N, K), in units
 -- @treturn tensor (N, …output)
@@ -240,31 +288,13 @@ function Simulator:run(z)
   if getmetatable(z) ~= core.metatable or z.ndim ~= 2 or z.shape[2] ~= K then
     check.fail(2, "simulator '%s': run takes z of shape (N, %d): %s", self.name, K, table.concat(self.names, ", "))
   end
-  local n = z.shape[1]
-  local x = core.zeros { n, table.unpack(self.output) }
-  if self.batch then
-    local failures = self.batch(z, x)
-    if type(failures) ~= "table" then failures = nil end -- the built-ins return x
-    local first
-    for s in pairs(failures or {}) do first = math.min(first or s, s) end
-    if first then
-      error(string.format("simulator '%s': sample %d (%s) %s", self.name, first,
-        describe_z(self, z[first]:totable()), failures[first]), 2)
-    end
-    local finite, at = x:finite()
-    if not finite then
-      local s = (at - 1) // (x.count // n) + 1
-      error(string.format("simulator '%s': sample %d (%s) is not finite", self.name, s,
-        describe_z(self, z[s]:totable())), 2)
-    end
-    return x
-  end
-  local rows = z:totable()
-  for s = 1, n do
-    local ok, why = self:run_one(rows[s], x[s])
-    if not ok then
-      error(string.format("simulator '%s': sample %d (%s) %s", self.name, s, describe_z(self, rows[s]), why), 2)
-    end
+  local x = core.zeros { z.shape[1], table.unpack(self.output) }
+  local first
+  local failures = self:try(z, x, true)
+  for s in pairs(failures) do first = math.min(first or s, s) end
+  if first then
+    error(string.format("simulator '%s': sample %d (%s) %s", self.name, first,
+      describe_z(self, z[first]:totable()), failures[first]), 2)
   end
   return x
 end

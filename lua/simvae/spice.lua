@@ -44,7 +44,9 @@ end
 
 -- ---- numbers, as SPICE writes them ------------------------------------------------
 
-local scales = { t = 1e12, g = 1e9, meg = 1e6, k = 1e3, m = 1e-3, mil = 25.4e-6, u = 1e-6, n = 1e-9, p = 1e-12, f = 1e-15 }
+local scales = {
+  t = 1e12, g = 1e9, meg = 1e6, k = 1e3, m = 1e-3, mil = 25.4e-6, u = 1e-6, n = 1e-9, p = 1e-12, f = 1e-15,
+}
 
 local function number_of(text)
   local digits, rest = text:lower():match "^([+-]?%d*%.?%d*)(.*)$"
@@ -126,7 +128,8 @@ local function parse_output(what, text)
   local letter, part, inside = clean:match "^([vi])(%a*)%(([^()]+)%)$"
   if not letter then
     if clean:find "[()]" or clean == "" then
-      check.fail(4, "%s: output %q is not known; for example \"vdb(out)\", \"vp(out)\", \"v(a,b)\", \"i(v1)\"", what, text)
+      check.fail(4, "%s: output %q is not known; for example \"vdb(out)\", \"vp(out)\", \"v(a,b)\", \"i(v1)\"", what,
+        text)
     end
     return { part = "value", to = clean, text = text }
   end
@@ -199,14 +202,18 @@ local function mark(what, lines, params)
     end
     index[lower] = i
   end
-  local marks = {}
+  local marks, in_subcircuit, depth = {}, {}, 0
   local function mark_of(i)
     used[i] = true
     return "\1" .. i .. "\1"
   end
   for k = 2, #lines do
     local line = lines[k]
-    if line:lower():match "^%.param%s" then
+    local lower_line = line:lower()
+    if lower_line:match "^%.subckt" then depth = depth + 1 end
+    in_subcircuit[k] = depth > 0 -- whose own parameters may be named in braces
+    if lower_line:match "^%.ends" then depth = depth - 1 end
+    if lower_line:match "^%.param%s" then
       line = line:gsub("([%a_][%w_]*)(%s*=%s*)({[^}]*})", function(name, equals, value)
         defined[name:lower()] = true
         local i = index[name:lower()]
@@ -221,18 +228,16 @@ local function mark(what, lines, params)
     marks[k] = line
   end
   local in_expressions = {}
+  local names = {}
+  for i, p in ipairs(params) do names[i] = p.name end
   for k = 2, #lines do
     marks[k] = marks[k]:gsub("{([^}]*)}", function(inside)
       local name = inside:match "^%s*([%a_][%w_]*)%s*$"
       if name then
         local i = index[name:lower()]
         if i then return mark_of(i) end
-        if not defined[name:lower()] and not marks[k]:lower():match "^%.subckt" then
-          local near = core.nearest(name, (function()
-            local names = {}
-            for j, p in ipairs(params) do names[j] = p.name end
-            return names
-          end)())
+        if not defined[name:lower()] and not in_subcircuit[k] then
+          local near = core.nearest(name, names)
           check.fail(5, "%s: the netlist's placeholder {%s} has no parameter%s: %s", what, name,
             near and string.format("; did you mean {%s}", near) or "", lines[k])
         end
@@ -405,10 +410,10 @@ end
 -- @tparam table t `netlist`: a file's path, or text of several lines, with {NAME} placeholders or .param
 -- names for the parameters; `params` as of sv.simulator; `analysis`: ".ac …", ".tran …", ".dc …" or ".op"
 -- (default: the netlist's own); `output`: a list of vectors: v(node), v(a,b), i(source) and, of .ac, vdb (dB),
--- vp (radians, without jumps along the sweep), vm, vr, vi, and the same with i; `points`: how many of each (default: as the
--- analysis says; .tran is read off at even steps of time from its start to its end); `timeout` (60 s a run),
--- `restart` (20000 runs); `name` and what else sv.simulator takes: prior, loss, symmetry, invariants, doc
--- @treturn Simulator its output is {#output * points}, vector after vector; or nil, message where there is no such file
+-- vp (radians, without jumps along the sweep), vm, vr, vi, and the same with i; `points`: how many of each
+-- (default: as the analysis says; .tran is read off at even steps of time from its start to its end); `timeout`
+-- (60 s a run), `restart` (20000 runs); `name` and what else sv.simulator takes: prior, loss, symmetry, …
+-- @treturn Simulator its output is {#output * points}, vector after vector; or nil, message where a file is missing
 -- @raise a placeholder without a parameter, a parameter without a place, an analysis or output that is none
 function spice.spice(t)
   local what = type(t) == "table" and type(t.name) == "string" and "spice '" .. t.name .. "'" or "spice"

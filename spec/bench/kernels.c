@@ -99,7 +99,7 @@ static void check_dense(void) {
     static const long sizes[][3] = {
         {1, 1, 1},    {3, 5, 7},     {8, 32, 16},   {17, 33, 300}, {64, 128, 100}, {130, 3, 70},
         {5, 4, 1000}, {300, 2, 600}, {64, 3, 2100}, {9, 70, 513},  {257, 300, 20}, {100, 16, 256},
-        {7, 48, 0},   {33, 1, 257},  {300, 520, 270}, {2, 3, 20000},
+        {7, 48, 0},   {0, 5, 5},     {5, 0, 5},     {33, 1, 257},  {300, 520, 270}, {2, 3, 20000},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int f = 0; f < 8; f++)
@@ -251,7 +251,8 @@ static void check_norm(long rows, long cols, double slope, bool train) {
                     e = fmax(e, fabs(t - (double)gx[i * cols + j]));
                 }
             }
-        if (kinks == 0) e = fmax(e, fmax(fabs(sg - (double)gb[j]), fabs(sgx - (double)gs[j])) / (1 + fabs(sgx)) / 4);
+        double d = fmax(fabs(sg - (double)gb[j]), fabs(sgx - (double)gs[j]));
+        if (kinks == 0) e = fmax(e, d / (1 + fabs(sgx)) / 4);
     }
     char what[96];
     snprintf(what, sizeof what, "norm %ldx%ld slope %g train %d", rows, cols, slope, train);
@@ -296,7 +297,8 @@ static void check_norms(void) {
 
 static double blas_rate(long m, long n, long k, bool fa, bool fb) {
 #ifndef NO_BLAS
-    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k)), *c = numbers((size_t)(m * n));
+    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k));
+    sv_real *c = numbers((size_t)(m * n));
     double s;
     openblas_set_num_threads(1);
     TIME(s, cblas_sgemm(101, fa ? 112 : 111, fb ? 112 : 111, (int)m, (int)n, (int)k, 1, a,
@@ -309,7 +311,8 @@ static double blas_rate(long m, long n, long k, bool fa, bool fb) {
 }
 
 static double own_rate(long m, long n, long k, bool fa, bool fb) {
-    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k)), *c = numbers((size_t)(m * n));
+    sv_real *a = numbers((size_t)(m * k)), *b = numbers((size_t)(n * k));
+    sv_real *c = numbers((size_t)(m * n));
     double s;
     TIME(s, sv_gemm(fa, fb, m, n, k, a, fa ? m : k, b, fb ? k : n, false, NULL, c, n));
     free(a), free(b), free(c);
@@ -379,8 +382,10 @@ static void time_layers(long width) {
 }
 
 static void time_norms(void) {
-    static const long sizes[][2] = {{65536, 16}, {65536, 64}, {4096, 256}, {1024, 512}, {16384, 32}};
-    printf("batch norm + relu, ms, 1 and 2 threads   train fwd  eval fwd  backward    GB/s fwd(2)\n");
+    static const long sizes[][2] = {
+        {65536, 16}, {65536, 64}, {4096, 256}, {1024, 512}, {16384, 32},
+    };
+    printf("batch norm + relu, ms                    train fwd  eval fwd  backward   GB/s train\n");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         long rows = sizes[i][0], cols = sizes[i][1];
         sv_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, 0};
@@ -391,7 +396,8 @@ static void time_norms(void) {
         for (int t = 1; t <= 2; t++) {
             double f, e, g;
             sv_set_threads(t);
-            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y, work));
+            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y,
+                                  work));
             TIME(e, sv_norm_eval(&b, x, p, p + m, p + 2 * m, p + 3 * m, y, work));
             TIME(g, sv_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m,
                                      p + 7 * m, work));
@@ -417,7 +423,8 @@ int main(int argc, char **argv) {
     if (!*only || !strcmp(only, "dense")) time_dense();
     if (!*only || !strcmp(only, "norm")) time_norms();
     if (!*only || !strcmp(only, "layers")) {
-        printf("OpenBLAS sgemm, 1 thread, 1536^3: %.1f GFLOP/s\n", blas_rate(1536, 1536, 1536, 0, 0));
+        double rate = blas_rate(1536, 1536, 1536, 0, 0);
+        printf("OpenBLAS sgemm, 1 thread, 1536^3: %.1f GFLOP/s\n", rate);
         for (long width = 16; width <= 64; width *= 2)
             if (argc < 3 || atol(argv[2]) == width) time_layers(width);
     }

@@ -12,6 +12,7 @@ local npz = {}
 local refuse = file.refuse
 local end_size, tail_size, directory_limit = 22, 22 + 65535, 64 << 20
 local default_limit = 4 << 30
+local unpack_at_once = 1 << 20
 
 --- Where the central directory lies: offset, bytes, entries.
 local function find_directory(source)
@@ -213,6 +214,65 @@ function npz.save(path, tensors)
   pieces[#pieces + 1] = text
   pieces[#pieces + 1] = "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, #names, #names, #text, at, 0)
   return file.write(path, pieces)
+end
+
+--- What a .npz file holds, without reading its arrays.
+-- @tparam string path
+-- @treturn table name -> { shape, dtype, bytes, count } of the arrays of numbers; or nil, message
+function npz.shapes(path)
+  file.check_path("npz.shapes", path)
+  return file.read(path, function(source)
+    local shapes = {}
+    for _, e in ipairs(read_directory(source)) do
+      local name = e.name:match "^(.*)%.npy$"
+      if name then
+        local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
+        local h = npy.read_header(function(n) return file.need(stream:read(n)) end)
+        if not h.unsupported then
+          shapes[name] = { shape = h.shape, dtype = h.dtype, bytes = h.bytes, count = h.count }
+        end
+      end
+    end
+    return shapes
+  end)
+end
+
+--- Unpacks one array of a .npz file to a .npy file, without holding it in memory.
+-- @tparam string path
+-- @tparam string name of the array
+-- @tparam string to the file to write; written to to.tmp, then renamed
+-- @treturn boolean true; or nil, message
+function npz.unpack(path, name, to)
+  file.check_path("npz.unpack", path)
+  return file.read(path, function(source)
+    for _, e in ipairs(read_directory(source)) do
+      if e.name == name .. ".npy" then
+        local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
+        local out, reason = io.open(to .. ".tmp", "wb")
+        if not out then refuse("cannot be unpacked: %s", reason) end
+        local left = e.size
+        while left > 0 do
+          local bytes = math.min(left, unpack_at_once)
+          local text, why = stream:read(bytes)
+          local ok = text and out:write(text)
+          if not ok then
+            out:close()
+            os.remove(to .. ".tmp")
+            refuse("'%s' cannot be unpacked: %s", name, why or "the disk is full")
+          end
+          left = left - bytes
+        end
+        local closed = out:close()
+        if not closed or file.need(stream:finish()) ~= e.crc then
+          os.remove(to .. ".tmp")
+          refuse("'%s' cannot be unpacked: %s", name, closed and "its checksum differs" or "the disk is full")
+        end
+        file.need(os.rename(to .. ".tmp", to))
+        return true
+      end
+    end
+    refuse("no array '%s'", name)
+  end)
 end
 
 return npz

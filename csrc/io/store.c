@@ -1,0 +1,296 @@
+/* Stores: files of simulated samples that are only ever added to.
+ *
+ * A header of any bytes, then records of one size:
+ *   u64 sample number, u64 attempt, z, x (little-endian numbers of the build's
+ *   kind), u32 CRC-32 (ISO 3309) of all before it in the record.
+ * A record goes out in one write(), so that a process that is killed leaves whole
+ * records; what a full disk or a power cut leaves behind, the checksum tells.
+ * Whoever adds holds a lock on the file. It is of the kind that belongs to the
+ * process (fcntl), because workers that outlive their owner by a moment must not
+ * go on holding it. What a header says, and what is done about damage, stands in
+ * lua/simvae/sampler/cache.lua. */
+#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "../simvae.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define STORE "simvae.store"
+
+enum { FRONT = 16, BACK = 4, LONGEST_HEADER = 1 << 20 };
+
+typedef struct {
+    int fd;
+    bool adds;
+    size_t nz, nx, bytes; /* numbers of z and of x in a record; its length in the file */
+    unsigned char record[];
+} store;
+
+static const char open_key = 'o'; /* registry: "device:inode" -> the store that adds to it (weak) */
+
+static int fail(lua_State *L, const char *reason) {
+    lua_pushnil(L);
+    lua_pushstring(L, reason);
+    return 2;
+}
+
+static store *check(lua_State *L) {
+    store *s = luaL_checkudata(L, 1, STORE);
+    if (s->fd < 0) luaL_error(L, "the store is closed");
+    return s;
+}
+
+static void put(unsigned char *to, uint64_t v, int bytes) {
+    for (int i = 0; i < bytes; i++) to[i] = (unsigned char)(v >> 8 * i);
+}
+
+static uint64_t taken(const unsigned char *from, int bytes) {
+    uint64_t v = 0;
+    for (int i = 0; i < bytes; i++) v |= (uint64_t)from[i] << 8 * i;
+    return v;
+}
+
+static uint32_t checksum(const unsigned char *p, size_t n) {
+    uint32_t crc = 0;
+    for (size_t take; n > 0; p += take, n -= take) {
+        take = n < (1u << 30) ? n : (1u << 30);
+        crc = (uint32_t)crc32(crc, p, (uInt)take);
+    }
+    return crc;
+}
+
+static off_t size_of(const store *s) {
+    struct stat about;
+    return fstat(s->fd, &about) == 0 ? about.st_size : 0;
+}
+
+/* NULL, or why not all n bytes at a place came. */
+static const char *read_at(const store *s, off_t at, unsigned char *to, size_t n) {
+    while (n > 0) {
+        ssize_t got = pread(s->fd, to, n, at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return strerror(errno);
+        if (got == 0) return "the file ends early";
+        to += got;
+        at += got;
+        n -= (size_t)got;
+    }
+    return NULL;
+}
+
+/* All of it at the end of the file, or the file as it was. NULL, or why not. */
+static const char *add(const store *s, const void *from, size_t n) {
+    off_t before = size_of(s);
+    ssize_t got;
+    do got = write(s->fd, from, n);
+    while (got < 0 && errno == EINTR);
+    if (got == (ssize_t)n) return NULL;
+    const char *why = got < 0 ? strerror(errno) : "the disk is full";
+    if (got > 0 && ftruncate(s->fd, before) != 0) return "the disk is full, and half a record could not be taken back";
+    return why;
+}
+
+/* Takes the lock. NULL, or why not. Pushes nothing. */
+static const char *lock(lua_State *L, const store *s, int index) {
+    struct stat about;
+    if (fstat(s->fd, &about) != 0) return strerror(errno);
+    char name[64];
+    snprintf(name, sizeof name, "%llu:%llu", (unsigned long long)about.st_dev, (unsigned long long)about.st_ino);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
+    lua_getfield(L, -1, name);
+    const store *other = luaL_testudata(L, -1, STORE);
+    lua_pop(L, 1);
+    if (other && other->fd >= 0) {
+        lua_pop(L, 1);
+        return "in use by this process";
+    }
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(s->fd, F_SETLK, &whole) != 0) {
+        lua_pop(L, 1);
+        return errno == EACCES || errno == EAGAIN ? "in use by another process" : strerror(errno);
+    }
+    lua_pushvalue(L, index);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+    return NULL;
+}
+
+/* open_store(path, nz, nx, adds) -> store, or nil, reason. adds: makes the file if
+ * there is none, and locks it. */
+static int l_open(lua_State *L) {
+    size_t length;
+    const char *path = luaL_checklstring(L, 1, &length);
+    lua_Integer nz = luaL_checkinteger(L, 2), nx = luaL_checkinteger(L, 3);
+    if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
+    luaL_argcheck(L, nz > 0 && nx > 0 && nz < 1 << 20 && nx < (lua_Integer)1 << 32, 2, "not the size of a sample");
+    size_t bytes = FRONT + (size_t)(nz + nx) * sizeof(sv_real) + BACK;
+    store *s = lua_newuserdatauv(L, sizeof *s + bytes, 0);
+    int index = lua_gettop(L);
+    *s = (store){.fd = -1, .adds = lua_toboolean(L, 4), .nz = (size_t)nz, .nx = (size_t)nx, .bytes = bytes};
+    luaL_setmetatable(L, STORE);
+    s->fd = open(path, s->adds ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
+    if (s->fd < 0) return fail(L, strerror(errno));
+    struct stat about;
+    const char *why = NULL;
+    if (fstat(s->fd, &about) != 0)
+        why = strerror(errno);
+    else if (!S_ISREG(about.st_mode))
+        why = "is not a regular file";
+    else if (s->adds)
+        why = lock(L, s, index);
+    if (why) {
+        close(s->fd);
+        s->fd = -1;
+        return fail(L, why);
+    }
+    lua_settop(L, index);
+    return 1;
+}
+
+static int l_close(lua_State *L) {
+    store *s = luaL_checkudata(L, 1, STORE);
+    if (s->fd >= 0) close(s->fd);
+    s->fd = -1;
+    return 0;
+}
+
+/* store:sync(): all that was added is on the disk when it returns. */
+static int l_sync(lua_State *L) {
+    fsync(check(L)->fd);
+    return 0;
+}
+
+static int l_size(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)size_of(check(L)));
+    return 1;
+}
+
+/* store:head(n) -> the first n bytes, fewer if the file is shorter; or nil, reason */
+static int l_head(lua_State *L) {
+    store *s = check(L);
+    lua_Integer n = luaL_checkinteger(L, 2), size = (lua_Integer)size_of(s);
+    if (n > size) n = size;
+    if (n < 0 || n > LONGEST_HEADER) return fail(L, "asks for too much at once");
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, (size_t)n);
+    const char *why = read_at(s, 0, (unsigned char *)to, (size_t)n);
+    if (why) return fail(L, why);
+    luaL_pushresultsize(&b, (size_t)n);
+    return 1;
+}
+
+/* store:start(text) -> true: the file becomes this header alone; or nil, reason */
+static int l_start(lua_State *L) {
+    store *s = check(L);
+    size_t n;
+    const char *text = luaL_checklstring(L, 2, &n);
+    if (ftruncate(s->fd, 0) != 0) return fail(L, strerror(errno));
+    const char *why = add(s, text, n);
+    if (why) return fail(L, why);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* store:cut(size) -> true: drops what lies beyond; or nil, reason */
+static int l_cut(lua_State *L) {
+    store *s = check(L);
+    if (ftruncate(s->fd, (off_t)luaL_checkinteger(L, 2)) != 0) return fail(L, strerror(errno));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static sv_tensor *check_part(lua_State *L, int index, size_t count) {
+    sv_tensor *t = sv_check_tensor(L, index);
+    if (t->count != count)
+        luaL_error(L, "a record of this store holds %d numbers there; got %d", (int)count, (int)t->count);
+    return t;
+}
+
+/* store:add(number, attempt, z, x) -> true, or nil, reason */
+static int l_add(lua_State *L) {
+    store *s = check(L);
+    check_part(L, 4, s->nz);
+    check_part(L, 5, s->nx);
+    put(s->record, (uint64_t)luaL_checkinteger(L, 2), 8);
+    put(s->record + 8, (uint64_t)luaL_checkinteger(L, 3), 8);
+    sv_write_numbers(sv_plain_data(L, 4), s->nz, s->record + FRONT);
+    sv_write_numbers(sv_plain_data(L, 5), s->nx, s->record + FRONT + s->nz * sizeof(sv_real));
+    put(s->record + s->bytes - BACK, checksum(s->record, s->bytes - BACK), BACK);
+    const char *why = add(s, s->record, s->bytes);
+    if (why) return fail(L, why);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* NULL, or what is wrong with the record at a place. */
+static const char *load(store *s, off_t at) {
+    const char *why = read_at(s, at, s->record, s->bytes);
+    if (why) return why;
+    bool whole = taken(s->record + s->bytes - BACK, BACK) == checksum(s->record, s->bytes - BACK);
+    return whole ? NULL : "is damaged";
+}
+
+/* store:fetch(at, z, x) -> number, attempt of the record at that byte, z and x filled; or nil, reason */
+static int l_fetch(lua_State *L) {
+    store *s = check(L);
+    sv_tensor *part[] = {check_part(L, 3, s->nz), check_part(L, 4, s->nx)};
+    for (int i = 0; i < 2; i++) {
+        sv_check_writable(L, part[i]);
+        if (part[i]->layout != SV_PLAIN) return luaL_error(L, "fetch: takes tensors that no network has laid out");
+    }
+    const char *why = load(s, (off_t)luaL_checkinteger(L, 2));
+    if (why) return fail(L, why);
+    const int one = 1;
+    bool swapped = *(const char *)&one == 0; /* a machine that stores the highest byte first */
+    const char *kind = sizeof(sv_real) == 4 ? "f4" : "f8";
+    sv_read_numbers(kind, swapped, s->record + FRONT, s->nz, part[0]->data);
+    sv_read_numbers(kind, swapped, s->record + FRONT + s->nz * sizeof(sv_real), s->nx, part[1]->data);
+    lua_pushinteger(L, (lua_Integer)taken(s->record, 8));
+    lua_pushinteger(L, (lua_Integer)taken(s->record + 8, 8));
+    return 2;
+}
+
+/* store:scan(at) -> { sample number, or false where a record is damaged, … } of the whole records from
+ * that byte on, and the length of one */
+static int l_scan(lua_State *L) {
+    store *s = check(L);
+    off_t at = (off_t)luaL_checkinteger(L, 2), size = size_of(s);
+    lua_newtable(L);
+    for (lua_Integer i = 1; at + (off_t)s->bytes <= size; i++, at += (off_t)s->bytes) {
+        if (load(s, at))
+            lua_pushboolean(L, 0);
+        else
+            lua_pushinteger(L, (lua_Integer)taken(s->record, 8));
+        lua_rawseti(L, -2, i);
+    }
+    lua_pushinteger(L, (lua_Integer)s->bytes);
+    return 2;
+}
+
+void sv_open_store(lua_State *L, int io) {
+    static const luaL_Reg methods[] = {{"head", l_head}, {"start", l_start}, {"add", l_add},   {"fetch", l_fetch},
+                                       {"scan", l_scan}, {"cut", l_cut},     {"size", l_size}, {"sync", l_sync},
+                                       {"close", l_close}, {NULL, NULL}};
+    io = lua_absindex(L, io);
+    luaL_newmetatable(L, STORE);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_close);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &open_key);
+    lua_pushcfunction(L, l_open);
+    lua_setfield(L, io, "open_store");
+}

@@ -1,0 +1,117 @@
+/* softmax and its logarithm along one axis. */
+#include "axes.h"
+
+enum { COLUMNS = 256 };
+
+/* x seen as (outer, n, inner), the softmax along n. */
+typedef struct {
+    size_t outer, n, inner, blocks;
+    bool log;
+    const sv_real *x, *y, *g;
+    sv_real *to;
+} softmax_work;
+
+static bool softmax_shape(sv_args *a) {
+    int axis = 0;
+    if (!sv_axis(a, (long)a->opt[0], a->in[0]->ndim, &axis)) return false;
+    return sv_same_shape(a, a->in[0]);
+}
+
+static softmax_work plan_softmax(const sv_args *a, bool log) {
+    const sv_tensor *x = a->in[0];
+    softmax_work w = {.outer = 1, .inner = 1, .log = log};
+    int axis = (int)a->opt[0] < 0 ? (int)a->opt[0] + x->ndim : (int)a->opt[0];
+    for (int i = 0; i < axis; i++) w.outer *= x->shape[i];
+    w.n = x->shape[axis];
+    for (int i = axis + 1; i < x->ndim; i++) w.inner *= x->shape[i];
+    w.blocks = (w.inner + COLUMNS - 1) / COLUMNS;
+    return w;
+}
+
+SV_CLONES static void row_softmax(size_t n, const sv_real *x, bool log_wanted, sv_real *y) {
+    sv_real most = x[0];
+    for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (size_t i = 0; i < n; i++) y[i] = sv_exp(x[i] - most);
+    double sum = sv_sum(n, y);
+    if (log_wanted) {
+        const sv_real lse = most + (sv_real)log(sum);
+        for (size_t i = 0; i < n; i++) y[i] = x[i] - lse;
+    } else {
+        const sv_real scale = (sv_real)(1 / sum);
+        for (size_t i = 0; i < n; i++) y[i] *= scale;
+    }
+}
+
+/* n rows, inner numbers apart, of m columns. */
+SV_CLONES static void column_softmax(size_t n, size_t m, size_t inner, const sv_real *x, bool log_wanted, sv_real *y) {
+    sv_real most[COLUMNS], sum[COLUMNS];
+    memcpy(most, x, m * sizeof *x);
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t k = 1; k < n; k++)
+        for (size_t i = 0; i < m; i++) most[i] = x[k * inner + i] > most[i] ? x[k * inner + i] : most[i];
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < m; i++) {
+            y[k * inner + i] = sv_exp(x[k * inner + i] - most[i]);
+            sum[i] += y[k * inner + i];
+        }
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < m; i++)
+            y[k * inner + i] = log_wanted ? x[k * inner + i] - most[i] - sv_log(sum[i]) : y[k * inner + i] / sum[i];
+}
+
+SV_CLONES static void column_slopes(size_t n, size_t m, size_t inner, const sv_real *y, const sv_real *g,
+                                    bool log_wanted, sv_real *to) {
+    sv_real sum[COLUMNS];
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < m; i++) sum[i] += g[k * inner + i] * (log_wanted ? 1 : y[k * inner + i]);
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < m; i++)
+            to[k * inner + i] = log_wanted ? g[k * inner + i] - sv_exp(y[k * inner + i]) * sum[i]
+                                           : y[k * inner + i] * (g[k * inner + i] - sum[i]);
+}
+
+static void softmax_piece(void *arg, long i, int worker) {
+    (void)worker;
+    const softmax_work *w = arg;
+    size_t from = (size_t)i % w->blocks * COLUMNS, m = w->inner - from < COLUMNS ? w->inner - from : COLUMNS;
+    size_t at = (size_t)i / w->blocks * w->n * w->inner + from;
+    if (w->g)
+        column_slopes(w->n, m, w->inner, w->y + at, w->g + at, w->log, w->to + at);
+    else if (w->inner == 1)
+        row_softmax(w->n, w->x + at, w->log, w->to + at);
+    else
+        column_softmax(w->n, m, w->inner, w->x + at, w->log, w->to + at);
+}
+
+static void run_softmax(softmax_work *w) {
+    if (w->n > 0 && w->inner > 0) sv_parallel((long)(w->outer * w->blocks), softmax_piece, w);
+}
+
+static void any_softmax_forward(sv_args *a, bool log) {
+    softmax_work w = plan_softmax(a, log);
+    w.x = a->in[0]->data;
+    w.to = a->out->data;
+    run_softmax(&w);
+}
+
+static void any_softmax_backward(sv_args *a, bool log) {
+    softmax_work w = plan_softmax(a, log);
+    w.y = a->out->data;
+    w.g = a->grad_out;
+    w.to = a->grad_in[0];
+    run_softmax(&w);
+}
+
+static void softmax_forward(sv_args *a) { any_softmax_forward(a, false); }
+static void softmax_backward(sv_args *a) { any_softmax_backward(a, false); }
+static void log_softmax_forward(sv_args *a) { any_softmax_forward(a, true); }
+static void log_softmax_backward(sv_args *a) { any_softmax_backward(a, true); }
+
+const sv_op sv_ops_softmax[] = {
+    {"softmax", "x; axis:axis=-1", softmax_shape, softmax_forward, softmax_backward, 0,
+     "exp(x) / sum(exp(x)) along an axis, without overflow.", "r(2, 3, 2), 2"},
+    {"log_softmax", "x; axis:axis=-1", softmax_shape, log_softmax_forward, log_softmax_backward, 0,
+     "x - log(sum(exp(x))) along an axis, without overflow.", "r(2, 3)"},
+    {0},
+};

@@ -1,0 +1,41 @@
+--- Modularity.
+--
+-- Definition (Ridgeway and Mozer, "Learning deep disentangled embeddings with the
+-- F-statistic loss", NeurIPS 2018, as computed by disentanglement_lib): a latent is
+-- modular if it tells of one factor only. With m_ij the mutual information of latent i
+-- and factor j in nats, its score is 1 - (sum_j m_ij² - max_j m_ij²) / (max_j m_ij²
+-- (M - 1)), and 0 for a latent that tells nothing; modularity is the mean over latents.
+--
+-- Known weaknesses: it does not ask whether a factor is told at all, so one informative
+-- latent beside noise scores high for its own part; the bias of each small m_ij
+-- counts; with one factor it is not defined. For categorical and continuous factors
+-- alike it rests on the histogram estimate, weaknesses included.
+local information = require "simvae.information"
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+
+--- Modularity of each latent and their mean.
+-- @tparam tensor z (N, K)
+-- @tparam tensor v (N, M), M >= 2
+-- @tparam[opt] table opts as of metrics.mim
+-- @treturn number in [0, 1]
+-- @treturn table the score of each latent
+local function modularity(z, v, opts)
+  z, v = matrix.check("modularity", "z", z), matrix.check("modularity", "v", v)
+  local M = v.shape[2]
+  if M < 2 then check.fail(2, "modularity: needs at least two factors; v has one column") end
+  local shares, entropy = information.matrix("modularity", z, v, opts)
+  local scores, sum = {}, 0
+  for i, row in ipairs(shares:totable()) do
+    local squares, most = 0, 0
+    for j, share in ipairs(row) do
+      local square = (share * entropy[j]) ^ 2
+      squares, most = squares + square, math.max(most, square)
+    end
+    scores[i] = most > 0 and 1 - (squares - most) / (most * (M - 1)) or 0
+    sum = sum + scores[i]
+  end
+  return sum / #scores, scores
+end
+
+return modularity

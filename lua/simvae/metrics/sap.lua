@@ -1,0 +1,83 @@
+--- Separated attribute predictability.
+--
+-- Definition (Kumar, Sattigeri and Balakrishnan, "Variational inference of
+-- disentangled latent concepts from unlabeled observations", ICLR 2018): S_ij says how
+-- well latent i alone predicts factor j: for a continuous factor the squared
+-- correlation (as disentanglement_lib with continuous_factors = true), for a
+-- categorical one the balanced accuracy of a linear rule on held-out samples, here the
+-- nearest class mean. SAP is the mean over factors of the gap between the two largest.
+--
+-- Known weaknesses: it sees straight lines only (a latent that is a bent or periodic
+-- function of its factor scores low); like MIG it falls where factors depend on each
+-- other, and mixes accuracy with separation; accuracies do not start at 0.
+local core = require "simvae.core"
+local check = require "simvae.check"
+local matrix = require "simvae.matrix"
+
+-- Squared correlation; 0 where either is constant.
+local function correlation(x, y)
+  local n, mx, my = #x, 0, 0
+  for i = 1, n do mx, my = mx + x[i], my + y[i] end
+  mx, my = mx / n, my / n
+  local xx, xy, yy = 0, 0, 0
+  for i = 1, n do
+    local a, b = x[i] - mx, y[i] - my
+    xx, xy, yy = xx + a * a, xy + a * b, yy + b * b
+  end
+  if xx <= 1e-12 * n or yy <= 1e-12 * n then return 0 end
+  return xy * xy / (xx * yy)
+end
+
+-- Balanced accuracy of the nearest class mean: fitted on the first half, tested on the second.
+local function accuracy(x, y)
+  local half, sum, count = #x // 2, {}, {}
+  for i = 1, half do
+    sum[y[i]], count[y[i]] = (sum[y[i]] or 0) + x[i], (count[y[i]] or 0) + 1
+  end
+  local right, seen = {}, {}
+  for i = half + 1, #x do
+    local best, least = nil, math.huge
+    for class, s in pairs(sum) do
+      local d = math.abs(x[i] - s / count[class])
+      if d < least or d == least and class < best then best, least = class, d end
+    end
+    seen[y[i]] = (seen[y[i]] or 0) + 1
+    if best == y[i] then right[y[i]] = (right[y[i]] or 0) + 1 end
+  end
+  local total, classes = 0, 0
+  for class, n in pairs(seen) do total, classes = total + (right[class] or 0) / n, classes + 1 end
+  return total / classes
+end
+
+--- SAP score.
+-- @tparam tensor z (N, K)
+-- @tparam tensor v (N, M)
+-- @tparam[opt] table opts levels: classes of categorical columns of v, {[i] = n} or {name = n}; names
+-- @treturn number in [0, 1]
+-- @treturn tensor (K, M) of single predictabilities
+local function sap(z, v, opts)
+  opts = check.options("sap", opts, { levels = { "table" }, names = { "table" } })
+  z, v = matrix.check("sap", "z", z), matrix.check("sap", "v", v)
+  matrix.check_rows("sap", z, v)
+  matrix.check_varied("sap", "v", v, opts.names)
+  matrix.check_finite("sap", "z", z)
+  local levels = matrix.per_column("sap", "levels", opts.levels, v.shape[2], opts.names)
+  local zs, vs, scores, sum = matrix.columns(z), matrix.columns(v), {}, 0
+  for i = 1, #zs do scores[i] = {} end
+  for j, y in ipairs(vs) do
+    local first, second = -1, 0
+    for i, x in ipairs(zs) do
+      local s = levels[j] and accuracy(x, y) or correlation(x, y)
+      scores[i][j] = s
+      if s > first then
+        first, second = s, i > 1 and first or 0
+      elseif s > second then
+        second = s
+      end
+    end
+    sum = sum + first - second
+  end
+  return sum / #vs, core.tensor(scores)
+end
+
+return sap

@@ -1,0 +1,164 @@
+--- The cache: a file of samples, added to as they are made, read in place of running the
+-- simulator again, or as a data set of its own.
+--
+-- The file: a line "simvae cache 1", a line of JSON that says what it holds (simulator, parameters,
+-- output, seed, kind of numbers), then records of one size, each with the sample's number and a
+-- checksum (csrc/io/store.c). It is only ever added to, a whole record at a time. What a crash of the
+-- machine left at its end is dropped when it is opened; a record damaged elsewhere is passed over and
+-- its sample made again.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local json = require "dkjson"
+
+local cache = {}
+local Cache = {}
+Cache.__index = Cache
+
+local magic = "simvae cache 1\n"
+local longest_header = 1 << 20
+
+local function about(sim, seed)
+  local params = {}
+  for i, p in ipairs(sim.params) do
+    params[i] = { name = p.name, low = p.low, high = p.high, scale = p.scale, period = p.period, levels = p.levels }
+  end
+  return { simulator = sim.name, params = params, output = sim.output, seed = seed, numbers = core.real }
+end
+
+-- What two headers differ in, in words; nil: nothing.
+local function difference(was, is)
+  local function number(v) return type(v) == "number" and string.format("%.17g", v) or tostring(v) end
+  if was.simulator ~= is.simulator then
+    return string.format("the simulator was '%s' and is now '%s'", was.simulator, is.simulator)
+  end
+  local function names(list)
+    local t = {}
+    for i, p in ipairs(list) do t[i] = p.name end
+    return table.concat(t, ", ")
+  end
+  if names(was.params) ~= names(is.params) then
+    return string.format("the parameters were %s and are now %s", names(was.params), names(is.params))
+  end
+  for i, p in ipairs(is.params) do
+    for _, field in ipairs { "low", "high", "scale", "period", "levels" } do
+      local a, b = number(was.params[i][field]), number(p[field])
+      if a ~= b then return string.format("%s of parameter '%s' was %s and is now %s", field, p.name, a, b) end
+    end
+  end
+  if check.shape_text(was.output) ~= check.shape_text(is.output) then
+    return string.format("the output was %s and is now %s", check.shape_text(was.output), check.shape_text(is.output))
+  end
+  if was.numbers ~= is.numbers then
+    return string.format("its numbers were %s and are now %s", was.numbers, is.numbers)
+  end
+  if is.seed and was.seed ~= is.seed then return string.format("the seed was %s and is now %s", was.seed, is.seed) end
+end
+
+local function read_header(self, expected)
+  local text, why = self.store:head(longest_header)
+  if not text then return nil, why end
+  if self.adds and #text < #expected and expected:sub(1, #text) == text then -- new, or its first write was cut off
+    local ok, refused = self.store:start(expected)
+    if not ok then return nil, refused end
+    return expected
+  end
+  local line = text:sub(1, #magic) == magic and text:match("^([^\n]*\n)", #magic + 1)
+  local was = line and json.decode(line, 1, nil)
+  if type(was) ~= "table" or type(was.params) ~= "table" or type(was.output) ~= "table" then
+    return nil, "is not a cache of simvae"
+  end
+  return magic .. line, was
+end
+
+-- Where each sample is; drops the tail that is none.
+local function index(self)
+  local numbers, each = self.store:scan(self.from)
+  self.each = each
+  local whole = #numbers
+  while whole > 0 and not numbers[whole] do whole = whole - 1 end
+  local stop = self.from + whole * each
+  self.dropped = self.store:size() - stop
+  if self.adds and self.dropped > 0 then
+    local ok, why = self.store:cut(stop)
+    if not ok then return nil, why end
+  end
+  for i = 1, whole do
+    local n = numbers[i]
+    if not n then
+      self.damaged = self.damaged + 1
+    elseif not self.at[n] then
+      self.at[n] = self.from + (i - 1) * each
+      self.count = self.count + 1
+      self.order[self.count] = n
+    end
+  end
+  self.size = stop
+  return true
+end
+
+--- Opens a cache.
+-- @tparam string path made if there is none
+-- @tparam Simulator sim
+-- @tparam ?integer seed of the samples; nil: any
+-- @tparam boolean adds false: for reading alone; several processes may, even while one adds
+-- @treturn Cache or nil and why not: in use, of another simulator or seed, not a cache
+function cache.open(path, sim, seed, adds)
+  local nx = 1
+  for _, n in ipairs(sim.output) do nx = nx * n end
+  local store, why = core.io.open_store(path, #sim.params, nx, adds)
+  if not store then return nil, path .. ": " .. why end
+  local self = setmetatable({ path = path, store = store, adds = adds, owner = core.system.pid(), at = {}, order = {},
+    count = 0, damaged = 0 }, Cache)
+  local is = about(sim, seed)
+  local header, was = read_header(self, magic .. json.encode(is, { keyorder = { "simulator", "params" } }) .. "\n")
+  local differs = was and difference(was, is)
+  local ok = header and not differs
+  why = differs and "holds other samples: " .. differs or was
+  if ok then
+    self.from = #header
+    ok, why = index(self)
+  end
+  if not ok then
+    store:close()
+    return nil, path .. ": " .. why
+  end
+  return self
+end
+
+--- Does it hold sample i?
+function Cache:has(i)
+  return self.at[i] ~= nil
+end
+
+--- Reads sample i.
+-- @tparam integer i
+-- @tparam tensor z (K,), to be filled
+-- @tparam tensor x (…output), to be filled
+-- @treturn integer the attempt it is of
+-- @raise a file that has changed under us
+function Cache:read(i, z, x)
+  local number, attempt = self.store:fetch(self.at[i], z, x)
+  if number ~= i then error(string.format("%s: sample %d is damaged: %s", self.path, i, attempt), 0) end
+  return attempt
+end
+
+--- Adds sample i, unless it is there.
+-- @raise a disk that is full
+function Cache:add(i, attempt, z, x)
+  if self.at[i] then return end
+  local ok, why = self.store:add(i, attempt, z, x)
+  if not ok then error(string.format("%s: %s", self.path, why), 0) end
+  self.at[i], self.size = self.size, self.size + self.each
+  self.count = self.count + 1
+  self.order[self.count] = i
+end
+
+--- Ends it, with all of it on the disk.
+function Cache:close()
+  if self.closed then return end
+  self.closed = true
+  if self.adds then self.store:sync() end
+  self.store:close()
+end
+
+return cache

@@ -1,0 +1,247 @@
+--- Samples that failed: counted, written to failures.csv, judged, run again.
+--
+-- A row of failures.csv: sample (its number, from 1), attempt (0: the first draw, 1: the draw that
+-- replaced it, …), the parameters by name, reason, time (UTC).
+local check = require "simvae.check"
+local core = require "simvae.core"
+
+local failures = {}
+local Log = {}
+Log.__index = Log
+
+local judged_from = 50  -- samples tried before the share that fails means anything
+local most_attempts = 1000
+
+-- ---- lines of a CSV file (RFC 4180, but one line a row) --------------------------------
+
+local function quoted(text)
+  text = text:gsub("[\r\n]+", " ")
+  if text:find '[",]' then text = '"' .. text:gsub('"', '""') .. '"' end
+  return text
+end
+
+local function split_row(line)
+  local cells, at = {}, 1
+  while at <= #line + 1 do
+    if line:sub(at, at) == '"' then
+      local stop = at + 1
+      while true do
+        stop = line:find('"', stop, true)
+        if not stop then return nil end
+        if line:sub(stop + 1, stop + 1) ~= '"' then break end
+        stop = stop + 2
+      end
+      cells[#cells + 1] = line:sub(at + 1, stop - 1):gsub('""', '"')
+      at = stop + 2
+    else
+      local stop = line:find(",", at, true) or #line + 1
+      cells[#cells + 1] = line:sub(at, stop - 1)
+      at = stop + 1
+    end
+  end
+  return cells
+end
+
+local function header_of(sim)
+  local cells = { "sample", "attempt" }
+  for _, name in ipairs(sim.names) do cells[#cells + 1] = quoted(name) end
+  cells[#cells + 1] = "reason"
+  cells[#cells + 1] = "time"
+  return table.concat(cells, ",")
+end
+
+local number_format = core.real == "double" and "%.17g" or "%.9g"
+
+local function row_of(r)
+  local cells = { tostring(r.sample), tostring(r.attempt) }
+  for _, v in ipairs(r.z) do cells[#cells + 1] = string.format(number_format, v) end
+  cells[#cells + 1] = quoted(r.reason)
+  cells[#cells + 1] = r.time
+  return table.concat(cells, ",")
+end
+
+-- The rows of a file of this simulator's failures; a last line without an end was cut off. nil: not such a file.
+local function read_rows(sim, path)
+  local file, why = io.open(path, "r")
+  if not file then return nil, why end
+  local text = file:read "a"
+  file:close()
+  local lines = text:gmatch "(.-)\n"
+  if lines() ~= header_of(sim) then
+    return nil, string.format("%s: its first line is not %s", path, header_of(sim))
+  end
+  local rows, K = {}, #sim.params
+  for line in lines do
+    local cells = split_row(line)
+    local r = cells and #cells == K + 4
+      and { sample = math.tointeger(cells[1]), attempt = math.tointeger(cells[2]), z = {}, reason = cells[K + 3],
+        time = cells[K + 4] }
+    for i = 1, r and K or 0 do r.z[i] = tonumber(cells[i + 2]) end
+    if not (r and r.sample and r.attempt and #r.z == K) then
+      return nil, string.format("%s: line %d is not a row of it: %s", path, #rows + 2, line)
+    end
+    rows[#rows + 1] = r
+  end
+  return rows
+end
+
+-- ---- the log ------------------------------------------------------------------------------
+
+--- A log of failures.
+-- @tparam Simulator sim
+-- @tparam ?string path failures.csv
+-- @tparam number limit the share of the samples that may fail
+function failures.log(sim, path, limit)
+  return setmetatable({
+    sim = sim, path = path, limit = limit, failed = 0, done = 0, known = {}, reasons = {}, low = {}, high = {},
+  }, Log)
+end
+
+local function id_of(r) return r.sample .. ":" .. r.attempt end
+
+local function count(self, r)
+  self.known[id_of(r)] = true
+  self.failed = self.failed + 1
+  local kind = r.reason:gsub("%d[%d.e+-]*", "#") -- one reason, whatever the numbers in it
+  local known = self.reasons[kind]
+  if not known then
+    known = { text = r.reason, count = 0 }
+    self.reasons[kind] = known
+    self.reasons[#self.reasons + 1] = known
+  end
+  known.count = known.count + 1
+  for i, v in ipairs(r.z) do
+    self.low[i] = math.min(self.low[i] or v, v)
+    self.high[i] = math.max(self.high[i] or v, v)
+  end
+end
+
+--- Reads what an interrupted run left and goes on from there: rows of samples that will be run again go.
+-- @tparam function keep of a sample's number: will it not be run again?
+-- @tparam integer done samples that the run has had so far
+function Log:continue(keep, done)
+  self.done = done
+  if not self.path or core.system.kind(self.path) ~= "file" then return end
+  local lines = {}
+  for _, r in ipairs(read_rows(self.sim, self.path) or {}) do
+    if keep(r.sample) and not self.known[id_of(r)] then
+      count(self, r)
+      lines[#lines + 1] = row_of(r) .. "\n"
+    end
+  end
+  if #lines == 0 then
+    os.remove(self.path)
+    return
+  end
+  local ok, why = core.io.write(self.path, { header_of(self.sim), "\n", table.concat(lines) })
+  if not ok then error(self.path .. ": " .. why, 0) end
+end
+
+--- Adds a failure, unless it is in the log.
+-- @raise if too many fail
+function Log:add(sample, attempt, z, reason)
+  local r = { sample = sample, attempt = attempt, z = z, reason = reason, time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
+  if self.known[id_of(r)] then return end
+  count(self, r)
+  if self.path then
+    local fresh = core.system.kind(self.path) == nil
+    local file, why = io.open(self.path, "a")
+    if not file then error(why, 0) end
+    local ok, refused = file:write(fresh and header_of(self.sim) .. "\n" or "", row_of(r), "\n")
+    local closed, unwritten = file:close()
+    if not (ok and closed) then error(string.format("%s: %s", self.path, refused or unwritten), 0) end
+  end
+  self:judge(sample, attempt)
+end
+
+-- Chance alone takes the share of few samples over the limit: two standard deviations are granted.
+function Log:judge(sample, attempt)
+  local tried, p = self.done + self.failed, self.limit
+  local too_many = p == 0
+    or tried >= judged_from and self.failed > p * tried + 2 * math.sqrt(p * (1 - p) * tried)
+  if too_many then
+    error(string.format("simulator '%s': %d of %d samples failed (%.0f%%); max_failures allows %g%%\n%s",
+      self.sim.name, self.failed, tried, 100 * self.failed / tried, 100 * p, self:table()), 0)
+  end
+  if attempt >= most_attempts then
+    error(string.format("simulator '%s': sample %d and the %d draws in place of it failed\n%s", self.sim.name, sample,
+      attempt, self:table()), 0)
+  end
+end
+
+local function aligned(rows)
+  local width = {}
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do width[i] = math.max(width[i] or 0, utf8.len(cell) or #cell) end
+  end
+  local lines = {}
+  for k, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do cells[i] = cell .. (" "):rep(width[i] - (utf8.len(cell) or #cell)) end
+    lines[k] = "  " .. table.concat(cells, "   "):gsub(" +$", "")
+  end
+  return table.concat(lines, "\n")
+end
+
+local function shortened(text)
+  return #text > 160 and text:sub(1, 160) .. "…" or text
+end
+
+--- Why samples fail and where: a table, as text.
+-- @treturn string
+function Log:table()
+  if self.failed == 0 then return "  no sample failed" end
+  table.sort(self.reasons, function(a, b) return a.count > b.count end)
+  local why, where = { { "times", "reason" } }, { { "parameter", "fails within", "prior" } }
+  for i, r in ipairs(self.reasons) do
+    if i > 10 then
+      why[#why + 1] = { "", string.format("and %d other reasons", #self.reasons - 10) }
+      break
+    end
+    why[#why + 1] = { tostring(r.count), shortened(r.text) }
+  end
+  for i, p in ipairs(self.sim.params) do
+    local unit = p.unit ~= "" and " " .. p.unit or ""
+    where[#where + 1] = { p.name, string.format("%.4g to %.4g%s", self.low[i], self.high[i], unit),
+      string.format("%.4g to %.4g%s", p.low, p.high, unit) }
+  end
+  return aligned(why) .. "\n" .. aligned(where)
+    .. (self.path and string.format("\n  sv.replay(simulator, %q) runs them again", self.path) or "")
+end
+
+-- ---- again ----------------------------------------------------------------------------------
+
+--- Runs the samples of a failures.csv again, in this process, and prints what happens: a crash or a hang is
+-- there for a debugger to see.
+-- @tparam Simulator sim
+-- @tparam string path failures.csv
+-- @tparam ?table options sample: the number of one, in place of all; quiet (false): prints nothing
+-- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
+-- or nil and why the file cannot be read
+function failures.replay(sim, path, options)
+  if not require "simvae.simulator".is(sim) then check.fail(2, "replay: takes a simulator (sv.simulator{…}) first") end
+  check.value("replay", "path", path, { "string" })
+  local o = check.options("replay", options,
+    { sample = { "integer", min = 1 }, quiet = { "boolean", default = false } })
+  local function say(...)
+    if o.quiet then return end
+    io.stdout:write(string.format(...))
+    io.stdout:flush() -- before what may be the last that this process does
+  end
+  local rows, why = read_rows(sim, path)
+  if not rows then return nil, why end
+  local list = {}
+  for _, r in ipairs(rows) do
+    if not o.sample or r.sample == o.sample then
+      say("sample %d%s: %s\n  then: %s\n", r.sample, r.attempt > 0 and ", draw " .. r.attempt + 1 or "",
+        sim:describe_z(r.z), r.reason)
+      r.x = core.zeros { 1, table.unpack(sim.output) }
+      r.now = sim:try(core.tensor { r.z }, r.x)[1]
+      say("  now: %s\n", r.now or "no failure")
+      list[#list + 1] = r
+    end
+  end
+  return list
+end
+
+return failures

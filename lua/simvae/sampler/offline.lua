@@ -1,0 +1,71 @@
+--- A cache as a data set: epochs over samples that are there, without the simulator.
+local cache = require "simvae.sampler.cache"
+local core = require "simvae.core"
+
+local offline = {}
+local Offline = {}
+Offline.__index = Offline
+
+local split_seed = 0x73706c6974
+
+--- Opens the cache of a sampler's options (simvae.sampler) and sets the held-out samples apart. Whether sample
+-- i is among them depends on i alone, so that a cache may grow without mixing them.
+-- @treturn Sampler with next, peek, state, restore, counts, close; or nil and why not
+function offline.open(self)
+  local store, why = cache.open(self.cache, self.simulator, nil, false)
+  if not store then return nil, why end
+  local path, rng = self.cache, core.rng(split_seed)
+  local share, wants_held = self.held_out or 0, self.part == "held_out"
+  self.store, self.samples, self.drawn = store, {}, 0
+  for _, i in ipairs(store.order) do
+    if (rng:at(i):uniform() < share) == wants_held then self.samples[#self.samples + 1] = i end
+  end
+  table.sort(self.samples)
+  if #self.samples == 0 then
+    store:close()
+    return nil, string.format("%s: holds %d samples, none of them %s", path, store.count,
+      wants_held and "held out" or "for training")
+  end
+  return setmetatable(self, Offline)
+end
+
+-- The sample in place k (from 0) of all epochs. Each has its own order, a function of the seed.
+local function sample_at(self, k)
+  local epoch, place = k // #self.samples, k % #self.samples + 1
+  if self.shuffle == false then return self.samples[place] end
+  if self.epoch ~= epoch then
+    self.epoch = epoch
+    self.order = core.rng(self.seed):at(epoch + 1):permutation(#self.samples):totable()
+  end
+  return self.samples[math.tointeger(self.order[place])]
+end
+
+local function read(self, from, n)
+  local z = core.zeros(n, #self.simulator.params)
+  local x = core.zeros { n, table.unpack(self.simulator.output) }
+  for s = 1, n do self.store:read(sample_at(self, from + s - 1), z[s], x[s]) end
+  return z, x
+end
+
+--- The next batch; the last one of the last epoch may be smaller; after it, nil.
+function Offline:next()
+  local n = self.batch
+  if self.epochs then n = math.min(n, self.epochs * #self.samples - self.drawn) end
+  if n == 0 then return nil end
+  local z, x = read(self, self.drawn, n)
+  self.drawn = self.drawn + n
+  return z, x
+end
+
+--- The first samples that next will hand out (at most an epoch of them), without using them up.
+function Offline:peek(n)
+  return read(self, self.drawn, math.min(n, #self.samples))
+end
+
+function Offline:counts() return 0, self.drawn end
+function Offline:state() return { drawn = self.drawn } end
+function Offline:restore(state) self.drawn = math.tointeger(state.drawn) end
+function Offline:close() self.store:close() end
+Offline.__close = Offline.close
+
+return offline

@@ -1,0 +1,84 @@
+--- dSprites (Matthey, Higgins, Hassabis and Lerchner, 2017): a square, an ellipse or a heart,
+-- white on black on 64x64 pixels, not antialiased. The prior draws from the factor grid of the
+-- published data set, 3 x 6 x 40 x 32 x 32 = 737,280 pictures; parameters between its values are
+-- drawn as they are.
+--
+--     local dsprites = require "simvae.simulators.dsprites"               -- drawn
+--     local published = dsprites { path = "dsprites_ndarray_….npz" }     -- the data set itself
+--
+-- The data set's file holds the pictures in the order of its factors; simvae.dataset unpacks
+-- it once, into the file of raw numbers beside it, 3 GB.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local simulator = require "simvae.simulator"
+
+local turn = 2 * math.pi
+
+-- The published grid: orientation includes both 0 and 2 pi.
+local shapes, scales, orientations, places = 3, 6, 40, 32
+
+local function params()
+  return {
+    { name = "shape", levels = shapes, doc = "1 square, 2 ellipse, 3 heart" },
+    { name = "scale", low = 0.5, high = 1 },
+    { name = "orientation", low = 0, high = turn, period = turn, unit = "rad", doc = "counter-clockwise" },
+    { name = "posX", low = 0, high = 1, doc = "from the left" },
+    { name = "posY", low = 0, high = 1, doc = "from the top" },
+  }
+end
+
+local function level(rng, n, low, high) return low + (high - low) * (rng:integer(1, n) - 1) / (n - 1) end
+
+local function prior(rng)
+  return {
+    rng:integer(1, shapes), level(rng, scales, 0.5, 1), level(rng, orientations, 0, turn), level(rng, places, 0, 1),
+    level(rng, places, 0, 1),
+  }
+end
+
+-- A turn by `angle` that leaves the shapes in `of` as they are; the others are not turned.
+local function rotation(name, angle, of)
+  return {
+    name = name,
+    map = function(z)
+      local orientation = of[z.shape] and (z.orientation + angle) % turn or z.orientation
+      return { shape = z.shape, scale = z.scale, orientation = orientation, posX = z.posX, posY = z.posY }
+    end,
+  }
+end
+
+local square, square_and_ellipse = { true, false, false }, { true, true, false }
+local symmetry = {
+  rotation("quarter turn of the square", turn / 4, square),
+  rotation("half turn of the square and the ellipse", turn / 2, square_and_ellipse),
+  rotation("three quarter turn of the square", 3 * turn / 4, square),
+}
+
+local function make(options)
+  options = check.options("dsprites", options, { path = { "string" }, unpacked = { "string" } })
+  local t = {
+    name = "dsprites",
+    doc = core.builtin.dsprites.doc,
+    params = params(),
+    prior = prior,
+    symmetry = symmetry,
+    output = core.builtin.dsprites.output,
+    batch = core.builtin.dsprites.draw,
+  }
+  local made
+  if options.path then
+    local why
+    made, why = require "simvae.dataset".dataset {
+      name = "dsprites", path = options.path, unpacked = options.unpacked, z = "latents_values", x = "imgs",
+      drop = { 1 }, -- the colour, which is always white
+      params = t.params, output = t.output, symmetry = symmetry, doc = t.doc,
+    }
+    if not made then return nil, why end
+  else
+    made = simulator.new(t)
+  end
+  made.variant = make
+  return made
+end
+
+return make()

@@ -1,0 +1,46 @@
+--- Polygons (SimVAE, section 4): a quadrilateral given by its four corners, filled black on
+-- white on 64x64 pixels. It may cross itself.
+--
+-- Eight relabelings of the corners draw the same figure: four places to start, two
+-- directions. The other sixteen orders join the corners differently.
+local core = require "simvae.core"
+local simulator = require "simvae.simulator"
+
+local side, corners = 64, 4
+
+local params = {}
+for i = 1, corners do
+  params[2 * i - 1] = { name = "x" .. i, low = 0, high = side, unit = "px" }
+  params[2 * i] = { name = "y" .. i, low = 0, high = side, unit = "px" }
+end
+
+-- Corner i of the relabeled figure is the corner start + direction * i of the old one.
+local function relabeling(start, direction)
+  return {
+    name = string.format("from corner %d, %s", start + 1, direction > 0 and "forwards" or "backwards"),
+    map = function(z)
+      local result = {}
+      for i = 0, corners - 1 do
+        local k = (start + direction * i) % corners + 1
+        result["x" .. i + 1], result["y" .. i + 1] = z["x" .. k], z["y" .. k]
+      end
+      return result
+    end,
+  }
+end
+
+local symmetry = {}
+for start = 0, corners - 1 do
+  for _, direction in ipairs { 1, -1 } do
+    if start ~= 0 or direction ~= 1 then symmetry[#symmetry + 1] = relabeling(start, direction) end
+  end
+end
+
+return simulator.new {
+  name = "polygon",
+  doc = core.builtin.polygon.doc,
+  params = params,
+  symmetry = symmetry, -- the seven besides the identity
+  output = core.builtin.polygon.output,
+  batch = core.builtin.polygon.draw,
+}
