@@ -75,7 +75,7 @@ describe("peers' metrics", function()
     local d, c = metrics.dci.of(expected.matrix)
     near(expected.matrix_disentanglement, d, 1e-6, "D of a matrix")
     near(expected.matrix_completeness, c, 1e-6, "C of a matrix")
-    local r = metrics.dci(z, w) -- its trees look for splits among 63 edges, scikit-learn's among all
+    local r = metrics.dci(z, w) -- its trees look for splits among 255 edges, scikit-learn's among all
     near(expected.trees.disentanglement, r.disentanglement, 0.01, "D")
     near(expected.trees.completeness, r.completeness, 0.01, "C")
     near(expected.trees.informativeness, r.informativeness, 0.005, "I")
@@ -86,7 +86,8 @@ describe("peers' metrics", function()
     for i = 1, 10000 do
       local a, b, c = rng:uniform(), rng:uniform(), rng:uniform()
       rows[i] = { a, b, c }
-      codes[i] = { a, b + 0.7 * c, c - 0.7 * b + 0.2 * rng:uniform(), rng:uniform() }
+      local n = rng:uniform()
+      codes[i] = { a + 2 * rng:uniform(), b + 0.8 * c + rng:uniform(), c - 0.7 * b + 1.5 * n, n }
     end
     near(expected.factor_vae, (metrics.factor_vae(codes, rows)), 0.03, "FactorVAE")
     near(expected.beta_vae, metrics.beta_vae(codes, rows), 0.03, "beta-VAE")

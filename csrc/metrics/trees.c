@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BINS 64
+#define BINS 256
 #define MAX_DEPTH 6
 #define MAX_NODES (1 << MAX_DEPTH)
 #define MAX_FEATURES 256

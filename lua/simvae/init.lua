@@ -27,6 +27,7 @@ local modules = {
 local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
+  replay = { "simvae.sampler", "replay" },
   model = { "simvae.model", "new", also = "simvae.train" },
   load = { "simvae.model", "load", also = "simvae.train" },
   evaluate = { "simvae.evaluate" },

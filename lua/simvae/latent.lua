@@ -107,17 +107,25 @@ function Latent:to_units(mean, std)
   return core.tensor(z), stds and core.tensor(s)
 end
 
---- The mean of a code from an encoder's raw outputs, within the prior's support:
--- tanh for an interval, a point on the circle, class probabilities.
+local bounds = {
+  tanh = core.tanh,
+  -- the value is clamped, the gradient passes: an answer at the edge can still come back
+  clamp = function(r) return r + (core.clamp(r, -1, 1) - r):detach() end,
+}
+
+--- The mean of a code from an encoder's raw outputs, within the prior's support: for an
+-- interval by the way of keeping it there, a point on the circle, class probabilities.
 -- @tparam tensor raw (N, size)
+-- @tparam ?string how "clamp" (default; straight-through gradient) or "tanh"
 -- @treturn tensor (N, size)
-function Latent:squash(raw)
-  if self.plain then return core.tanh(raw) end
+function Latent:squash(raw, how)
+  local bound = bounds[how or "clamp"]
+  if self.plain then return bound(raw) end
   local pieces = {}
   for i, part in ipairs(self.parts) do
     local r = core.slice(raw, 2, part.first, part.last)
     if part.kind == "interval" then
-      pieces[i] = core.tanh(r)
+      pieces[i] = bound(r)
     elseif part.kind == "circle" then
       pieces[i] = r / core.sqrt(core.sum(core.square(r), 2, true) + 1e-6)
     else
@@ -127,18 +135,20 @@ function Latent:squash(raw)
   return core.concat(pieces, 2)
 end
 
---- Raw outputs that squash to a code: where a search in code space starts.
-function Latent:unsquash(code)
-  local bounded = core.clamp(code, -0.999, 0.999)
-  local raw = core.log((bounded + 1) / (1 - bounded)) * 0.5
-  if self.plain then return raw end
-  local pieces = {}
-  for i, part in ipairs(self.parts) do
-    local source = part.kind == "interval" and raw or code
-    local r = core.slice(source, 2, part.first, part.last)
-    pieces[i] = part.kind == "class" and core.log(core.clamp(r, 1e-4, 1)) or r
+--- How far raw outputs of intervals lie outside [-1, 1]: the mean of the squares. Added to
+-- a loss it leads an encoder back into the prior's support, where the decoder was trained.
+-- @tparam tensor raw (N, size)
+-- @treturn tensor one number
+function Latent:overshoot(raw)
+  local outside = core.relu(core.abs(raw) - 1)
+  if not self.plain then
+    local mask = {}
+    for _, part in ipairs(self.parts) do
+      for c = part.first, part.last do mask[c] = part.kind == "interval" and 1 or 0 end
+    end
+    outside = outside * core.tensor(mask)
   end
-  return core.concat(pieces, 2)
+  return core.mean(core.square(outside))
 end
 
 return latent

@@ -25,14 +25,14 @@ local options = {
   width = { "integer", min = 1 },
   seed = { "integer", default = 1 },
   loss = { "string|function" },        -- D of both stages; default: by the output
-  bounded = { "boolean", default = true }, -- keep the encoder's mean within the prior's bounds
+  bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
 }
 
 --- Makes a model with fresh weights.
 -- @tparam table t simulator; net ("dcgan" for square images, else "mlp"; a builder; or
 -- { decoder =, encoder = }), width (32; mlp: 128), seed (1), loss ("bce", "mse", "l1", "gaussian",
--- or a function (prediction, x) -> number), bounded (true: the encoder's mean stays within the
--- prior's bounds; false: the paper's plain form)
+-- or a function (prediction, x) -> number), bounded ("clamp" or "tanh": how the encoder's mean is
+-- kept within the prior's bounds; false: the paper's plain form)
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", t, options)
@@ -41,6 +41,7 @@ function model.new(t)
       .. "require \"simvae.simulators.box\"; got %s", check.describe(self.simulator))
   end
   local sim = self.simulator
+  if self.bounded == true then self.bounded = "clamp" end
   local image = #sim.output == 3
   if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "dcgan" or "mlp" end
   if self.width == nil then self.width = self.net == "dcgan" and 32 or 128 end
@@ -72,12 +73,13 @@ end
 -- @tparam tensor x (N, …), standardised
 -- @treturn tensor mean (N, size)
 -- @treturn tensor std (N, size)
+-- @treturn tensor the encoder's raw outputs for the mean (N, size)
 function Model:posterior(x)
   local heads = self.encoder(x)
   local n = self.latent.size
-  local mean, log_std = core.slice(heads, 2, 1, n), core.slice(heads, 2, n + 1, 2 * n)
-  if self.bounded then mean = self.latent:squash(mean) end
-  return mean, core.exp(core.clamp(log_std - 3, -7, 1))
+  local raw, log_std = core.slice(heads, 2, 1, n), core.slice(heads, 2, n + 1, 2 * n)
+  local mean = self.bounded and self.latent:squash(raw, self.bounded) or raw
+  return mean, core.exp(core.clamp(log_std - 3, -7, 1)), raw
 end
 
 -- ---- use, in units ---------------------------------------------------------------------
@@ -124,7 +126,8 @@ function Model:encode(x)
   x = check_batch("encode", x, self.simulator.output, table.concat(self.simulator.output, ", "))
   self.encoder:eval()
   return in_chunks(x, function(part)
-    return self.latent:to_units(self:posterior(self.loss:standardise(part)))
+    local code, spread = self:posterior(self.loss:standardise(part))
+    return self.latent:to_units(code, spread)
   end)
 end
 
@@ -151,7 +154,7 @@ function Model:invert(x, options_given)
   local optim = require "simvae.optim"
   x = check_batch("invert", x, self.simulator.output, table.concat(self.simulator.output, ", "))
   local start = self.latent:to_code(self:encode(x))
-  local raw = core.parameter(core.no_grad(self.latent.unsquash, self.latent, start))
+  local raw = core.parameter(start)
   local target = self.loss:standardise(x)
   self.decoder:eval()
   self.decoder:freeze()

@@ -23,29 +23,30 @@ recipes.paper = {
   encoder_loss = plain,
 }
 
--- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels, added to D: where two
+-- Squared errors of averages over blocks of 2, 4 and 8 pixels, added to D: where two
 -- pictures do not overlap at all, only a coarse view has a gradient that leads anywhere.
-local function coarse(model, raw, x)
+local function coarse_to_fine(model, raw, x)
   local total = model.loss(raw, x)
-  local y = model.loss:to_output(raw)
+  local difference = model.loss:to_output(raw) - x
   local side = x.shape[4]
-  for _, k in ipairs { 2, 4, 8, 16 } do
-    if side % k == 0 and side // k >= 2 then
-      total = total + core.mse_loss(core.avg_pool2d(y, k), core.avg_pool2d(x, k))
-    end
+  for _ = 1, 3 do
+    if side % 2 ~= 0 then break end
+    side = side // 2
+    difference = core.avg_pool2d(difference, 2)
+    total = total + core.mean(core.square(difference))
   end
-  return total
+  return total * 10
 end
 
 recipes.default = {
   name = "default",
   batch = 64,
-  decoder = { steps = 4000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 } },
-  encoder = { steps = 4000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, noise = 1 },
+  decoder = { steps = 3000, lr = { schedule = "cosine", peak = 4e-3, warmup = 100 } },
+  encoder = { steps = 4000, lr = { schedule = "cosine", peak = 1e-3, warmup = 100 }, noise = 1 },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x)
     local output = model.simulator.output
-    if #output == 3 and output[2] == output[3] then return coarse(model, raw, x) end
+    if #output == 3 and output[2] == output[3] then return coarse_to_fine(model, raw, x) end
     return plain(model, raw, x)
   end,
 }

@@ -64,7 +64,7 @@ local function start_crew(self)
       self.ready[sample] = slot
       if self.cache then self.cache:add(sample, attempt, ring.z[slot], ring.x[slot]) end
     end,
-    failed = function(sample, attempt, slot, reason)
+    failed = function(sample, attempt, _, reason)
       -- a worker that died early may not have written its draw
       local scope <close> = core.scope()
       local z = crew.draw(self.simulator, self.rng, self.seed, sample, attempt, 1)
@@ -97,13 +97,13 @@ local function open(self)
   self.drawn, self.ahead, self.ready = 0, 0, {}
   self.log = failures.log(self.simulator, self.failures, self.max_failures)
   if self.cache then
-    local path, why, ok = self.cache, nil, nil
-    self.cache, why = cache.open(path, self.simulator, self.seed, true)
-    if not self.cache then return nil, why end
-    ok, why = check_prior(self)
-    if not ok then
-      self.cache:close()
-      return nil, why
+    local opened, why = cache.open(self.cache, self.simulator, self.seed, true)
+    if not opened then return nil, why end
+    self.cache = opened
+    local same, differs = check_prior(self)
+    if not same then
+      opened:close()
+      return nil, differs
     end
   end
   if self.workers > 0 then start_crew(self) end
@@ -263,6 +263,15 @@ function Sampler:next()
   return z, x
 end
 
+-- What was run ahead is no longer what comes next.
+local function forget_ahead(self)
+  if self.crew and self.crew:busy() then
+    self.crew:close()
+    start_crew(self)
+  end
+  self.ahead, self.ready = self.drawn, {}
+end
+
 --- The first samples that next will hand out, without using them up.
 -- @tparam integer n
 -- @treturn tensor z (n, K)
@@ -272,7 +281,7 @@ function Sampler:peek(n)
   self.total = 0 -- nothing beyond them is run ahead
   local z, x = take(self, n)
   self.total = total
-  self.ahead, self.ready = self.drawn, {}
+  forget_ahead(self)
   return z, x
 end
 
@@ -289,11 +298,7 @@ end
 --- Goes on from a state.
 function Sampler:restore(state)
   self.drawn = math.tointeger(state.drawn)
-  if self.crew and self.crew:busy() then
-    self.crew:close()
-    start_crew(self)
-  end
-  self.ahead, self.ready = self.drawn, {}
+  forget_ahead(self)
 end
 
 --- Ends the workers, closes the cache.

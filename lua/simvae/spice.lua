@@ -441,7 +441,8 @@ function spice.spice(t)
   plan.lines, used = mark(what, lines, given.params)
   for i, p in ipairs(given.params) do
     if not used[i] then
-      check.fail(2, "%s: parameter '%s' has no place in the netlist: {%s}, or .param %s=…", what, p.name, p.name, p.name)
+      check.fail(2, "%s: parameter '%s' has no place in the netlist: {%s}, or .param %s=…", what, p.name, p.name,
+        p.name)
     end
   end
   plan.alter = alterations(plan.lines)

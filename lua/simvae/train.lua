@@ -36,12 +36,14 @@ end
 
 --- One step of stage 2: x alone.
 function step.encoder(self, run, _, x)
-  local mean, std = self:posterior(x)
+  local mean, std, raw = self:posterior(x)
   local code = mean
   if run.noise > 0 then
     code = mean + std * run.rng:normal(mean.shape) * run.noise
   end
-  return run.recipe.encoder_loss(self, self.decoder(code), x, run, mean, std)
+  local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run)
+  if self.bounded == "clamp" then loss = loss + self.latent:overshoot(raw) end
+  return loss
 end
 
 -- ---- options ----------------------------------------------------------------------------

@@ -122,8 +122,10 @@ end
 function Log:continue(keep, done)
   self.done = done
   if not self.path or core.system.kind(self.path) ~= "file" then return end
+  local rows, why = read_rows(self.sim, self.path)
+  if not rows then error(why .. "; give another file, or delete this one", 0) end
   local lines = {}
-  for _, r in ipairs(read_rows(self.sim, self.path) or {}) do
+  for _, r in ipairs(rows) do
     if keep(r.sample) and not self.known[id_of(r)] then
       count(self, r)
       lines[#lines + 1] = row_of(r) .. "\n"
@@ -133,8 +135,8 @@ function Log:continue(keep, done)
     os.remove(self.path)
     return
   end
-  local ok, why = core.io.write(self.path, { header_of(self.sim), "\n", table.concat(lines) })
-  if not ok then error(self.path .. ": " .. why, 0) end
+  local ok, refused = core.io.write(self.path, { header_of(self.sim), "\n", table.concat(lines) })
+  if not ok then error(self.path .. ": " .. refused, 0) end
 end
 
 --- Adds a failure, unless it is in the log.
