@@ -187,7 +187,7 @@ sanitize:
 	echo "== leaks"; \
 	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \
 	echo "== the normal build, Lua's collector at its most aggressive"; \
-	$(SUITE) --env SIMVAE_COLLECT=100 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ]
+	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ]
 
 .PHONY: bench
 bench:

@@ -2,7 +2,7 @@
 #include "simvae.h"
 
 static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_softmax, sv_ops_loss,
-                                        sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout};
+                                        sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout, sv_ops_sort};
 
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {
@@ -11,6 +11,12 @@ static int l_threads(lua_State *L) {
             return luaL_error(L, "threads: takes 1 to %d; got %I", SV_MAX_THREADS, n);
     }
     lua_pushinteger(L, sv_threads());
+    return 1;
+}
+
+/* kernel() -> the name of the innermost loops that this CPU, or SV_KERNEL, has chosen */
+static int l_kernel(lua_State *L) {
+    lua_pushstring(L, sv_kernel_now()->name);
     return 1;
 }
 
@@ -36,6 +42,8 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     sv_open_trees(L, core);
     lua_pushcfunction(L, l_threads);
     lua_setfield(L, core, "threads");
+    lua_pushcfunction(L, l_kernel);
+    lua_setfield(L, core, "kernel");
     lua_pushstring(L, SV_VERSION);
     lua_setfield(L, core, "version");
     lua_pushstring(L, SV_REAL_NAME);

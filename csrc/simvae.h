@@ -190,7 +190,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
 void sv_open_ops(lua_State *L, int core, const sv_op *rows); /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
-    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[];
+    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
 
 /* ---- core/tape.c ----------------------------------------------------------- */

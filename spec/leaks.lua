@@ -8,7 +8,7 @@ for i = 1, 20 do
   sv.threads(1 + i % 2)
   do
     local tape <close> = sv.tape()
-    local w = sv.parameter(sv.rng(i):normal(8, 8))
+    local w = sv.parameter(sv.rng(i):normal { 8, 8 })
     tape:backward((w:matmul(w)):sum())
   end
   local z, x = sv.simulate(require "simvae.simulators.box", 4, sv.rng(i))

@@ -97,29 +97,32 @@ static const char *add(const store *s, const void *from, size_t n) {
     return why;
 }
 
-/* Takes the lock. NULL, or why not. Pushes nothing. */
-static const char *lock(lua_State *L, const store *s, int index) {
-    struct stat about;
-    if (fstat(s->fd, &about) != 0) return strerror(errno);
-    char name[64];
-    snprintf(name, sizeof name, "%llu:%llu", (unsigned long long)about.st_dev, (unsigned long long)about.st_ino);
+/* Pushes the store of this process that adds to the file, or nil; returns it. Locks of one process do not stop
+ * that process, and closing any descriptor of a file gives up its locks on it. */
+static store *push_adding(lua_State *L, const struct stat *file, char name[64]) {
+    snprintf(name, 64, "%llu:%llu", (unsigned long long)file->st_dev, (unsigned long long)file->st_ino);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
     lua_getfield(L, -1, name);
-    const store *other = luaL_testudata(L, -1, STORE);
-    lua_pop(L, 1);
-    if (other && other->fd >= 0) {
-        lua_pop(L, 1);
-        return "in use by this process";
-    }
+    lua_remove(L, -2);
+    store *s = luaL_testudata(L, -1, STORE);
+    return s && s->fd >= 0 ? s : NULL;
+}
+
+static bool lock(const store *s) {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(s->fd, F_SETLK, &whole) != 0) {
-        lua_pop(L, 1);
-        return errno == EACCES || errno == EAGAIN ? "in use by another process" : strerror(errno);
-    }
-    lua_pushvalue(L, index);
-    lua_setfield(L, -2, name);
+    return fcntl(s->fd, F_SETLK, &whole) == 0;
+}
+
+static void hang_up(lua_State *L, store *s) {
+    struct stat file;
+    bool known = s->fd >= 0 && fstat(s->fd, &file) == 0;
+    if (s->fd >= 0) close(s->fd);
+    s->fd = -1;
+    if (!known) return;
+    char name[64];
+    const store *other = push_adding(L, &file, name);
+    if (other) lock(other);
     lua_pop(L, 1);
-    return NULL;
 }
 
 /* open_store(path, nz, nx, adds) -> store, or nil, reason. adds: makes the file if
@@ -135,29 +138,34 @@ static int l_open(lua_State *L) {
     int index = lua_gettop(L);
     *s = (store){.fd = -1, .adds = lua_toboolean(L, 4), .nz = (size_t)nz, .nx = (size_t)nx, .bytes = bytes};
     luaL_setmetatable(L, STORE);
+    struct stat file;
+    char name[64];
+    if (s->adds && stat(path, &file) == 0 && push_adding(L, &file, name)) return fail(L, "in use by this process");
     s->fd = open(path, s->adds ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
     if (s->fd < 0) return fail(L, strerror(errno));
-    struct stat about;
     const char *why = NULL;
-    if (fstat(s->fd, &about) != 0)
+    if (fstat(s->fd, &file) != 0)
         why = strerror(errno);
-    else if (!S_ISREG(about.st_mode))
+    else if (!S_ISREG(file.st_mode))
         why = "is not a regular file";
-    else if (s->adds)
-        why = lock(L, s, index);
+    else if (s->adds && !lock(s))
+        why = errno == EACCES || errno == EAGAIN ? "in use by another process" : strerror(errno);
     if (why) {
-        close(s->fd);
-        s->fd = -1;
+        hang_up(L, s);
         return fail(L, why);
+    }
+    if (s->adds) {
+        push_adding(L, &file, name);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
+        lua_pushvalue(L, index);
+        lua_setfield(L, -2, name);
     }
     lua_settop(L, index);
     return 1;
 }
 
 static int l_close(lua_State *L) {
-    store *s = luaL_checkudata(L, 1, STORE);
-    if (s->fd >= 0) close(s->fd);
-    s->fd = -1;
+    hang_up(L, luaL_checkudata(L, 1, STORE));
     return 0;
 }
 

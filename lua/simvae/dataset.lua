@@ -140,8 +140,8 @@ local function read_csv(path, drop)
           row[k] = tonumber(cells[i])
           if not row[k] then
             f:close()
-            return nil, string.format("%s, line %d: column '%s' is %s, not a number (drop = { %q } leaves it out)", path,
-              number, header[i], cells[i] and string.format("%q", cells[i]) or "missing", header[i])
+            return nil, string.format("%s, line %d: column '%s' is %s, not a number (drop = { %q } leaves it out)",
+              path, number, header[i], cells[i] and string.format("%q", cells[i]) or "missing", header[i])
           end
         end
         files[#files + 1], rows[#rows + 1] = cells[file_column], row

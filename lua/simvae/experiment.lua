@@ -22,6 +22,10 @@ local options = {
   recipe = { "string|table" },
   samples = { "integer", default = 10000, min = 100 },
   demo = { "table" },          -- steps and width of a short run: --demo
+  workers = { "integer", min = 0 },
+  cache = { "string" },
+  max_failures = { "number", min = 0, max = 1 },
+  timeout = { "number", above = 0 },
   doc = { "string" },
 }
 
@@ -46,6 +50,8 @@ local function parse(t, argv)
   parser:option("--threads", "Threads; default: all cores."):convert(whole(1))
   parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
   parser:option("--samples", "Samples of the evaluation."):convert(whole(100))
+  parser:option("--workers", "Processes that run the simulator beside the training; 0: none."):convert(whole(0))
+  parser:option("--cache", "File that keeps the samples: a run that is started again does not make them again.")
   parser:flag("--quiet", "No progress.")
   if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
   return parser:parse(argv)
@@ -135,7 +141,8 @@ end
 
 --- Runs an experiment.
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
--- samples (10000); demo = { steps =, width = }: offers --demo; doc: what --help says
+-- samples (10000); demo = { steps =, width = }: offers --demo; doc: what --help says; workers, cache,
+-- max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate
@@ -156,7 +163,8 @@ function experiment.experiment(t, argv)
   local model = sv.model { simulator = t.simulator, net = t.net, width = width, loss = t.loss, seed = a.seed }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
-    encoder = stages.encoder, quiet = a.quiet }
+    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
+    max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end

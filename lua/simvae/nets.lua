@@ -81,6 +81,7 @@ function nets.conv(t)
   local decoder = {
     nn.linear(t.code, hidden, { std = he(t.code), rng = rng }), nn.silu(),
     nn.linear(hidden, hidden, { std = he(hidden), rng = rng }), nn.silu(),
+    nn.linear(hidden, hidden, { std = he(hidden), rng = rng }), nn.silu(),
     nn.linear(hidden, top * base * base, { std = he(hidden), rng = rng }), nn.silu(),
     nn.reshape { top, base, base },
   }

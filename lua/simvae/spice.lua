@@ -316,7 +316,8 @@ local function run_one(plan, state, values, out, row)
   return true
 end
 
--- A message in: the values of some rows; a message out for each row: "" or what went wrong.
+-- A message in: the values of some rows; a message out for each row: "" or what went wrong, after
+-- "!", or "x" if this process ends with it.
 local function serve(link, plan, shared)
   local ok, why = core.spice.open()
   local state = {}
@@ -330,8 +331,9 @@ local function serve(link, plan, shared)
       position, row = values[plan.K + 1], row + 1
       local good, reason = ok, why
       if good then good, reason = run_one(plan, state, values, shared, row) end
-      if not link:send(good and "" or "!" .. reason) then return end
-      if core.spice.broken() then return end
+      local over = core.spice.broken()
+      if not link:send(good and "" or (over and "x" or "!") .. reason) then return end
+      if over then return end
     end
   end
 end
@@ -377,7 +379,7 @@ function Engine:chunk(values, first, last, x, failures)
       x[r]:copy(self.shared[r - first + 1])
     elseif reply then
       failures[r] = reply:sub(2)
-      if not self.worker:running() then
+      if reply:byte() == ("x"):byte() then
         self:stop()
         return r + 1
       end

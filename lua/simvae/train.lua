@@ -67,7 +67,10 @@ local train_options = {
   log_every = { "integer", default = 50, min = 1 },         -- steps
   quiet = { "boolean", default = false },
   on_step = { "function" },                                 -- (stage, step, loss) -> false stops
+  offline = { "boolean", default = false },
+  held_out = { "number", min = 0, max = 1 },
 }
+for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
 -- Everything that a continued run must share with the one it continues, as text.
 local function configuration(self, run)
@@ -267,8 +270,9 @@ local function run_stage(self, run, stage)
       window, since = 0, now
       run.rate = rate
     end
-    bar:update(run.step, string.format("loss %.5f  %.0f samples/s", smooth,
-      run.rate or window * o.batch / math.max(now - since, 1e-9)))
+    local failed = run.sampler:counts()
+    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth,
+      run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
     if run.out and now - saved >= run.checkpoint_every then
       saved = now
       local ok, why = save_checkpoint(self, run)
@@ -284,13 +288,25 @@ local function run_stage(self, run, stage)
   bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
 end
 
--- Standardisation of vector outputs, from samples that training does not use.
+-- Standardisation of vector outputs, from the first samples.
 local function fit_outputs(self, run)
   if run.fitted or not self.loss.mean then return end
   local scope <close> = core.scope()
-  local _, x = sampler.simulate(self.simulator, 1024, core.rng(run.seed, 0x666974))
+  local _, x = run.sampler:peek(1024)
   self.loss:fit(x)
   run.fitted = true
+end
+
+-- Its workers are forked here: before the network has made its threads and taken its memory.
+local function make_sampler(self, run)
+  local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
+  for _, stage in ipairs(STAGES) do o.total = o.total + run[stage].steps * run[stage].batch end
+  for name in pairs(sampler.options) do o[name] = run[name] end
+  o.failures = o.failures or run.out and run.out .. "/failures.csv"
+  o.offline, o.held_out = run.offline, run.held_out
+  local made, why = sampler.new(o)
+  if not made then check.fail(4, "train: %s", why) end
+  return made
 end
 
 local function prepare(self, given, stages)
@@ -317,7 +333,7 @@ local function prepare(self, given, stages)
     if not probe then check.fail(3, "train: out cannot be written: %s", refused) end
     probe:close()
   end
-  run.sampler = sampler.new { simulator = self.simulator, batch = run.batch, seed = run.seed }
+  run.sampler = make_sampler(self, run)
   run.rng = core.rng(run.seed, 0x6e6f697365)
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
@@ -360,6 +376,7 @@ end
 
 local function train(self, given, stages)
   local run = prepare(self, given, stages)
+  local scope <close> = run.sampler
   if run.out then
     local resumed = resume(self, run)
     if run.stage ~= "done" then open_log(run, resumed) end
@@ -391,8 +408,11 @@ end
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip }, encoder = { steps, lr, batch, clip, noise },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
+-- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out: as of
+-- sv.sampler.new
 -- @treturn Model itself
--- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration
+-- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
+-- of other samples, more failures of the simulator than max_failures
 function Model:train(t)
   return train(self, t, { decoder = true, encoder = true })
 end

@@ -82,6 +82,8 @@ local function learning_curves(path, log, opts)
     local colour = palette.lines[(i - 1) % #palette.lines + 1]
     add("set title %s", output.quote(opts.title and opts.title .. ": " .. stage or stage))
     add(positive and "set logscale y" or "unset logscale y")
+    if low == high then low, high = low - 0.1 * math.abs(low) - 1e-9, high + 0.1 * math.abs(high) + 1e-9 end
+    add("set xrange [0:%.8g]", rows[#rows].step)
     if positive then
       add("set yrange [%.8g:%.8g]", low * (low / high) ^ 0.05, high * (high / low) ^ 0.05 * 1.0001)
     else
@@ -101,9 +103,11 @@ local function learning_curves(path, log, opts)
     else
       add("set ytics autofreq")
     end
-    add("plot data index %d using 1:2 with lines linewidth 1 linecolor rgb '#a0%s' title 'as logged', "
-      .. "'' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' title 'mean of %d'",
-      i - 1, colour:sub(2), i - 1, colour, 2 * half + 1)
+    local raw = string.format("plot data index %d using 1:2 with %s linewidth 1 linecolor rgb '#a0%s' title 'as logged'",
+      i - 1, #rows < 30 and "linespoints pointtype 7 pointsize 0.6" or "lines", colour:sub(2))
+    local mean = half > 0 and string.format(", '' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' "
+      .. "title 'mean of %d'", i - 1, colour, 2 * half + 1) or ""
+    add("%s", raw .. mean)
   end
   script[#script + 1] = "unset multiplot"
   return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)

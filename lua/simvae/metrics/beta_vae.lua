@@ -74,14 +74,15 @@ local function classify(x, y, x_test, y_test, classes, steps)
   for i, j in ipairs(y) do target:set(1, i, j) end
   local w, bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
   local speed, speed_bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
-  for _ = 1, steps do
-    local inner_scope <close> = core.scope()
+  local function descend()
+    local scope <close> = core.scope()
     local wrong = core.mul(core.sub(core.softmax(core.add(core.matmul(a, w), bias), 2), target), 1 / n)
     speed:copy(core.add(core.mul(speed, 0.9), core.matmul(a, wrong, { transpose_x = true })))
     speed_bias:copy(core.add(core.mul(speed_bias, 0.9), core.sum(wrong, 1):reshape(1, classes)))
     w:copy(core.sub(w, speed))
     bias:copy(core.sub(bias, speed_bias))
   end
+  for _ = 1, steps do descend() end
   local right = 0
   for i, row in ipairs(core.add(core.matmul(b, w), bias):totable()) do
     local best = 1

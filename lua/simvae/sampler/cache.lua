@@ -62,8 +62,9 @@ local function read_header(self, expected)
     if not ok then return nil, refused end
     return expected
   end
-  local line = text:sub(1, #magic) == magic and text:match("^([^\n]*\n)", #magic + 1)
-  local was = line and json.decode(line, 1, nil)
+  local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
+  if not line then return nil, "is not a cache of simvae" end
+  local was = json.decode(line, 1, nil)
   if type(was) ~= "table" or type(was.params) ~= "table" or type(was.output) ~= "table" then
     return nil, "is not a cache of simvae"
   end
@@ -111,18 +112,16 @@ function cache.open(path, sim, seed, adds)
     count = 0, damaged = 0 }, Cache)
   local is = about(sim, seed)
   local header, was = read_header(self, magic .. json.encode(is, { keyorder = { "simulator", "params" } }) .. "\n")
-  local differs = was and difference(was, is)
+  local differs = header and was and difference(was, is)
   local ok = header and not differs
   why = differs and "holds other samples: " .. differs or was
   if ok then
     self.from = #header
     ok, why = index(self)
   end
-  if not ok then
-    store:close()
-    return nil, path .. ": " .. why
-  end
-  return self
+  if ok then return self end
+  store:close()
+  return nil, path .. ": " .. why
 end
 
 --- Does it hold sample i?

@@ -2,6 +2,8 @@
 
 figure   a figure whose artists are made once and moved for each sample: what a careful user writes
 agg      the renderer alone, without figure, axes and artists: the least that Agg takes
+
+Sprites are antialiased here: without, Agg sets every pixel that a figure touches.
 """
 import protocol
 
@@ -12,7 +14,7 @@ try:
     import numpy as np
 
     matplotlib.use("Agg")
-    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
@@ -57,7 +59,6 @@ class InFigure:
     def __init__(self, kind):
         self.kind = kind
         self.figure = Figure(figsize=(SIDE / 72, SIDE / 72), dpi=72)
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         self.canvas = FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, SIDE), ylim=(0, SIDE))
@@ -68,10 +69,10 @@ class InFigure:
         white = kind == "dsprites"
         if white:
             self.figure.set_facecolor("black")
-        self.fill = self.axes.add_patch(Polygon(np.zeros((3, 2)), lw=0, fc="white" if white else "black",
-                                                antialiased=not white))
+        self.fill = self.axes.add_patch(Polygon(np.zeros((3, 2)), lw=0, fc="white" if white else "black", snap=False))
         if kind == "box":
-            self.lines = [self.axes.add_line(Line2D([], [], color=(0, 0, 1), lw=1, solid_capstyle="butt"))
+            self.lines = [self.axes.add_line(Line2D([], [], color=(0, 0, 1), lw=1, solid_capstyle="butt",
+                                                   snap=False))
                           for _ in range(2)]
 
     def draw(self, z):
@@ -96,13 +97,13 @@ class WithAgg:
         self.kind = kind
         self.renderer = RendererAgg(SIDE, SIDE, 72)
         self.gc = self.renderer.new_gc()
+        self.gc.set_snap(False)
+        self.gc.set_capstyle("butt")
         self.identity = Affine2D()
 
-    def path(self, xy, width, stroke, fill, closed, smooth=True):
+    def path(self, xy, width, stroke, fill, closed):
         self.gc.set_linewidth(width)
         self.gc.set_foreground(stroke)
-        self.gc.set_antialiased(smooth)
-        self.gc.set_capstyle("butt")
         if closed:
             xy = np.concatenate([xy, xy[:1]])
         self.renderer.draw_path(self.gc, Path(xy), self.identity, fill)
@@ -112,7 +113,6 @@ class WithAgg:
         kind = self.kind
         self.renderer.clear()
         self.gc.set_linewidth(0)
-        self.gc.set_antialiased(False)
         self.renderer.draw_path(self.gc, self.GROUND, self.identity, black if kind == "dsprites" else white)
         if kind == "fourier":
             self.path(curve(z), 1.5, black, None, False)
@@ -124,8 +124,8 @@ class WithAgg:
         elif kind == "polygon":
             self.path(z.reshape(4, 2), 0, black, black, True)
         else:
-            self.path(sprite(z), 0, white, white, True, False)
-        pixels = np.asarray(self.renderer)
+            self.path(sprite(z), 0, white, white, True)
+        pixels = np.asarray(self.renderer.buffer_rgba())
         return pixels[..., :3].transpose(2, 0, 1) if kind == "box" else pixels[None, ..., 0]
 
 

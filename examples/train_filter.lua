@@ -1,0 +1,8 @@
+--- An RC low-pass filter through ngspice: R and C from the response, of which only their product can be known.
+local sv = require "simvae"
+local folder = arg[0]:match "^(.*/)" or ""
+
+sv.experiment {
+  simulator = dofile(folder .. "simulators/filter.lua"),
+  net = "mlp", width = 128,
+}

@@ -1,0 +1,282 @@
+-- simvae as one of the bench's workers: the line protocol of peers/protocol.py, and the
+-- same workloads. It is loaded first, and writes the weights and data that all peers read.
+--
+--   lua5.4 spec/bench/ours.lua      (BENCH_THREADS=2)
+local core = require "simvae.core"
+local sv = require "simvae"
+
+local THREADS = tonumber(os.getenv "BENCH_THREADS") or 2
+local BATCH, BATCHES, CHECKS = 64, 4, 4
+
+local function builtin(name) return require("simvae.simulators." .. name) end
+
+-- Arrays for the peers; a list of tensors of one shape becomes one array.
+local function save(path, arrays)
+  local flat = {}
+  for name, value in pairs(arrays) do flat[name] = type(value) == "table" and sv.stack(value, 1) or value end
+  assert(sv.io.save_npz(path, flat))
+end
+
+local function add_state(arrays, prefix, net)
+  for name, t in pairs(net:state()) do arrays[prefix .. name] = t end
+  return arrays
+end
+
+local function parts(t, n)
+  local list, each = {}, t.shape[1] // n
+  for i = 1, n do list[i] = core.buffer(core.slice(t, 1, (i - 1) * each + 1, i * each)) end
+  return list
+end
+
+-- ---- training ------------------------------------------------------------------------------
+
+-- Steps over prepared batches. loss(i, noise) -> a tensor; noise: given in the check, else drawn.
+local function training(params, loss, noises)
+  local adam, at = sv.optim.adam(params, { lr = 1e-3 }), 0
+  local function step(i, noise)
+    local tape <close> = core.tape()
+    local value = loss(i, noise)
+    local number = value:item()
+    tape:backward(value)
+    adam:step()
+    return number
+  end
+  return {
+    run = function(steps)
+      for _ = 1, steps do
+        at = at % BATCHES + 1
+        step(at)
+      end
+    end,
+    check = function()
+      local losses = {}
+      for k = 1, CHECKS do losses[k] = step(1, noises and noises[k]) end
+      return losses
+    end,
+  }
+end
+
+local function bce_training(net, code, x)
+  return training(net:parameters(), function(i) return core.bce_with_logits(net(code[i]), x[i]) end)
+end
+
+local function images(n, rng)
+  local box = builtin "box"
+  local z, x = box:simulate_batch(n * BATCHES, rng)
+  local low, high = {}, {}
+  for k, p in ipairs(box.params) do low[k], high[k] = p.low, p.high end
+  low, high = core.tensor(low), core.tensor(high)
+  return parts((z - low) / (high - low) * 2 - 1, BATCHES), parts(x, BATCHES)
+end
+
+local function dcgan(width, rng)
+  return sv.nets.dcgan { code = 4, heads = 8, output = { 3, 64, 64 }, width = width, rng = rng }
+end
+
+local works = {}
+
+-- Stage 1: the decoder on fresh pictures (SimVAE, eq. 3).
+function works.stage1(file, width)
+  local rng = core.rng(1)
+  local decoder = dcgan(tonumber(width), rng)
+  local code, x = images(BATCH, rng)
+  decoder:train()
+  save(file, add_state({ code = code, x = x }, "decoder.", decoder))
+  return bce_training(decoder, code, x)
+end
+
+-- Stage 2: the encoder through the frozen decoder (eq. 4), whose running statistics have seen a few batches.
+function works.stage2(file, width)
+  local rng = core.rng(1)
+  local decoder, encoder = dcgan(tonumber(width), rng)
+  local code, x = images(BATCH, rng)
+  decoder:train()
+  bce_training(decoder, code, x).run(3)
+  decoder:eval()
+  decoder:freeze()
+  encoder:train()
+  local noises = {}
+  for k = 1, CHECKS do noises[k] = core.buffer(rng:normal { BATCH, 4 }) end
+  save(file, add_state(add_state({ x = x, noise = noises }, "decoder.", decoder), "encoder.", encoder))
+  return training(encoder:parameters(), function(i, noise)
+    local heads = encoder(x[i])
+    local mean = core.tanh(core.slice(heads, 2, 1, 4))
+    local std = core.exp(core.clamp(core.slice(heads, 2, 5, 8) - 3, -7, 1))
+    return core.bce_with_logits(decoder(mean + std * (noise or rng:normal { BATCH, 4 })), x[i])
+  end, noises)
+end
+
+-- The decoder of a vector, 3-128-128-128-122.
+function works.mlp(file)
+  local rng = core.rng(1)
+  local net = sv.nets.mlp { code = 3, heads = 6, output = { 122 }, width = 128, rng = rng }
+  local code, x = {}, {}
+  for i = 1, BATCHES do
+    code[i], x[i] = core.buffer(rng:uniform(-1, 1, { 256, 3 })), core.buffer(rng:normal { 256, 122 })
+  end
+  save(file, add_state({ code = code, x = x }, "decoder.", net))
+  return training(net:parameters(), function(i) return core.mse_loss(net(code[i]), x[i]) end)
+end
+
+-- ---- one call a step --------------------------------------------------------------------------
+
+local function calls(step, check)
+  return {
+    run = function(steps) for _ = 1, steps do step() end end,
+    check = check or function() return {} end,
+  }
+end
+
+function works.encode(file, batch)
+  local box = builtin "box"
+  local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1 }
+  local _, x = box:simulate_batch(tonumber(batch), core.rng(2))
+  local low, high = {}, {}
+  for k, p in ipairs(box.params) do low[k], high[k] = p.low, p.high end
+  save(file, add_state({ x = x, low = core.tensor(low), high = core.tensor(high) }, "encoder.", model.encoder))
+  local function step()
+    local scope <close> = core.scope()
+    model:encode(x)
+  end
+  return calls(step, function()
+    local list = {}
+    for _, t in ipairs { model:encode(x) } do
+      for _, v in ipairs(core.mean(t, 1):totable()) do list[#list + 1] = v end
+    end
+    return list
+  end)
+end
+
+function works.mim(file)
+  local rng = core.rng(3)
+  local v = rng:uniform(-1, 1, { 10000, 11 })
+  local z = v + rng:normal { 10000, 11 } * 0.2
+  save(file, { z = z, v = v })
+  return calls(function() sv.metrics.mim(z, v) end,
+    function() return sv.metrics.mim(z, v):reshape(-1):totable() end)
+end
+
+-- Pictures of a batch at given parameters.
+function works.draw(file, name)
+  local z = builtin(name):sample(BATCH, core.rng(4))
+  local sim = core.builtin[name]
+  local out = core.zeros { BATCH, table.unpack(sim.output) }
+  save(file, { z = z })
+  return calls(function() sim.draw(z, out) end, function()
+    sim.draw(z, out)
+    return core.mean(out, { 2, 3, 4 }):totable()
+  end)
+end
+
+-- What a training step of stage 1 at width 32 takes in all, and for its batch alone: the real sampler, prior
+-- included, and the codes.
+function works.sampler(_, _, form)
+  local model = sv.model { simulator = builtin "box", net = "dcgan", width = 32, seed = 1 }
+  local sampler = sv.sampler.new { simulator = model.simulator, batch = BATCH, seed = 1 }
+  local adam = sv.optim.adam(model.decoder:parameters(), { lr = 1e-3 })
+  model.decoder:train()
+  return calls(function()
+    local tape <close> = core.tape()
+    local z, x = sampler:next()
+    local code = model.latent:to_code(z)
+    if form == "batch" then return end
+    tape:backward(model.loss(model.decoder(code), x))
+    adam:step()
+  end)
+end
+
+-- Sweeps of the circuit: 16 a step.
+function works.rlc(file, _, form)
+  local sim = builtin "rlc"
+  if form == "analytic" then sim = sim { engine = "analytic" } end
+  local z = sim:sample(16, core.rng(5))
+  save(file, { z = z })
+  return calls(function()
+    local scope <close> = core.scope()
+    sim:run(z)
+  end, function() return sim:run(z)[1]:totable() end)
+end
+
+function works.sgemm()
+  local rng = core.rng(6)
+  local a, b = rng:uniform(0, 1, { 1536, 1536 }), rng:uniform(0, 1, { 1536, 1536 })
+  return calls(function()
+    local scope <close> = core.scope()
+    core.matmul(a, b)
+  end)
+end
+
+-- Megabytes resident after two numbers of steps of one training, both counted from its start.
+function works.flat(_, steps)
+  local first, last = steps:match "(%d+)to(%d+)"
+  first, last = tonumber(first), tonumber(last)
+  local model = sv.model { simulator = builtin "box", net = "dcgan", width = 16, seed = 1 }
+  return {
+    run = function() end,
+    check = function()
+      local seen = {}
+      model:train_decoder {
+        steps = last, quiet = true, recipe = "paper",
+        on_step = function(_, step)
+          if step == first or step == last then seen[#seen + 1] = (core.system.resident()) / 2 ^ 20 end
+        end,
+      }
+      return seen
+    end,
+  }
+end
+
+-- ---- the protocol ---------------------------------------------------------------------------------
+
+local loaded = {}
+
+local function numbers(list)
+  local words = {}
+  for i, v in ipairs(list) do words[i] = string.format("%.9g", v) end
+  return table.concat(words, " ")
+end
+
+local answers = {}
+
+function answers.load(workload, form, file)
+  local kind, size = workload:match "^(%a+%d?)%-?(.*)$"
+  core.threads(form == "one" and 1 or THREADS)
+  loaded[workload .. form] = works[kind](file, size, form)
+end
+
+function answers.check(workload, form)
+  core.threads(form == "one" and 1 or THREADS)
+  return numbers(loaded[workload .. form].check())
+end
+
+-- A change in the number of threads starts or ends some: that is not timed.
+function answers.run(workload, form, steps)
+  local work, threads = loaded[workload .. form], form == "one" and 1 or THREADS
+  if core.threads() ~= threads then
+    core.threads(threads)
+    work.run(1)
+  end
+  local start = core.system.clock()
+  work.run(tonumber(steps))
+  return string.format("%.9f", core.system.clock() - start)
+end
+
+function answers.resident()
+  return tostring(select(2, core.system.resident()))
+end
+
+function answers.drop()
+  loaded = {}
+  collectgarbage()
+  core.release_memory()
+end
+
+io.stdout:setvbuf "line"
+print("ready\tsimvae " .. core.version .. " (" .. core.real .. ", kernel " .. core.kernel() .. "), " .. _VERSION)
+for line in io.lines() do
+  local words = {}
+  for word in line:gmatch "[^\t]+" do words[#words + 1] = word end
+  local ok, result = xpcall(answers[words[1]], debug.traceback, table.unpack(words, 2))
+  if not ok then io.stderr:write(result, "\n") end
+  print(ok and "ok\t" .. (result or "") or "no\t" .. result:match "^[^\n]*")
+end

@@ -1,0 +1,150 @@
+-- The workloads: what is measured, in which forms, and what is aimed at.
+--
+--   name, title   --only finds either
+--   forms         who does it: keys of `forms` below, simvae's first
+--   per           units of work in a step, of kind `unit`
+--   measure       "steps" (default): seconds of steps, in interleaved rounds; "start": a program's start;
+--                 "peak": most memory resident, of fresh processes; "flat": what memory grows by
+--   flops         a step's, counted from the shapes
+--   tolerance     how far peers' numbers may be from ours: relative, or absolute where `absolute`
+--   targets       times = f, than = forms: the best of those takes at least f times as long;
+--                 most = value, rate = value (units a second), share = part of the sgemm rate,
+--                 part = f, of = form: at most that part of it
+local workloads = {}
+
+workloads.forms = {
+  simvae = { worker = "simvae", form = "all", label = "simvae" },
+  one = { worker = "simvae", form = "one", label = "simvae, one thread" },
+  analytic = { worker = "simvae", form = "analytic", label = "simvae, closed form" },
+  batch = { worker = "simvae", form = "batch", label = "drawing the batch" },
+  step = { worker = "simvae", form = "step", label = "the whole step" },
+  eager = { worker = "torch", form = "eager", label = "PyTorch eager" },
+  last = { worker = "torch", form = "channels_last", label = "PyTorch channels_last" },
+  compile = { worker = "torch", form = "compile", label = "PyTorch compile" },
+  compile_last = { worker = "torch", form = "compile_last", label = "PyTorch compile, channels_last" },
+  bf16 = { worker = "torch", form = "bf16", label = "PyTorch bf16 autocast", loose = true },
+  jax = { worker = "jax", form = "jit", label = "JAX jit" },
+  numpy = { worker = "numpy", form = "histogram2d", label = "NumPy" },
+  figure = { worker = "matplotlib", form = "figure", label = "Matplotlib, figure reused" },
+  agg = { worker = "matplotlib", form = "agg", label = "Matplotlib, bare Agg" },
+  circuit = { worker = "pyspice", form = "circuit", label = "PySpice, circuit" },
+  alter = { worker = "pyspice", form = "alter", label = "PySpice, bare ngspice" },
+  bare = { label = "Lua alone", start = { "LUA", "-e", "" } },
+  require = { label = "simvae", start = { "LUA", "-e", "require 'simvae'" } },
+  import = { label = "PyTorch", start = { "PYTHON", "-c", "import torch" } },
+}
+
+-- Multiply-adds count as two; the taps that a border leaves empty are counted, as is usual.
+local function conv(batch, side, inputs, outputs)
+  return 2 * batch * side * side * outputs * inputs * 16
+end
+
+--- Of a DCGAN for 3x64x64 pictures and 4 parameters: forward, gradient of weights, of inputs where one is needed.
+-- @tparam integer stage 1: the decoder learns; 2: the encoder, through the frozen decoder
+function workloads.dcgan_flops(stage, width, batch)
+  local decoder_first = 2 * batch * 4 * width * 128
+  local encoder_first, encoder_last = conv(batch, 32, 3, width), 2 * batch * 8 * width * 128
+  local inner = 0 -- the three layers between, the same in both directions
+  for k = 0, 2 do inner = inner + conv(batch, 16 >> k, width << k, width << k + 1) end
+  if stage == 1 then return 2 * decoder_first + 3 * (inner + encoder_first) end
+  return 2 * (decoder_first + inner + encoder_first) + 2 * encoder_first + 3 * (inner + encoder_last)
+end
+
+--- Of a training step of linear layers.
+function workloads.mlp_flops(sizes, batch)
+  local total = 0
+  for k = 2, #sizes do total = total + (k == 2 and 2 or 3) * 2 * batch * sizes[k - 1] * sizes[k] end
+  return total
+end
+
+local function add(t)
+  workloads[#workloads + 1] = t
+end
+
+local SGEMM = 1536
+add {
+  name = "sgemm", title = "the machine's sgemm rate: 1536 x 1536 x 1536", unit = "product", flops = 2 * SGEMM ^ 3,
+  forms = { "simvae", "one", "numpy", "eager" }, targets = {},
+}
+
+local torch = { "eager", "last", "compile", "compile_last" }
+for _, stage in ipairs { 1, 2 } do
+  for _, width in ipairs { 64, 32, 16 } do
+    local factor = width == 16 and 2 or stage == 1 and 1.3 or 1.6
+    local targets = { { times = factor, than = torch, text = "PyTorch's best fp32" } }
+    if width == 64 then targets[2] = { share = 0.7 } end
+    if width >= 32 then targets[#targets + 1] = { times = 1.8, than = { "one" }, text = "one thread" } end
+    add {
+      name = string.format("stage%d-%d", stage, width), unit = "step", tolerance = 1e-4,
+      title = string.format("DCGAN stage %d step, 3x64x64, batch 64, width %d", stage, width),
+      flops = workloads.dcgan_flops(stage, width, 64), targets = targets,
+      forms = { "simvae", "one", "eager", "last", "compile", "compile_last", "bf16", "jax" },
+    }
+  end
+end
+
+add {
+  name = "mlp", title = "MLP 3-128-128-128-122 training step, batch 256", unit = "step", tolerance = 1e-4,
+  flops = workloads.mlp_flops({ 3, 128, 128, 128, 122 }, 256), forms = { "simvae", "one", "eager", "compile", "jax" },
+  targets = {
+    { times = 4, than = { "eager" }, text = "PyTorch eager" },
+    { times = 1.5, than = { "compile", "jax" }, text = "the better of torch.compile and JAX jit" },
+  },
+}
+
+for _, batch in ipairs { 1, 256 } do
+  add {
+    name = "encode-" .. batch, title = "encode one image, width 32, in batches of " .. batch, unit = "image",
+    per = batch, tolerance = 1e-3, forms = { "simvae", "one", "eager", "last", "compile", "jax" },
+    targets = { { times = batch == 1 and 3 or 1.3, than = { "eager" }, text = "PyTorch eager" } },
+  }
+end
+
+add {
+  name = "mim", title = "MIM of 10,000 x 11 against 11", unit = "matrix", tolerance = 1e-3,
+  forms = { "simvae", "one", "numpy" },
+  targets = { { times = 5, than = { "numpy" }, text = "NumPy's histogram2d form" } },
+}
+
+local rates = { box = 100000, polygon = 50000, fourier = 50000, dsprites = 200000 }
+for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
+  add {
+    name = "draw-" .. name, title = "drawing " .. name .. " on one core", unit = "image", per = 64,
+    tolerance = 0.01, absolute = true, forms = { "one", "figure", "agg" },
+    targets = {
+      { rate = rates[name] },
+      { times = 300, than = { "figure" }, text = "a Matplotlib figure" },
+    },
+  }
+end
+
+add {
+  name = "sampler", title = "the batch's share of a stage 1 step of box, width 32", unit = "step",
+  forms = { "batch", "step" }, targets = { { part = 0.05, of = "step" } },
+}
+
+add {
+  name = "rlc", title = "RLC sweep of 61 frequencies", unit = "sweep", per = 16, tolerance = 1e-4,
+  forms = { "simvae", "analytic", "circuit", "alter" },
+  targets = { { times = 3, than = { "circuit" }, text = "PySpice's shared-library sweep" } },
+}
+
+add {
+  name = "require", title = "a fresh process that requires simvae", unit = "start", measure = "start",
+  forms = { "require", "bare", "import" }, targets = { { most = 0.020 } },
+}
+add {
+  name = "require-memory", title = "its resident memory", unit = "MB", measure = "start", memory = true,
+  forms = { "require", "bare", "import" }, targets = { { most = 20 } },
+}
+add {
+  name = "peak", title = "peak resident memory of stage 2 training, width 64", unit = "MB", measure = "peak",
+  workload = "stage2-64", steps = 20, memory = true, forms = { "simvae", "eager", "last", "jax" },
+  targets = { { times = 2, than = { "eager", "last" }, text = "PyTorch's least" } },
+}
+add {
+  name = "flat", title = "resident memory: step 2,000 less step 200", unit = "MB", measure = "flat",
+  workload = "flat-200to2000", memory = true, forms = { "simvae" }, targets = { { most = 1 } },
+}
+
+return workloads

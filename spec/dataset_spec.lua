@@ -1,0 +1,224 @@
+-- Data sets as simulators.
+local helper = require "spec.helper"
+local core = require "simvae.core"
+local dataset = require "simvae.dataset".dataset
+local files = require "simvae.io"
+
+local folder = helper.temporary_folder()
+
+local function numbers(n, K, f)
+  local rows = {}
+  for i = 1, n do
+    rows[i] = {}
+    for k = 1, K do rows[i][k] = f(i, k) end
+  end
+  return core.tensor(rows)
+end
+
+-- Rows in no order; x is z's first column plus 1 … 8.
+local z = numbers(40, 3, function(i, k) return (i * (7 + 4 * k)) % 41 / 41 + k end)
+local x = numbers(40, 8, function(i, k) return z:get(i, 1) + k end)
+assert(files.save_npy(folder .. "/z.npy", z))
+assert(files.save_npy(folder .. "/x.npy", x))
+
+-- A complete grid of 2 x 3 x 4, last column fastest; picture i has its pixel i lit.
+local grid, pictures = {}, core.zeros(24, 1, 6, 6)
+for a = 0, 1 do
+  for b = 0, 2 do
+    for c = 0, 3 do
+      grid[#grid + 1] = { a, b / 2, c * 10 }
+      pictures:set(1, #grid, 1, (#grid - 1) // 6 + 1, (#grid - 1) % 6 + 1)
+    end
+  end
+end
+
+local function lit(picture)
+  local list = picture:totable()
+  for i = 0, 35 do
+    if list[1][i // 6 + 1][i % 6 + 1] > 0.5 then return i + 1 end
+  end
+end
+
+local function save_grid(name, order)
+  local some_z, some_x = {}, core.zeros(#order, 1, 6, 6)
+  for i, r in ipairs(order) do
+    some_z[i] = grid[r]
+    some_x[i] = pictures[r]
+  end
+  assert(files.save_npz(folder .. "/" .. name, { z = core.tensor(some_z), x = some_x }))
+end
+
+local straight, shuffled, part = {}, {}, {}
+for i = 1, 24 do
+  straight[i], shuffled[i] = i, (i * 7) % 25
+  if i <= 20 then part[i] = i end
+end
+save_grid("grid.npz", straight)
+save_grid("shuffled.npz", shuffled)
+save_grid("part.npz", part)
+
+describe("arrays", function()
+  local data = assert(dataset { z = folder .. "/z.npy", x = folder .. "/x.npy" })
+
+  it("give their rows", function()
+    assert.equal(40, data.rows)
+    assert.same({ 8 }, data.output)
+    assert.is_nil(data.grid)
+    assert.is_true(data.correlated)
+    assert.same(x:totable(), data:run(z):totable())
+  end)
+
+  it("are drawn row by row, the same whoever draws", function()
+    local some, seen = data:sample(400, core.rng(2)), {}
+    local out = data:run(some)
+    for i = 1, 400 do
+      assert.near(some:get(i, 1) + 1, out:get(i, 1), 1e-6)
+      seen[some:get(i, 1)] = true
+    end
+    local count = 0
+    for _ in pairs(seen) do count = count + 1 end
+    assert.equal(40, count)
+    local rng = core.rng(2)
+    rng:take(100)
+    assert.same(some[101]:totable(), data:sample(1, rng)[1]:totable())
+  end)
+
+  it("give the nearest row elsewhere", function()
+    local row = z[7]:totable()
+    assert.same(x[7]:totable(), data:run({ { row[1] + 1e-3, row[2] - 1e-3, row[3] } })[1]:totable())
+  end)
+
+  it("name what is wrong with them", function()
+    local function message(t)
+      local made, why = dataset(t)
+      assert.is_nil(made)
+      return why
+    end
+    assert(files.save_npy(folder .. "/short.npy", core.zeros(39, 8)))
+    assert(files.save_npy(folder .. "/constant.npy", core.zeros(40, 2)))
+    local nan = core.zeros(40, 2)
+    nan:set(0 / 0, 3, 2)
+    assert(files.save_npy(folder .. "/nan.npy", nan))
+    assert.matches("z has 40 rows, x has 39", message { z = folder .. "/z.npy", x = folder .. "/short.npy" }, 1, true)
+    assert.matches("row 3 of z is not finite", message { z = folder .. "/nan.npy", x = folder .. "/x.npy" }, 1, true)
+    assert.matches("parameter 1, 'z1', is 0 in every row",
+      message { z = folder .. "/constant.npy", x = folder .. "/x.npy" }, 1, true)
+    assert.matches("no/z.npy", message { z = "no/z.npy", x = "no/x.npy" }, 1, true)
+    assert.matches("no such file or folder", message { path = "no/such" }, 1, true)
+    assert.matches("no array of numbers 'w'", message { path = folder .. "/grid.npz", z = "w" }, 1, true)
+    assert.matches("there are x, z", message { path = folder .. "/grid.npz", z = "w" }, 1, true)
+    assert.matches("not a .npz file", message { path = folder .. "/z.npy" }, 1, true)
+    assert.error_matches(function() dataset { x = "x.npy" } end, "takes z = \"z.npy\" and x = \"x.npy\"", 1, true)
+    assert.error_matches(function() dataset { pth = "x" } end, "did you mean 'path'", 1, true)
+    assert.error_matches(function()
+      dataset { z = folder .. "/z.npy", x = folder .. "/x.npy", params = { { name = "a", low = 0, high = 1 } } }
+    end, "params names 1 parameters, z has 3 columns", 1, true)
+  end)
+
+  it("refuse objects and archives that are too large", function()
+    local python, none = helper.python "numpy"
+    if not python then return pending(none) end
+    local script = "import numpy as np, sys; d = sys.argv[1]; "
+      .. "np.save(d + '/objects.npy', np.array([{}], dtype=object), allow_pickle=True); "
+      .. "np.savez_compressed(d + '/bytes.npz', z=np.arange(6.).reshape(3, 2), "
+      .. "x=np.array([[[0, 255], [51, 102]]] * 3, 'u1'))"
+    helper.run(helper.quote(python) .. " -c " .. helper.quote(script) .. " " .. helper.quote(folder))
+    local made, why = dataset { z = folder .. "/objects.npy", x = folder .. "/x.npy" }
+    assert.is_nil(made)
+    assert.matches("object array", why, 1, true)
+    local bytes = assert(dataset { path = folder .. "/bytes.npz" })
+    local picture = bytes:run({ { 0, 1 } }):totable()[1][1]
+    for i, v in ipairs { { 0, 1 }, { 0.2, 0.4 } } do
+      for k = 1, 2 do assert.near(v[k], picture[i][k], 1e-6) end
+    end
+    local raw = assert(dataset { path = folder .. "/bytes.npz", scale = 1 })
+    assert.equal(255, raw:run({ { 0, 1 } }):max():item())
+  end)
+end)
+
+describe("a complete grid", function()
+  it("is recognised, in any order", function()
+    for _, name in ipairs { "grid.npz", "shuffled.npz" } do
+      local data = assert(dataset { path = folder .. "/" .. name })
+      assert.same({ { 0, 1 }, { 0, 0.5, 1 }, { 0, 10, 20, 30 } }, data.grid)
+      assert.is_falsy(data.correlated)
+      local out = data:run(grid)
+      for i = 1, 24 do assert.equal(i, lit(out[i])) end
+      assert.equal(1 * 12 + 1 * 4 + 2 + 1, lit(data:run({ { 0.9, 0.6, 17 } })[1]))
+      assert.equal(24, lit(data:run({ { 1, 1, 30 } })[1]))
+    end
+    assert.is_nil(assert(dataset { path = folder .. "/part.npz" }).grid)
+  end)
+
+  it("may be read from an unpacked file instead of memory", function()
+    local data = assert(dataset { path = folder .. "/grid.npz", memory = 100, unpacked = folder .. "/grid.x.npy" })
+    local out = data:run(grid)
+    for i = 1, 24 do assert.equal(i, lit(out[i])) end
+    assert.equal("file", core.system.kind(folder .. "/grid.x.npy"))
+    assert.is_nil(core.system.kind(folder .. "/grid.x.npy.tmp"))
+    local again = assert(dataset { path = folder .. "/grid.npz", memory = 100, unpacked = folder .. "/grid.x.npy" })
+    assert.equal(3, lit(again:run({ grid[3] })[1]))
+    local none, why = dataset { path = folder .. "/grid.npz", memory = 100, unpacked = "no/such/folder/x.npy" }
+    assert.is_nil(none)
+    assert.matches("unpacked = \"file\" names another place", why, 1, true)
+  end)
+
+  it("can leave columns out and take the user's bounds", function()
+    local data = assert(dataset {
+      path = folder .. "/part.npz", drop = { 1 }, params = { { name = "b", low = 0, high = 1 },
+        { name = "c", low = 0, high = 40, unit = "deg" } },
+    })
+    assert.same({ "b", "c" }, data.names)
+    assert.equal("deg", data.params[2].unit)
+    assert.equal(2, lit(data:run({ { 0, 10 } })[1]))
+  end)
+end)
+
+describe("a folder of pictures", function()
+  local place = folder .. "/pictures"
+  local function csv(text)
+    local f = assert(io.open(place .. "/labels.csv", "w"))
+    f:write(text)
+    f:close()
+  end
+  assert(core.system.mkdir(place))
+  for i = 1, 4 do assert(files.save_png(place .. "/p" .. i .. ".png", core.full(i / 5, { 3, 4, 5 }))) end
+  local good = 'size,file,"angle, deg",note\n1,p1.png,10,a\n2,"p2.png",20,b\n\n3.5,p3.png,-5e1,c\n4,p4.png,40,d\n'
+
+  it("gives them by the CSV file's parameters", function()
+    csv(good)
+    local data = assert(dataset { path = place, drop = { "note" } })
+    assert.same({ "size", "angle, deg" }, data.names)
+    assert.same({ 3, 4, 5 }, data.output)
+    assert.equal(4, data.rows)
+    assert.equal(-50, data.params[2].low)
+    local out = data:run { { 2, 20 }, { 3.5, -50 } }
+    assert.near(0.4, out:get(1, 1, 1, 1), 1e-6)
+    assert.near(0.6, out:get(2, 3, 4, 5), 1e-6)
+  end)
+
+  it("names what is wrong with them", function()
+    csv(good)
+    local made, why = dataset { path = place }
+    assert.is_nil(made)
+    assert.matches("labels.csv, line 2: column 'note' is \"a\", not a number", why, 1, true)
+    csv "size,file\n1,p1.png\n2,p2.png\n3,small.png\n4,missing.png\n5,cut.png\n"
+    assert(files.save_png(place .. "/small.png", core.zeros(3, 2, 2)))
+    local f = assert(io.open(place .. "/p1.png", "rb"))
+    local bytes = f:read "a"
+    f:close()
+    f = assert(io.open(place .. "/cut.png", "wb"))
+    f:write(bytes:sub(1, 60))
+    f:close()
+    local data = assert(dataset { path = place })
+    local reasons = data.batch(core.tensor { { 1 }, { 3 }, { 4 }, { 5 } }, core.zeros(4, 3, 4, 5))
+    assert.is_nil(reasons[1])
+    assert.matches("small.png: a picture of (3, 2, 2); the first, p1.png, is (3, 4, 5)", reasons[2], 1, true)
+    assert.matches("missing.png: No such file", reasons[3], 1, true)
+    assert.matches("cut.png: ", reasons[4], 1, true)
+    assert.error_matches(function() data:run { { 3 } } end, "sample 1 (size = 3)", 1, true)
+    made, why = dataset { path = folder }
+    assert.is_nil(made)
+    assert.matches("no CSV file", why, 1, true)
+  end)
+end)
