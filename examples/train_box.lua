@@ -3,6 +3,5 @@ local sv = require "simvae"
 
 sv.experiment {
   simulator = require "simvae.simulators.box",
-  net = "dcgan", width = 32,
-  demo = { steps = 1000, width = 16, samples = 2000 },
+  demo = { steps = 1000, samples = 2000 },
 }

@@ -10,7 +10,7 @@ local function line(noise)
     params = { { name = "a", low = -1, high = 1 }, { name = "b", low = 100, high = 300, unit = "mV" } },
     output = { 8 },
     simulate = function(z, out)
-      for i = 1, 8 do out[i] = 1000 * z.a * (i - 4.5) + z.b + (noise or 0) * i end
+      for i = 1, 8 do out[i] = 100 * z.a * (i - 4.5) + z.b + (noise or 0) * i end
     end,
   }
 end

@@ -212,7 +212,7 @@ describe("a cache", function()
       { whole:sub(1, -2), 59, "a byte short" },
       { whole .. ("\0"):rep(each + 3), 60, "zeros after a power cut" },
       { whole:sub(1, -10) .. "x" .. whole:sub(-8), 59, "a damaged last record" },
-      { whole:sub(1, -20 * each - 1) .. ("y"):rep(9) .. whole:sub(-20 * each + 9), 59, "a damaged record in the middle" },
+      { whole:sub(1, -20 * each - 1) .. ("y"):rep(9) .. whole:sub(-20 * each + 9), 59, "damage in the middle" },
       { whole:sub(1, 20), 0, "half a header" },
       { "", 0, "nothing" },
     }
@@ -260,7 +260,7 @@ describe("a cache", function()
 
   it("belongs to one sampler at a time", function()
     local path = new_path()
-    local holder <close> = sv.sampler.new { simulator = sim, seed = 3, cache = path }
+    local scope <close> = sv.sampler.new { simulator = sim, seed = 3, cache = path }
     local other, why = sv.sampler.new { simulator = sim, seed = 3, cache = path }
     assert.is_nil(other)
     assert.matches("in use by this process", why)

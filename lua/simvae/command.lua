@@ -91,7 +91,7 @@ Program.__index = Program
 function Program:start()
   local child, why = core.process.spawn(self.launch)
   if not child then return nil, "could not be started: " .. why end
-  self.child, self.owner, self.samples = child, core.system.pid(), 0
+  self.child, self.owner, self.samples, self.waiting = child, core.system.pid(), 0, false
   return true
 end
 
@@ -137,7 +137,7 @@ end
 
 -- In a forked copy of its owner, the program is the owner's: the copy starts one of its own.
 function Program:ready()
-  if self.child and self.owner ~= core.system.pid() then self:stop() end
+  if self.child and (self.owner ~= core.system.pid() or self.waiting) then self:stop() end
   if self.child and self.restart and self.samples >= self.restart then self:stop(1) end
   if self.child and not self.child:running() then self:stop() end
   if not self.child then return self:start() end
@@ -182,14 +182,17 @@ end
 
 local readers = { line = read_line_answer, npy = read_npy_answer }
 
--- An answer out of step would be taken for the next sample's: after a bad one the program starts afresh.
+-- An answer out of step would be taken for the next sample's: after a bad one, or one that was not
+-- waited for (Ctrl-C), the program starts afresh.
 function Program:run(values, out)
   local ok, why = self:ready()
   if not ok then return nil, why end
+  self.waiting = true
   ok, why = self.child:write(format_list(values, self.K) .. "\n", self.timeout)
   if not ok then return self:ending(why) end
   self.samples = self.samples + 1
   ok, why = self.read(self, out)
+  self.waiting = false
   if not ok then
     if why ~= "reported a failure (NaN)" then self:stop() end
     return nil, why

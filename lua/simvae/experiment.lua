@@ -160,7 +160,13 @@ function experiment.experiment(t, argv)
     o.steps = steps or o.steps
     stages[stage] = o
   end
-  local model = sv.model { simulator = t.simulator, net = t.net, width = width, loss = t.loss, seed = a.seed }
+  local net, bounded = t.net, nil
+  if a.recipe == "paper" then -- its architecture and its plain encoder as well
+    bounded = false
+    if #t.simulator.output == 3 then net, width = "dcgan", a.width end
+  end
+  local model = sv.model { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed,
+    bounded = bounded }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,

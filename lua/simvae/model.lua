@@ -29,8 +29,8 @@ local options = {
 }
 
 --- Makes a model with fresh weights.
--- @tparam table t simulator; net ("dcgan" for square images, else "mlp"; a builder; or
--- { decoder =, encoder = }), width (32; mlp: 128), seed (1), loss ("bce", "mse", "l1", "gaussian",
+-- @tparam table t simulator; net ("conv" for square images, "dcgan" the paper's, "mlp" for all else; a builder;
+-- or { decoder =, encoder = }), width (conv 16, dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian",
 -- or a function (prediction, x) -> number), bounded ("clamp" or "tanh": how the encoder's mean is
 -- kept within the prior's bounds; false: the paper's plain form)
 -- @treturn Model
@@ -43,8 +43,8 @@ function model.new(t)
   local sim = self.simulator
   if self.bounded == true then self.bounded = "clamp" end
   local image = #sim.output == 3
-  if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "dcgan" or "mlp" end
-  if self.width == nil then self.width = self.net == "dcgan" and 32 or 128 end
+  if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "conv" or "mlp" end
+  if self.width == nil then self.width = ({ conv = 16, dcgan = 32 })[self.net] or 128 end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
   self.decoder, self.encoder = nets.build(self.net, {
@@ -79,7 +79,7 @@ function Model:posterior(x)
   local n = self.latent.size
   local raw, log_std = core.slice(heads, 2, 1, n), core.slice(heads, 2, n + 1, 2 * n)
   local mean = self.bounded and self.latent:squash(raw, self.bounded) or raw
-  return mean, core.exp(core.clamp(log_std - 3, -7, 1)), raw
+  return mean, core.exp(core.clamp(log_std - 1, -7, 1)), raw
 end
 
 -- ---- use, in units ---------------------------------------------------------------------

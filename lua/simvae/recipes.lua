@@ -4,7 +4,7 @@
 --   default   what was found to invert better: see notebooks/recipes.md
 --
 -- A recipe is a table: batch, decoder and encoder (steps, lr, clip, noise), and the two
--- losses, functions of (model, raw decoder output, x, run[, mean, std]).
+-- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.check"
 local core = require "simvae.core"
 
@@ -23,31 +23,57 @@ recipes.paper = {
   encoder_loss = plain,
 }
 
--- Squared errors of averages over blocks of 2, 4 and 8 pixels, added to D: where two
--- pictures do not overlap at all, only a coarse view has a gradient that leads anywhere.
-local function coarse_to_fine(model, raw, x)
-  local total = model.loss(raw, x)
-  local difference = model.loss:to_output(raw) - x
-  local side = x.shape[4]
-  for _ = 1, 3 do
+-- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels: where two pictures do
+-- not overlap at all, only a coarse view has a gradient that leads anywhere.
+local function coarse_errors(difference)
+  local total = 0
+  local side = difference.shape[4]
+  for _ = 1, 4 do
     if side % 2 ~= 0 then break end
     side = side // 2
     difference = core.avg_pool2d(difference, 2)
     total = total + core.mean(core.square(difference))
   end
-  return total * 10
+  return total
+end
+
+-- Sliced Wasserstein distance of two batches of codes (Rabin, Peyré, Delon and Bernot
+-- 2012): mean squared difference of sorted projections, on random directions and the axes.
+local function sliced_wasserstein(a, b, rng)
+  local n, directions = a.shape[2], 32
+  local random = rng:normal { n, directions }
+  local unit = random / core.sqrt(core.sum(core.square(random), 1, true))
+  local axes = core.zeros(n, n)
+  for i = 1, n do axes:set(1, i, i) end
+  local all = core.concat({ unit, axes }, 2)
+  return core.mean(core.square(core.sort(core.matmul(a, all), 1) - core.sort(core.matmul(b, all), 1)))
+end
+
+-- How strongly the codes of a batch are drawn to the prior's distribution: at first, so
+-- that the encoder spreads over the whole support instead of settling where one answer
+-- fits many outputs; not in the second half, so that nothing but D has the last word.
+-- The prior's draws are not those that made the batch: no label is used.
+local function prior_weight(run)
+  return 3 * math.max(0, 1 - 2 * run.step / run.total)
 end
 
 recipes.default = {
   name = "default",
   batch = 64,
-  decoder = { steps = 3000, lr = { schedule = "cosine", peak = 4e-3, warmup = 100 } },
-  encoder = { steps = 4000, lr = { schedule = "cosine", peak = 1e-3, warmup = 100 }, noise = 1 },
+  decoder = { steps = 3000, lr = { schedule = "cosine", peak = 8e-3, warmup = 100 } },
+  encoder = { steps = 4000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, noise = 1 },
   decoder_loss = plain,
-  encoder_loss = function(model, raw, x)
+  encoder_loss = function(model, raw, x, run, mean)
+    local total = model.loss(raw, x)
     local output = model.simulator.output
-    if #output == 3 and output[2] == output[3] then return coarse_to_fine(model, raw, x) end
-    return plain(model, raw, x)
+    if #output == 3 and output[2] == output[3] then
+      total = total + coarse_errors(model.loss:to_output(raw) - x) * 4
+    end
+    local weight = prior_weight(run)
+    if weight > 0 then
+      total = total + sliced_wasserstein(mean, run.prior(mean.shape[1]), run.rng) * weight
+    end
+    return total
   end,
 }
 

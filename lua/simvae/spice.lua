@@ -348,7 +348,7 @@ function Engine:start()
   self.shared = core.shared(rows_at_once, self.plan.points * #self.plan.outputs)
   local worker, why = core.process.fork(serve, self.plan, self.shared)
   if not worker then error(why, 0) end
-  self.worker, self.runs = worker, 0
+  self.worker, self.runs, self.waiting = worker, 0, false
 end
 
 -- In a forked copy of its owner, the engine is the owner's: the copy starts one of its own.
@@ -358,18 +358,21 @@ function Engine:stop()
 end
 
 function Engine:ready()
-  if self.worker and (self.owner ~= core.system.pid() or self.runs >= self.restart) then self:stop() end
+  local stale = self.owner ~= core.system.pid() or self.waiting or self.runs >= self.restart
+  if self.worker and stale then self:stop() end
   if not self.worker then self:start() end
 end
 
 -- Runs rows first … last of values into x; returns the row after the last one done.
 function Engine:chunk(values, first, last, x, failures)
   self:ready()
+  self.waiting = true -- until all rows are back: an interrupted chunk's would be taken for the next one's
   local message = {}
   for r = first, last do message[#message + 1] = string.pack(string.rep("d", self.plan.K), table.unpack(values[r])) end
   if not self.worker:send(table.concat(message), self.timeout) then
     self:stop()
     self:ready()
+    self.waiting = true
     self.worker:send(table.concat(message), self.timeout)
   end
   for r = first, last do
@@ -389,6 +392,7 @@ function Engine:chunk(values, first, last, x, failures)
       return r + 1
     end
   end
+  self.waiting = false
   return last + 1
 end
 

@@ -41,7 +41,7 @@ function step.encoder(self, run, _, x)
   if run.noise > 0 then
     code = mean + std * run.rng:normal(mean.shape) * run.noise
   end
-  local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run)
+  local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if self.bounded == "clamp" then loss = loss + self.latent:overshoot(raw) end
   return loss
 end
@@ -335,6 +335,12 @@ local function prepare(self, given, stages)
   end
   run.sampler = make_sampler(self, run)
   run.rng = core.rng(run.seed, 0x6e6f697365)
+  -- draws of the prior that no batch is made of; a function of the step, so that a resumed run has the same
+  run.prior = function(n)
+    local rng = core.rng(run.seed + 0x7072696f72)
+    rng:take((run.step - 1) * n)
+    return self.latent:to_code(self.simulator:sample(n, rng))
+  end
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
   run.seconds = function() return before + core.system.clock() - started end

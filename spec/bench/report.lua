@@ -7,7 +7,7 @@ local function scaled(v)
 end
 
 local function digits(v)
-  return string.format(v >= 1000 and "%.0f" or v >= 100 and "%.0f" or v >= 10 and "%.1f" or "%.2f", v)
+  return string.format(v >= 100 and "%.0f" or v >= 10 and "%.1f" or v >= 0.1 and "%.2f" or "%.1g", v)
 end
 
 local function grouped(v)

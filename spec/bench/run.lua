@@ -129,7 +129,10 @@ local about = {
   { "load", string.format("%s before, %s after (1 and 5 minutes; the bench's own work counts)", load_before,
     load_average()) },
 }
-for name, why in pairs(lacking) do about[#about + 1] = { "missing", name .. ": " .. why } end
+local absent = {}
+for name, why in pairs(lacking) do absent[#absent + 1] = name .. ": " .. why end
+table.sort(absent)
+if #absent > 0 then about[#about + 1] = { "missing", table.concat(absent, "; ") } end
 print()
 for _, pair in ipairs(about) do print(string.format("%-12s %s", pair[1], pair[2])) end
 

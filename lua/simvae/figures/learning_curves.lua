@@ -103,8 +103,8 @@ local function learning_curves(path, log, opts)
     else
       add("set ytics autofreq")
     end
-    local raw = string.format("plot data index %d using 1:2 with %s linewidth 1 linecolor rgb '#a0%s' title 'as logged'",
-      i - 1, #rows < 30 and "linespoints pointtype 7 pointsize 0.6" or "lines", colour:sub(2))
+    local raw = string.format("plot data index %d using 1:2 with %s linewidth 1 linecolor rgb '#a0%s' "
+      .. "title 'as logged'", i - 1, #rows < 30 and "linespoints pointtype 7 pointsize 0.6" or "lines", colour:sub(2))
     local mean = half > 0 and string.format(", '' index %d using 1:3 with lines linewidth 2 linecolor rgb '%s' "
       .. "title 'mean of %d'", i - 1, colour, 2 * half + 1) or ""
     add("%s", raw .. mean)

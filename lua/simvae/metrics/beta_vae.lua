@@ -63,6 +63,16 @@ local function points(count, tables, n, batch, rng)
   return core.tensor(x), y
 end
 
+-- One gradient step with momentum, rate 1, of a softmax regression's mean log loss.
+local function descend(x, target, w, bias, speed, speed_bias)
+  local scope <close> = core.scope()
+  local wrong = core.mul(core.sub(core.softmax(core.add(core.matmul(x, w), bias), 2), target), 1 / x.shape[1])
+  speed:copy(core.add(core.mul(speed, 0.9), core.matmul(x, wrong, { transpose_x = true })))
+  speed_bias:copy(core.add(core.mul(speed_bias, 0.9), core.sum(wrong, 1):reshape(1, bias.count)))
+  w:copy(core.sub(w, speed))
+  bias:copy(core.sub(bias, speed_bias))
+end
+
 -- Accuracy of a softmax regression.
 local function classify(x, y, x_test, y_test, classes, steps)
   local scope <close> = core.scope()
@@ -74,15 +84,7 @@ local function classify(x, y, x_test, y_test, classes, steps)
   for i, j in ipairs(y) do target:set(1, i, j) end
   local w, bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
   local speed, speed_bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
-  local function descend()
-    local scope <close> = core.scope()
-    local wrong = core.mul(core.sub(core.softmax(core.add(core.matmul(a, w), bias), 2), target), 1 / n)
-    speed:copy(core.add(core.mul(speed, 0.9), core.matmul(a, wrong, { transpose_x = true })))
-    speed_bias:copy(core.add(core.mul(speed_bias, 0.9), core.sum(wrong, 1):reshape(1, classes)))
-    w:copy(core.sub(w, speed))
-    bias:copy(core.sub(bias, speed_bias))
-  end
-  for _ = 1, steps do descend() end
+  for _ = 1, steps do descend(a, target, w, bias, speed, speed_bias) end
   local right = 0
   for i, row in ipairs(core.add(core.matmul(b, w), bias):totable()) do
     local best = 1

@@ -1,0 +1,319 @@
+local sv = require "simvae"
+local core = require "simvae.core"
+local cache = require "simvae.sampler.cache"
+local crew = require "simvae.sampler.crew"
+local helper = require "spec.helper"
+
+local folder = helper.temporary_folder()
+
+-- Where in the prior what goes wrong: a raises, b is NaN, c hangs, d and e kill the worker.
+local kinds = {
+  { "raise", 0.05, "raised: .*too steep" },
+  { "nan", 0.10, "not finite, at element 5 " },
+  { "hang", 0.11, "took longer than 0.4 s" },
+  { "signal", 0.115, "died by SIGKILL" },
+  { "exit", 0.12, "ended %(exit code 3%)" },
+}
+
+local function kind_of(u)
+  for _, kind in ipairs(kinds) do
+    if u < kind[2] then return kind[1], kind[3] end
+  end
+end
+
+local function faulty()
+  return sv.simulator {
+    name = "faulty", output = { 1, 4, 4 },
+    params = { { name = "u", low = 0, high = 1 }, { name = "v, \"volts\"", low = 0, high = 5, unit = "V" } },
+    simulate = function(z, out)
+      local kind = kind_of(z.u)
+      out:fill(z.u)
+      if kind == "raise" then error("too steep,\nat " .. z.u) end
+      if kind == "nan" then out:set(0 / 0, 1, 2, 1) end
+      if kind == "hang" then core.system.sleep(60) end
+      if kind == "signal" then os.execute("kill -KILL " .. core.system.pid()) end
+      if kind == "exit" then os.exit(3) end
+    end,
+  }
+end
+
+-- Every failure that the first n samples of a seed meet: "sample:attempt" -> kind, and z; and how many.
+local function expected_failures(sim, n, seed)
+  local rng, list, count = sv.rng(seed), {}, 0
+  for sample = 1, n do
+    local attempt = 0
+    while true do
+      local u = crew.draw(sim, rng, seed, sample, attempt, 1):get(1, 1)
+      local kind, pattern = kind_of(u)
+      if not kind then break end
+      list[sample .. ":" .. attempt] = { kind = kind, pattern = pattern, u = u }
+      count, attempt = count + 1, attempt + 1
+    end
+  end
+  return list, count
+end
+
+local function read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+-- Is the process gone? One that ended but that no one has waited for counts as gone.
+local function gone(pid)
+  local state = helper.run("ps -o stat= -p " .. pid)
+  return state:match "^%s*$" ~= nil or state:match "^%s*Z" ~= nil
+end
+
+local function eventually(condition, seconds)
+  local stop = core.system.clock() + seconds
+  while core.system.clock() < stop do
+    if condition() then return true end
+    core.system.sleep(0.02)
+  end
+  return false
+end
+
+describe("a simulator that raises, answers NaN, hangs and kills its worker", function()
+  it("trains to the end, with every failure in failures.csv", function()
+    local sim, out = faulty(), folder .. "/faulty"
+    local model = sv.model { simulator = sim, net = "mlp", width = 8, seed = 5 }
+    local steps = { steps = 20 }
+    model:train { out = out, batch = 10, decoder = steps, encoder = steps, workers = 3, timeout = 0.4, quiet = true }
+    assert.same({ decoder = 20, encoder = 20 }, model.trained)
+
+    local expected, count = expected_failures(sim, 400, 5)
+    local seen = {}
+    for _, f in pairs(expected) do seen[f.kind] = true end
+    for _, kind in ipairs(kinds) do assert.is_true(seen[kind[1]], "the seed meets no " .. kind[1]) end
+
+    local lines = read(out .. "/failures.csv"):gmatch "(.-)\n"
+    assert.equal('sample,attempt,u,"v, ""volts""",reason,time', lines())
+    local logged = 0
+    for line in lines do
+      local sample, attempt, u, reason, time = line:match "^(%d+),(%d+),([%d.e-]+),[%d.e-]+,(.*),([^,]*)$"
+      assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", time)
+      local f = expected[sample .. ":" .. attempt]
+      assert.is_truthy(f, "not a failure: " .. line)
+      assert.near(f.u, tonumber(u), 1e-7)
+      assert.matches(f.pattern, reason)
+      expected[sample .. ":" .. attempt] = nil
+      logged = logged + 1
+    end
+    assert.is_nil(next(expected))
+    assert.equal(count, logged)
+  end)
+
+  it("is replayed in this process", function()
+    local path = folder .. "/mild.csv"
+    local mild = sv.simulator {
+      name = "mild", params = { { name = "u", low = 0, high = 1 } }, output = { 2 },
+      simulate = function(z, out)
+        if z.u < 0.1 then error 'no "go",\nsorry' end
+        out[1] = z.u
+      end,
+    }
+    local z, _, failed = sv.simulate(mild, 100, sv.rng(2), { failures = path })
+    assert.is_true(failed > 0 and z:min():item() >= 0.1)
+    local list = assert(sv.replay(mild, path, { quiet = true }))
+    assert.equal(failed, #list)
+    for _, r in ipairs(list) do
+      assert.is_true(r.z[1] < 0.1)
+      assert.matches('no "go", sorry', r.reason)
+      assert.matches('no "go",\nsorry', r.now)
+    end
+    -- repaired
+    mild.simulate = function(p, out) out[1] = p.u end
+    list = assert(sv.replay(mild, path, { quiet = true, sample = list[1].sample }))
+    assert.is_nil(list[1].now)
+    assert.near(list[1].z[1], list[1].x:get(1, 1), 1e-7)
+    local none, why = sv.replay(faulty(), path, { quiet = true })
+    assert.is_nil(none)
+    assert.matches("first line is not sample,attempt,u", why)
+    assert.is_nil((sv.replay(mild, folder .. "/none.csv")))
+  end)
+
+  it("ends, with a table of reasons and of where it fails, when too many fail", function()
+    local bad = sv.simulator {
+      name = "bad", params = { { name = "a", low = -1, high = 1 }, { name = "b", low = 0, high = 10, unit = "V" } },
+      output = { 2 },
+      simulate = function(z, out)
+        if z.a > 0.2 then error("too steep at " .. z.a, 0) end
+        if z.a < -0.8 then return { 1, 2, 3 } end
+        out[1] = 1
+      end,
+    }
+    for workers = 0, 2 do
+      local ok, message = pcall(sv.simulate, bad, 500, sv.rng(1), { workers = workers })
+      assert.is_false(ok)
+      assert.matches("simulator 'bad': %d+ of %d+ samples failed %(%d+%%%); max_failures allows 20%%", message)
+      assert.matches("times +reason", message)
+      assert.matches("%d+ +raised: too steep at 0%.", message)
+      assert.matches("%d+ +its result does not fit the output %(2,%)", message)
+      assert.matches("a +%-0%.%d+ to 0%.%d+ +%-1 to 1\n", message)
+      assert.matches("b +%d.* to %d.* V +0 to 10 V", message)
+      assert.equal(2, select(2, message:gsub("too steep", ""))
+        + select(2, message:gsub("does not fit", ""))) -- one line each, whatever the numbers
+    end
+    assert.has_no_error(function() sv.simulate(bad, 100, sv.rng(1), { max_failures = 0.8 }) end)
+    local strict = pcall(sv.simulate, bad, 100, sv.rng(1), { max_failures = 0 })
+    assert.is_false(strict)
+    local hopeless = sv.simulator { name = "hopeless", params = { { name = "a", low = 0, high = 1 } }, output = { 1 },
+      simulate = function() error "never" end }
+    local ok, message = pcall(sv.simulate, hopeless, 3, sv.rng(1), { max_failures = 1 })
+    assert.is_false(ok)
+    assert.matches("sample 1 and the %d+ draws in place of it failed", message)
+  end)
+
+  it("is found among the samples of a simulator that runs many at once", function()
+    local count = 0
+    local many = sv.simulator {
+      name = "many", params = { { name = "u", low = 0, high = 1 } }, output = { 2 },
+      batch = function(z, x)
+        local failures = {}
+        for s, row in ipairs(z:totable()) do
+          count = count + 1
+          if row[1] < 0.05 then failures[s] = "did not converge" end
+          if row[1] > 0.95 then error "crashed" end
+          x:set(row[1] > 0.9 and row[1] < 0.92 and 1 / 0 or row[1], s, 2)
+        end
+        return failures
+      end,
+    }
+    local z, x = sv.simulate(many, 200, sv.rng(1))
+    local z2, x2 = sv.simulate(many, 200, sv.rng(1), { workers = 2 })
+    assert.same(z:totable(), z2:totable())
+    assert.same(x:totable(), x2:totable())
+    assert.is_true(x:finite())
+    assert.has_error(function() many:run(z * 0) end)
+  end)
+end)
+
+describe("a worker that is killed from outside", function()
+  it("is replaced, and no sample is lost or doubled", function()
+    local slow = sv.simulator {
+      name = "slow", params = { { name = "u", low = 0, high = 1 } }, output = { 2 },
+      simulate = function(z, out)
+        core.system.sleep(1e-3)
+        out[1] = z.u
+      end,
+    }
+    local path = folder .. "/worker.bin"
+    local sampler <close> = sv.sampler.new { simulator = slow, batch = 10, seed = 4, workers = 2, cache = path,
+      failures = folder .. "/worker.csv", total = 200 }
+    for step = 1, 20 do
+      if step % 5 == 0 then
+        os.execute("kill -KILL " .. sampler.crew.worker[step % 2 + 1].process:pid())
+      end
+      sampler:next()
+    end
+    local failed, tried = sampler:counts()
+    assert.is_true(failed <= 4) -- those that a kill met at work
+    assert.equal(200 + failed, tried)
+    local order = {}
+    for i, n in ipairs(sampler.cache.order) do order[i] = n end
+    table.sort(order)
+    for i = 1, 200 do assert.equal(i, order[i]) end
+    assert.is_nil(order[201])
+  end)
+end)
+
+-- ---- the owner killed -------------------------------------------------------------------------
+
+local script = [[
+local sv, core = require "simvae", require "simvae.core"
+local slow = sv.simulator {
+  name = "slow", params = { { name = "u", low = 0, high = 1 } }, output = { 1, 4, 4 },
+  simulate = function(z, out)
+    core.system.sleep(1e-3)
+    if z.u < 0.05 then error "too small" end
+    out:fill(z.u)
+  end,
+}
+local model = sv.model { simulator = slow, net = "mlp", width = 8, seed = 6 }
+local out = ...
+model:train { out = out, cache = out .. ".bin", batch = 10, decoder = { steps = 30 }, encoder = { steps = 30 },
+  workers = 2, quiet = true, on_step = function()
+    if core.system.kind(out .. ".children") then return end
+    local children = io.popen("ps -o pid= --ppid " .. core.system.pid()):read "a"
+    local file = assert(io.open(out .. ".part", "w"))
+    file:write(children)
+    file:close()
+    os.rename(out .. ".part", out .. ".children")
+  end }
+print(model.trained.decoder, model.trained.encoder)
+]]
+
+describe("a run", function()
+  local path = folder .. "/train.lua"
+  local file = assert(io.open(path, "w"))
+  file:write(script)
+  file:close()
+
+  -- Starts the run; ends it by the signal once its cache has grown by so much; checks that no worker stays.
+  local function start_and(signal, out, growth)
+    os.remove(out .. ".children")
+    local child = assert(core.process.spawn { "sh", "-c", "exec env " .. helper.lua_command(path, out) })
+    local function size() return select(2, core.system.kind(out .. ".bin")) or 0 end
+    local first = size()
+    assert.is_true(eventually(function()
+      return size() > first + growth and core.system.kind(out .. ".children") == "file"
+    end, 20), "the run does not go on: " .. child:errors())
+    local workers = read(out .. ".children")
+    os.execute(string.format("kill -%s %d", signal, child:pid()))
+    local kind, what = child:wait(10)
+    assert.is_truthy(kind, what)
+    local count = 0
+    for pid in workers:gmatch "%d+" do
+      count = count + 1
+      assert.is_true(eventually(function() return gone(pid) end, 10), "worker " .. pid .. " stays")
+    end
+    assert.is_true(count >= 2)
+    return kind, what, child:errors()
+  end
+
+  local function check_whole(out)
+    local sim = sv.simulator { name = "slow", params = { { name = "u", low = 0, high = 1 } }, output = { 1, 4, 4 },
+      simulate = function(z, o)
+        if z.u < 0.05 then error "too small" end
+        o:fill(z.u)
+      end }
+    local opened = assert(cache.open(out .. ".bin", sim, 6, false))
+    assert.equal(600, #opened.store:scan(opened.from))
+    assert.equal(600, opened.count)
+    local z, x = sv.simulate(sim, 600, sv.rng(6))
+    local a, b = core.zeros(1), core.zeros(1, 4, 4)
+    for i = 1, 600 do
+      opened:read(i, a, b)
+      assert.equal(z:get(i, 1), a:get(1))
+      assert.equal(x:get(i, 1, 4, 4), b:get(1, 4, 4))
+    end
+    opened:close()
+    local again, rows = {}, 0
+    for sample, attempt in read(out .. "/failures.csv"):gmatch "\n(%d+),(%d+)," do
+      rows = rows + 1
+      assert.is_nil(again[sample .. ":" .. attempt])
+      again[sample .. ":" .. attempt] = true
+    end
+    assert.equal(select(3, sv.simulate(sim, 600, sv.rng(6))), rows)
+  end
+
+  it("killed by SIGKILL, and killed again, goes on from its cache without losing or doubling a sample", function()
+    local out = folder .. "/killed"
+    for _ = 1, 2 do
+      local kind, what = start_and("KILL", out, 5000)
+      assert.same({ "signal", "SIGKILL" }, { kind, what })
+    end
+    assert.matches("30%s+30", (helper.run(helper.lua_command(path, out))))
+    check_whole(out)
+  end)
+
+  it("stopped by Ctrl-C leaves no process, a whole cache and a checkpoint", function()
+    local out = folder .. "/stopped"
+    local kind, _, errors = start_and("INT", out, 5000)
+    assert.equal("exit", kind)
+    assert.matches("interrupted at %a+ step %d+; the same call goes on from there", errors)
+    assert.equal("file", (core.system.kind(out .. "/checkpoint.safetensors")))
+    assert.matches("30%s+30", (helper.run(helper.lua_command(path, out))))
+    check_whole(out)
+  end)
+end)
