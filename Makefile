@@ -194,6 +194,13 @@ bench:
 	@$(MAKE) all
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
+# The kernels and the renderers alone: make build/bench/kernels build/bench/render
+BLAS_PC     = $(call package,openblas blas-openblas)
+$(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
+		$(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC) $(BLAS_PC))
+
 # ---- lint ----------------------------------------------------------------------------------------
 
 LUA_LINTED  = $(wildcard lua simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)

@@ -16,9 +16,20 @@ local lua_tree, c_tree = build .. "/share/lua/5.4/", build .. "/lib/lua/5.4/"
 package.path = lua_tree .. "?.lua;" .. lua_tree .. "?/init.lua;" .. package.path
 package.cpath = c_tree .. "?.so;" .. package.cpath
 
--- busted forgets the modules that a spec file loads; C modules are not made to be opened again and again.
-pcall(require, "simvae.core")
-pcall(require, "simvae")
+-- busted forgets the modules that a spec file loads: all are loaded before the first. C modules are not made to be
+-- opened again and again, and of two copies of a Lua module neither knows the other's objects.
+local function load_modules(folder, prefix)
+  local list = require("simvae.core").system.list
+  for _, name in ipairs(list(folder) or {}) do
+    local module = name:match "^(.+)%.lua$"
+    if module then
+      pcall(require, module == "init" and prefix:sub(1, -2) or prefix .. module)
+    elseif not name:find(".", 1, true) then
+      load_modules(folder .. name .. "/", prefix .. name .. ".")
+    end
+  end
+end
+if pcall(require, "simvae.core") then load_modules(lua_tree .. "simvae/", "simvae.") end
 
 if os.getenv("SIMVAE_COLLECT") then
   collectgarbage("incremental", 1, 1000, 1) -- no pause, long steps, one for every few bytes

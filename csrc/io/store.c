@@ -283,8 +283,8 @@ static int l_scan(lua_State *L) {
 }
 
 void sv_open_store(lua_State *L, int io) {
-    static const luaL_Reg methods[] = {{"head", l_head}, {"start", l_start}, {"add", l_add},   {"fetch", l_fetch},
-                                       {"scan", l_scan}, {"cut", l_cut},     {"size", l_size}, {"sync", l_sync},
+    static const luaL_Reg methods[] = {{"head", l_head},   {"start", l_start}, {"add", l_add},   {"fetch", l_fetch},
+                                       {"scan", l_scan},   {"cut", l_cut},     {"size", l_size}, {"sync", l_sync},
                                        {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
     luaL_newmetatable(L, STORE);

@@ -114,6 +114,11 @@ local function optimizer_state(run, map, numbers)
   end
 end
 
+-- Notes where the run stands between two steps: Ctrl-C may come in the middle of one.
+local function settle(run)
+  run.settled = { stage = run.stage, step = run.step, sampler = run.sampler:state(), rng = { run.rng:state() } }
+end
+
 -- Saves everything that going on needs; the old checkpoint stays until the new one is whole.
 local function save_checkpoint(self, run)
   local io = require "simvae.io"
@@ -122,11 +127,10 @@ local function save_checkpoint(self, run)
   if run.average then
     for name, t in pairs(run.average) do map["average." .. name] = t end
   end
-  local seed, stream, next_draw = run.rng:state()
+  local at = run.settled
   local where = {
-    stage = run.stage, step = run.step, seconds = run.seconds(), sampler = run.sampler:state(),
-    rng = { seed, stream, next_draw }, optimizer = numbers, trained = self.trained,
-    configuration = configuration(self, run), fitted = run.fitted,
+    stage = at.stage, step = at.step, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
+    optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
   }
   return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
     metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
@@ -216,6 +220,7 @@ local function run_stage(self, run, stage)
   local o = run[stage]
   local total = o.steps
   run.stage = stage
+  settle(run)
   run.optimizer = make_optimizer(self, run, stage)
   run.parameters = self[stage]:parameters()
   run.noise = o.noise
@@ -255,6 +260,7 @@ local function run_stage(self, run, stage)
     run.total = total
     run.step = run.step + 1
     local value = take_step(self, run, stage)
+    settle(run)
     if value ~= value or value == math.huge or value == -math.huge then
       error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
         value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
@@ -306,6 +312,10 @@ local function make_sampler(self, run)
   o.offline, o.held_out = run.offline, run.held_out
   local made, why = sampler.new(o)
   if not made then check.fail(4, "train: %s", why) end
+  local damaged = made.cache and made.cache.damaged or 0
+  if damaged > 0 and not run.quiet then
+    io.stderr:write(string.format("%s: %d damaged samples are made again\n", o.cache, damaged))
+  end
   return made
 end
 
@@ -378,6 +388,7 @@ local function run_all(self, run, stages)
     end
   end
   run.stage, run.average = "done", nil
+  settle(run)
 end
 
 local function train(self, given, stages)
@@ -387,6 +398,7 @@ local function train(self, given, stages)
     local resumed = resume(self, run)
     if run.stage ~= "done" then open_log(run, resumed) end
   end
+  settle(run)
   local finished, why = xpcall(run_all, function(e)
     -- an error of ours is a string with its own words; keep the trace of all others
     return type(e) == "string" and e or debug.traceback(tostring(e), 2)
@@ -396,6 +408,7 @@ local function train(self, given, stages)
   run.sampler:close()
   if run.log then run.log:close() end
   local interrupted = not finished and why:find("interrupted!", 1, true)
+  if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
   if run.out and (finished or interrupted) then
     local ok, refused = save_checkpoint(self, run)
     if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
