@@ -27,7 +27,7 @@ ROCKS        = argparse dkjson busted
 
 CC         ?= cc
 OPTIMIZE   ?= -O3
-WARN        = -Wall -Wextra -Wpedantic
+WARN        = -Wall -Wextra -Wpedantic -Werror=implicit-function-declaration
 PKG_CONFIG ?= pkg-config
 # package(names): the first that pkg-config knows
 package     = $(firstword $(foreach p,$(1),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo $(p))))
@@ -213,13 +213,13 @@ TOP_LEVEL   = Makefile README.md LICENSE CHANGELOG.md csrc lua simulators notebo
 CPPCHECK    = cppcheck --std=c11 --language=c --quiet --inline-suppr --error-exitcode=1 \
               --enable=warning,performance,portability $(addprefix --suppress=,missingIncludeSystem invalidPointerCast \
               uninitvar invalidFunctionArg pointerOutOfBounds overlappingWriteFunction returnDanglingLifetime)
-.PHONY: lint layout
+.PHONY: lint layout formatted
 lint:
 	@$(MAKE) lint-deps
 	@bad=; step() { echo "== $$*" | cut -c1-100; "$$@" || bad=yes; }; \
 	step $(MAKE) -s layout; \
 	step luacheck --quiet $(LUA_LINTED); \
-	step clang-format --dry-run --Werror $(C_LINTED); \
+	step $(MAKE) -s formatted; \
 	step $(CPPCHECK) $(DEFINES) csrc; \
 	for cc in gcc clang; do for real in float double; do \
 		step $(MAKE) -s all CC=$$cc SV_REAL=$$real WERROR=-Werror OPTIMIZE=-O1 BUILD=$(BUILD)/lint/$$cc-$$real; \
@@ -229,6 +229,11 @@ lint:
 layout:
 	@other=$$(git ls-files --cached --others --exclude-standard | sed 's,/.*,,' | sort -u | grep -v '^\.' | \
 		grep -vxF "$$(printf '%s\n' $(TOP_LEVEL))"); [ -z "$$other" ] || { echo "not in the layout:" $$other; exit 1; }
+
+formatted:
+	@bad=; for file in $(C_LINTED); do \
+		clang-format $$file | cmp -s $$file - || { echo "$$file: not as clang-format has it (make format)"; bad=yes; }; \
+	done; [ -z "$$bad" ]
 
 .PHONY: format
 format:

@@ -1,5 +1,6 @@
 /* luaopen_simvae_core: the only file that knows all the others. */
 #include "simvae.h"
+#include <string.h>
 
 static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_softmax, sv_ops_loss,
                                         sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout, sv_ops_sort};
@@ -11,6 +12,20 @@ static int l_threads(lua_State *L) {
             return luaL_error(L, "threads: takes 1 to %d; got %I", SV_MAX_THREADS, n);
     }
     lua_pushinteger(L, sv_threads());
+    return 1;
+}
+
+/* precision("fp32" | "bf16") -> the one in use: that of the factors of convolutions; sums are always full */
+static int l_precision(lua_State *L) {
+    const char *full = sizeof(sv_real) == 8 ? "fp64" : "fp32";
+    if (!lua_isnoneornil(L, 1)) {
+        const char *name = luaL_tolstring(L, 1, NULL);
+        bool half = !strcmp(name, "bf16");
+        if ((!half && strcmp(name, full) != 0) || !sv_choose_pairs(half))
+            return luaL_error(L, "precision: this CPU (kernel %s) offers %s; got %s", sv_kernel_now()->name,
+                              sv_pairs_offered() ? "fp32 and bf16" : full, name);
+    }
+    lua_pushstring(L, sv_pairs_now() ? "bf16" : full);
     return 1;
 }
 
@@ -42,6 +57,8 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     sv_open_trees(L, core);
     lua_pushcfunction(L, l_threads);
     lua_setfield(L, core, "threads");
+    lua_pushcfunction(L, l_precision);
+    lua_setfield(L, core, "precision");
     lua_pushcfunction(L, l_kernel);
     lua_setfield(L, core, "kernel");
     lua_pushstring(L, SV_VERSION);

@@ -392,6 +392,23 @@ extern const sv_kernel sv_kernel_portable, sv_kernel_avx2, sv_kernel_avx512;
 const sv_kernel *sv_kernel_now(void);
 bool sv_kernel_choose(const char *name); /* false: no such kernel here; NULL: the best */
 
+/* Tiles of pairs of bfloat16 (core/kernel_bf16.c). The k of a tile counts pairs,
+ * which stand in place of its floats: one segment, step 1 or SV_MR. */
+typedef struct sv_pairs {
+    bool (*usable)(void);
+    void (*tile)(const sv_tile *t);
+    /* (depth, width) floats to (ceil(depth / 2), width) pairs, where they lie; width 8, 16 or 32. */
+    void (*rows)(long depth, long width, sv_real *x);
+    /* The runs of SV_MR rows, as in sv_tile.a, to pairs: row r at to + r * ld. A number of
+     * slack behind each row. */
+    void (*runs)(long segs, long run, long last, const sv_real *const *at, sv_real *to, long ld);
+} sv_pairs;
+
+extern const sv_pairs sv_pairs_bf16;
+const sv_pairs *sv_pairs_now(void);    /* NULL: full precision */
+bool sv_pairs_offered(void);           /* by this CPU, build and kernel */
+bool sv_choose_pairs(bool on);         /* false: not offered */
+
 /* ---- core/gemm.c: products of matrices given by where their rows lie ---------- */
 
 /* A matrix whose every row is `segs` runs of `run` adjacent numbers (the last
@@ -425,6 +442,7 @@ typedef struct sv_product {
     const sv_real *bias;
     bool activate;
     sv_real slope;
+    bool half;               /* factors in pairs of bfloat16: only where sv_pairs_now() */
 } sv_product;
 
 /* All of them in one parallel region; none may write what another touches. */
@@ -434,6 +452,7 @@ void sv_products(const sv_product *p, long count);
  * that is enough), each k rows of that width, missing columns 0. With at most
  * SV_DOT_MAX columns and !flip_a: n columns of k numbers. */
 size_t sv_panels_size(long k, long n);
+void sv_pair_panels(sv_real *panels, long k, long n); /* what a half product takes as panels; n > SV_DOT_MAX */
 static inline long sv_panel_width(long n, long panel) {
     return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2;
 }

@@ -33,9 +33,14 @@ local function make(options)
       { name = "C", low = 10e-9, high = 1e-6, unit = "F", scale = "log", doc = "capacitance" },
     },
     invariants = {
-      { name = "f0", unit = "Hz", scale = "log",
+      -- compared below 10 kHz and a Q of 4, as in the paper's figure 3
+      { name = "f0", unit = "Hz", scale = "log", high = 10e3,
         value = function(z) return 1 / (2 * math.pi * math.sqrt(z.L * z.C)) end },
-      { name = "Q", unit = "", scale = "log", value = function(z) return math.sqrt(z.L / z.C) / z.R end },
+      { name = "Q", unit = "", scale = "log", high = 4, value = function(z) return math.sqrt(z.L / z.C) / z.R end },
+    },
+    series = {
+      { name = "gain", unit = "dB" }, { name = "phase", unit = "rad" },
+      axis = { name = "frequency", unit = "Hz", low = 100, high = 100e3, scale = "log" },
     },
     symmetry = {
       { name = "impedance", free = { low = 0, high = math.huge, scale = "log" },

@@ -55,7 +55,8 @@ describe("documentation", function()
         number = number + 1
         -- of the module's own table, or of a class that it shows
         local owner, name = line:match("^function ([%a_]+)[.:](%a[%w_]*)%s*%(")
-        if name and (owner == module or text:find(module .. ".class = " .. owner, 1, true)) and not above:find("^%-%-") then
+        local public = name and (owner == module or text:find(module .. ".class = " .. owner, 1, true))
+        if public and not above:find("^%-%-") then
           missing[#missing + 1] = path .. ":" .. number .. " " .. name
         end
         above = line
@@ -76,7 +77,8 @@ describe("make", function()
   local make = "env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u CC -u LUA_INCDIR make"
 
   it("env prints what a shell needs, and nothing else", function()
-    local output, code = helper.run("eval \"$(" .. make .. " -s env BUILD=some/where)\"; echo $LUA_PATH; echo $LUA_CPATH")
+    local env = make .. " -s env BUILD=some/where"
+    local output, code = helper.run("eval \"$(" .. env .. ")\"; echo $LUA_PATH; echo $LUA_CPATH")
     assert.equal(0, code)
     local path, cpath = output:match("^(%S+)\n(%S+)\n$")
     assert.is_truthy(path and path:find("/some/where/share/lua/5.4/?.lua;", 1, true), output)

@@ -44,6 +44,7 @@ typedef struct cut {
     long down, across;     /* blocks */
     long first;            /* number of the first task */
     bool dot;
+    const sv_pairs *pairs; /* factors are rounded to pairs, two of k in the place of one */
 } cut;
 
 static long least(long a, long b) {
@@ -64,6 +65,21 @@ size_t sv_panels_size(long k, long n) {
     return (size_t)(k * (last * SV_NR + sv_panel_width(n, last)));
 }
 
+typedef struct panels {
+    sv_real *x;
+    long k, n;
+} panels;
+
+static void pair_panel(void *arg, long i, int worker) {
+    const panels *p = arg;
+    (void)worker;
+    sv_pairs_now()->rows(p->k, sv_panel_width(p->n, i), p->x + i * SV_NR * p->k);
+}
+
+void sv_pair_panels(sv_real *x, long k, long n) {
+    if (k > 0) sv_parallel(divide_up(n, SV_NR), pair_panel, &(panels){x, k, n});
+}
+
 /* Halves rows or columns until there are enough blocks, but no further than `floor`. */
 static void shrink(const sv_product *p, cut *c, long *side, long floor, long unit, long wanted) {
     while (*side / 2 >= floor && divide_up(p->m, c->rows) * divide_up(p->n, c->cols) < wanted)
@@ -76,6 +92,7 @@ static void shrink(const sv_product *p, cut *c, long *side, long floor, long uni
  * short. `wanted` tasks are aimed at. */
 static cut cut_product(const sv_product *p, long first, long wanted) {
     cut c = {.p = p, .first = first, .dot = p->n <= SV_DOT_MAX && !p->flip_a};
+    c.pairs = p->half && !c.dot ? sv_pairs_now() : NULL;
     if (p->m < 1 || p->n < 1) return c;
     if (p->flip_a) {
         c.rows = least(BLOCK, round_up(p->m, SV_MR));
@@ -85,9 +102,11 @@ static cut cut_product(const sv_product *p, long first, long wanted) {
         shrink(p, &c, &c.rows, 64, SV_MR, wanted);
         shrink(p, &c, &c.cols, 2 * SV_NR, SV_NR, wanted);
         c.step = least(STEP, FOOTPRINT / c.cols);
+        if (c.pairs) c.step -= c.step % 2;
     } else {
         long aim = c.dot ? DOT_STEP : STEP, run = p->a.run;
         c.step = run * (run < aim ? aim / run : 1);
+        if (c.pairs && c.step % 2) c.step += run;
         c.rows = least(BLOCK, FOOTPRINT / least(c.step, p->k > 0 ? p->k : 1) / SV_MR * SV_MR);
         if (c.rows < SV_MR) c.rows = SV_MR;
         c.cols = p->panels || c.dot ? round_up(p->n, SV_NR) : BLOCK;
@@ -182,9 +201,23 @@ typedef struct desk {
     sv_real *c[BLOCK];     /* rows of C */
 } desk;
 
+/* One group's rows of A as pairs, in scratch. */
+static void pair_group(const cut *cut, const sv_tile *t, long row, long n, long seg, long g, desk *d) {
+    enum { SLACK = 16 }; /* or rows would be a power of two apart */
+    const sv_product *p = cut->p;
+    const sv_real **found = d->at + BLOCK;
+    long depth = (t->segs - 1) * t->run + t->last, ld = (depth + 1) / 2 + SLACK;
+    sv_real *to = d->a + g * SV_MR * ld;
+    find(&p->a, row, n, seg, t->segs, found, d->spare);
+    cut->pairs->runs(t->segs, t->run, t->last, found, to, ld);
+    for (long r = 0; r < SV_MR; r++) d->at[g * SV_MR + r] = to + r * ld;
+}
+
 static void run_block(const cut *cut, long task, desk *d) {
     const sv_product *p = cut->p;
     const sv_kernel *kernel = sv_kernel_now();
+    const sv_pairs *pairs = cut->pairs;
+    void (*tile)(const sv_tile *) = pairs ? pairs->tile : cut->dot ? kernel->dot : kernel->tile;
     long m0 = task / cut->across * cut->rows, m1 = least(p->m, m0 + cut->rows);
     long n0 = task % cut->across * cut->cols, n1 = least(p->n, n0 + cut->cols);
     long groups = divide_up(m1 - m0, SV_MR);
@@ -211,6 +244,8 @@ static void run_block(const cut *cut, long task, desk *d) {
                 pack_flipped(&p->b, k0, k1, n0, n1, d->b);
             else
                 pack_straight(&p->b, p->b_from, k0, k1, n0, n1, SV_NR, d->b, d->spare);
+            for (long n = n0; pairs && n < n1; n += SV_NR)
+                pairs->rows(depth, sv_panel_width(n1 - n0, (n - n0) / SV_NR), d->b + (n - n0) * (depth + SKEW));
         }
         sv_tile t = {.step = 1, .run = p->a.run, .add = p->add || k0 > 0};
         long seg0 = 0;
@@ -219,7 +254,7 @@ static void run_block(const cut *cut, long task, desk *d) {
         } else if (p->flip_a) {
             t.segs = 1;
             t.run = t.last = depth;
-            if (!p->a.find && (n1 - n0 <= NARROW || p->a.ld <= NARROW)) {
+            if (!pairs && !p->a.find && (n1 - n0 <= NARROW || p->a.ld <= NARROW)) {
                 t.step = p->a.ld;
                 for (long i = 0; i < groups * SV_MR; i++)
                     d->at[i] = p->a.base + k0 * p->a.ld + least(m0 + i, m1 - 1);
@@ -228,14 +263,22 @@ static void run_block(const cut *cut, long task, desk *d) {
                 t.step = SV_MR;
                 for (long i = 0; i < groups * SV_MR; i++)
                     d->at[i] = d->a + i / SV_MR * SV_MR * (depth + SKEW) + i % SV_MR;
+                for (long g = 0; pairs && g < groups; g++)
+                    pairs->rows(depth, SV_MR, d->a + g * SV_MR * (depth + SKEW));
             }
         } else {
             seg0 = k0 / p->a.run;
             t.segs = divide_up(k1, p->a.run) - seg0;
             t.last = depth - (t.segs - 1) * p->a.run;
-            for (long g = 0; g < groups; g++)
+            for (long g = 0; g < groups && pairs; g++)
+                pair_group(cut, &t, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, g, d);
+            for (long g = 0; g < groups && !pairs; g++)
                 find(&p->a, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, t.segs,
                      d->at + g * SV_MR * t.segs, d->spare + g * SV_MR * t.segs * p->a.run);
+        }
+        if (pairs && depth > 0) {
+            t.segs = 1;
+            t.run = t.last = (depth + 1) / 2;
         }
         t.activate = p->activate && k1 == p->k;
         t.slope = p->slope;
@@ -247,7 +290,7 @@ static void run_block(const cut *cut, long task, desk *d) {
             } else {
                 if (!p->panels) width = sv_panel_width(n1 - n0, (n - n0) / SV_NR);
                 t.ldb = width;
-                t.b = p->panels ? p->panels + n * p->k + k0 * width : b + (n - n0) * (depth + SKEW);
+                t.b = p->panels ? p->panels + n * p->k + (pairs ? k0 / 2 : k0) * width : b + (n - n0) * (depth + SKEW);
             }
             t.cols = least(n1 - n, SV_NR);
             t.bias = p->bias && k0 == 0 ? p->bias + n : NULL;
@@ -257,7 +300,7 @@ static void run_block(const cut *cut, long task, desk *d) {
                 for (long r = 0; r < t.rows; r++) c[r] = d->c[g * SV_MR + r] + n;
                 t.a = d->at + g * SV_MR * t.segs;
                 t.c = c;
-                (cut->dot ? kernel->dot : kernel->tile)(&t);
+                tile(&t);
             }
         }
         k0 = k1;

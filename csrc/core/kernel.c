@@ -10,6 +10,7 @@
  * kinds differ in the last bits (fused multiply-add, order of dot's sums).
  */
 #include "../simvae.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,4 +146,28 @@ const sv_kernel *sv_kernel_now(void) {
         if (!name || !sv_kernel_choose(name)) sv_kernel_choose(NULL);
     }
     return chosen;
+}
+
+static atomic_bool in_pairs;
+
+bool sv_pairs_offered(void) {
+#if !defined(SV_DOUBLE) && defined(__x86_64__)
+    return sv_kernel_now() == &sv_kernel_avx512 && sv_pairs_bf16.usable();
+#else
+    return false;
+#endif
+}
+
+bool sv_choose_pairs(bool on) {
+    if (on && !sv_pairs_offered()) return false;
+    in_pairs = on;
+    return true;
+}
+
+const sv_pairs *sv_pairs_now(void) {
+#if !defined(SV_DOUBLE) && defined(__x86_64__)
+    return in_pairs && sv_pairs_offered() ? &sv_pairs_bf16 : NULL;
+#else
+    return NULL;
+#endif
 }

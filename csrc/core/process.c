@@ -48,7 +48,6 @@
 #include <sys/prctl.h>
 #endif
 
-#define PROCESS "simvae.process"
 #define ERRORS_KEPT ((size_t)64 << 10)
 #define CHUNK ((size_t)64 << 10)
 
@@ -70,7 +69,7 @@ double sv_deadline(lua_State *L, int index) {
     return sv_now() + s;
 }
 
-static int milliseconds_to(double end) {
+int sv_milliseconds_to(double end) {
     if (end < 0) return -1;
     double ms = (end - sv_now()) * 1e3;
     return ms <= 0 ? 0 : ms > 1e9 ? 1000000000 : (int)ms + 1;
@@ -128,7 +127,7 @@ static int check_signal(lua_State *L, int index) {
     return luaL_error(L, "kill: no signal is named '%s'%s%s", name, near ? "; did you mean " : "", near ? near : "");
 }
 
-sv_child *sv_check_child(lua_State *L) { return luaL_checkudata(L, 1, PROCESS); }
+sv_child *sv_check_child(lua_State *L) { return luaL_checkudata(L, 1, SV_PROCESS); }
 
 sv_child *sv_push_child(lua_State *L, enum sv_process_kind kind) {
     sv_child *c = lua_newuserdatauv(L, sizeof *c, 0);
@@ -137,7 +136,7 @@ sv_child *sv_push_child(lua_State *L, enum sv_process_kind kind) {
     c->owner = getpid();
     c->in = c->out = c->err = -1;
     c->ended = true; /* until there is one */
-    luaL_setmetatable(L, PROCESS);
+    luaL_setmetatable(L, SV_PROCESS);
     return c;
 }
 
@@ -286,7 +285,7 @@ const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, 
         p[in = n++] = (struct pollfd){.fd = c->in, .events = POLLOUT};
     }
     if (n == 0 || (c->out < 0 && !data)) return "closed";
-    int got = poll(p, (nfds_t)n, milliseconds_to(end));
+    int got = poll(p, (nfds_t)n, sv_milliseconds_to(end));
     if (got < 0) {
         if (errno != EINTR) return "closed";
         return lua_gethook(L) ? "interrupted" : NULL;
@@ -395,42 +394,6 @@ static int l_errors(lua_State *L) {
     return sv_take(L, &c->errors, sv_held(&c->errors), 0);
 }
 
-/* poll(list, timeout) */
-static int l_poll(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    double end = sv_deadline(L, 2);
-    int n = (int)luaL_len(L, 1), ready = 0;
-    struct pollfd *p = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *p, 0);
-    for (int i = 0; i < n; i++) {
-        lua_rawgeti(L, 1, i + 1);
-        sv_child *c = luaL_checkudata(L, -1, PROCESS);
-        p[i] = (struct pollfd){.fd = c->out, .events = POLLIN};
-        if (c->out < 0 || sv_held(&c->text) > 0) {
-            p[i].fd = -1;
-            p[i].revents = POLLIN;
-            ready++;
-        }
-        lua_pop(L, 1);
-    }
-    lua_newtable(L);
-    int found = 0;
-    for (int i = 0; ready && i < n; i++)
-        if (p[i].fd < 0) {
-            lua_pushinteger(L, i + 1);
-            lua_rawseti(L, -2, ++found);
-        }
-    for (;;) {
-        int got = poll(p, (nfds_t)n, ready ? 0 : milliseconds_to(end));
-        if (got < 0 && errno == EINTR && !lua_gethook(L)) continue;
-        for (int i = 0; got > 0 && i < n; i++)
-            if (p[i].fd >= 0 && p[i].revents) {
-                lua_pushinteger(L, i + 1);
-                lua_rawseti(L, -2, ++found);
-            }
-        return 1;
-    }
-}
-
 /* ---- ends -------------------------------------------------------------------------- */
 
 static int l_wait(lua_State *L) {
@@ -498,11 +461,11 @@ static const luaL_Reg methods[] = {{"write", l_write},
                                    {"pid", l_pid},
                                    {"running", l_running},
                                    {NULL, NULL}};
-static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"poll", l_poll}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"poll", sv_poll}, {NULL, NULL}};
 
 void sv_open_process(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    luaL_newmetatable(L, PROCESS);
+    luaL_newmetatable(L, SV_PROCESS);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_close);

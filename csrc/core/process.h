@@ -8,6 +8,8 @@
 
 #include <sys/types.h>
 
+#define SV_PROCESS "simvae.process"
+
 typedef struct {
     char *data;
     size_t from, to, room;
@@ -33,6 +35,7 @@ void sv_forget_children(void);                                    /* in a copy: 
 
 double sv_now(void);                         /* seconds, monotonic */
 double sv_deadline(lua_State *L, int index); /* when the timeout at index ends; -1: never */
+int sv_milliseconds_to(double end);          /* as poll() takes it */
 void sv_close_fd(int *fd);
 void sv_do_not_block(int fd);
 void sv_die_with_parent(pid_t parent); /* in the child; where the system can */
@@ -51,5 +54,6 @@ int sv_read_numbers_of(lua_State *L);
 int sv_fork(lua_State *L); /* worker.c */
 int sv_send(lua_State *L);
 int sv_receive(lua_State *L);
+int sv_poll(lua_State *L);
 
 #endif

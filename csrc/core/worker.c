@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,42 @@ int sv_receive(lua_State *L) {
     if (header & RAISED) lua_pushnil(L);
     sv_take(L, &c->text, header & ~RAISED, 0);
     return header & RAISED ? 2 : 1;
+}
+
+/* poll(list, timeout) */
+int sv_poll(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    double end = sv_deadline(L, 2);
+    int n = (int)luaL_len(L, 1), ready = 0;
+    struct pollfd *p = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *p, 0);
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        sv_child *c = luaL_checkudata(L, -1, SV_PROCESS);
+        p[i] = (struct pollfd){.fd = c->out, .events = POLLIN};
+        if (c->out < 0 || sv_held(&c->text) > 0) {
+            p[i].fd = -1;
+            p[i].revents = POLLIN;
+            ready++;
+        }
+        lua_pop(L, 1);
+    }
+    lua_newtable(L);
+    int found = 0;
+    for (int i = 0; ready && i < n; i++)
+        if (p[i].fd < 0) {
+            lua_pushinteger(L, i + 1);
+            lua_rawseti(L, -2, ++found);
+        }
+    for (;;) {
+        int got = poll(p, (nfds_t)n, ready ? 0 : sv_milliseconds_to(end));
+        if (got < 0 && errno == EINTR && !lua_gethook(L)) continue;
+        for (int i = 0; got > 0 && i < n; i++)
+            if (p[i].fd >= 0 && p[i].revents) {
+                lua_pushinteger(L, i + 1);
+                lua_rawseti(L, -2, ++found);
+            }
+        return 1;
+    }
 }
 
 static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {

@@ -45,7 +45,8 @@ enum {
     MERGE = 256,     /* runs of a whole kernel row up to this many numbers, else of a pixel */
     MAX_PHASES = 16, /* products in one parallel region */
     PARTS = 8,       /* of the pixels, in grad_w, when the weights are few */
-    PART_MIN = 512   /* pixels in a part */
+    PART_MIN = 512,  /* pixels in a part */
+    HALF_MAX = 8192  /* channels of a pixel that fit a task's scratch as pairs of bfloat16 */
 };
 
 static long least(long a, long b) {
@@ -277,6 +278,14 @@ size_t sv_conv_work(const sv_conv *c) {
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
 }
 
+/* Weights, ready as panels for a product of k rows and n columns with pixels of so many
+ * channels; true: rounded to pairs, as that product then takes them. */
+static bool round_weights(sv_real *panels, long k, long n, long channels) {
+    if (!sv_pairs_now() || channels > HALF_MAX || n <= SV_DOT_MAX) return false;
+    sv_pair_panels(panels, k, n);
+    return true;
+}
+
 static sv_real *lay_zeros(const sv_conv *c, sv_real *work) {
     memset(work, 0, (size_t)zeros_size(c) * sizeof *work);
     return work + zeros_size(c);
@@ -311,6 +320,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
         .m = c->n * c->oh * c->ow, .n = c->cout, .k = taps * c->cin,
         .a = window_rows(&v), .panels = panels,
         .c = y, .ldc = c->cout, .bias = bias,
+        .half = round_weights(panels, taps * c->cin, c->cout, c->cin),
     };
     sv_products(&p, 1);
 }
@@ -386,6 +396,7 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
                 .place = place_lattice, .place_arg = &to[count], .bias = bias,
             };
             if (p[count].k == 0) p[count].a.run = 1;
+            p[count].half = round_weights(panels + phase_start(c, ry, rx), p[count].k, c->cin, c->cout);
             count++;
         }
         if (count == MAX_PHASES || f + 1 == phases) {
@@ -428,7 +439,7 @@ void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_re
         p[i] = (sv_product){
             .m = c->cout, .n = width, .k = until - from, .flip_a = true,
             .a = {.base = gy + from * c->cout, .ld = c->cout, .run = c->cout, .segs = 1},
-            .b = rows, .b_from = from,
+            .b = rows, .b_from = from, .half = sv_pairs_now() != NULL,
             .c = sums + i * width * c->cout, .ldc = width,
         };
     }

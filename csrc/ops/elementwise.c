@@ -68,7 +68,6 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
     static void name##_backward(sv_args *a) { backward_with(a, name##_slopes); }
 
 #define HALF ((sv_real)0.5)
-#define INV_SQRT2 ((sv_real)0.70710678118654752440)
 #define INV_SQRT_2PI ((sv_real)0.39894228040143267794)
 
 UNARY(neg, -x, -1)
@@ -86,7 +85,7 @@ UNARY(softplus, sv_softplus(x), sv_sigmoid(x))
 UNARY(relu, x > 0 ? x : 0, (sv_real)(x > 0))
 UNARY(leaky_relu, x > 0 ? x : o[0] * x, x > 0 ? 1 : o[0])
 UNARY(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
-UNARY(gelu, HALF *x *(1 + erf(x * INV_SQRT2)), HALF *(1 + erf(x * INV_SQRT2)) + x * INV_SQRT_2PI * exp(-HALF * x * x))
+UNARY(gelu, x *sv_normal_cdf(x), sv_normal_cdf(x) + x * INV_SQRT_2PI * sv_exp(-HALF * x * x))
 
 /* ---- two inputs, broadcast --------------------------------------------------- */
 

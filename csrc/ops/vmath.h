@@ -27,6 +27,7 @@ SV_INLINE double sv_exp(double x) { return exp(x); }
 SV_INLINE double sv_log(double x) { return log(x); }
 SV_INLINE double sv_log1p_unit(double u) { return log1p(u); }
 SV_INLINE double sv_tanh(double x) { return tanh(x); }
+SV_INLINE double sv_normal_cdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
 
 #else
 
@@ -106,6 +107,19 @@ SV_INLINE float sv_tanh(float x) {
     float size = fabsf(x), far = 1.0f - 2.0f / (sv_exp(2.0f * size) + 1.0f);
     far = x < 0.0f ? -far : far;
     return size < 0.625f ? near : far;
+}
+
+/* The normal distribution's, within 1e-7: Hastings' formula, 26.2.17 in Abramowitz and
+ * Stegun, Handbook of Mathematical Functions (1964). */
+SV_INLINE float sv_normal_cdf(float x) {
+    float t = 1.0f / (1.0f + 0.2316419f * fabsf(x));
+    float p = 1.330274429f;
+    p = p * t - 1.821255978f;
+    p = p * t + 1.781477937f;
+    p = p * t - 0.356563782f;
+    p = p * t + 0.319381530f;
+    float tail = 0.39894228f * sv_exp(-0.5f * x * x) * t * p;
+    return x > 0.0f ? 1.0f - tail : tail;
 }
 
 #endif

@@ -58,6 +58,7 @@ static struct {
     char **(*vectors)(char *plot);
     bool loaded, broken;
     bool failed;     /* an error was said since forget() */
+    char name[NAME]; /* the vector asked for last */
     char said[SAID]; /* what it was, and the lines around it */
 } ng;
 
@@ -262,13 +263,12 @@ static int l_vectors(lua_State *L) {
 
 /* Nodes whose name is a number are called V(number). */
 static const ng_vector *find(const char *name) {
-    char buffer[NAME];
-    snprintf(buffer, sizeof buffer, "%s", name);
-    const ng_vector *v = ng.vector(buffer);
-    if (v && v->length > 0) return v;
-    snprintf(buffer, sizeof buffer, "v(%s)", name);
-    v = ng.vector(buffer);
-    return v && v->length > 0 ? v : NULL;
+    for (int i = 0; i < 2; i++) {
+        snprintf(ng.name, NAME, i ? "v(%s)" : "%s", name);
+        const ng_vector *v = ng.vector(ng.name);
+        if (v && v->length > 0) return v;
+    }
+    return NULL;
 }
 
 static int no_vector(lua_State *L, const char *name) {

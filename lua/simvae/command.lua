@@ -41,7 +41,7 @@ local fields = {
   env = { "table" },
   files = { "table" },
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "doc", "correlated" }
+local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
 for _, name in ipairs(passed_on) do
   fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
 end

@@ -5,7 +5,9 @@
 local core = require "simvae.core"
 local check = require "simvae.check"
 local metrics = require "simvae.metrics"
+local parameters = require "simvae.parameters"
 local residual = require "simvae.residual"
+local symmetry = require "simvae.symmetry"
 
 local options = {
   samples = { "integer", default = 10000, min = 4 },
@@ -15,6 +17,7 @@ local options = {
   chance = { "integer", default = 5, min = 0 },
   interval = { "integer", default = 100, min = 0 },
   max_failures = { "number", default = 0.2, min = 0, max = 1 },
+  factors = { "table" },
 }
 
 -- Evaluation draws from a stream of its own: the samples of a training run with the
@@ -65,41 +68,6 @@ local function rows_of(t, numbers)
 end
 
 -- ---- parameters ------------------------------------------------------------------
-
--- An answer as the simulator takes it: within the bounds, whole for a class.
-local function within(params, row)
-  local result, outside = {}, false
-  for i, p in ipairs(params) do
-    local v = row[i]
-    if p.levels then v = math.floor(v + 0.5) end
-    if p.period then v = p.low + (v - p.low) % p.period end
-    local w = math.max(p.low, math.min(p.high, v))
-    local slack = 1e-5 * (p.high - p.low)
-    outside = outside or math.abs(w - v) > slack
-    result[i] = w
-  end
-  return result, outside
-end
-
--- Rows as the mutual information sees them: logarithms of log-scaled parameters,
--- classes as whole numbers.
-local function scaled(params, rows)
-  local result = {}
-  for n, row in ipairs(rows) do
-    local out = {}
-    for i, p in ipairs(params) do
-      local v = row[i]
-      if p.levels then
-        v = math.max(1, math.min(p.levels, math.floor(v + 0.5)))
-      elseif p.scale == "log" then
-        v = math.log(math.max(v, p.low * 1e-3))
-      end
-      out[i] = v
-    end
-    result[n] = out
-  end
-  return core.tensor(result)
-end
 
 -- Shares of samples within one and two standard deviations, of each parameter.
 local function coverage(params, z, mean, std)
@@ -195,7 +163,7 @@ local function pass(model, n, rng, all, o)
   local answers, moved = mean:totable(), {}
   for i, row in ipairs(answers) do
     local outside
-    moved[i], outside = within(params, row)
+    moved[i], outside = parameters.within(params, row)
     if outside then all.outside = all.outside + 1 end
   end
   local again = core.tensor(moved)
@@ -208,6 +176,14 @@ local function pass(model, n, rng, all, o)
   if y then
     all.again:add(x, y)
     local m = x.shape[1]
+    local same = model:encode(y)
+    check_finite(all.names, same, "mean", #all.z)
+    append(all.same, same:totable())
+    for i = 1, m do all.first[#all.first + 1] = answers[numbers and numbers[i] or i] end
+    if all.inked then
+      local mean_iou, _, light = metrics.iou(x, y, { light = all.light })
+      all.iou, all.light = all.iou + mean_iou * m, light
+    end
     local errors = core.sub(x:reshape(m, -1), y:reshape(m, -1)):square():mean(2):totable()
     local rows, known = z:totable(), {}
     for i, e in ipairs(errors) do
@@ -219,6 +195,63 @@ local function pass(model, n, rng, all, o)
   append(all.z, z:totable())
   append(all.mean, answers)
   append(all.std, std:totable())
+end
+
+-- Mutual information gap of the columns of some factors; chance level and interval on request.
+local function gap_of(z, v, o, settings, which, seed)
+  local own, columns = {}, {}
+  for k, value in pairs(settings) do own[k] = value end
+  own.levels, own.names, own.z_names = {}, {}, settings.names
+  for j, k in ipairs(which) do
+    own.levels[j], own.names[j] = settings.levels[k], settings.names[k]
+    columns[j] = core.slice(v, 2, k, k)
+  end
+  if #which < #settings.names then v = #columns == 1 and columns[1] or core.concat(columns, 2) end
+  local result = {}
+  result.mig, result.gaps = metrics.mig(metrics.mim(z, v, own))
+  own.seed = seed
+  if o.chance > 0 then
+    own.repeats = o.chance
+    result.chance = metrics.chance(z, v, own)
+  end
+  if o.interval >= 20 then
+    own.repeats = o.interval
+    result.interval = metrics.interval(z, v, own).mig
+  end
+  return result
+end
+
+-- Numbers of the factors that count.
+local function factor_numbers(sim, factors)
+  local which = {}
+  if not factors then
+    for i = 1, #sim.params do which[i] = i end
+    return which
+  end
+  for j, name in ipairs(factors) do
+    which[j] = sim.index[name]
+    if not which[j] then
+      local near = core.nearest(tostring(name), sim.names)
+      check.fail(3, "evaluate: factors names '%s', which is no parameter of '%s'%s", tostring(name), sim.name,
+        near and string.format("; did you mean '%s'?", near) or "")
+    end
+  end
+  if #which == 0 then check.fail(3, "evaluate: factors is empty; leave it out for all") end
+  return which
+end
+
+-- The truth with itself, and with a random equivalent where the simulator declares a symmetry.
+local function truth_of(sim, all, v, o, settings, which)
+  local plain = gap_of(v, v, { chance = 0, interval = 0 }, settings, which)
+  local result = { plain = { mim = metrics.mim(v, v, settings), mig = plain.mig } }
+  local bar = v
+  if symmetry.declared(sim) then
+    bar = parameters.scaled(sim.params, symmetry.equivalents(sim, all.z, core.rng(o.seed ~ STREAM, 1)))
+  end
+  local gap = gap_of(bar, v, o, settings, which)
+  result.mim = bar == v and result.plain.mim or metrics.mim(bar, v, settings)
+  result.mig, result.interval, result.chance = gap.mig, gap.interval, gap.chance
+  return result
 end
 
 local function check_model(model)
@@ -248,11 +281,7 @@ local function collapsed(params, rows)
   return notes
 end
 
-local function by_name(params, values)
-  local result = {}
-  for i, p in ipairs(params) do result[p.name] = values[i] end
-  return result
-end
+local by_name = parameters.by_name
 
 --- Evaluates a model on fresh samples.
 --
@@ -263,10 +292,13 @@ end
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
 --   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
---   may fail on
+--   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise
 -- @treturn table
---   mim (K, K), mig, gaps[name]; truth.mim, truth.mig: the same of the parameters with themselves;
---   chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
+--   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
+--   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
+--   random equivalent where the simulator declares a symmetry; truth.plain.mim, truth.plain.mig: without that;
+--   orbit: of metrics.orbit_mim; consistent: of metrics.consistent_mim; invariants: of metrics.invariant_mim, where
+--   the simulator declares some; iou: mean intersection over union of S(E(x)) with x, of grey pictures;
 --   rmse[name] in units, rmse_relative[name] as a share of the range; accuracy[name] of classes;
 --   resimulation_r2, decoder_mse, decoder_r2; outside: share of answers beyond the bounds;
 --   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683
@@ -284,21 +316,31 @@ local function evaluate(model, opts)
   for i, p in ipairs(params) do names[i], levels[i] = p.name, p.levels or false end
   local all = {
     z = {}, mean = {}, std = {}, errors = {}, worst = {}, names = names, outside = 0, failures = 0, lost = 0,
-    decoder = residual.new(), again = residual.new(),
+    decoder = residual.new(), again = residual.new(), first = {}, same = {}, iou = 0,
+    inked = #sim.output == 3 and sim.output[1] == 1,
   }
+  local which = factor_numbers(sim, o.factors)
   local rng = core.rng(o.seed ~ STREAM)
   for from = 1, o.samples, o.batch do
     pass(model, math.min(o.batch, o.samples - from + 1), rng, all, o)
   end
   if #all.z == 0 then error("evaluate: the simulator failed on every sample: " .. tostring(all.message), 0) end
 
-  local v, z = scaled(params, all.z), scaled(params, all.mean)
+  all.known = {}
+  for s, row in ipairs(all.mean) do -- a log scale has no zero
+    all.known[s] = table.move(row, 1, #row, 1, {})
+    for i, p in ipairs(params) do
+      if p.scale == "log" then all.known[s][i] = math.max(row[i], p.low * 1e-3) end
+    end
+  end
+  local v, z = parameters.scaled(params, all.z), parameters.scaled(params, all.mean)
   local settings = { bins = o.bins, levels = levels, z_levels = levels, names = names, constant = "zero" }
-  local mim, truth = metrics.mim(z, v, settings), metrics.mim(v, v, settings)
-  local mig, gaps = metrics.mig(mim)
+  local gap = gap_of(z, v, o, settings, which)
+  local gaps = {}
+  for j, k in ipairs(which) do gaps[names[k]] = gap.gaps[j] end
   local r = {
-    mim = mim, mig = mig, gaps = by_name(params, gaps),
-    truth = { mim = truth, mig = (metrics.mig(truth)) },
+    mim = metrics.mim(z, v, settings), mig = gap.mig, gaps = gaps, chance = gap.chance, interval = gap.interval,
+    truth = truth_of(sim, all, v, o, settings, which),
     z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std), errors = all.errors,
     worst = join_worst(all.worst),
     resimulation_r2 = all.again.count > 0 and all.again:r2() or nil,
@@ -308,26 +350,20 @@ local function evaluate(model, opts)
     outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = names, options = o,
     notes = collapsed(params, all.mean),
   }
-  if o.chance > 0 then
-    settings.repeats = o.chance
-    r.chance = metrics.chance(z, v, settings)
-  end
-  if o.interval >= 20 then
-    settings.repeats = o.interval
-    r.interval = metrics.interval(z, v, settings).mig
+  local about = { simulator = sim, bins = o.bins }
+  r.orbit = metrics.orbit_mim(r.mean, r.z, about)
+  r.invariants = metrics.invariant_mim(core.tensor(all.known), r.z, about)
+  if #all.first > 0 then
+    if all.inked then r.iou = all.iou / #all.first end
+    if #all.first >= o.bins * o.bins then
+      r.consistent = metrics.consistent_mim(core.tensor(all.first), core.tensor(all.same), about)
+    end
   end
   local range = { names = names, low = {}, high = {}, period = {}, log = {} }
   for i, p in ipairs(params) do
     range.low[i], range.high[i], range.period[i], range.log[i] = p.low, p.high, p.period, p.scale == "log"
   end
-  local known = {}
-  for s, row in ipairs(all.mean) do -- a log scale has no zero
-    known[s] = table.move(row, 1, #row, 1, {})
-    for i, p in ipairs(params) do
-      if p.scale == "log" then known[s][i] = math.max(row[i], p.low * 1e-3) end
-    end
-  end
-  local absolute, relative = metrics.rmse(core.tensor(known), r.z, range)
+  local absolute, relative = metrics.rmse(core.tensor(all.known), r.z, range)
   r.rmse, r.rmse_relative = by_name(params, absolute), by_name(params, relative)
   if all.failures > 0 then
     r.notes[#r.notes + 1] = string.format("the simulator failed on %d of %d samples, which were left out; the first: "

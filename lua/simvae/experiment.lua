@@ -27,6 +27,7 @@ local options = {
   max_failures = { "number", min = 0, max = 1 },
   timeout = { "number", above = 0 },
   doc = { "string" },
+  factors = { "table" },       -- parameters that MIG is averaged over
 }
 
 -- ---- command line -----------------------------------------------------------------------
@@ -89,13 +90,29 @@ function experiment.figures(model, r, out)
       { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } }))
     add("The twelve samples that the encoder gets most wrong.",
       figures.worst(folder .. "/worst.png", r.worst.x, r.worst.y))
+  else
+    local z, x = sim:simulate_batch(6, core.rng(2))
+    local inferred = model:encode(x)
+    add("Six samples, left to right: the simulator, the decoder on the same parameters, the simulator and the decoder "
+      .. "on the encoder's parameters.", figures.curves(folder .. "/samples.png",
+      { x, model:decode(z), sim:run(inferred), model:decode(inferred) },
+      { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" }, series = sim.series }))
+  end
+  if r.invariants then
+    local of, logs = {}, {}
+    for i, invariant in ipairs(sim.invariants) do
+      of[i], logs[i] = invariant.unit or "", invariant.scale == "log" and not invariant.high
+    end
+    add(string.format("What the output depends on: of the inferred parameters against that of the true ones, %d samples "
+      .. "within the range of comparison.", r.invariants.samples), figures.scatter(folder .. "/invariants.png",
+      r.invariants.v, r.invariants.z, r.invariants.names, of, { log = logs }))
   end
   local still, moving = figures.traversals(folder .. "/traversals.png", model)
   add("The decoder's output as one parameter moves from its lower to its upper bound, the others at the middle.",
     still, moving)
   if still and moving then add("The same, moving.", moving) end
   add("Mutual information between the encoder's parameters and the true ones; below, of the true ones with "
-    .. "themselves: what a perfect encoder would show.",
+    .. (sim.symmetry and "random equivalents of theirs" or "themselves") .. ": what a perfect encoder would show.",
     figures.heatmap(folder .. "/mim.png", { r.mim, r.truth.mim }, { labels = sim.names,
       titles = { "encoder", "ground truth" } }))
   add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units, { log = log }))
@@ -117,15 +134,29 @@ local function write_json(path, value)
   return ok, refused
 end
 
+local function plain_gap(chance)
+  return chance and { mig = chance.mig, mig_std = chance.mig_std }
+end
+
 --- The numbers of an evaluation, without its tensors: what metrics.json holds.
 function experiment.numbers(model, r)
   return {
     simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
     width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
     processor = (core.system.processor()), training_seconds = model.seconds,
-    samples = r.samples, mig = r.mig, mim = r.mim:totable(), truth = { mig = r.truth.mig, mim = r.truth.mim:totable() },
-    rmse = r.rmse, rmse_relative = r.rmse_relative, resimulation_r2 = r.resimulation_r2, decoder_mse = r.decoder_mse,
-    coverage = r.coverage, evaluation_seconds = r.seconds,
+    samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
+    mig = r.mig, gaps = r.gaps, interval = r.interval, chance = plain_gap(r.chance), mim = r.mim:totable(),
+    truth = {
+      mig = r.truth.mig, mim = r.truth.mim:totable(), interval = r.truth.interval, chance = plain_gap(r.truth.chance),
+      plain = { mig = r.truth.plain.mig, mim = r.truth.plain.mim:totable() },
+    },
+    rmse = r.rmse, rmse_relative = r.rmse_relative, accuracy = r.accuracy, resimulation_r2 = r.resimulation_r2,
+    decoder_mse = r.decoder_mse, decoder_r2 = r.decoder_r2, iou = r.iou,
+    orbit_mim = { score = r.orbit.score, separation = r.orbit.separation, accuracy = r.orbit.accuracy,
+      separations = r.orbit.separations, mim = r.orbit.mim:totable(), chance = r.orbit.chance:totable() },
+    consistent_mim = r.consistent and { score = r.consistent.score, by = r.consistent.by },
+    invariants = r.invariants and { samples = r.invariants.samples, by = r.invariants.by },
+    coverage = r.coverage, notes = r.notes, evaluation_seconds = r.seconds,
   }
 end
 
@@ -135,13 +166,19 @@ function experiment.line(model, r)
   for _, p in ipairs(model.simulator.params) do
     parts[#parts + 1] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
   end
-  return string.format("MIG %.3f (truth %.3f)  re-simulation R2 %.4f  decoder MSE %.5f  RMSE %s", r.mig, r.truth.mig,
-    r.resimulation_r2, r.decoder_mse, table.concat(parts, ", "))
+  local again = r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "none"
+  if r.iou then again = again .. string.format("  IoU %.3f", r.iou) end
+  for _, name in ipairs(r.invariants and r.invariants.names or {}) do
+    local fit = r.invariants.by[name]
+    again = again .. string.format("  %s slope %.4f R2 %.4f", name, fit.slope, fit.r2)
+  end
+  return string.format("MIG %.3f (truth %.3f)  re-simulation R2 %s  decoder MSE %.5f  RMSE %s", r.mig, r.truth.mig,
+    again, r.decoder_mse, table.concat(parts, ", "))
 end
 
 --- Runs an experiment.
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
--- samples (10000); demo = { steps =, width = }: offers --demo; doc: what --help says; workers, cache,
+-- samples (10000); factors: names of the parameters that MIG is averaged over (all); demo = { steps =, width = }: offers --demo; doc: what --help says; workers, cache,
 -- max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
@@ -171,7 +208,8 @@ function experiment.experiment(t, argv)
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
     max_failures = t.max_failures, timeout = t.timeout }
-  local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples })
+  local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples,
+    factors = t.factors })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
   local figures = experiment.figures(model, r, a.out)

@@ -5,6 +5,7 @@
 --     sv.figures.heatmap("mim.png", { r.mim, r.truth.mim }, { labels = { "w", "h", "x", "y" } })
 --     sv.figures.learning_curves("curves.png", "runs/box/log.csv")
 --     sv.figures.errors("errors.png", z, z_hat, { "w", "h" }, { "px", "px" })
+--     sv.figures.curves("curves.png", { x, y }, { labels = { "S(z)", "G(z)" }, series = rlc.series })
 --     sv.figures.scatter("scatter.png", z, z_hat, { "w", "h" }, { "px", "px" })
 --     sv.figures.traversals("traversals.png", model)
 --     sv.figures.worst("worst.png", x, y)

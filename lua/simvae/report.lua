@@ -175,6 +175,35 @@ local function mig_card(r)
   return card("Mutual information gap (MIG)", string.format("%.3f", r.mig), mark, text)
 end
 
+-- What is known of one-to-many inverses, and of the outputs' own invariants.
+local function equivalence_cards(r)
+  local out = {}
+  local function add(...) out[#out + 1] = card(...) end
+  if r.iou then
+    add("Intersection over union", string.format("%.3f", r.iou), grade(r.iou, 0.85, 0.7), "Of the figure that the "
+      .. "simulator draws from the encoder's parameters with the one it was shown, averaged. Good from 0.85 on, fair "
+      .. "from 0.7; thin lines score low.")
+  end
+  if r.orbit then
+    add("Orbit-aligned MIM", string.format("%.3f", r.orbit.score), grade(r.orbit.score, 0.7, 0.4), string.format(
+      "How well each parameter is told, after every answer is replaced by its equivalent nearest to the truth, above "
+      .. "chance. 1: exactly; an error of 2%% of the range has about 0.7. Good from 0.7 on, fair from 0.4. Separation, "
+      .. "however noisy: %s.", r.orbit.separation and string.format("%.3f", r.orbit.separation) or "–"))
+  end
+  if r.consistent then
+    add("Self-consistent MIM", string.format("%.3f", r.consistent.score), grade(r.consistent.score, 0.7, 0.4),
+      "Does the encoder answer the same again, when it sees what the simulator makes of its answer? Read it beside the "
+      .. "re-simulation R². Good from 0.7 on, fair from 0.4.")
+  end
+  for _, name in ipairs(r.invariants and r.invariants.names or {}) do
+    local fit = r.invariants.by[name]
+    add(name .. " of the answer over the true one", string.format("R² %.4f", fit.r2), grade(fit.r2, 0.995, 0.95),
+      string.format("What the output depends on; slope %.4f, over %d samples. Good from 0.995 on, fair from 0.95.",
+        fit.slope, r.invariants.samples))
+  end
+  return table.concat(out)
+end
+
 local function cards(r)
   local out = { mig_card(r) }
   out[#out + 1] = card("Re-simulation R²", r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "–",
@@ -199,7 +228,7 @@ local function cards(r)
     out[#out + 1] = card("Right class of " .. k, percent(v), grade(v, 0.95, 0.8),
       "Share of samples whose class is found. Good from 95% on, fair from 80%.")
   end
-  return '<div class="cards">' .. table.concat(out) .. "</div>"
+  return '<div class="cards">' .. table.concat(out) .. equivalence_cards(r) .. "</div>"
 end
 
 local marks = { good = "good", fair = "fair", poor = "poor", none = "no verdict" }
@@ -216,7 +245,7 @@ local function parameters(sim, r)
       escape(p.name) .. (p.doc and ' <span class="soft">' .. escape(p.doc) .. "</span>" or ""), escape(p.unit or ""),
       number(p.low), number(p.high), kind, number(r.rmse and r.rmse[p.name], 3), percent(share),
       string.format('<span class="mark %s">%s</span>', mark, marks[mark]),
-      r.gaps and string.format("%.3f", r.gaps[p.name]) or "–", percent(cover and cover.one),
+      r.gaps and r.gaps[p.name] and string.format("%.3f", r.gaps[p.name]) or "–", percent(cover and cover.one),
     }
   end
   return table_of("parameters", { "Parameter", "Unit", "Low", "High", "Scale", "RMSE", "of range", "", "MI gap",
@@ -237,7 +266,7 @@ local function mim_table(title, m, names)
   return "<div><h3>" .. title .. "</h3>" .. table_of("mim", head, rows) .. "</div>"
 end
 
-local function information(r, names)
+local function information(r, names, equivalents)
   if not matrix.is_tensor(r.mim) then return "" end
   local out = { "<h2>Mutual information</h2><p>Row: the encoder's answer; column: the true parameter. 1: the answer "
     .. "tells in which of the bins the parameter lies; 0: it tells nothing. A strong diagonal beside an empty rest is "
@@ -245,7 +274,8 @@ local function information(r, names)
     .. "<div class=\"two\">",
     mim_table("MIM(Z, V): the model", r.mim, names) }
   if r.truth and matrix.is_tensor(r.truth.mim) then
-    out[#out + 1] = mim_table("MIM(V, V): the truth", r.truth.mim, names)
+    out[#out + 1] = mim_table(equivalents and "MIM(V, V̄): the truth, V̄ a random equivalent of V"
+      or "MIM(V, V): the truth", r.truth.mim, names)
   end
   out[#out + 1] = "</div>"
   return table.concat(out)
@@ -356,7 +386,7 @@ local function report(dir, data)
     add("<h2>Figures</h2>")
     for _, f in ipairs(data.figures) do add(figure(dir, f)) end
   end
-  add(information(r, names), "<h2>What was run</h2>", settings(data, sim))
+  add(information(r, names, sim ~= nil and sim.symmetry ~= nil), "<h2>What was run</h2>", settings(data, sim))
   local path = dir .. "/report.html"
   local file, message = io.open(path .. ".tmp", "wb")
   if not file then return nil, message end

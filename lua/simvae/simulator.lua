@@ -29,9 +29,14 @@ local fields = {
   prior = { "function" },             -- (rng) -> table by name, or a list in order
   loss = { "string|function" },       -- how outputs are compared; default: by the output
   -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
-  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range.
+  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range (simvae.symmetry).
   symmetry = { "table" },
-  invariants = { "table" },           -- { name =, unit =, value = function(z) }
+  -- What the output depends on: { { name =, unit =, scale =, value = function(z) -> number }, … }; with low or
+  -- high, metrics compare it within these (simvae.metrics.invariant_mim).
+  invariants = { "table" },
+  -- A vector output as curves of equal length, one after the other, for figures: { { name =, unit = }, …,
+  -- axis = { name =, unit =, low =, high =, scale = } }, axis: what they are drawn over.
+  series = { "table" },
   doc = { "string" },
   correlated = { "boolean" },         -- the prior's parameters depend on each other
   close = { "function" },             -- gives back what the simulator holds (processes, files)
@@ -95,6 +100,20 @@ local function check_output(what, output)
   end
 end
 
+-- Lists of named functions of z: symmetry and invariants.
+local function check_maps(what, field, list, f)
+  for i, element in ipairs(list or {}) do
+    if type(element) ~= "table" or type(element.name) ~= "string" or type(element[f]) ~= "function" then
+      check.fail(4, "%s: %s[%d] takes { name = \"…\", %s = function(z) … end }", what, field, i, f)
+    end
+    local free = element.free
+    if free ~= nil and (type(free) ~= "table" or type(free.low) ~= "number" or type(free.high) ~= "number"
+      or free.low >= free.high or free.scale == "log" and free.low < 0) then
+      check.fail(4, "%s: %s '%s' takes free = { low =, high =, scale = }, low below high", what, field, element.name)
+    end
+  end
+end
+
 --- Makes a simulator.
 -- @tparam table t name, params, output and simulate (or batch); optional prior, loss, symmetry, invariants, doc
 -- @treturn Simulator
@@ -116,6 +135,13 @@ function simulator.new(t)
   self.names = {}
   for i, p in ipairs(params) do self.names[i] = p.name end
   check_output(what, self.output)
+  check_maps(what, "symmetry", self.symmetry, "map")
+  check_maps(what, "invariants", self.invariants, "value")
+  local series = self.series
+  if series and (#self.output ~= 1 or #series == 0 or self.output[1] % #series ~= 0) then
+    check.fail(2, "%s: series names the curves that make up a vector output, all of one length; %d do not make up %s",
+      what, #series, check.shape_text(self.output))
+  end
   if self.simulate then self.arity = debug.getinfo(self.simulate, "u").nparams end
   return setmetatable(self, Simulator)
 end

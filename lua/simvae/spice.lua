@@ -37,7 +37,7 @@ local fields = {
   timeout = { "number", default = 60, above = 0 },       -- seconds a run may take
   restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice starts afresh
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "doc", "correlated" }
+local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
 for _, name in ipairs(passed_on) do
   fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
 end
@@ -186,74 +186,79 @@ local function absolute_include(line, folder)
   return head .. quote .. folder .. path .. quote .. tail
 end
 
--- Puts a mark where each value goes: "\1i\1", i the parameter's place. Values of .param lines
--- that are parameters are marked as well, and a parameter that only expressions use gets a
--- .param line of its own.
-local function mark(what, lines, params)
-  local index, used, defined = {}, {}, {}
+-- The parameters' places by name, lower-case: SPICE ignores case.
+local function index_of(what, params)
+  local index = {}
   for i, p in ipairs(params) do
     if type(p) ~= "table" or type(p.name) ~= "string" then
-      check.fail(4, "%s: params[%d] needs a name", what, i)
+      check.fail(5, "%s: params[%d] needs a name", what, i)
     end
     local lower = p.name:lower()
     if index[lower] then
-      check.fail(4, "%s: parameters '%s' and '%s' are the same to SPICE, which ignores case", what,
+      check.fail(5, "%s: parameters '%s' and '%s' are the same to SPICE, which ignores case", what,
         params[index[lower]].name, p.name)
     end
     index[lower] = i
   end
-  local marks, in_subcircuit, depth = {}, {}, 0
+  return index
+end
+
+-- Marks the values of a .param line that are parameters'; adds all names that it defines to defined.
+local function mark_definitions(line, index, defined, mark_of)
+  for _, value in ipairs { "({[^}]*})", "([^%s{\1]+)" } do
+    line = line:gsub("([%a_][%w_]*)(%s*=%s*)" .. value, function(name, equals, old)
+      defined[name:lower()] = true
+      local i = index[name:lower()]
+      return name .. equals .. (i and mark_of(i) or old)
+    end)
+  end
+  return line
+end
+
+-- Marks the placeholders of a line; what stands in expressions goes to in_expressions.
+local function mark_placeholders(line, index, mark_of, in_expressions, unknown)
+  local function note(expression)
+    for word in expression:gmatch "[%a_][%w_]*" do
+      local i = index[word:lower()]
+      if i then in_expressions[i] = true end
+    end
+  end
+  line = line:gsub("{([^}]*)}", function(inside)
+    local name = inside:match "^%s*([%a_][%w_]*)%s*$"
+    if name and index[name:lower()] then return mark_of(index[name:lower()]) end
+    if name then unknown(name) else note(inside) end
+    return nil
+  end)
+  for inside in line:gmatch "'([^']*)'" do note(inside) end
+  return line
+end
+
+-- Puts a mark where each value goes: "\1i\1", i the parameter's place. Values of .param lines
+-- that are parameters are marked as well, and a parameter that only expressions use gets a
+-- .param line of its own. Returns the lines, and which parameters have a place.
+local function mark(what, lines, params)
+  local index, used, defined, in_expressions, names = index_of(what, params), {}, {}, {}, {}
+  for i, p in ipairs(params) do names[i] = p.name end
   local function mark_of(i)
     used[i] = true
     return "\1" .. i .. "\1"
   end
+  local marked = {}
   for k = 2, #lines do
-    local line = lines[k]
-    local lower_line = line:lower()
-    if lower_line:match "^%.subckt" then depth = depth + 1 end
-    in_subcircuit[k] = depth > 0 -- whose own parameters may be named in braces
-    if lower_line:match "^%.ends" then depth = depth - 1 end
-    if lower_line:match "^%.param%s" then
-      line = line:gsub("([%a_][%w_]*)(%s*=%s*)({[^}]*})", function(name, equals, value)
-        defined[name:lower()] = true
-        local i = index[name:lower()]
-        return i and name .. equals .. mark_of(i) or name .. equals .. value
-      end)
-      line = line:gsub("([%a_][%w_]*)(%s*=%s*)([^%s{\1]+)", function(name, equals, value)
-        defined[name:lower()] = true
-        local i = index[name:lower()]
-        return i and name .. equals .. mark_of(i) or name .. equals .. value
-      end)
-    end
-    marks[k] = line
+    local is_definition = lines[k]:lower():match "^%.param%s"
+    marked[k] = is_definition and mark_definitions(lines[k], index, defined, mark_of) or lines[k]
   end
-  local in_expressions = {}
-  local names = {}
-  for i, p in ipairs(params) do names[i] = p.name end
+  local depth = 0
   for k = 2, #lines do
-    marks[k] = marks[k]:gsub("{([^}]*)}", function(inside)
-      local name = inside:match "^%s*([%a_][%w_]*)%s*$"
-      if name then
-        local i = index[name:lower()]
-        if i then return mark_of(i) end
-        if not defined[name:lower()] and not in_subcircuit[k] then
-          local near = core.nearest(name, names)
-          check.fail(5, "%s: the netlist's placeholder {%s} has no parameter%s: %s", what, name,
-            near and string.format("; did you mean {%s}", near) or "", lines[k])
-        end
-      end
-      for word in inside:gmatch "[%a_][%w_]*" do
-        local i = index[word:lower()]
-        if i then in_expressions[i] = true end
-      end
-      return nil
+    local lower = lines[k]:lower()
+    if lower:match "^%.subckt" then depth = depth + 1 end
+    marked[k] = mark_placeholders(marked[k], index, mark_of, in_expressions, function(name)
+      if defined[name:lower()] or depth > 0 then return end -- a subcircuit has parameters of its own
+      local near = core.nearest(name, names)
+      check.fail(7, "%s: the netlist's placeholder {%s} has no parameter%s: %s", what, name,
+        near and string.format("; did you mean {%s}", near) or "", lines[k])
     end)
-    for inside in marks[k]:gmatch "'([^']*)'" do
-      for word in inside:gmatch "[%a_][%w_]*" do
-        local i = index[word:lower()]
-        if i then in_expressions[i] = true end
-      end
-    end
+    if lower:match "^%.ends" then depth = depth - 1 end
   end
   local result = { lines[1] }
   for i, p in ipairs(params) do
@@ -261,7 +266,7 @@ local function mark(what, lines, params)
       result[#result + 1] = ".param " .. p.name .. "=" .. mark_of(i)
     end
   end
-  for k = 2, #lines do result[#result + 1] = marks[k] end
+  table.move(marked, 2, #lines, #result + 1, result)
   result[#result + 1] = ".end"
   return result, used
 end

@@ -69,6 +69,7 @@ local train_options = {
   on_step = { "function" },                                 -- (stage, step, loss) -> false stops
   offline = { "boolean", default = false },
   held_out = { "number", min = 0, max = 1 },
+  precision = { "string" },
 }
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
@@ -391,8 +392,19 @@ local function run_all(self, run, stages)
   settle(run)
 end
 
+-- Sets the precision of the run, and what ends it with the run.
+local function set_precision(run)
+  local before = core.precision()
+  if run.precision then
+    local ok, why = pcall(core.precision, run.precision)
+    if not ok then check.fail(4, "train: %s", why) end
+  end
+  return setmetatable({}, { __close = function() core.precision(before) end })
+end
+
 local function train(self, given, stages)
   local run = prepare(self, given, stages)
+  local precision <close> = set_precision(run)
   local scope <close> = run.sampler
   if run.out then
     local resumed = resume(self, run)

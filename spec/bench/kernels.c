@@ -5,7 +5,7 @@
  * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
  *
  *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
- *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512}.c \
+ *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512,kernel_bf16}.c \
  *      csrc/ops/{conv,norm}_kernel.c -lopenblas -lpthread -lm
  *   build/kernels [check|dense|norm|layers] [WIDTH]
  *
@@ -37,6 +37,8 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool coarse; /* numbers of 8 bits, which bfloat16 holds exactly */
+
 static sv_real *numbers(size_t n) {
     static uint32_t state = 12345;
     void *p = NULL;
@@ -44,7 +46,7 @@ static sv_real *numbers(size_t n) {
     sv_real *x = p;
     for (size_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
-        x[i] = (sv_real)(state >> 8) / (sv_real)(1 << 23) - 1;
+        x[i] = coarse ? (sv_real)(state >> 24) / 128 - 1 : (sv_real)(state >> 8) / (sv_real)(1 << 23) - 1;
     }
     return x;
 }
@@ -418,6 +420,13 @@ int main(int argc, char **argv) {
         check_sums(3000, 200);
         check_convs();
         check_norms();
+        if (sv_choose_pairs(true)) { /* factors that need no rounding: the same results */
+            printf("bf16\n");
+            coarse = true;
+            check_convs();
+            coarse = false;
+            sv_choose_pairs(false);
+        }
         printf(failures ? "%d WRONG\n" : "all right\n", failures);
     }
     if (!*only || !strcmp(only, "dense")) time_dense();

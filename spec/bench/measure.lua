@@ -181,14 +181,14 @@ end
 --- Measures one workload.
 -- @tparam table work of workloads.lua
 -- @tparam table forms of workloads.lua
--- @tparam table o rounds, starts, fresh (how often), seconds (of a measurement), skip (form -> true), programs, env
+-- @tparam table o rounds, starts, fresh (how often), seconds (of a measurement), skip(form, work), programs, env
 -- @tparam function workers name -> a worker that stays, or nil and why not
 -- @tparam function start the same, a new one
 -- @treturn table forms: { id, form, median, low, high, samples, difference, later, wrong, missing, note }
 function measure.run(work, forms, o, workers, start)
   local result = { work = work, forms = {} }
   for _, id in ipairs(work.forms) do
-    if not o.skip(forms[id]) then
+    if not o.skip(forms[id], work) then
       result.forms[#result.forms + 1] = { id = id, form = forms[id], list = {} }
     end
   end

@@ -32,6 +32,7 @@ parser:option("--without", "Forms (or peers) whose label has this in it are left
 parser:option("--rounds", "Interleaved rounds.", "9"):convert(count)
 parser:option("--seconds", "Of each measurement.", "0.4"):convert(positive)
 parser:option("--threads", "Of everyone.", "2"):convert(count)
+parser:flag("--cpu", "One thread for everyone, and its processor time: for a machine that others use as well.")
 parser:option("--python", "The Python that has the peers.", "python3")
 parser:option("--json", "Writes all figures to this file.")
 parser:option("--markdown", "Writes a page of results to this file.")
@@ -61,9 +62,11 @@ if shares and chosen[1].name ~= "sgemm" then table.insert(chosen, 1, workloads[1
 
 -- ---- workers ------------------------------------------------------------------------------------
 
+if args.cpu then args.threads = 1 end
 local threads = tostring(args.threads)
 local env = { BENCH_THREADS = threads, SV_THREADS = threads, OMP_NUM_THREADS = threads, MKL_NUM_THREADS = threads,
-  OPENBLAS_NUM_THREADS = threads, OPENBLAS_CORETYPE = false, OPENBLAS_L2_SIZE = false, JAX_PLATFORMS = "cpu" }
+  OPENBLAS_NUM_THREADS = threads, OPENBLAS_CORETYPE = false, OPENBLAS_L2_SIZE = false, JAX_PLATFORMS = "cpu",
+  BENCH_CLOCK = args.cpu and "cpu" or "wall" }
 local programs = { LUA = arg[-1], PYTHON = args.python }
 local versions, lacking, running = {}, {}, {}
 
@@ -101,13 +104,17 @@ end
 
 local processor, cores = core.system.processor()
 local load_before, begun = load_average(), os.date "%Y-%m-%d"
-print(string.format("%s, %d cores; %d threads for everyone; %d rounds of %g s; load %s", processor, cores,
-  args.threads, args.rounds, args.seconds, load_before))
+local timed = args.cpu and "one thread, processor time" or threads .. " threads"
+print(string.format("%s, %d cores; %s for everyone; %d rounds of %g s; load %s", processor, cores, timed, args.rounds,
+  args.seconds, load_before))
 
 local o = {
   rounds = args.rounds, starts = 3 * args.rounds, fresh = math.max(1, args.rounds // 3), seconds = args.seconds,
   programs = programs, env = env,
-  skip = function(form) return has(form.label, args.without) or has(form.worker or "", args.without) end,
+  skip = function(form, work)
+    local same = args.cpu and form == workloads.forms.one and work.forms[1] ~= "one" -- all have one thread then
+    return same or has(form.label, args.without) or has(form.worker or "", args.without)
+  end,
 }
 local results, sgemm, wrong = {}, nil, false
 for _, work in ipairs(chosen) do
@@ -123,7 +130,7 @@ local about = {
   { "machine", string.format("%s, %d cores", processor, cores) },
   { "date", begun },
   { "versions", table.concat(versions, "; ") },
-  { "threads", threads },
+  { "threads", timed },
   { "environment", "OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset" },
   { "rounds", string.format("%d of %g s, interleaved", args.rounds, args.seconds) },
   { "load", string.format("%s before, %s after (1 and 5 minutes; the bench's own work counts)", load_before,

@@ -18,6 +18,9 @@ workloads.forms = {
   analytic = { worker = "simvae", form = "analytic", label = "simvae, closed form" },
   batch = { worker = "simvae", form = "batch", label = "drawing the batch" },
   step = { worker = "simvae", form = "step", label = "the whole step" },
+  two_workers = { worker = "simvae", form = "2", label = "two worker processes" },
+  one_worker = { worker = "simvae", form = "1", label = "one worker process" },
+  no_worker = { worker = "simvae", form = "0", label = "in this process" },
   eager = { worker = "torch", form = "eager", label = "PyTorch eager" },
   last = { worker = "torch", form = "channels_last", label = "PyTorch channels_last" },
   compile = { worker = "torch", form = "compile", label = "PyTorch compile" },
@@ -121,6 +124,16 @@ end
 add {
   name = "sampler", title = "the batch's share of a stage 1 step of box, width 32", unit = "step",
   forms = { "batch", "step" }, targets = { { part = 0.05, of = "step" } },
+}
+
+add {
+  name = "workers-slow", title = "samples of a Lua function that takes 1 ms, 1x64x64", unit = "sample", per = 64,
+  forms = { "two_workers", "one_worker", "no_worker" },
+  targets = { { times = 1.8, than = { "one_worker" }, text = "one worker process" } },
+}
+add {
+  name = "workers-fast", title = "samples of a Lua function that takes next to no time, 1x64x64", unit = "sample",
+  per = 64, forms = { "one_worker", "no_worker" }, targets = { { rate = 50000 } },
 }
 
 add {

@@ -4,24 +4,9 @@ local check = require "simvae.check"
 local matrix = require "simvae.matrix"
 local output = require "simvae.figures.output"
 local palette = require "simvae.figures.palette"
+local regression = require "simvae.regression"
 
 local options = { log = { "table" }, points = { "integer", default = 2000, min = 10 }, title = { "string" } }
-
---- Least squares line of y over x.
--- @treturn number slope
--- @treturn number intercept
--- @treturn number R², the squared correlation
-local function line(x, y)
-  local n, mx, my = #x, 0, 0
-  for i = 1, n do mx, my = mx + x[i] / n, my + y[i] / n end
-  local xx, xy, yy = 0, 0, 0
-  for i = 1, n do
-    local a, b = x[i] - mx, y[i] - my
-    xx, xy, yy = xx + a * a, xy + a * b, yy + b * b
-  end
-  if xx == 0 then return 0, my, 0 end
-  return xy / xx, my - xy / xx * mx, yy > 0 and xy * xy / (xx * yy) or 0
-end
 
 --- Draws estimated against true values, a panel a parameter.
 -- @tparam string path of the PNG; the points go to a .dat beside it
@@ -32,7 +17,7 @@ end
 -- @tparam[opt] table opts log: {[k] or [name] = true} for logarithmic axes (the line is then fitted to the
 --   logarithms); points: at most so many are drawn (2000), all are fitted; title
 -- @treturn string|nil path, or nil and a message
--- @treturn table {slope =, intercept =, r2 =} of each parameter; r2 is the squared correlation
+-- @treturn table {slope =, intercept =, r2 =, exact =} of each parameter, as of simvae.regression
 local function scatter(path, z_true, z_hat, names, units, opts)
   opts = check.options("scatter", opts, options)
   check.value("scatter", "path", path, { "string" })
@@ -62,8 +47,8 @@ local function scatter(path, z_true, z_hat, names, units, opts)
       a, b = {}, {}
       for i = 1, #x do a[i], b[i] = math.log(x[i], 10), math.log(y[i], 10) end
     end
-    local slope, intercept, r2 = line(a, b)
-    fits[k] = { slope = slope, intercept = intercept, r2 = r2 }
+    fits[k] = regression(a, b)
+    local slope, intercept, r2 = fits[k].slope, fits[k].intercept, fits[k].r2
     local step, lines = math.max(1, math.ceil(#x / opts.points)), {}
     for i = 1, #x, step do lines[#lines + 1] = string.format("%.8g %.8g", x[i], y[i]) end
     data[k] = string.format("# %s: slope %.6g, intercept %.6g, R2 %.6g over all %d samples\n# true estimated\n", name,

@@ -1,0 +1,92 @@
+--- Vector outputs as curves, the paper's figure 3: side by side S(z), G(z), S(E(x)) and G(E(x)), each
+-- with the same samples in the same colours; one row of panels a series (gain, phase).
+local check = require "simvae.check"
+local core = require "simvae.core"
+local output = require "simvae.figures.output"
+local palette = require "simvae.figures.palette"
+
+local options = { labels = { "table" }, series = { "table" }, title = { "string" } }
+
+-- The axis under element i of n.
+local function place(axis, i, n)
+  if not axis then return i end
+  local u = n > 1 and (i - 1) / (n - 1) or 0
+  if axis.scale == "log" then return axis.low * (axis.high / axis.low) ^ u end
+  return axis.low + u * (axis.high - axis.low)
+end
+
+local function check_panels(panels)
+  if type(panels) ~= "table" or getmetatable(panels) == core.metatable or #panels == 0 then
+    check.fail(3, "curves: panels is a list of tensors (N, n); got %s", check.describe(panels))
+  end
+  local first
+  for k, t in ipairs(panels) do
+    if getmetatable(t) ~= core.metatable or t.ndim ~= 2 or t.count == 0 then
+      check.fail(3, "curves: panels[%d] takes a tensor (N, n)", k)
+    end
+    first = first or t.shape
+    if check.shape_text(t.shape) ~= check.shape_text(first) then
+      check.fail(3, "curves: panels[%d] has shape %s, panels[1] has %s; they must agree", k,
+        check.shape_text(t.shape), check.shape_text(first))
+    end
+  end
+  return first[1], first[2]
+end
+
+--- Draws vector outputs.
+-- @tparam string path of the PNG; the numbers go to a .dat beside it
+-- @tparam {tensor,...} panels tensors (N, n) of equal shape, drawn from left to right, N curves each
+-- @tparam[opt] table opts labels: a text a panel; series: as of sv.simulator, the parts of the vector and their axis
+--   (default: one curve over the element's number); title
+-- @treturn string|nil path, or nil and a message
+local function curves(path, panels, opts)
+  opts = check.options("curves", opts, options)
+  check.value("curves", "path", path, { "string" })
+  local count, length = check_panels(panels)
+  local series = opts.series or { { name = "output" } }
+  if #series == 0 or length % #series ~= 0 then
+    check.fail(2, "curves: %d series do not make up %d numbers", #series, length)
+  end
+  local n, axis, labels = length // #series, series.axis, opts.labels or {}
+  local script, data = { string.format("set multiplot layout %d,%d%s\nunset key", #series, #panels,
+    opts.title and " title " .. output.quote(opts.title) or "") }, {}
+  local function add(...) script[#script + 1] = string.format(...) end
+  if axis and axis.scale == "log" then add("set logscale x\nset format x '%%.0s%%c'") end
+  if axis then add("set xrange [%.8g:%.8g]", axis.low, axis.high) end
+  local values = {}
+  for k, t in ipairs(panels) do values[k] = t:totable() end
+  for s, one in ipairs(series) do
+    local low, high = math.huge, -math.huge -- the same scale in a row
+    for k = 1, #panels do
+      for i = 1, count do
+        for j = (s - 1) * n + 1, s * n do
+          low, high = math.min(low, values[k][i][j]), math.max(high, values[k][i][j])
+        end
+      end
+    end
+    if low >= high then low, high = low - 1, high + 1 end
+    for k = 1, #panels do
+      local plots = {}
+      for i = 1, count do
+        local lines = {}
+        for j = 1, n do lines[j] = string.format("%.8g %.8g", place(axis, j, n), values[k][i][(s - 1) * n + j]) end
+        plots[i] = string.format("%s index %d using 1:2 with lines linewidth 1.5 linecolor rgb '%s'",
+          i == 1 and "data" or "''", #data, palette.lines[(i - 1) % #palette.lines + 1])
+        data[#data + 1] = string.format("# %s, %s, sample %d\n# %s %s\n", labels[k] or k, one.name, i,
+          axis and axis.name or "element", one.name) .. table.concat(lines, "\n")
+      end
+      add("set yrange [%.8g:%.8g]", low - 0.04 * (high - low), high + 0.04 * (high - low))
+      add("set ytics %.8g", output.step(high - low, 5))
+      add("set title %s", output.quote(s == 1 and labels[k] or ""))
+      add("set ylabel %s", output.quote(k == 1 and output.with_unit(one.name, one.unit) or ""))
+      add("set xlabel %s", output.quote(s == #series and (axis and output.with_unit(axis.name, axis.unit) or "element")
+        or ""))
+      add("plot %s", table.concat(plots, ", "))
+    end
+  end
+  add("unset multiplot")
+  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 290 * #panels,
+    250 * #series + (opts.title and 30 or 0), 9)
+end
+
+return curves

@@ -1,0 +1,48 @@
+--- What an inverse makes of pictures that its simulator did not draw, as at the right of the paper's
+-- figure 1: the picture, S(E(x)) and G(E(x)).
+local check = require "simvae.check"
+local core = require "simvae.core"
+
+local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" } }
+
+--- Draws the inference on pictures.
+-- @tparam string path of the PNG
+-- @tparam Model model what has :encode, :decode and .simulator
+-- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.preprocess
+-- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.preprocess
+-- @treturn string|nil path, or nil and a message (a picture that cannot be read)
+-- @treturn tensor the parameters (N, K), in units
+-- @treturn tensor the pictures as the encoder saw them (N, C, H, W)
+local function inference(path, model, pictures, opts)
+  opts = check.options("inference", opts, options)
+  check.value("inference", "path", path, { "string" })
+  local sim = type(model) == "table" and model.simulator
+  if not sim or not model.encode or #sim.output ~= 3 then
+    check.fail(2, "inference: takes a model of a simulator of pictures, with :encode, :decode and .simulator")
+  end
+  if type(pictures) ~= "table" or #pictures == 0 then
+    check.fail(2, "inference: takes a list of pictures: paths of PNGs, or tensors; got %s", check.describe(pictures))
+  end
+  local preprocess = require "simvae.preprocess"
+  local x = core.zeros { #pictures, table.unpack(sim.output) }
+  for i, p in ipairs(pictures) do
+    local one, why
+    if type(p) == "string" then
+      one, why = preprocess.load(p, sim.output, opts.preprocess)
+      if not one then return nil, why end
+    else
+      one = preprocess.picture(p, sim.output, opts.preprocess)
+    end
+    x[i] = one
+  end
+  local z = model:encode(x)
+  local rows = z:totable()
+  for i, row in ipairs(rows) do rows[i] = require "simvae.parameters".within(sim.params, row) end
+  local ok, message = require "simvae.figures.grid" (path, { x, sim:run(core.tensor(rows)), model:decode(z) }, {
+    labels = opts.labels or { "picture", "S(E(x))", "G(E(x))" }, scale = opts.scale,
+  })
+  if not ok then return nil, message end
+  return path, z, x
+end
+
+return inference
