@@ -1,7 +1,5 @@
 --- The paper's box plotter: a rectangle's width, height and place, from its picture alone.
 local sv = require "simvae"
+local folder = arg[0]:match "^(.*/)" or ""
 
-sv.experiment {
-  simulator = require "simvae.simulators.box",
-  demo = { steps = 1000, samples = 2000 },
-}
+sv.experiment(dofile(folder .. "experiments.lua").box())

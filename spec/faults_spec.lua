@@ -10,7 +10,7 @@ local folder = helper.temporary_folder()
 local kinds = {
   { "raise", 0.05, "raised: .*too steep" },
   { "nan", 0.10, "not finite, at element 5 " },
-  { "hang", 0.11, "took longer than 0.4 s" },
+  { "hang", 0.11, "took longer than 0.7 s" },
   { "signal", 0.115, "died by SIGKILL" },
   { "exit", 0.12, "ended %(exit code 3%)" },
 }
@@ -78,7 +78,7 @@ describe("a simulator that raises, answers NaN, hangs and kills its worker", fun
     local sim, out = faulty(), folder .. "/faulty"
     local model = sv.model { simulator = sim, net = "mlp", width = 8, seed = 5 }
     local steps = { steps = 20 }
-    model:train { out = out, batch = 10, decoder = steps, encoder = steps, workers = 3, timeout = 0.4, quiet = true }
+    model:train { out = out, batch = 10, decoder = steps, encoder = steps, workers = 3, timeout = 0.7, quiet = true }
     assert.same({ decoder = 20, encoder = 20 }, model.trained)
 
     local expected, count = expected_failures(sim, 400, 5)

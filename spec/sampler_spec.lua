@@ -309,6 +309,27 @@ describe("a cache", function()
     assert.same(rows_of(first, 90), rows_of(second, 90))
   end)
 
+  it("trains a model, beside the simulator or without it", function()
+    local path = new_path()
+    local function train(t)
+      local model = sv.model { simulator = sim, net = "mlp", width = 8, seed = 3 }
+      for k, v in pairs { cache = path, batch = 10, decoder = { steps = 6 }, encoder = { steps = 4 }, quiet = true } do
+        t[k] = v
+      end
+      return model:train(t)
+    end
+    train { workers = 1 }
+    assert.equal(0, runs)
+    train {}
+    assert.equal(0, runs) -- all of them are in the cache, those that the outputs are standardised by too
+    local model = train { offline = true, held_out = 0.2 }
+    assert.equal(0, runs)
+    assert.same({ decoder = 6, encoder = 4 }, model.trained)
+    raises("train: .*the seed was 3 and is now 9", train, { seed = 9 })
+    raises("train: held_out needs offline", train, { held_out = 0.1 })
+    raises("unknown option 'ofline'; did you mean 'offline'", train, { ofline = true })
+  end)
+
   it("says when there is nothing to read", function()
     local made, why = sv.sampler.new { simulator = sim, cache = new_path(), offline = true }
     assert.is_nil(made)

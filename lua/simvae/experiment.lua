@@ -28,6 +28,7 @@ local options = {
   timeout = { "number", above = 0 },
   doc = { "string" },
   factors = { "table" },       -- parameters that MIG is averaged over
+  pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
 }
 
 -- ---- command line -----------------------------------------------------------------------
@@ -64,8 +65,9 @@ end
 -- @tparam Model model
 -- @tparam table r of sv.evaluate
 -- @tparam string out the run directory
+-- @tparam ?{string,...} pictures paths of PNGs that the simulator did not draw
 -- @treturn {table,...} path and caption of each figure
-function experiment.figures(model, r, out)
+function experiment.figures(model, r, out, pictures)
   local figures = require "simvae.figures"
   local sim = model.simulator
   local folder = out .. "/figures"
@@ -90,6 +92,10 @@ function experiment.figures(model, r, out)
       { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } }))
     add("The twelve samples that the encoder gets most wrong.",
       figures.worst(folder .. "/worst.png", r.worst.x, r.worst.y))
+    if pictures then
+      add("Pictures that the simulator did not draw, and what simulator and decoder make of the parameters that the "
+        .. "encoder finds in them.", figures.inference(folder .. "/inference.png", model, pictures))
+    end
   else
     local z, x = sim:simulate_batch(6, core.rng(2))
     local inferred = model:encode(x)
@@ -103,8 +109,8 @@ function experiment.figures(model, r, out)
     for i, invariant in ipairs(sim.invariants) do
       of[i], logs[i] = invariant.unit or "", invariant.scale == "log" and not invariant.high
     end
-    add(string.format("What the output depends on: of the inferred parameters against that of the true ones, %d samples "
-      .. "within the range of comparison.", r.invariants.samples), figures.scatter(folder .. "/invariants.png",
+    add(string.format("What the output depends on: of the inferred parameters against that of the true ones, %d "
+      .. "samples within the range of comparison.", r.invariants.samples), figures.scatter(folder .. "/invariants.png",
       r.invariants.v, r.invariants.z, r.invariants.names, of, { log = logs }))
   end
   local still, moving = figures.traversals(folder .. "/traversals.png", model)
@@ -178,8 +184,9 @@ end
 
 --- Runs an experiment.
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
--- samples (10000); factors: names of the parameters that MIG is averaged over (all); demo = { steps =, width = }: offers --demo; doc: what --help says; workers, cache,
--- max_failures, timeout: as of model:train
+-- samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- pictures: paths of PNGs to be inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
+-- workers, cache, max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate
@@ -212,7 +219,7 @@ function experiment.experiment(t, argv)
     factors = t.factors })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
-  local figures = experiment.figures(model, r, a.out)
+  local figures = experiment.figures(model, r, a.out, t.pictures)
   sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
   print(experiment.line(model, r))
   print("report: " .. a.out .. "/report.html")

@@ -9,6 +9,7 @@
 --     sv.figures.scatter("scatter.png", z, z_hat, { "w", "h" }, { "px", "px" })
 --     sv.figures.traversals("traversals.png", model)
 --     sv.figures.worst("worst.png", x, y)
+--     sv.figures.inference("inference.png", model, { "curve.png", "sketch.png" })
 --
 -- Each returns the path it wrote, or nil and a message (no such directory, gnuplot
 -- missing: then the data file beside the picture is there all the same).

@@ -17,14 +17,16 @@ Loss.__index = Loss
 
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
---- Chooses by the output where nothing is asked for: bce for images, mse for vectors.
+--- Chooses by the output where nothing is asked for: bce for images, mse for vectors
+-- (`given` is false then, and a recipe may compare in its own way).
 -- @param kind a name, a function, or nil
 -- @tparam {integer,...} output the simulator's
 -- @treturn Loss
 function loss.new(kind, output)
+  local given = kind ~= nil
   kind = kind or (#output == 3 and "bce" or "mse")
   check.value("model", "loss", kind, { "string|function", one_of = loss.names }, 4)
-  local self = setmetatable({ kind = kind, output = output, own = {} }, Loss)
+  local self = setmetatable({ kind = kind, given = given, output = output, own = {} }, Loss)
   self.name = type(kind) == "string" and kind or "function"
   if #output == 1 then
     self.mean = core.buffer(core.zeros(output[1]))

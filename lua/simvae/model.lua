@@ -212,6 +212,7 @@ function Model:description()
   return {
     simulator = self.simulator.name, params = params, output = self.simulator.output,
     net = type(self.net) == "string" and self.net or "custom", width = self.width, loss = self.loss.name,
+    loss_given = self.loss.given,
     bounded = self.bounded, seed = self.seed,
   }
 end
@@ -282,7 +283,7 @@ function model.load(path, sim, settings)
   if not whose then return nil, why end
   local self = model.new {
     simulator = whose, net = settings.net or about.net, width = about.width, seed = about.seed,
-    loss = settings.loss or about.loss, bounded = about.bounded,
+    loss = settings.loss or about.loss_given and about.loss or nil, bounded = about.bounded,
   }
   local ok, misfit = self:load_state(state)
   if not ok then return nil, string.format("%s: %s", path, misfit) end

@@ -60,14 +60,18 @@ end
 recipes.default = {
   name = "default",
   batch = 64,
-  decoder = { steps = 3000, lr = { schedule = "cosine", peak = 8e-3, warmup = 100 } },
-  encoder = { steps = 4000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, noise = 1 },
+  decoder = { steps = 4000, lr = { schedule = "cosine", peak = 8e-3, warmup = 100 } },
+  encoder = { steps = 10000, lr = { schedule = "cosine", peak = 3e-3, warmup = 100 }, noise = 1 },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
-    local total = model.loss(raw, x)
-    local output = model.simulator.output
-    if #output == 3 and output[2] == output[3] then
-      total = total + coarse_errors(model.loss:to_output(raw) - x) * 4
+    local total
+    if #model.simulator.output == 3 and model.loss.name ~= "function" then
+      -- absolute errors stay sharp near the answer, where those of bce and mse vanish
+      local picture = model.loss:to_output(raw)
+      local fine = model.loss.given and model.loss(raw, x) or core.l1_loss(picture, x) * 5
+      total = fine + coarse_errors(picture - x) * 4
+    else
+      total = model.loss(raw, x)
     end
     local weight = prior_weight(run)
     if weight > 0 then

@@ -3,6 +3,7 @@
 local check = require "simvae.check"
 local core = require "simvae.core"
 local matrix = require "simvae.matrix"
+local page = require "simvae.page"
 local palette = require "simvae.figures.palette"
 
 local options = {
@@ -16,138 +17,10 @@ local options = {
   notes = { "table", default = {} },
 }
 
-local style = [[
-:root { color-scheme: light; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --good: #0b7a4b; --fair: #8a6100;
-  --poor: #b3261e; }
-* { box-sizing: border-box; }
-body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink);
-  background: #f6f7f9; }
-main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 64px; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 16px 0 4px; }
-h2 { font-size: 1.25rem; margin: 40px 0 12px; }
-p { margin: 8px 0; }
-.soft { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); gap: 14px; }
-.card, figure, .scroll { background: #fff; border: 1px solid var(--line); border-radius: 10px; }
-.card { padding: 14px 16px; }
-.card h3 { font-size: .95rem; margin: 0; font-weight: 600; }
-.card .value { font-size: 1.9rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card p { font-size: .9rem; margin: 6px 0 0; color: var(--soft); }
-.mark { display: inline-block; padding: 0 8px; border-radius: 9px; font-size: .8rem; font-weight: 650; color: #fff;
-  vertical-align: .3em; }
-.good { background: var(--good); } .fair { background: var(--fair); } .poor { background: var(--poor); }
-.none { background: #6b7280; }
-figure { margin: 14px 0; padding: 12px; }
-figure .picture { overflow-x: auto; }
-figure img { display: block; max-width: none; height: auto; margin: 0 auto; }
-figcaption { font-size: .92rem; color: var(--soft); margin-top: 8px; }
-.scroll { overflow-x: auto; margin: 12px 0; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 12px; text-align: right; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { border-top: 0; font-size: .85rem; color: var(--soft); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
-.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.pairs td:first-child { color: var(--soft); width: 14em; }
-.mim { width: auto; } .mim td, .mim th { text-align: center; min-width: 3.6em; }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 16px; }
-.two h3 { font-size: 1rem; margin: 8px 0; }
-.two > div { min-width: 0; }
-ul { padding-left: 1.2em; }
-@media (max-width: 600px) {
-  body { font-size: 15px; } main { padding: 12px 12px 48px; } h1 { font-size: 1.5rem; }
-  th, td { padding: 6px 8px; } figure { padding: 8px; } .pairs td:first-child { width: 8em; }
-}
-]]
-
--- ---- pieces of HTML ---------------------------------------------------------------
-
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
-
-local function escape(v)
-  return (tostring(v):gsub("[&<>\"']", entities))
-end
-
-local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
---- RFC 4648, section 4.
-local function base64(bytes)
-  local letters, out = {}, {}
-  for i = 0, 63 do letters[i] = alphabet:sub(i + 1, i + 1) end
-  for i = 1, #bytes - 2, 3 do
-    local a, b, c = bytes:byte(i, i + 2)
-    local n = a << 16 | b << 8 | c
-    out[#out + 1] = letters[n >> 18] .. letters[n >> 12 & 63] .. letters[n >> 6 & 63] .. letters[n & 63]
-  end
-  local rest = #bytes % 3
-  if rest > 0 then
-    local a, b = bytes:byte(#bytes - rest + 1, #bytes)
-    local n = a << 16 | (b or 0) << 8
-    out[#out + 1] = letters[n >> 18] .. letters[n >> 12 & 63] .. (rest == 2 and letters[n >> 6 & 63] or "=") .. "="
-  end
-  return table.concat(out)
-end
-
-local function read(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
-end
-
--- A number in as many digits as say something.
-local function number(v, digits)
-  if v == nil then return "–" end
-  if type(v) ~= "number" then return escape(v) end
-  if v ~= v then return "not a number" end
-  if math.type(v) == "integer" or v == math.floor(v) and math.abs(v) < 1e9 then return string.format("%d", v) end
-  return (string.format("%." .. (digits or 4) .. "g", v):gsub("e%-0?(%d+)$", "e-%1"))
-end
-
-local function percent(v)
-  return v and string.format(v < 0.1 and "%.1f%%" or "%.0f%%", 100 * v) or "–"
-end
-
-local function duration(s)
-  if not s then return nil end
-  if s < 90 then return string.format("%.1f s", s) end
-  if s < 5400 then return string.format("%.1f min", s / 60) end
-  return string.format("%.2f h", s / 3600)
-end
-
-local function table_of(class, head, rows)
-  local out = { string.format('<div class="scroll"><table class="%s">', class) }
-  if head then
-    out[#out + 1] = "<thead><tr>"
-    for _, h in ipairs(head) do out[#out + 1] = "<th>" .. h .. "</th>" end
-    out[#out + 1] = "</tr></thead>"
-  end
-  out[#out + 1] = "<tbody>"
-  for _, row in ipairs(rows) do
-    out[#out + 1] = "<tr>"
-    for _, cell in ipairs(row) do
-      out[#out + 1] = type(cell) == "table" and string.format('<td style="%s">%s</td>', cell.style, cell[1])
-        or "<td>" .. cell .. "</td>"
-    end
-    out[#out + 1] = "</tr>"
-  end
-  out[#out + 1] = "</tbody></table></div>"
-  return table.concat(out)
-end
+local grade, card = page.grade, page.card
+local escape, number, percent, duration, table_of = page.escape, page.number, page.percent, page.duration, page.table
 
 -- ---- what the numbers mean -----------------------------------------------------------
-
--- good from the first threshold on, fair from the second.
-local function grade(value, good, fair)
-  if value == nil then return "none" end
-  if good >= fair then return value >= good and "good" or value >= fair and "fair" or "poor" end
-  return value <= good and "good" or value <= fair and "fair" or "poor"
-end
-
-local function card(title, value, mark, text)
-  return string.format('<div class="card"><h3>%s</h3><div class="value">%s <span class="mark %s">%s</span></div>'
-    .. "<p>%s</p></div>", escape(title), escape(value), mark, mark == "none" and "no verdict" or mark, escape(text))
-end
 
 local function worst_of(by)
   local name, value
@@ -314,32 +187,6 @@ local function settings(data, sim)
   return table_of("pairs", nil, rows)
 end
 
-local function picture_width(bytes)
-  if bytes:sub(2, 4) ~= "PNG" then return nil end
-  return (string.unpack(">I4", bytes, 17))
-end
-
-local function figure(dir, f)
-  local path = f.path or f.file or f[1]
-  local caption = f.caption or f[2] or ""
-  local bytes, message
-  if type(path) == "string" then
-    bytes, message = read(path)
-    if not bytes and path:sub(1, 1) ~= "/" then bytes, message = read(dir .. "/" .. path) end
-  else
-    message = f.message or "not drawn"
-  end
-  if not bytes then
-    return string.format('<figure><p class="soft">Not drawn: %s</p><figcaption>%s</figcaption></figure>',
-      escape(message), escape(caption))
-  end
-  -- Wide charts keep a readable size and scroll within their frame on a narrow screen.
-  local width = picture_width(bytes) or 800
-  return string.format('<figure><div class="picture"><img alt="%s" src="data:image/png;base64,%s" '
-    .. 'style="width:%dpx;width:clamp(min(%dpx, %dpx), 100%%, %dpx)"></div><figcaption>%s</figcaption></figure>',
-    escape(caption), base64(bytes), width, width, 620, width, escape(caption))
-end
-
 local function sentences(r, notes)
   local items = {}
   for _, list in ipairs { r.notes or {}, notes } do
@@ -384,22 +231,10 @@ local function report(dir, data)
   add(sentences(r, data.notes))
   if #data.figures > 0 then
     add("<h2>Figures</h2>")
-    for _, f in ipairs(data.figures) do add(figure(dir, f)) end
+    for _, f in ipairs(data.figures) do add(page.figure(dir, f)) end
   end
   add(information(r, names, sim ~= nil and sim.symmetry ~= nil), "<h2>What was run</h2>", settings(data, sim))
-  local path = dir .. "/report.html"
-  local file, message = io.open(path .. ".tmp", "wb")
-  if not file then return nil, message end
-  local ok, why = file:write('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    .. '<meta name="viewport" content="width=device-width, initial-scale=1"><title>', escape(title), "</title><style>",
-    style, "</style></head><body><main>", table.concat(body), "</main></body></html>\n")
-  if ok then ok, why = file:close() else file:close() end
-  if ok then ok, why = os.rename(path .. ".tmp", path) end
-  if not ok then
-    os.remove(path .. ".tmp")
-    return nil, path .. ": " .. tostring(why)
-  end
-  return path
+  return page.write(dir .. "/report.html", title, table.concat(body))
 end
 
 return report

@@ -110,16 +110,21 @@ local function open(self)
   return self
 end
 
-local function check_combination(what, self)
+--- Raises if options do not go together.
+-- @tparam string what the public function's name
+-- @tparam table self options
+-- @tparam ?integer level of its caller (3: called by the public function)
+function sampler.check(what, self, level)
+  level = level or 3
   if not simulator.is(self.simulator) then
-    check.fail(3, "%s: simulator must be made by sv.simulator", what)
+    check.fail(level, "%s: simulator must be made by sv.simulator", what)
   end
   if self.timeout and self.workers == 0 then
-    check.fail(3, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
+    check.fail(level, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
   end
-  if self.offline and not self.cache then check.fail(3, "%s: offline needs cache = \"file\"", what) end
+  if self.offline and not self.cache then check.fail(level, "%s: offline needs cache = \"file\"", what) end
   for _, name in ipairs { "held_out", "part", "shuffle", "epochs" } do
-    if self[name] ~= nil and not self.offline then check.fail(3, "%s: %s needs offline = true", what, name) end
+    if self[name] ~= nil and not self.offline then check.fail(level, "%s: %s needs offline = true", what, name) end
   end
 end
 
@@ -137,7 +142,7 @@ end
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
 function sampler.new(t)
   local self = check.options("sampler", t, options)
-  check_combination("sampler", self)
+  sampler.check("sampler", self)
   return open(setmetatable(self, Sampler))
 end
 
@@ -219,14 +224,16 @@ local function gather(self, first, z, x)
     elseif self.crew then
       self.crew:hand_out(next_task(self, sample))
       self.crew:collect(1)
+      if self.watch then self.watch(row - 1) end
     else
-      local count = lacking(self, sample, first + n - 1)
+      local count = lacking(self, sample, self.watch and math.min(sample + 63, first + n - 1) or first + n - 1)
       local some_z, some_x = run_here(self, sample, count)
       for s = 1, count do
         z[row + s - 1]:copy(some_z[s])
         x[row + s - 1]:copy(some_x[s])
       end
       row = row + count
+      if self.watch then self.watch(row - 1) end
     end
   end
   if self.crew then
@@ -243,7 +250,9 @@ local function take(self, count)
   end
   local first = self.drawn + 1
   self.wanted = self.drawn + count
-  if not self.crew and not (self.cache and self.cache.count > 0) then return run_here(self, first, count) end
+  if not self.crew and not self.watch and not (self.cache and self.cache.count > 0) then
+    return run_here(self, first, count)
+  end
   local z = core.zeros(count, #self.simulator.params)
   local x = core.zeros { count, table.unpack(self.simulator.output) }
   self.ahead = math.max(self.ahead, self.drawn)
@@ -274,13 +283,14 @@ end
 
 --- The first samples that next will hand out, without using them up.
 -- @tparam integer n
+-- @tparam ?function watch called with how many there are, now and then
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
-function Sampler:peek(n)
+function Sampler:peek(n, watch)
   local total = self.total
-  self.total = 0 -- nothing beyond them is run ahead
+  self.total, self.watch = 0, watch -- nothing beyond them is run ahead
   local z, x = take(self, n)
-  self.total = total
+  self.total, self.watch = total, nil
   forget_ahead(self)
   return z, x
 end
@@ -323,7 +333,7 @@ function sampler.simulate(sim, n, rng, t)
   check.value("simulate", "n", n, { "integer", min = 0 })
   local self = check.options("simulate", t, shared_options)
   self.simulator = sim
-  check_combination("simulate", self)
+  sampler.check("simulate", self)
   rng = rng or core.rng(1)
   self.seed = rng:state()
   self.batch = math.max(n, 1)

@@ -299,7 +299,10 @@ end
 local function fit_outputs(self, run)
   if run.fitted or not self.loss.mean then return end
   local scope <close> = core.scope()
-  local _, x = run.sampler:peek(1024)
+  local bar = progress.new { title = "first samples", total = 1024, quiet = run.quiet }
+  local _, x = run.sampler:peek(1024, function(done)
+    if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end
+  end)
   self.loss:fit(x)
   run.fitted = true
 end
@@ -311,6 +314,7 @@ local function make_sampler(self, run)
   for name in pairs(sampler.options) do o[name] = run[name] end
   o.failures = o.failures or run.out and run.out .. "/failures.csv"
   o.offline, o.held_out = run.offline, run.held_out
+  sampler.check("train", o, 5)
   local made, why = sampler.new(o)
   if not made then check.fail(4, "train: %s", why) end
   local damaged = made.cache and made.cache.damaged or 0

@@ -1,0 +1,52 @@
+--- The settings of the paper's five experiments: what `lua examples/train_NAME.lua` runs, and with it
+-- examples/reproduce.lua. Each is made when asked for: a missing ngspice stops the circuit alone.
+--
+--     sv.experiment(dofile(folder .. "experiments.lua").box())
+local folder = debug.getinfo(1, "S").source:match "^@(.*/)" or ""
+
+local experiments = {}
+
+function experiments.box()
+  return {
+    simulator = require "simvae.simulators.box",
+    doc = "The paper's box plotter: a rectangle's width, height and place, from its picture alone.",
+    demo = { steps = 1000, samples = 2000 },
+  }
+end
+
+function experiments.fourier()
+  local pictures = {}
+  for i, name in ipairs { "freehand", "scribble", "thick_pen", "dashed", "noisy", "square_wave", "large", "chalk" } do
+    pictures[i] = folder .. "curves/" .. name .. ".png"
+  end
+  return {
+    simulator = require "simvae.simulators.fourier",
+    doc = "The paper's Fourier series: eleven coefficients, from the picture of the curve.",
+    pictures = pictures,
+  }
+end
+
+function experiments.polygon()
+  return {
+    simulator = require "simvae.simulators.polygon",
+    doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
+  }
+end
+
+function experiments.dsprites()
+  return {
+    simulator = require "simvae.simulators.dsprites",
+    doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
+    factors = { "scale", "orientation", "posX", "posY" },
+  }
+end
+
+function experiments.rlc()
+  return {
+    simulator = require "simvae.simulators.rlc",
+    doc = "The paper's circuit: R, L and C up to a scaling of the impedance, from gain and phase, through ngspice.",
+    net = "mlp", width = 128,
+  }
+end
+
+return experiments
