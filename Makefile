@@ -135,7 +135,7 @@ env:
 
 .PHONY: demo
 demo:
-	@$(MAKE) deps
+	@$(MAKE) optional-deps
 	@$(MAKE) all
 	$(call in_tree,$(BUILD)) $(LUA) examples/train_box.lua --out $(BUILD)/demo --demo
 

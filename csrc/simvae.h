@@ -233,6 +233,7 @@ bool sv_set_threads(int n);      /* false: more than SV_MAX_THREADS */
 void *sv_scratch(int worker);    /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
 #define SV_MAX_THREADS 64
 #define SV_SCRATCH_BYTES (4u << 20)
+#define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses these */
 
 /* ---- core/system.c ---------------------------------------------------------- */
 
@@ -483,6 +484,11 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
                     const sv_real *bias, sv_real *gx, sv_real *work); /* bias: cin or NULL */
 void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw,
                     sv_real *work);
+/* grad_x towards few channels (ops/conv_few.c), where sv_conv_few says so. */
+bool sv_conv_few(const sv_conv *c);
+size_t sv_conv_few_work(const sv_conv *c);
+void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+                        sv_real *work);
 /* Sums over rows of a (rows, cols) matrix: the gradient of a bias. */
 size_t sv_column_sums_work(long rows, long cols);
 void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);

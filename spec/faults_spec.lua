@@ -58,9 +58,10 @@ local function read(path)
   return file:read "a"
 end
 
--- Is the process gone? One that ended but that no one has waited for counts as gone.
+-- Is the process gone? One that ended but that no one has waited for counts as gone. (ps does not get on with the
+-- sanitizers' libraries.)
 local function gone(pid)
-  local state = helper.run("ps -o stat= -p " .. pid)
+  local state = helper.run("env -u LD_PRELOAD ps -o stat= -p " .. pid)
   return state:match "^%s*$" ~= nil or state:match "^%s*Z" ~= nil
 end
 
@@ -234,7 +235,7 @@ local out = ...
 model:train { out = out, cache = out .. ".bin", batch = 10, decoder = { steps = 30 }, encoder = { steps = 30 },
   workers = 2, quiet = true, on_step = function()
     if core.system.kind(out .. ".children") then return end
-    local children = io.popen("ps -o pid= --ppid " .. core.system.pid()):read "a"
+    local children = io.popen("env -u LD_PRELOAD ps -o pid= --ppid " .. core.system.pid()):read "a"
     local file = assert(io.open(out .. ".part", "w"))
     file:write(children)
     file:close()

@@ -273,7 +273,8 @@ size_t sv_conv_work(const sv_conv *c) {
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride;
     size_t forward = sv_panels_size(taps * c->cin, c->cout);
     size_t back = (size_t)(panels_size(c, taps) + phases * (SV_NR + 16));
-    size_t most = forward > back ? forward : back;
+    size_t most = forward > back ? forward : back, few = sv_conv_few(c) ? sv_conv_few_work(c) : 0;
+    if (few > most) most = few;
     size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
 }
@@ -365,6 +366,10 @@ static phase find_phase(const sv_conv *c, long residue, long size) {
 
 void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
                     const sv_real *bias, sv_real *gx, sv_real *work) {
+    if (sv_conv_few(c)) {
+        sv_conv_grad_x_few(c, gy, weight, bias, gx, work);
+        return;
+    }
     sv_real *panels = lay_zeros(c, work);
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
     selection s = {

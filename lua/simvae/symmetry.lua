@@ -160,73 +160,100 @@ function symmetry.random(sim, row, rng)
   return result
 end
 
--- The coordinate at which f is least: on a grid where the family is bounded (it may turn back on
--- itself), downhill from the identity where it is not; then by golden section (Kiefer 1953).
-local golden = (math.sqrt(5) - 1) / 2
+-- Where f is least between a and b, from a point x between them that is lower than both: parabolas
+-- through the three best points, golden sections where these do not help (Brent 1973, chapter 5).
+local golden = (3 - math.sqrt(5)) / 2
 
+local function brent(f, a, b, x)
+  local w, v, fx = x, x, f(x)
+  local fw, fv, step, before = fx, fx, 0, 0
+  for _ = 1, 40 do
+    local middle, tolerance = (a + b) / 2, 1e-8 * math.abs(x) + 1e-9
+    if math.abs(x - middle) <= 2 * tolerance - (b - a) / 2 then break end
+    local parabolic = false
+    if math.abs(before) > tolerance then
+      local r, q = (x - w) * (fx - fv), (x - v) * (fx - fw)
+      local p = (x - v) * q - (x - w) * r
+      q = 2 * (q - r)
+      if q > 0 then p = -p end
+      q = math.abs(q)
+      if math.abs(p) < math.abs(q * before / 2) and p > q * (a - x) and p < q * (b - x) then
+        before, step, parabolic = step, p / q, true
+      end
+    end
+    if not parabolic then
+      before = (x < middle and b or a) - x
+      step = golden * before
+    end
+    local u = x + (math.abs(step) >= tolerance and step or step > 0 and tolerance or -tolerance)
+    local fu = f(u)
+    if fu <= fx then
+      if u < x then b = x else a = x end
+      v, fv, w, fw, x, fx = w, fw, x, fx, u, fu
+    else
+      if u < x then a = u else b = u end
+      if fu <= fw or w == x then
+        v, fv, w, fw = w, fw, u, fu
+      elseif fu <= fv or v == x or v == w then
+        v, fv = u, fu
+      end
+    end
+  end
+  return x
+end
+
+-- The coordinate from low to high at which f is least: from the best point of a grid where the family is
+-- bounded (it may turn back on itself), downhill from the identity where it is not.
 local function least(f, low, high)
-  local a, b
+  if low == high then return low end
   if low > -math.huge and high < math.huge then
     local best, value, step = low, f(low), (high - low) / 24
     for i = 1, 24 do
       local v = f(low + i * step)
       if v < value then best, value = low + i * step, v end
     end
-    a, b = math.max(low, best - step), math.min(high, best + step)
-  else
-    local function clip(u) return math.max(low, math.min(high, u)) end
-    local step, at, value = 0.5, 0, f(0)
-    if f(clip(-step)) < value then step = -step end
-    a = clip(-step)
-    while true do
-      local to = clip(at + step)
-      local v = f(to)
-      b = to
-      if v >= value or to == at or math.abs(to) > 200 then break end
-      a, at, value, step = at, to, v, 1.6 * step
-    end
-    a, b = math.min(a, b), math.max(a, b)
+    return brent(f, math.max(low, best - step), math.min(high, best + step), best)
   end
-  local c, d = b - golden * (b - a), a + golden * (b - a)
-  local fc, fd = f(c), f(d)
-  for _ = 1, 22 do
-    if fc < fd then
-      b, d, fd = d, c, fc
-      c = b - golden * (b - a)
-      fc = f(c)
-    else
-      a, c, fc = c, d, fd
-      d = a + golden * (b - a)
-      fd = f(d)
+  local function clip(u) return math.max(low, math.min(high, u)) end
+  local step, before, at, value = 0.5, 0, 0, f(0)
+  if f(clip(-step)) < value then step = -step end
+  before = clip(-step)
+  while true do
+    local to = clip(at + step)
+    local v = f(to)
+    if v >= value or to == at or math.abs(to) > 200 then
+      return brent(f, math.min(before, to), math.max(before, to), at)
     end
+    before, at, value, step = at, to, v, 1.6 * step
   end
-  return (a + b) / 2
 end
 
---- The equivalent of a row that is nearest to another. The bounds do not count: the nearest
--- equivalent of an answer that errs may lie a little outside.
+--- The equivalent of a row that is nearest to another.
 -- @tparam Simulator sim
 -- @tparam {number,...} row in units
 -- @tparam {number,...} target in units
+-- @tparam ?boolean bounded only equivalents within the bounds; without it the nearest equivalent of an answer that
+--   errs may lie a little outside
 -- @treturn {number,...} in units
 -- @treturn number its squared distance
-function symmetry.nearest(sim, row, target)
+function symmetry.nearest(sim, row, target, bounded)
   local params = sim.params
   local best, value
   for _, image in ipairs(symmetry.all(sim, row)) do
-    for _, element in ipairs(sim.symmetry or {}) do
-      if element.free then
-        local low, high = limits(element)
-        local from = image
-        local u = least(function(u)
-          return symmetry.distance(params, apply(sim, element, from, number_at(element, u)), target)
-        end, low, high)
-        local moved = apply(sim, element, from, number_at(element, u))
-        if symmetry.distance(params, moved, target) < symmetry.distance(params, image, target) then image = moved end
+    if image == row or not bounded or inside(params, image) then
+      for _, element in ipairs(sim.symmetry or {}) do
+        if element.free then
+          local from, low, high = image, limits(element)
+          if bounded then low, high = reach(sim, element, from, low), reach(sim, element, from, high) end
+          local u = least(function(u)
+            return symmetry.distance(params, apply(sim, element, from, number_at(element, u)), target)
+          end, low, high)
+          image = apply(sim, element, from, number_at(element, u))
+        end
       end
+      local d = symmetry.distance(params, image, target)
+      if not value or d < value then best, value = image, d end
     end
-    local d = symmetry.distance(params, image, target)
-    if not value or d < value then best, value = image, d end
   end
   return best, value
 end

@@ -6,7 +6,7 @@
  *
  *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
  *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512,kernel_bf16}.c \
- *      csrc/ops/{conv,norm}_kernel.c -lopenblas -lpthread -lm
+ *      csrc/ops/{conv_kernel,conv_few,norm_kernel}.c -lopenblas -lpthread -lm
  *   build/kernels [check|dense|norm|layers] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
@@ -191,6 +191,10 @@ static void check_convs(void) {
     check_conv(conv(8, 8, 8, 128, 256, 4, 2, 1));
     check_conv(conv(2, 4, 4, 300, 10, 4, 1, 0));
     check_conv(conv(2, 9, 11, 5, 7, 3, 1, 1));
+    check_conv(conv(2, 10, 14, 4, 20, 4, 4, 0));
+    check_conv(conv(3, 13, 11, 2, 9, 6, 2, 3));
+    check_conv(conv(1, 130, 128, 3, 5, 4, 2, 1));
+    check_conv(conv(2, 9, 20, 1, 300, 6, 3, 1));
     check_conv(conv(2, 9, 11, 1, 2, 5, 2, 2));
     check_conv(conv(2, 10, 13, 4, 3, 5, 3, 1));
     check_conv(conv(1, 7, 7, 6, 33, 1, 1, 0));

@@ -1,0 +1,38 @@
+--- Eight samples of each built-in simulator in one picture: lua examples/gallery.lua [FILE.png]
+local sv = require "simvae"
+
+local n = 8
+local rows, labels = {}, {}
+
+-- A grey picture on the channels of a coloured one.
+local function coloured(x)
+  return x.shape[2] == 3 and x or sv.concat({ x, x, x }, 2)
+end
+
+for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
+  local sim = require("simvae.simulators." .. name)
+  local _, x = sv.simulate(sim, n, sv.rng(4))
+  if name == "dsprites" then x = 1 - x end -- white on black in the data set
+  rows[#rows + 1], labels[#labels + 1] = coloured(x), name
+end
+
+-- The circuit's gain (black) and phase (blue) over the frequency, both scaled to the picture.
+local rlc = require "simvae.simulators.rlc" { engine = "analytic" }
+local _, x = sv.simulate(rlc, n, sv.rng(4))
+local pictures = sv.zeros(n, 3, 64, 64)
+for i = 1, n do
+  local canvas = sv.draw(pictures[i]):clear(1)
+  local function curve(first, low, high, colour)
+    local points = {}
+    for k = 0, 60 do
+      points[#points + 1] = { 2 + k, 3 + 58 * (x:get(i, first + k) - low) / (high - low) }
+    end
+    canvas:polyline(points, { stroke = colour, width = 1.5 })
+  end
+  curve(62, -math.pi, 0, { 0.1, 0.3, 0.9 })
+  curve(1, -100, 30, { 0, 0, 0 })
+end
+rows[#rows + 1], labels[#labels + 1] = pictures, "rlc"
+
+local path = arg[1] or "simulators.png"
+print(assert(sv.figures.grid(path, rows, { labels = labels, scale = 2 })))
