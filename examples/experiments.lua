@@ -10,7 +10,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box plotter: a rectangle's width, height and place, from its picture alone.",
-    demo = { steps = 1000, samples = 2000 },
+    demo = { steps = 2000, samples = 2000 },
   }
 end
 

@@ -60,8 +60,8 @@ end
 recipes.default = {
   name = "default",
   batch = 64,
-  decoder = { steps = 4000, lr = { schedule = "cosine", peak = 8e-3, warmup = 100 } },
-  encoder = { steps = 10000, lr = { schedule = "cosine", peak = 3e-3, warmup = 100 }, noise = 1 },
+  decoder = { steps = 4000, lr = { schedule = "cosine", peak = 8e-3, warmup = 100 }, clip = "auto" },
+  encoder = { steps = 8000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1 },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
     local total

@@ -52,7 +52,7 @@ local stage_options = {
   steps = { "integer", min = 0 },
   lr = { "number|function" },
   batch = { "integer", min = 1 },
-  clip = { "number", above = 0 },
+  clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
 }
 
@@ -117,7 +117,7 @@ end
 
 -- Notes where the run stands between two steps: Ctrl-C may come in the middle of one.
 local function settle(run)
-  run.settled = { stage = run.stage, step = run.step, sampler = run.sampler:state(), rng = { run.rng:state() } }
+  run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(), rng = { run.rng:state() } }
 end
 
 -- Saves everything that going on needs; the old checkpoint stays until the new one is whole.
@@ -130,7 +130,7 @@ local function save_checkpoint(self, run)
   end
   local at = run.settled
   local where = {
-    stage = at.stage, step = at.step, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
+    stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
   }
   return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
@@ -203,6 +203,18 @@ local function start_average(run, net)
   for name, t in pairs(net:state()) do run.average[name] = core.buffer(t) end
 end
 
+-- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, so that one
+-- odd batch cannot throw the weights far.
+local function clip(run, limit)
+  if limit ~= "auto" then
+    optim.clip_grad_norm(run.parameters, limit)
+    return
+  end
+  local most = 2 * (run.norm or math.huge)
+  local norm = math.min(optim.clip_grad_norm(run.parameters, most), most)
+  run.norm = run.norm and run.norm + 0.02 * (norm - run.norm) or norm
+end
+
 -- One optimizer step; the loss as a number.
 local function take_step(self, run, stage)
   local tape <close> = core.tape()
@@ -212,7 +224,7 @@ local function take_step(self, run, stage)
   if number ~= number or number == math.huge or number == -math.huge then return number end
   tape:backward(value)
   local o = run[stage]
-  if o.clip then optim.clip_grad_norm(run.parameters, o.clip) end
+  if o.clip then clip(run, o.clip) end
   run.lr = run.optimizer:step()
   return number
 end
@@ -368,7 +380,7 @@ local function resume(self, run)
   if not where then return false end
   local ok, why = self:load_state(map)
   if not ok then error(run.out .. "/checkpoint.safetensors: " .. why, 0) end
-  run.stage, run.step, run.fitted = where.stage, where.step, where.fitted
+  run.stage, run.step, run.fitted, run.norm = where.stage, where.step, where.fitted, where.norm
   run.sampler:restore(where.sampler)
   run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
   run.set_seconds(where.seconds)
@@ -387,7 +399,7 @@ local function run_all(self, run, stages)
   for _, stage in ipairs(STAGES) do
     local behind = stage == "decoder" and run.stage == "encoder"
     if stages[stage] and not behind then
-      if run.stage ~= stage then run.step = 0 end
+      if run.stage ~= stage then run.step, run.norm = 0, nil end
       run_stage(self, run, stage)
       run.optimizer = nil
     end
@@ -440,7 +452,8 @@ local function train(self, given, stages)
 end
 
 --- Trains both stages.
--- @tparam ?table t batch, decoder = { steps, lr, batch, clip }, encoder = { steps, lr, batch, clip, noise },
+-- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
+-- its running average) }, encoder = { steps, lr, batch, clip, noise },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out: as of
