@@ -235,6 +235,12 @@ void *sv_scratch(int worker);    /* SV_SCRATCH_BYTES, 64-byte aligned, of this w
 #define SV_SCRATCH_BYTES (4u << 20)
 #define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses these */
 
+/* ---- core/class.c ------------------------------------------------------------ */
+
+/* Makes the metatable of a userdata: its methods (NULL: none), what ends it (__gc
+ * and __close; NULL: nothing) and what prints it (NULL: Lua's way). */
+void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
+
 /* ---- core/system.c ---------------------------------------------------------- */
 
 void sv_open_system(lua_State *L, int core);

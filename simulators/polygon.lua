@@ -8,10 +8,11 @@ local simulator = require "simvae.simulator"
 
 local side, corners = 64, 4
 
-local params = {}
+local params, xs, ys = {}, {}, {}
 for i = 1, corners do
-  params[2 * i - 1] = { name = "x" .. i, low = 0, high = side, unit = "px" }
-  params[2 * i] = { name = "y" .. i, low = 0, high = side, unit = "px" }
+  xs[i], ys[i] = "x" .. i, "y" .. i
+  params[2 * i - 1] = { name = xs[i], low = 0, high = side, unit = "px" }
+  params[2 * i] = { name = ys[i], low = 0, high = side, unit = "px" }
 end
 
 -- Corner i of the relabeled figure is the corner start + direction * i of the old one.
@@ -22,7 +23,7 @@ local function relabeling(start, direction)
       local result = {}
       for i = 0, corners - 1 do
         local k = (start + direction * i) % corners + 1
-        result["x" .. i + 1], result["y" .. i + 1] = z["x" .. k], z["y" .. k]
+        result[xs[i + 1]], result[ys[i + 1]] = z[xs[k]], z[ys[k]]
       end
       return result
     end,

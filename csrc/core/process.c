@@ -465,16 +465,7 @@ static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"p
 
 void sv_open_process(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    luaL_newmetatable(L, SV_PROCESS);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_close);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, l_close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, l_tostring);
-    lua_setfield(L, -2, "__tostring");
-    lua_pop(L, 1);
+    sv_new_class(L, SV_PROCESS, methods, l_close, l_tostring);
     luaL_newlib(L, functions);
     lua_setfield(L, core, "process");
 }

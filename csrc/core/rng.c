@@ -228,12 +228,7 @@ static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},   {"normal", l_no
 
 void sv_open_rng(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    luaL_newmetatable(L, SV_RNG);
-    luaL_newlib(L, rng_methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_tostring);
-    lua_setfield(L, -2, "__tostring");
-    lua_pop(L, 1);
+    sv_new_class(L, SV_RNG, rng_methods, NULL, l_tostring);
     lua_pushcfunction(L, l_rng);
     lua_setfield(L, core, "rng");
 }

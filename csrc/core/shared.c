@@ -48,10 +48,7 @@ static int l_shared(lua_State *L) {
 
 void sv_open_shared(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    luaL_newmetatable(L, SHARED);
-    lua_pushcfunction(L, shared_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    sv_new_class(L, SHARED, NULL, shared_gc, NULL);
     lua_pushcfunction(L, l_shared);
     lua_setfield(L, core, "shared");
 }

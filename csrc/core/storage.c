@@ -187,8 +187,7 @@ static int context_gc(lua_State *L) {
 }
 
 void sv_open_storage(lua_State *L) {
-    luaL_newmetatable(L, SV_STORAGE);
-    lua_pop(L, 1);
+    sv_new_class(L, SV_STORAGE, NULL, NULL, NULL);
 
     sv_context *c = lua_newuserdatauv(L, sizeof *c, 0);
     memset(c, 0, sizeof *c);

@@ -323,16 +323,7 @@ static const luaL_Reg functions[] = {{"tape", l_tape},     {"scope", l_scope},  
 
 void sv_open_tape(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    luaL_newmetatable(L, SV_TAPE);
-    luaL_newlib(L, tape_methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, l_close);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, l_tape_tostring);
-    lua_setfield(L, -2, "__tostring");
-    lua_pop(L, 1);
+    sv_new_class(L, SV_TAPE, tape_methods, l_close, l_tape_tostring);
     lua_pushvalue(L, core);
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);

@@ -429,18 +429,6 @@ static int l_crc32(lua_State *L) {
     return 1;
 }
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end) {
-    luaL_newmetatable(L, name);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, end);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, end);
-    lua_setfield(L, -2, "__close");
-    lua_pop(L, 1);
-}
-
 void sv_open_io(lua_State *L, int core) {
     static const luaL_Reg functions[] = {
         {"open_source", l_open_source}, {"write", l_write}, {"crc32", l_crc32}, {NULL, NULL}};
@@ -448,8 +436,8 @@ void sv_open_io(lua_State *L, int core) {
                                          {"take", l_take}, {"close", l_close_source}, {NULL, NULL}};
     static const luaL_Reg of_stream[] = {
         {"read", l_stream_read}, {"tensor", l_stream_tensor}, {"finish", l_finish}, {NULL, NULL}};
-    new_class(L, SOURCE, of_source, l_close_source);
-    new_class(L, STREAM, of_stream, l_end_stream);
+    sv_new_class(L, SOURCE, of_source, l_close_source, NULL);
+    sv_new_class(L, STREAM, of_stream, l_end_stream, NULL);
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
     sv_open_png(L, lua_gettop(L));

@@ -140,10 +140,7 @@ failed:
 }
 
 void sv_open_png(lua_State *L, int io) {
-    luaL_newmetatable(L, READER);
-    lua_pushcfunction(L, end_reader);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    sv_new_class(L, READER, NULL, end_reader, NULL);
     lua_pushcfunction(L, l_decode_png);
     lua_setfield(L, io, "decode_png");
     lua_pushcfunction(L, sv_encode_png);

@@ -287,12 +287,7 @@ void sv_open_store(lua_State *L, int io) {
                                        {"scan", l_scan},   {"cut", l_cut},     {"size", l_size}, {"sync", l_sync},
                                        {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
-    luaL_newmetatable(L, STORE);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_close);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    sv_new_class(L, STORE, methods, l_close, NULL);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "v");

@@ -146,7 +146,8 @@ function nets.build(net, t)
   end
   local build = type(net) == "function" and net or nets[net]
   if not build or net == "build" then
-    check.fail(3, "net is \"conv\", \"dcgan\", \"mlp\", a function, or { decoder =, encoder = }; got %s", check.describe(net))
+    check.fail(3, "net is \"conv\", \"dcgan\", \"mlp\", a function, or { decoder =, encoder = }; got %s",
+      check.describe(net))
   end
   return build(t)
 end

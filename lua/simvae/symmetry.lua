@@ -215,9 +215,9 @@ local function least(f, low, high)
     return brent(f, math.max(low, best - step), math.min(high, best + step), best)
   end
   local function clip(u) return math.max(low, math.min(high, u)) end
-  local step, before, at, value = 0.5, 0, 0, f(0)
+  local step, at, value = 0.5, 0, f(0)
   if f(clip(-step)) < value then step = -step end
-  before = clip(-step)
+  local before = clip(-step)
   while true do
     local to = clip(at + step)
     local v = f(to)

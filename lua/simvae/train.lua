@@ -117,7 +117,8 @@ end
 
 -- Notes where the run stands between two steps: Ctrl-C may come in the middle of one.
 local function settle(run)
-  run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(), rng = { run.rng:state() } }
+  run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(),
+    rng = { run.rng:state() } }
 end
 
 -- Saves everything that going on needs; the old checkpoint stays until the new one is whole.

@@ -1,0 +1,21 @@
+/* The metatable of a kind of userdata. */
+#include "../simvae.h"
+
+static void set(lua_State *L, const char *field, lua_CFunction f) {
+    if (!f) return;
+    lua_pushcfunction(L, f);
+    lua_setfield(L, -2, field);
+}
+
+void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring) {
+    luaL_newmetatable(L, name);
+    if (methods) {
+        lua_newtable(L);
+        luaL_setfuncs(L, methods, 0);
+        lua_setfield(L, -2, "__index");
+    }
+    set(L, "__gc", end);
+    set(L, "__close", end);
+    set(L, "__tostring", tostring);
+    lua_pop(L, 1);
+}
