@@ -53,10 +53,7 @@ local function expected_failures(sim, n, seed)
   return list, count
 end
 
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
+local read = helper.read
 
 -- Is the process gone? One that ended but that no one has waited for counts as gone. (ps does not get on with the
 -- sanitizers' libraries.)

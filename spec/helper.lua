@@ -55,6 +55,24 @@ function helper.run(command)
   return output, how == "signal" and 128 + code or code
 end
 
+--- Everything in a file.
+-- @tparam string path
+-- @treturn string
+function helper.read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+--- Asserts that f(…) raises a message that matches a pattern.
+-- @tparam string pattern of Lua
+-- @tparam function f
+-- @param ... its arguments
+function helper.raises(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok, "did not raise: " .. pattern)
+  assert(tostring(message):find(pattern), string.format("raised %q, which does not match %q", message, pattern))
+end
+
 local lua = os.getenv("LUA") or "lua5.4"
 
 --- The command line that runs a Lua script (or `-e CODE`) in another process, on the tree that is tested.

@@ -34,18 +34,9 @@ local function folder()
   return helper.temporary_folder() .. "/run"
 end
 
-local function read(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "a"
-  f:close()
-  return text
-end
+local read = helper.read
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, message)
-end
+local raises = helper.raises
 
 local short = { decoder = { steps = 20 }, encoder = { steps = 20 }, batch = 8, quiet = true }
 local function options(t)

@@ -46,11 +46,7 @@ local function samples(sim, n, change)
   return rows_of(sampler, n), sampler:counts()
 end
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, message)
-end
+local raises = helper.raises
 
 local folder = helper.temporary_folder()
 local files = 0
@@ -59,10 +55,7 @@ local function new_path()
   return string.format("%s/%d", folder, files)
 end
 
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
+local read = helper.read
 
 local function write(path, text)
   local file <close> = assert(io.open(path, "wb"))

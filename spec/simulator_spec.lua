@@ -1,3 +1,4 @@
+local helper = require "spec.helper"
 local sv = require "simvae"
 local core = require "simvae.core"
 local box = require "simvae.simulators.box"
@@ -16,11 +17,7 @@ local function line(change)
   return t
 end
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, message)
-end
+local raises = helper.raises
 
 describe("the simulator contract", function()
   it("runs a Lua function on given parameters", function()
