@@ -88,8 +88,8 @@ end
 
 -- Budgets of a quick run: seconds to a minute or two each on two busy cores.
 local quick = {
-  fourier = { steps = 150, width = 8 }, dsprites = { steps = 150, width = 8 }, box = { steps = 150, width = 8 },
-  polygon = { steps = 150, width = 8 }, rlc = { steps = 400, width = 64 },
+  fourier = { steps = 100, width = 8 }, dsprites = { steps = 100, width = 8 }, box = { steps = 100, width = 8 },
+  polygon = { steps = 100, width = 8 }, rlc = { steps = 200, width = 64 },
 }
 
 -- ---- runs -----------------------------------------------------------------------------------------

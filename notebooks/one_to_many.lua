@@ -94,7 +94,7 @@ end
 
 --- Every metric of an encoder, on samples (a tensor and its rows) of a simulator's prior.
 local function judge(sim, encode, v, truth)
-  local rng = core.rng(seed, 1)
+  local rng = core.rng(seed + 1)
   local answers, again = {}, {}
   for i, row in ipairs(truth) do answers[i] = encode(sim, row, rng) end
   local moved = within(sim, answers)

@@ -458,7 +458,8 @@ end
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out: as of
--- sv.sampler.new
+-- sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts; sums, weights and
+-- all else stay fp32. Default: as core.precision() has it
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures

@@ -102,7 +102,7 @@ function works.stage2(file, width)
   return training(encoder:parameters(), function(i, noise)
     local heads = encoder(x[i])
     local mean = core.tanh(core.slice(heads, 2, 1, 4))
-    local std = core.exp(core.clamp(core.slice(heads, 2, 5, 8) - 3, -7, 1))
+    local std = core.exp(core.clamp(core.slice(heads, 2, 5, 8) - 1, -7, 1))
     return core.bce_with_logits(decoder(mean + std * (noise or rng:normal { BATCH, 4 })), x[i])
   end, noises)
 end
@@ -130,7 +130,7 @@ end
 
 function works.encode(file, batch)
   local box = builtin "box"
-  local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1 }
+  local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1, bounded = "tanh" }
   local _, x = box:simulate_batch(tonumber(batch), core.rng(2))
   local low, high = {}, {}
   for k, p in ipairs(box.params) do low[k], high[k] = p.low, p.high end

@@ -73,7 +73,7 @@ def mlp(p, code):
 
 
 def posterior(heads):
-    return jnp.tanh(heads[:, :4]), jnp.exp(jnp.clip(heads[:, 4:] - 3, -7, 1))
+    return jnp.tanh(heads[:, :4]), jnp.exp(jnp.clip(heads[:, 4:] - 1, -7, 1))
 
 
 def bce_with_logits(logits, target):

@@ -92,7 +92,7 @@ def fill(net, arrays, prefix):
 
 def posterior(heads):
     """Mean and standard deviation of the code, as simvae's encoder means them."""
-    return torch.tanh(heads[:, :4]), torch.exp(torch.clamp(heads[:, 4:] - 3, -7, 1))
+    return torch.tanh(heads[:, :4]), torch.exp(torch.clamp(heads[:, 4:] - 1, -7, 1))
 
 
 # ---- workloads ----------------------------------------------------------------------------------------
