@@ -55,6 +55,14 @@ function helper.run(command)
   return output, how == "signal" and 128 + code or code
 end
 
+--- Whether libngspice can be loaded; asked in a process of its own, since the library stays for good.
+-- @treturn boolean
+function helper.have_ngspice()
+  local core = require "simvae.core"
+  local worker <close> = core.process.fork(function(link) link:send(core.spice.open() and "yes" or "no") end)
+  return worker:receive(10) == "yes"
+end
+
 --- Everything in a file.
 -- @tparam string path
 -- @treturn string

@@ -45,4 +45,13 @@ describe("the README", function()
     local printed = run("local sv = require 'simvae'\n" .. block_with "local net")
     assert.near(0.25, tonumber(printed:match "[%d.]+"), 0.05)
   end)
+
+  it("shows a circuit", function()
+    if not helper.have_ngspice() then return pending "no libngspice" end
+    local code = block_with("sv.spice"):match "^(.-)%-%- a program"
+    local printed = run("local sv = require 'simvae'\n" .. code
+      .. "print(filter:run(sv.tensor { { 1000, 1e-6 } }):get(1, 31))")
+    -- -10 log10(1 + (2 pi f R C)^2) at 100 kHz
+    assert.near(-10 * math.log(1 + (2 * math.pi * 1e5 * 1e-3) ^ 2, 10), tonumber(printed), 0.01)
+  end)
 end)

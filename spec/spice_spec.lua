@@ -4,10 +4,7 @@ local core = require "simvae.core"
 local spice = require "simvae.spice".spice
 local rlc = require "simvae.simulators.rlc"
 
-local missing = (function()
-  local worker <close> = core.process.fork(function(link) link:send(core.spice.open() and "yes" or "no") end)
-  return worker:receive(10) ~= "yes"
-end)()
+local missing = not helper.have_ngspice()
 
 local netlist = [[
 RLC
