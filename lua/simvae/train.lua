@@ -126,9 +126,6 @@ local function save_checkpoint(self, run)
   local io = require "simvae.io"
   local map, numbers = self:state(), {}
   if run.optimizer then optimizer_state(run, map, numbers) end
-  if run.average then
-    for name, t in pairs(run.average) do map["average." .. name] = t end
-  end
   local at = run.settled
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
@@ -199,24 +196,18 @@ local function make_optimizer(self, run, stage)
   return optim.adam(params, { lr = run[stage].lr })
 end
 
-local function start_average(run, net)
-  run.average = {}
-  for name, t in pairs(net:state()) do run.average[name] = core.buffer(t) end
-end
-
 -- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, so that one
--- odd batch cannot throw the weights far.
+-- odd batch cannot throw the weights far. False: it is not finite.
 local function clip(run, limit)
-  if limit ~= "auto" then
-    optim.clip_grad_norm(run.parameters, limit)
-    return
-  end
-  local most = 2 * (run.norm or math.huge)
-  local norm = math.min(optim.clip_grad_norm(run.parameters, most), most)
+  local most = limit == "auto" and 2 * (run.norm or math.huge) or limit
+  local norm, finite = optim.clip_grad_norm(run.parameters, most)
+  if not finite then return false end
+  norm = math.min(norm, most)
   run.norm = run.norm and run.norm + 0.02 * (norm - run.norm) or norm
+  return true
 end
 
--- One optimizer step; the loss as a number.
+-- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
 local function take_step(self, run, stage)
   local tape <close> = core.tape()
   local z, x = run.sampler:next()
@@ -225,7 +216,7 @@ local function take_step(self, run, stage)
   if number ~= number or number == math.huge or number == -math.huge then return number end
   tape:backward(value)
   local o = run[stage]
-  if o.clip then clip(run, o.clip) end
+  if o.clip and not clip(run, o.clip) then return 0 / 0 end
   run.lr = run.optimizer:step()
   return number
 end
@@ -252,15 +243,6 @@ local function run_stage(self, run, stage)
     self.decoder:eval()
     self.decoder:freeze()
     self.encoder:train()
-    if run.recipe.average then
-      start_average(run, self.encoder)
-      if run.resumed then
-        for name, t in pairs(run.average) do
-          local from = run.resumed.map["average." .. name]
-          if from then t:copy(from) end
-        end
-      end
-    end
   else
     self.decoder:unfreeze()
     self.decoder:train()
@@ -279,7 +261,6 @@ local function run_stage(self, run, stage)
       error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
         value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
     end
-    if run.average then run.recipe.average(self, run, self.encoder:state()) end
     self.trained[stage] = self.trained[stage] + 1
     smooth = smooth and smooth + 0.05 * (value - smooth) or value
     window = window + 1
@@ -302,7 +283,6 @@ local function run_stage(self, run, stage)
   end
   self[stage]:eval()
   if stage == "encoder" then
-    if run.average and total > 0 then assert(self.encoder:load_state(run.average)) end
     self.decoder:unfreeze()
   end
   bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
@@ -405,7 +385,7 @@ local function run_all(self, run, stages)
       run.optimizer = nil
     end
   end
-  run.stage, run.average = "done", nil
+  run.stage = "done"
   settle(run)
 end
 
