@@ -39,7 +39,7 @@ local titles = {
   f0_slope_error = "f0 slope, distance from 1", Q_slope_error = "Q slope, distance from 1", seconds = "seconds",
 }
 local smaller_is_better = { f0_slope_error = true, Q_slope_error = true }
-local small_picture = 400 * 1024 -- bytes: what --commit copies
+local small_picture = 600 * 1024 -- bytes: what --commit copies
 
 -- ---- command line -----------------------------------------------------------------------------
 
@@ -296,8 +296,8 @@ local function table_md(a, results)
     seeds_text(a), results.version, results.threads, results.processor) }
   if a.quick then parts[#parts + 1] = quick_note() .. "\n" end
   parts[#parts + 1] = markdown(head, table1(results))
-  parts[#parts + 1] = "Truth: MIG of the true parameters with themselves, each replaced by a random equivalent where the "
-    .. "simulator has a symmetry. dsprites: over scale, orientation and place, the shape as noise.\n"
+  parts[#parts + 1] = "Truth: MIG of the true parameters with themselves, each replaced by a random equivalent where "
+    .. "the simulator has a symmetry. dsprites: over scale, orientation and place, the shape as noise.\n"
   local invariants = table3(results)
   if invariants then
     parts[#parts + 1] = "## The circuit's invariants, f0 < 10 kHz and Q < 4\n"
@@ -327,8 +327,8 @@ local function copy(from, to)
 end
 
 local captions = {
-  { "samples", "Figure %d: %s. From the simulator on z, the decoder on z, the simulator on E(x) and the decoder on E(x).",
-    { rlc = 3 }, 1 },
+  { "samples", "Figure %d: %s. In turn: the simulator on z, the decoder on z, the simulator on E(x), the decoder on "
+    .. "E(x).", { rlc = 3 }, 1 },
   { "inference", "Figure %d: %s, on pictures that the simulator did not draw.", {}, 1 },
   { "traversals", "Figure %d: %s. One parameter a row moves from bound to bound, the others stay.", {}, 2 },
   { "traversals.anim", "Figure %d: %s, the same, moving.", {}, 2 },
@@ -346,7 +346,7 @@ local function figures(a, results)
         local number = c[3][name] or c[4]
         local path = string.format("%s/figure%d_%s_%s.png", place, number, name, c[1])
         if copy(r.out .. "/figures/" .. c[1] .. ".png", path) then
-          list[#list + 1] = { number = number, path = path, caption = string.format(c[2], number, name) }
+          list[#list + 1] = { number = number, path = path, rank = #list, caption = string.format(c[2], number, name) }
         end
       end
     end
@@ -362,12 +362,12 @@ local function figures(a, results)
   if #mims > 0 then
     local path, why = sv.figures.heatmap(place .. "/figure4.png", mims, { labels = labels, titles = names,
       rows = { "MIM(Z, V)", "MIM(V, V) or MIM(V, V̄)" } })
-    list[#list + 1] = { number = 4, path = path, message = why, caption = "Figure 4: mutual information matrices, the "
-      .. "model above the truth; rows: the encoder's parameters, columns: the true ones." }
+    list[#list + 1] = { number = 4, path = path, rank = #list, message = why, caption = "Figure 4: mutual information "
+      .. "matrices, the model above the truth; rows: the encoder's parameters, columns: the true ones." }
   end
   table.sort(list, function(x, y)
     if x.number ~= y.number then return x.number < y.number end
-    return (x.path or "") < (y.path or "")
+    return x.rank < y.rank
   end)
   return list
 end
@@ -380,8 +380,9 @@ local function sentence(name, r)
   local parts = { string.format("%s: MIG %s; the paper has %.2f, the true parameters themselves %s.", name,
     text(m, "mig"), p.mig, text(m, "truth")) }
   if m.resimulation_r2 then
-    parts[#parts + 1] = string.format("The simulator, run on the answers, reproduces %s of the outputs' variance.",
-      page.percent(m.resimulation_r2.mean))
+    local share = m.resimulation_r2.mean
+    parts[#parts + 1] = share > 0 and string.format("The simulator, run on the answers, reproduces %s of the outputs' "
+      .. "variance.", page.percent(share)) or "The simulator, run on the answers, is no better than the mean output."
   end
   for _, g in ipairs(r.goals) do parts[#parts + 1] = goal_text(g) .. "." end
   for _, f in ipairs(r.failures) do parts[#parts + 1] = f .. "." end
@@ -409,8 +410,8 @@ local function report(a, results, list)
   if a.quick then add("<p><strong>", quick_note(), "</strong></p>") end
   add("<h2>Table 1</h2>", page.table("numbers", head, escaped(table1(results))))
   add('<p class="soft">MIG, the mutual information gap, says whether one latent and no other tells each parameter; it '
-    .. "falls steeply with small errors: a parameter known to 2% of its range scores 0.72, to 5% 0.53. Truth: of the true "
-    .. "parameters with themselves, each replaced by a random equivalent where the simulator has a symmetry (rlc, "
+    .. "falls steeply with small errors: a parameter known to 2% of its range scores 0.72, to 5% 0.53. Truth: of the "
+    .. "true parameters with themselves, each replaced by a random equivalent where the simulator has a symmetry (rlc, "
     .. "polygon, dsprites); near 0, MIG says nothing of the model. dsprites: the shape counts as noise.</p>")
   local invariants = table3(results)
   if invariants then
@@ -470,8 +471,9 @@ local function main()
     local function add(recipe, seed)
       local numbers, out = run(a, name, recipe, seed)
       if numbers then
-        r.runs[#r.runs + 1] = { recipe = recipe, seed = seed, numbers = numbers, measures = measures(numbers), out = out }
-        results.seconds = results.seconds + r.runs[#r.runs].measures.seconds
+        local one = { recipe = recipe, seed = seed, numbers = numbers, measures = measures(numbers), out = out }
+        r.runs[#r.runs + 1] = one
+        results.seconds = results.seconds + one.measures.seconds
       else
         r.failures[#r.failures + 1] = string.format("recipe %s, seed %d: %s", recipe, seed, out)
         io.stderr:write(name .. ": " .. r.failures[#r.failures] .. "\n")
@@ -485,6 +487,9 @@ local function main()
     r.goals = judge(name, r.means)
   end
   local list = figures(a, results)
+  for _, r in pairs(results.simulators) do
+    for _, one in ipairs(r.runs) do one.out = one.out:match "[^/]+$" end -- the table may be moved
+  end
   assert(write(a.out .. "/table.json", json.encode(results, { indent = true }) .. "\n"))
   assert(write(a.out .. "/table.md", table_md(a, results)))
   assert(report(a, results, list))

@@ -7,22 +7,18 @@ local function lua_files()
 end
 
 describe("require 'simvae'", function()
-  it("leaves no globals and takes under 20 MB and 20 ms of a process", function()
+  it("leaves no globals and takes under 20 MB of a process", function()
     local output = helper.run(helper.lua_command("-e", [[
       local known = {}
       for name in pairs(_G) do known[name] = true end
-      local clock = os.clock()
       require "simvae"
-      print("seconds", os.clock() - clock)
       for name in pairs(_G) do if not known[name] then print("global", name) end end
       for line in io.lines("/proc/self/status") do
         if line:find("^VmHWM") then print("kb", line:match("%d+")) end
       end]]))
     assert.is_nil(output:match("global%s+%S+"), output)
-    local seconds = assert(tonumber(output:match("seconds%s+(%S+)")), output)
     local kb = tonumber(output:match("kb%s+(%d+)") or 0)
-    if os.getenv("LD_PRELOAD") then return end -- a sanitizer's own memory and time
-    assert.is_true(seconds < 0.02, output)
+    if os.getenv("LD_PRELOAD") then return end -- a sanitizer's own memory
     assert.is_true(kb < 20 * 1024, output)
   end)
 
@@ -44,6 +40,17 @@ describe("require 'simvae'", function()
 end)
 
 describe("documentation", function()
+  it("is what sv.help prints of every op, function and method", function()
+    local core, help = require "simvae.core", require "simvae.help"
+    for _, name in ipairs(help.names()) do assert.is_string(help.text(name), name) end
+    for name, f in pairs(require "simvae") do
+      if type(f) == "function" then assert.is_string(help.text(name), "sv." .. name) end
+    end
+    for name in pairs(core.methods) do assert.is_string(help.text(name), "t:" .. name) end
+    assert.matches("stride:int=1", help.text "conv2d", 1, true)
+    assert.matches("(n, K) in units", help.text "simulate", 1, true) -- read from the source file
+  end)
+
   it("stands above every public function", function()
     local missing = {}
     for _, path in ipairs(lua_files()) do

@@ -4,6 +4,7 @@
 -- its source file, so that help and documentation cannot drift apart.
 local core = require "simvae.core"
 local check = require "simvae.check"
+local docs = require "simvae.docs"
 
 local help = {}
 
@@ -59,7 +60,13 @@ end
 -- @treturn string or nil
 function help.text(name)
   if core.ops[name] then return op_text(name, core.ops[name]) end
-  if core.docs and core.docs[name] then return core.docs[name] end
+  if docs[name] then
+    return string.format("%s%s(%s)\n\n  %s", core.methods[name] and "t:" or "sv.", name, table.unpack(docs[name]))
+  end
+  if type(core.methods[name]) == "function" and not name:find("[.:]") then
+    local doc = help.of_function(core.methods[name])
+    if doc then return string.format("t:%s\n\n%s", name, doc) end
+  end
   local value = require "simvae"
   for part in name:gmatch "[^.:]+" do
     local ok, inner = pcall(function() return value[part] end)
@@ -78,8 +85,8 @@ end
 function help.names()
   local names = {}
   for name in pairs(core.ops) do names[#names + 1] = name end
-  for name in pairs(core.docs or {}) do names[#names + 1] = name end
-  for _, name in ipairs { "simulator", "simulate", "model", "load", "evaluate", "report", "grad_check", "spice",
+  for name in pairs(docs) do names[#names + 1] = name end
+  for _, name in ipairs { "simulator", "simulate", "replay", "model", "load", "evaluate", "report", "grad_check", "spice",
     "command", "dataset", "draw", "experiment" } do
     names[#names + 1] = name
   end

@@ -12,7 +12,7 @@
 --   separation_j = D / (D + sum over i of E_ij), D = max(0, M_jj - C_jj), E_ij (i not j) the information
 --                  of v_j in another latent beyond chance and beyond what the true parameters' own ties put
 --                  there, max(0, (M_ij - C_ij) - max(0, T_ij - U_ij)), T = MIM(V, V) and U its shuffled level:
---                  1 where nothing is mixed, however noisy; undefined (left out) where D is 0
+--                  1 where nothing is mixed, however noisy; undefined (left out) where D is below 0.05
 --
 -- Source: the open task at the end of section 4.3 of the SimVAE paper; ground truth up to an
 -- invariance transformation is that of its section 4.2. Rescaling by chance is that of the adjusted
@@ -21,6 +21,8 @@
 -- Known weaknesses:
 -- * It needs the symmetry to be declared, and all of it: an undeclared one shows as error.
 -- * A large orbit leaves little to be found: where C is near 1, small sampling errors are magnified.
+-- * A fault of one latent is spread over all that the symmetry exchanges with it: with the polygon's first
+--   corner mixed up, separation falls by a quarter of what it falls by without the symmetry.
 -- * The alignment is by the sample, so an inverse may jump between equivalents unpunished: see
 --   metrics.consistent_mim, which sees that.
 -- * Accuracy falls steeply with small errors, as mutual information does (2% of the range: 0.7).
@@ -100,7 +102,7 @@ local function orbit_mim(z, v, opts)
     for i = 1, K do
       if i ~= j then others = others + math.max(0, M[i][j] - C[i][j] - math.max(0, T[i][j] - U[i][j])) end
     end
-    if own > 0.01 then -- less is the noise of the estimate itself
+    if own > 0.05 then -- less is the noise of the estimate itself
       result.separations[p.name] = own / (own + others)
       separation, counted = separation + result.separations[p.name], counted + 1
     end
