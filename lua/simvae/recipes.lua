@@ -81,16 +81,30 @@ recipes.default = {
   end,
 }
 
---- The recipe by name, or a table of one's own with what it leaves out taken from default.
-function recipes.get(recipe)
-  if type(recipe) == "table" then
-    local own = {}
-    for k, v in pairs(recipes.default) do own[k] = v end
-    for k, v in pairs(recipe) do own[k] = v end
-    own.name = recipe.name or "custom"
-    return own
-  end
-  local found = recipes[recipe or "default"]
+-- A recipe with some of its fields changed.
+local function changed(recipe, changes)
+  local own = {}
+  for k, v in pairs(recipe) do own[k] = v end
+  for k, v in pairs(changes) do own[k] = v end
+  return own
+end
+
+-- Vectors meet small nets: steps are cheap, and such a net does not bear so high a learning rate.
+local vector = changed(recipes.default, {
+  batch = 256,
+  decoder = { steps = 10000, lr = { schedule = "cosine", peak = 3e-3, warmup = 100 }, clip = "auto" },
+  encoder = { steps = 10000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1 },
+})
+
+--- The recipe for a model, by name, or a table of one's own with what it leaves out taken from default.
+-- @param recipe "default", "paper", a table, or nil
+-- @tparam Model model
+-- @treturn table
+function recipes.get(recipe, model)
+  local default = #model.simulator.output == 3 and recipes.default or vector
+  if type(recipe) == "table" then return changed(default, changed({ name = "custom" }, recipe)) end
+  if recipe == nil or recipe == "default" then return default end
+  local found = recipes[recipe]
   if type(found) ~= "table" then
     check.fail(4, "train: recipe is \"default\", \"paper\" or a table; got %s", check.describe(recipe))
   end

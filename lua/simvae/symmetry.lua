@@ -52,8 +52,9 @@ end
 
 local function inside(params, row)
   for i, p in ipairs(params) do
-    local slack = 1e-6 * math.max(math.abs(p.low), math.abs(p.high))
-    if not (row[i] >= p.low - slack and row[i] <= p.high + slack) then return false end
+    local below, above = 1e-6 * (p.high - p.low), 1e-6 * (p.high - p.low)
+    if p.scale == "log" then below, above = 1e-6 * p.low, 1e-6 * p.high end
+    if not (row[i] >= p.low - below and row[i] <= p.high + above) then return false end
   end
   return true
 end
