@@ -7,8 +7,8 @@ return {
   arange = { "first, last, step", "The numbers first, first + step, … up to last (1-d); arange(n) counts 1 to n." },
   parameter = { "t", "A copy of a tensor that outlives every tape and collects a gradient." },
   buffer = { "t", "A copy of a tensor that outlives every tape, without gradient." },
-  tape = { "", "Opens a tape: local tape <close> = sv.tape(). Ops are recorded for tape:backward(loss, {retain = false}); "
-    .. "what was made under it is released when it closes, save tape:keep(t, …)." },
+  tape = { "", "Opens a tape: local tape <close> = sv.tape(). Ops are recorded for "
+    .. "tape:backward(loss, {retain = false}); what was made under it is released when it closes, save tape:keep(t, …)." },
   scope = { "", "A tape that records nothing: only gives memory back when it closes." },
   no_grad = { "f, …", "Returns f(…), with nothing recorded while f runs." },
   memory = { "", "Bytes under open tapes (live), in free lists (pooled), and the most of both (peak)." },
@@ -25,10 +25,10 @@ return {
   copy = { "from", "Takes the numbers of another tensor of equal count, in place." },
   clone = { "", "A copy with memory of its own." },
   detach = { "", "The same numbers without a gradient; shares memory where it can." },
-  requires_grad = { "on", "Makes a tensor that no op has made a leaf that collects a gradient (or, false, no longer)." },
+  requires_grad = { "on", "Makes a tensor that no op has made a leaf that collects a gradient; false: no longer." },
   zero_grad = { "", "Forgets the gradient; the next backward writes a new one." },
   finite = { "", "True, or false and the row-major index of the first number that is not finite." },
   broadcast_to = { "shape", "A copy repeated to a shape: another name of expand." },
-  show = { "options", "Prints an image in the terminal (24-bit half blocks) or a vector as a plot; {print = false} only "
-    .. "returns the text." },
+  show = { "options", "Prints an image in the terminal (24-bit half blocks) or a vector as a plot; {print = false} "
+    .. "only returns the text." },
 }

@@ -86,8 +86,8 @@ function help.names()
   local names = {}
   for name in pairs(core.ops) do names[#names + 1] = name end
   for name in pairs(docs) do names[#names + 1] = name end
-  for _, name in ipairs { "simulator", "simulate", "replay", "model", "load", "evaluate", "report", "grad_check", "spice",
-    "command", "dataset", "draw", "experiment" } do
+  for _, name in ipairs { "simulator", "simulate", "replay", "model", "load", "evaluate", "report", "grad_check",
+    "spice", "command", "dataset", "draw", "experiment" } do
     names[#names + 1] = name
   end
   table.sort(names)

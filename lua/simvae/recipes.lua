@@ -91,9 +91,9 @@ end
 
 -- Vectors meet small nets: steps are cheap, and such a net does not bear so high a learning rate.
 local vector = changed(recipes.default, {
-  batch = 256,
-  decoder = { steps = 10000, lr = { schedule = "cosine", peak = 3e-3, warmup = 100 }, clip = "auto" },
-  encoder = { steps = 10000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1 },
+  batch = 128,
+  decoder = { steps = 6000, lr = { schedule = "cosine", peak = 3e-3, warmup = 100 }, clip = "auto" },
+  encoder = { steps = 6000, lr = { schedule = "cosine", peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1 },
 })
 
 --- The recipe for a model, by name, or a table of one's own with what it leaves out taken from default.
