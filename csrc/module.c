@@ -2,8 +2,9 @@
 #include "simvae.h"
 #include <string.h>
 
-static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce, sv_ops_shape, sv_ops_pool, sv_ops_softmax, sv_ops_loss,
-                                        sv_ops_matmul,      sv_ops_conv,   sv_ops_norm,  sv_ops_dropout, sv_ops_sort};
+static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce,  sv_ops_shape,  sv_ops_pool,
+                                        sv_ops_softmax,     sv_ops_loss,    sv_ops_matmul, sv_ops_conv,
+                                        sv_ops_norm,        sv_ops_dropout, sv_ops_sort};
 
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {

@@ -39,19 +39,19 @@ typedef float sv_real;
 #define SV_REAL_NAME "float"
 #endif
 
-#define SV_MAX_DIM 8 /* axes of a tensor */
+#define SV_MAX_DIM 8  /* axes of a tensor */
 #define SV_MAX_IN 256 /* tensors an op takes (concat, stack) */
 #define SV_MAX_OPT 12 /* options of an op; a list of whole numbers is one */
-#define SV_MAX_AUX 3 /* buffers an op keeps from forward to backward */
+#define SV_MAX_AUX 3  /* buffers an op keeps from forward to backward */
 #define SV_MESSAGE 256
 
 /* ---- core/storage.c ------------------------------------------------------ */
 
 typedef struct sv_storage {
-    sv_real *data;   /* 64-byte aligned; inside this userdata, or a mapped file */
-    size_t count;    /* numbers that fit */
-    uint64_t life;   /* grows each time the storage goes back to a free list */
-    bool kept;       /* tape:keep: survives its tape */
+    sv_real *data;         /* 64-byte aligned; inside this userdata, or a mapped file */
+    size_t count;          /* numbers that fit */
+    uint64_t life;         /* grows each time the storage goes back to a free list */
+    bool kept;             /* tape:keep: survives its tape */
     struct sv_tape *owner; /* the open tape it belongs to, or NULL */
     int slot;              /* owner->storage[slot] is this one */
 } sv_storage;
@@ -66,17 +66,17 @@ enum sv_layout {
 typedef struct sv_tensor {
     sv_storage *storage; /* user value 1 keeps it alive */
     sv_real *data;
-    uint64_t life;           /* storage->life when made; another value: stale */
-    size_t count;            /* numbers in all: the product of the shape */
+    uint64_t life; /* storage->life when made; another value: stale */
+    size_t count;  /* numbers in all: the product of the shape */
     size_t shape[SV_MAX_DIM];
-    int ndim;                /* 0: a single number */
+    int ndim; /* 0: a single number */
     enum sv_layout layout;
-    bool needs_grad;         /* a leaf that asks for a gradient, or made from one */
-    bool is_leaf;            /* a parameter: its gradient is kept in grad */
-    bool grad_valid;         /* grad holds a gradient (else: next one overwrites) */
-    struct sv_tensor *grad;  /* user value 2; leaves only */
-    struct sv_tape *tape;    /* the open tape whose node made it, or NULL */
-    int node;                /* index of that node */
+    bool needs_grad;        /* a leaf that asks for a gradient, or made from one */
+    bool is_leaf;           /* a parameter: its gradient is kept in grad */
+    bool grad_valid;        /* grad holds a gradient (else: next one overwrites) */
+    struct sv_tensor *grad; /* user value 2; leaves only */
+    struct sv_tape *tape;   /* the open tape whose node made it, or NULL */
+    int node;               /* index of that node */
 } sv_tensor;
 
 #define SV_STORAGE "simvae.storage"
@@ -85,11 +85,11 @@ typedef struct sv_tensor {
 
 /* One per Lua state, in its registry. */
 typedef struct sv_context {
-    struct sv_tape *tape;         /* innermost open tape, or NULL */
-    int no_grad;                  /* depth of sv.no_grad */
-    uint64_t closed;              /* tapes closed so far: the clock of the free lists */
-    struct sv_size_class *sizes;  /* free lists */
-    size_t live, pooled, peak;    /* bytes: under open tapes, in free lists, the most of both */
+    struct sv_tape *tape;        /* innermost open tape, or NULL */
+    int no_grad;                 /* depth of sv.no_grad */
+    uint64_t closed;             /* tapes closed so far: the clock of the free lists */
+    struct sv_size_class *sizes; /* free lists */
+    size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, the most of both */
 } sv_context;
 
 sv_context *sv_get_context(lua_State *L);
@@ -100,8 +100,8 @@ sv_context *sv_get_context(lua_State *L);
 enum sv_scope { SV_SCOPED, SV_PERSISTENT };
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope);
 void sv_push_anchored(lua_State *L, sv_context *c, sv_storage *s); /* push one that a tape owns */
-void sv_release_storage(sv_context *c, sv_storage *s); /* to its free list; tensors on it become stale */
-void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s); /* takes it out of its tape */
+void sv_release_storage(sv_context *c, sv_storage *s);             /* to its free list; tensors on it become stale */
+void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape */
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle); /* drops free ones unused for so many tapes */
 void sv_open_storage(lua_State *L);
 
@@ -109,15 +109,17 @@ sv_tensor *sv_check_tensor(lua_State *L, int index); /* raises for another type 
 sv_tensor *sv_test_tensor(lua_State *L, int index);  /* NULL for another type; may be stale */
 void sv_check_alive(lua_State *L, const sv_tensor *t);
 sv_tensor *sv_push_tensor(lua_State *L, int ndim, const size_t *shape, enum sv_scope scope);
-sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim, const size_t *shape); /* of: stack index of a tensor */
-sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim, const size_t *shape); /* a whole storage at that stack index */
-sv_tensor *sv_ensure_grad(lua_State *L, int index); /* the leaf's gradient tensor, made if need be */
-void sv_check_writable(lua_State *L, const sv_tensor *t); /* raises if an open tape needs its value */
+sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim,
+                        const size_t *shape); /* of: stack index of a tensor */
+sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim,
+                             const size_t *shape);          /* a whole storage at that stack index */
+sv_tensor *sv_ensure_grad(lua_State *L, int index);         /* the leaf's gradient tensor, made if need be */
+void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value */
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last);
 void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain);
-void sv_open_tensor(lua_State *L, int core);        /* core: stack index of the module's table */
+void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 
 /* ---- ops: what a row says and what its functions see --------------------- */
 
@@ -131,9 +133,9 @@ typedef struct sv_list {
 typedef struct sv_args {
     const sv_op *op;
     int nin;
-    sv_tensor **in;      /* in[i] may be NULL for an optional tensor */
+    sv_tensor **in; /* in[i] may be NULL for an optional tensor */
     sv_tensor *out;
-    double opt[SV_MAX_OPT];  /* numbers, whole numbers, booleans, enum indices (from 0) and axes (0-based) */
+    double opt[SV_MAX_OPT];   /* numbers, whole numbers, booleans, enum indices (from 0) and axes (0-based) */
     sv_list list[SV_MAX_OPT]; /* list options, by the same index; axes are 0-based here */
 
     /* set by the shape function */
@@ -148,7 +150,7 @@ typedef struct sv_args {
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
     sv_real *work;
-    bool training;       /* a gradient will be asked for: aux must be filled */
+    bool training; /* a gradient will be asked for: aux must be filled */
 
     /* backward only */
     const sv_real *grad_out; /* laid out as out */
@@ -179,7 +181,7 @@ struct sv_op {
     const char *check; /* Lua: arguments of one call to check the gradient with; `r(...)` makes a random tensor */
 };
 
-bool sv_fail(sv_args *a, const char *format, ...); /* sets message; false */
+bool sv_fail(sv_args *a, const char *format, ...);  /* sets message; false */
 bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 
 /* ---- core/call.c ----------------------------------------------------------- */
@@ -187,7 +189,7 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 /* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
  * pushes out. opt and list may be NULL where the op has no options. */
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);
-void sv_open_ops(lua_State *L, int core, const sv_op *rows); /* rows end with a NULL name */
+void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
     sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[];
@@ -229,8 +231,8 @@ void sv_open_optim(lua_State *L, int core); /* core.optim: adam, sgd, grad_norm,
 typedef void (*sv_body)(void *arg, long i, int worker);
 void sv_parallel(long n, sv_body body, void *arg);
 int sv_threads(void);
-bool sv_set_threads(int n);      /* false: more than SV_MAX_THREADS */
-void *sv_scratch(int worker);    /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
+bool sv_set_threads(int n);   /* false: more than SV_MAX_THREADS */
+void *sv_scratch(int worker); /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
 #define SV_MAX_THREADS 64
 #define SV_SCRATCH_BYTES (4u << 20)
 #define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses these */
@@ -256,11 +258,11 @@ void sv_open_shared(lua_State *L, int core);
  * pure function of (seed, s, i). */
 typedef struct sv_rng {
     uint64_t seed;
-    uint64_t stream;  /* sample index, or a user's stream */
-    uint64_t next;    /* numbers drawn so far */
+    uint64_t stream; /* sample index, or a user's stream */
+    uint64_t next;   /* numbers drawn so far */
 } sv_rng;
 uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index);
-double sv_rng_uniform(sv_rng *r);  /* (0, 1), 53 bits */
+double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
 double sv_rng_normal(sv_rng *r);
 void sv_open_rng(lua_State *L, int core);
 
@@ -270,8 +272,8 @@ void sv_open_rng(lua_State *L, int core);
  * left corner, y up: pixel (row r, column c) covers x in [c, c+1] and
  * y in [height-1-r, height-r]. */
 
-#define SV_RASTER_SIDE 128       /* pixels; larger pictures are drawn in tiles */
-#define SV_RASTER_ONE (1 << 24)  /* a pixel's full coverage */
+#define SV_RASTER_SIDE 128      /* pixels; larger pictures are drawn in tiles */
+#define SV_RASTER_ONE (1 << 24) /* a pixel's full coverage */
 #define SV_OUTLINE_EDGES 8192
 
 typedef struct sv_raster {
@@ -284,10 +286,10 @@ enum sv_fill_rule { SV_NON_ZERO, SV_EVEN_ODD };
 typedef struct sv_edge {
     double x0, y0, x1, y1; /* x0 < x1 */
     double slope;
-    int winding;           /* +1 if the contour runs from x0 to x1, else -1 */
-    int role;              /* sweep: +1 lower side of what is filled, -1 upper side, 0 neither */
-    double since;          /* sweep: the x from which it has that role */
-    double now, next;      /* sweep: its y at either end of the slab */
+    int winding;      /* +1 if the contour runs from x0 to x1, else -1 */
+    int role;         /* sweep: +1 lower side of what is filled, -1 upper side, 0 neither */
+    double since;     /* sweep: the x from which it has that role */
+    double now, next; /* sweep: its y at either end of the slab */
 } sv_edge;
 
 /* Closed contours as a bag of edges: 600 KB, so one at a time on the stack. */
@@ -299,11 +301,10 @@ typedef struct sv_outline {
 
 void sv_raster_start(sv_raster *r, int width, int height); /* empty; sides 1 … SV_RASTER_SIDE */
 void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, int sign);
-void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1,
-                     int sign);
+void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1, int sign);
 void sv_raster_contour(sv_raster *r, const double *xy, int n, int sign); /* n points, closed */
-void sv_raster_coverage(const sv_raster *r, sv_real *out); /* (height, width), 0 … 1 */
-void sv_raster_ink(const sv_raster *r, sv_real *out);      /* 1 - coverage: black on white */
+void sv_raster_coverage(const sv_raster *r, sv_real *out);               /* (height, width), 0 … 1 */
+void sv_raster_ink(const sv_raster *r, sv_real *out);                    /* 1 - coverage: black on white */
 /* Edges of closed contours, each from exactly where another one ends. */
 void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1);
 void sv_outline_contour(sv_outline *o, const double *xy, int n);
@@ -347,13 +348,11 @@ typedef struct sv_pen {
  * stroke takes about 4 a point). Numbers that are not finite draw nothing. */
 bool sv_draw_rect(const sv_canvas *c, const sv_pen *pen, double x, double y, double w, double h);
 bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
-bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1,
-                  double y1);
+bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1, double y1);
 bool sv_draw_polyline(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r);
 /* Half-axes a and b, the first turned counter-clockwise by angle (radians). */
-bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b,
-                     double angle);
+bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b, double angle);
 /* A smooth curve through all points, at most 1024. */
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 
@@ -369,28 +368,28 @@ void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, f
  * `segs` runs of `run` numbers (the last one `last`), `step` apart in memory;
  * row r of run s starts at a[s * SV_MR + r]. */
 typedef struct sv_tile {
-    long rows, cols;         /* rows and columns to store; a[] is always full */
+    long rows, cols; /* rows and columns to store; a[] is always full */
     long segs, run, last, step;
     const sv_real *const *a;
-    const sv_real *b;        /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
-    long ldb;                /* dot: column j at b + j * ldb */
-    sv_real *const *c;       /* SV_MR rows */
-    bool add;                /* to what C holds */
-    const sv_real *bias;     /* per column, or NULL */
-    bool activate;           /* max(v, 0) + slope * min(v, 0) */
+    const sv_real *b;    /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
+    long ldb;            /* dot: column j at b + j * ldb */
+    sv_real *const *c;   /* SV_MR rows */
+    bool add;            /* to what C holds */
+    const sv_real *bias; /* per column, or NULL */
+    bool activate;       /* max(v, 0) + slope * min(v, 0) */
     sv_real slope;
 } sv_tile;
 
 typedef struct sv_kernel {
     const char *name;
-    int vector;                     /* bytes in a vector: 64, 32, 16 */
-    bool (*usable)(void);           /* on this CPU */
+    int vector;           /* bytes in a vector: 64, 32, 16 */
+    bool (*usable)(void); /* on this CPU */
     void (*tile)(const sv_tile *t);
-    void (*dot)(const sv_tile *t);  /* step 1, at most SV_DOT_MAX columns */
+    void (*dot)(const sv_tile *t); /* step 1, at most SV_DOT_MAX columns */
     /* For r < n <= SV_MR and p < count: len (<= SV_NR) numbers from
      * from[r] + offset + p * len to to + r * ld + p * stride. */
-    void (*gather)(long n, const sv_real *const *from, long offset, long len, long count,
-                   sv_real *to, long ld, long stride);
+    void (*gather)(long n, const sv_real *const *from, long offset, long len, long count, sv_real *to, long ld,
+                   long stride);
     /* to[c * ld_to + r] = from[r * ld + c] */
     void (*turn)(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to);
 } sv_kernel;
@@ -412,9 +411,9 @@ typedef struct sv_pairs {
 } sv_pairs;
 
 extern const sv_pairs sv_pairs_bf16;
-const sv_pairs *sv_pairs_now(void);    /* NULL: full precision */
-bool sv_pairs_offered(void);           /* by this CPU, build and kernel */
-bool sv_choose_pairs(bool on);         /* false: not offered */
+const sv_pairs *sv_pairs_now(void); /* NULL: full precision */
+bool sv_pairs_offered(void);        /* by this CPU, build and kernel */
+bool sv_choose_pairs(bool on);      /* false: not offered */
 
 /* ---- core/gemm.c: products of matrices given by where their rows lie ---------- */
 
@@ -426,8 +425,7 @@ bool sv_choose_pairs(bool on);         /* false: not offered */
  * all of them. NULL stands for a dense matrix, row r at base + r * ld. */
 typedef struct sv_rows {
     long segs, run;
-    void (*find)(const void *arg, long row, long n, long seg, long nseg, const sv_real **at,
-                 sv_real *spare);
+    void (*find)(const void *arg, long row, long n, long seg, long nseg, const sv_real **at, sv_real *spare);
     const void *arg;
     const sv_real *base;
     long ld;
@@ -436,20 +434,20 @@ typedef struct sv_rows {
 /* C[m][n] (+)= op(A)[m][k] op(B)[k][n] (+ bias[n], then activation). */
 typedef struct sv_product {
     long m, n, k;
-    sv_rows a;               /* m rows of k; flip_a: k rows of m */
-    sv_rows b;               /* k rows of n; flip_b: n rows of k */
+    sv_rows a; /* m rows of k; flip_a: k rows of m */
+    sv_rows b; /* k rows of n; flip_b: n rows of k */
     bool flip_a, flip_b;
-    long b_from;             /* b's first row that takes part */
-    const sv_real *panels;   /* B packed beforehand (sv_panel_…); then b is not used */
+    long b_from;           /* b's first row that takes part */
+    const sv_real *panels; /* B packed beforehand (sv_panel_…); then b is not used */
     void (*place)(const void *arg, long row, long n, sv_real **at); /* where rows of C lie */
-    const void *place_arg;   /* place NULL: row r at c + r * ldc */
+    const void *place_arg;                                          /* place NULL: row r at c + r * ldc */
     sv_real *c;
     long ldc;
     bool add;
     const sv_real *bias;
     bool activate;
     sv_real slope;
-    bool half;               /* factors in pairs of bfloat16: only where sv_pairs_now() */
+    bool half; /* factors in pairs of bfloat16: only where sv_pairs_now() */
 } sv_product;
 
 /* All of them in one parallel region; none may write what another touches. */
@@ -460,18 +458,15 @@ void sv_products(const sv_product *p, long count);
  * SV_DOT_MAX columns and !flip_a: n columns of k numbers. */
 size_t sv_panels_size(long k, long n);
 void sv_pair_panels(sv_real *panels, long k, long n); /* what a half product takes as panels; n > SV_DOT_MAX */
-static inline long sv_panel_width(long n, long panel) {
-    return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2;
-}
+static inline long sv_panel_width(long n, long panel) { return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2; }
 
 /* Row-major dense product with leading dimensions; flip: the matrix is stored
  * transposed. bias (n numbers) may be NULL. */
-void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
-             const sv_real *b, long ldb, bool add, const sv_real *bias, sv_real *c, long ldc);
+void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
+             bool add, const sv_real *bias, sv_real *c, long ldc);
 /* count products of dense matrices, stride_ numbers apart (0: the same one each time). */
-void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k,
-                   const sv_real *a, long stride_a, const sv_real *b, long stride_b, bool add,
-                   sv_real *c, long stride_c);
+void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long stride_a,
+                   const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
 
 /* ---- ops/conv_kernel.c: convolutions on channels-last images ------------------ */
 
@@ -484,12 +479,11 @@ typedef struct sv_conv {
 } sv_conv;
 
 size_t sv_conv_work(const sv_conv *c); /* numbers that `work` must hold, for any of these */
-void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
-                     const sv_real *bias, sv_real *y, sv_real *work); /* bias: cout or NULL */
-void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
-                    const sv_real *bias, sv_real *gx, sv_real *work); /* bias: cin or NULL */
-void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw,
-                    sv_real *work);
+void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
+                     sv_real *work); /* bias: cout or NULL */
+void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+                    sv_real *work); /* bias: cin or NULL */
+void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
 /* grad_x towards few channels (ops/conv_few.c), where sv_conv_few says so. */
 bool sv_conv_few(const sv_conv *c);
 size_t sv_conv_few_work(const sv_conv *c);
@@ -513,19 +507,17 @@ size_t sv_norm_work(const sv_norm *b);
 /* Batch statistics; mean and inverse (1 / sqrt(biased var + eps)) are kept for
  * the gradient; running_* (either NULL or both given) move by momentum towards
  * the batch mean and the unbiased variance. */
-void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale,
-                   const sv_real *shift, sv_real *running_mean, sv_real *running_var,
-                   sv_real *mean, sv_real *inverse, sv_real *y, sv_real *work);
-void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale,
-                  const sv_real *shift, const sv_real *running_mean,
-                  const sv_real *running_var, sv_real *y, sv_real *work);
+void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                   sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
+                   sv_real *work);
+void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                  const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work);
 /* gx, gscale, gshift may each be NULL. train: the statistics depend on x (mean
  * and inverse from sv_norm_train); else they are constants (mean and inverse
  * from sv_norm_inverse of the running ones). */
-void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy,
-                      const sv_real *scale, const sv_real *shift, const sv_real *mean,
-                      const sv_real *inverse, sv_real *gx, sv_real *gscale, sv_real *gshift,
-                      sv_real *work);
+void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy, const sv_real *scale,
+                      const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *gx, sv_real *gscale,
+                      sv_real *gshift, sv_real *work);
 void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse);
 
 /* ---- io/: files ------------------------------------------------------------ */

@@ -47,17 +47,11 @@ typedef struct cut {
     const sv_pairs *pairs; /* factors are rounded to pairs, two of k in the place of one */
 } cut;
 
-static long least(long a, long b) {
-    return a < b ? a : b;
-}
+static long least(long a, long b) { return a < b ? a : b; }
 
-static long divide_up(long a, long b) {
-    return (a + b - 1) / b;
-}
+static long divide_up(long a, long b) { return (a + b - 1) / b; }
 
-static long round_up(long a, long b) {
-    return divide_up(a, b) * b;
-}
+static long round_up(long a, long b) { return divide_up(a, b) * b; }
 
 size_t sv_panels_size(long k, long n) {
     if (n <= SV_DOT_MAX) return (size_t)(k * n);
@@ -119,14 +113,12 @@ static cut cut_product(const sv_product *p, long first, long wanted) {
 }
 
 /* at[(s - seg) * SV_MR + r] for n rows; rows that are missing repeat the first. */
-static void find(const sv_rows *x, long row, long n, long seg, long nseg, const sv_real **at,
-                 sv_real *spare) {
+static void find(const sv_rows *x, long row, long n, long seg, long nseg, const sv_real **at, sv_real *spare) {
     if (x->find) {
         x->find(x->arg, row, n, seg, nseg, at, spare);
     } else {
         for (long s = 0; s < nseg; s++)
-            for (long r = 0; r < n; r++)
-                at[s * SV_MR + r] = x->base + (row + r) * x->ld + (seg + s) * x->run;
+            for (long r = 0; r < n; r++) at[s * SV_MR + r] = x->base + (row + r) * x->ld + (seg + s) * x->run;
     }
     for (long s = 0; s < nseg; s++)
         for (long r = n; r < SV_MR; r++) at[s * SV_MR + r] = at[s * SV_MR];
@@ -136,8 +128,8 @@ static void find(const sv_rows *x, long row, long n, long seg, long nseg, const 
  * lie together for each k: the panels of B, the eights of A. Rows go by eights, and
  * of those as many panels at a time as are whole in a run, so that x is read straight
  * on; else one piece of a panel. */
-static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0, long c1,
-                          long width, sv_real *to, sv_real *spare) {
+static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0, long c1, long width, sv_real *to,
+                          sv_real *spare) {
     const sv_real *at[SV_MR * 64];
     const sv_kernel *kernel = sv_kernel_now();
     long depth = k1 - k0, padded = round_up(c1 - c0, width == SV_NR ? width / 2 : width);
@@ -160,8 +152,7 @@ static void pack_straight(const sv_rows *x, long from, long k0, long k1, long c0
                 long left = least(x->run - offset, end - j), len = least(left, w - in);
                 long count = w == width && len == w ? left / w : 1;
                 kernel->gather(n, at + s * SV_MR, offset, len, count,
-                               to + panel * width * (depth + SKEW) + (k - k0) * w + in, w,
-                               width * (depth + SKEW));
+                               to + panel * width * (depth + SKEW) + (k - k0) * w + in, w, width * (depth + SKEW));
                 j += count * len, offset += count * len;
                 if (offset == x->run) offset = 0, s++;
                 in += len, panel += count - 1;
@@ -178,8 +169,7 @@ static void pack_flipped(const sv_rows *x, long k0, long k1, long c0, long c1, s
     for (long c = c0; c < c1; c += SV_NR, to += SV_NR * (depth + SKEW)) {
         long n = least(SV_NR, c1 - c), w = sv_panel_width(c1 - c0, (c - c0) / SV_NR);
         sv_kernel_now()->turn(n, depth, x->base + c * x->ld + k0, x->ld, to, w);
-        for (long k = 0; n < w && k < depth; k++)
-            memset(to + k * w + n, 0, (size_t)(w - n) * sizeof *to);
+        for (long k = 0; n < w && k < depth; k++) memset(to + k * w + n, 0, (size_t)(w - n) * sizeof *to);
     }
 }
 
@@ -190,15 +180,14 @@ static void pack_dot(const sv_product *p, long k0, long k1, sv_real *to) {
         sv_kernel_now()->turn(depth, p->n, p->b.base + k0 * p->b.ld, p->b.ld, to, depth);
         return;
     }
-    for (long j = 0; j < p->n; j++)
-        memcpy(to + j * depth, p->b.base + j * p->b.ld + k0, (size_t)depth * sizeof *to);
+    for (long j = 0; j < p->n; j++) memcpy(to + j * depth, p->b.base + j * p->b.ld + k0, (size_t)depth * sizeof *to);
 }
 
 /* What a task keeps in its scratch. */
 typedef struct desk {
-    const sv_real **at;    /* runs of A, by 8 rows */
+    const sv_real **at; /* runs of A, by 8 rows */
     sv_real *spare, *a, *b;
-    sv_real *c[BLOCK];     /* rows of C */
+    sv_real *c[BLOCK]; /* rows of C */
 } desk;
 
 /* One group's rows of A as pairs, in scratch. */
@@ -256,15 +245,13 @@ static void run_block(const cut *cut, long task, desk *d) {
             t.run = t.last = depth;
             if (!pairs && !p->a.find && (n1 - n0 <= NARROW || p->a.ld <= NARROW)) {
                 t.step = p->a.ld;
-                for (long i = 0; i < groups * SV_MR; i++)
-                    d->at[i] = p->a.base + k0 * p->a.ld + least(m0 + i, m1 - 1);
+                for (long i = 0; i < groups * SV_MR; i++) d->at[i] = p->a.base + k0 * p->a.ld + least(m0 + i, m1 - 1);
             } else {
                 pack_straight(&p->a, 0, k0, k1, m0, m1, SV_MR, d->a, d->spare);
                 t.step = SV_MR;
                 for (long i = 0; i < groups * SV_MR; i++)
                     d->at[i] = d->a + i / SV_MR * SV_MR * (depth + SKEW) + i % SV_MR;
-                for (long g = 0; pairs && g < groups; g++)
-                    pairs->rows(depth, SV_MR, d->a + g * SV_MR * (depth + SKEW));
+                for (long g = 0; pairs && g < groups; g++) pairs->rows(depth, SV_MR, d->a + g * SV_MR * (depth + SKEW));
             }
         } else {
             seg0 = k0 / p->a.run;
@@ -273,8 +260,8 @@ static void run_block(const cut *cut, long task, desk *d) {
             for (long g = 0; g < groups && pairs; g++)
                 pair_group(cut, &t, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, g, d);
             for (long g = 0; g < groups && !pairs; g++)
-                find(&p->a, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, t.segs,
-                     d->at + g * SV_MR * t.segs, d->spare + g * SV_MR * t.segs * p->a.run);
+                find(&p->a, m0 + g * SV_MR, least(SV_MR, m1 - m0 - g * SV_MR), seg0, t.segs, d->at + g * SV_MR * t.segs,
+                     d->spare + g * SV_MR * t.segs * p->a.run);
         }
         if (pairs && depth > 0) {
             t.segs = 1;
@@ -360,14 +347,20 @@ static sv_rows dense(const sv_real *x, long ld, long length, bool whole) {
     return (sv_rows){.base = x, .ld = ld, .run = run, .segs = divide_up(length, run)};
 }
 
-void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
-             const sv_real *b, long ldb, bool add, const sv_real *bias, sv_real *c, long ldc) {
+void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
+             bool add, const sv_real *bias, sv_real *c, long ldc) {
     sv_product p = {
-        .m = m, .n = n, .k = k,
+        .m = m,
+        .n = n,
+        .k = k,
         .a = dense(a, lda, flip_a ? m : k, flip_a),
         .b = dense(b, ldb, flip_b ? k : n, true),
-        .flip_a = flip_a, .flip_b = flip_b,
-        .c = c, .ldc = ldc, .add = add, .bias = bias,
+        .flip_a = flip_a,
+        .flip_b = flip_b,
+        .c = c,
+        .ldc = ldc,
+        .add = add,
+        .bias = bias,
     };
     sv_products(&p, 1);
 }
@@ -382,15 +375,13 @@ typedef struct batch {
 static void run_batch(void *arg, long i, int worker) {
     const batch *b = arg;
     (void)worker;
-    sv_gemm(b->flip_a, b->flip_b, b->m, b->n, b->k, b->a + i * b->stride_a,
-            b->flip_a ? b->m : b->k, b->b + i * b->stride_b, b->flip_b ? b->k : b->n, b->add,
-            NULL, b->c + i * b->stride_c, b->n);
+    sv_gemm(b->flip_a, b->flip_b, b->m, b->n, b->k, b->a + i * b->stride_a, b->flip_a ? b->m : b->k,
+            b->b + i * b->stride_b, b->flip_b ? b->k : b->n, b->add, NULL, b->c + i * b->stride_c, b->n);
 }
 
 /* Many products are shared out whole, a few are cut each. */
-void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k,
-                   const sv_real *a, long stride_a, const sv_real *b, long stride_b, bool add,
-                   sv_real *c, long stride_c) {
+void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long stride_a,
+                   const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c) {
     batch g = {flip_a, flip_b, add, m, n, k, stride_a, stride_b, stride_c, a, b, c};
     if (count >= TASKS)
         sv_parallel(count, run_batch, &g);

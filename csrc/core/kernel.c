@@ -14,9 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool always(void) {
-    return true;
-}
+static bool always(void) { return true; }
 
 static void store_row(const sv_tile *t, long col, long cols, sv_real *c, const sv_real *v) {
     for (long j = 0; j < cols; j++) {
@@ -37,9 +35,7 @@ typedef struct unaligned {
 
 enum { LANES = 16 / sizeof(sv_real), PR = 4, PC = 2 * LANES };
 
-static inline vec load(const sv_real *p) {
-    return ((const unaligned *)(const void *)p)->v;
-}
+static inline vec load(const sv_real *p) { return ((const unaligned *)(const void *)p)->v; }
 
 static void portable_part(const sv_tile *t, long row, long col) {
     vec z = {0}, c00 = z, c01 = z, c10 = z, c11 = z, c20 = z, c21 = z, c30 = z, c31 = z;
@@ -92,8 +88,8 @@ static void portable_dot(const sv_tile *t) {
     }
 }
 
-static void portable_gather(long n, const sv_real *const *from, long offset, long len,
-                            long count, sv_real *to, long ld, long stride) {
+static void portable_gather(long n, const sv_real *const *from, long offset, long len, long count, sv_real *to, long ld,
+                            long stride) {
     for (long r = 0; r < n; r++)
         for (long p = 0; p < count; p++) {
             const sv_real *x = from[r] + offset + p * len;
@@ -105,8 +101,7 @@ static void portable_gather(long n, const sv_real *const *from, long offset, lon
         }
 }
 
-static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv_real *to,
-                          long ld_to) {
+static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to) {
     for (long r0 = 0; r0 < rows; r0 += 8) {
         long end = rows - r0 < 8 ? rows : r0 + 8;
         for (long c = 0; c < cols; c++)
@@ -114,7 +109,7 @@ static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv
     }
 }
 
-const sv_kernel sv_kernel_portable = {"portable", 16, always, portable_tile, portable_dot,
+const sv_kernel sv_kernel_portable = {"portable",      16,           always, portable_tile, portable_dot,
                                       portable_gather, portable_turn};
 
 /* Best first. */

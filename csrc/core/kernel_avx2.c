@@ -45,10 +45,8 @@ INLINE void finish(const sv_tile *t, long row, long col, __m256 lo, __m256 hi) {
     }
     if (t->activate) {
         __m256 zero = _mm256_setzero_ps(), slope = _mm256_set1_ps(t->slope);
-        lo = _mm256_blendv_ps(lo, _mm256_mul_ps(lo, slope),
-                              _mm256_cmp_ps(lo, zero, _CMP_LT_OQ));
-        hi = _mm256_blendv_ps(hi, _mm256_mul_ps(hi, slope),
-                              _mm256_cmp_ps(hi, zero, _CMP_LT_OQ));
+        lo = _mm256_blendv_ps(lo, _mm256_mul_ps(lo, slope), _mm256_cmp_ps(lo, zero, _CMP_LT_OQ));
+        hi = _mm256_blendv_ps(hi, _mm256_mul_ps(hi, slope), _mm256_cmp_ps(hi, zero, _CMP_LT_OQ));
     }
     _mm256_storeu_ps(c, lo);
     _mm256_storeu_ps(c + 8, hi);
@@ -71,17 +69,17 @@ INLINE void part(const sv_tile *t, long row, long col, const long step) {
         for (long i = 0; i < end; i += step) {
             __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
             b += ldb;
-#define STEP(r)                                                     \
-    {                                                               \
-        __m256 v = _mm256_broadcast_ss(a##r + i);                   \
-        lo##r = _mm256_fmadd_ps(v, b0, lo##r);                      \
-        hi##r = _mm256_fmadd_ps(v, b1, hi##r);                      \
+#define STEP(r)                                   \
+    {                                             \
+        __m256 v = _mm256_broadcast_ss(a##r + i); \
+        lo##r = _mm256_fmadd_ps(v, b0, lo##r);    \
+        hi##r = _mm256_fmadd_ps(v, b1, hi##r);    \
     }
             EACH_ROW(STEP)
 #undef STEP
         }
     }
-#define DONE(r)                                                     \
+#define DONE(r) \
     if (row + r < t->rows) finish(t, row + r, col, lo##r, hi##r);
     EACH_ROW(DONE)
 #undef DONE
@@ -137,16 +135,24 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
 TARGET static void avx2_dot(const sv_tile *t) {
     for (long row = 0; row < t->rows; row += 2) {
         switch (t->cols) {
-        case 1: dot(t, row, 1); break;
-        case 2: dot(t, row, 2); break;
-        case 3: dot(t, row, 3); break;
-        default: dot(t, row, 4); break;
+        case 1:
+            dot(t, row, 1);
+            break;
+        case 2:
+            dot(t, row, 2);
+            break;
+        case 3:
+            dot(t, row, 3);
+            break;
+        default:
+            dot(t, row, 4);
+            break;
         }
     }
 }
 
-TARGET static void avx2_gather(long n, const float *const *from, long offset, long len,
-                               long count, float *to, long ld, long stride) {
+TARGET static void avx2_gather(long n, const float *const *from, long offset, long len, long count, float *to, long ld,
+                               long stride) {
     for (long r = 0; r < n; r++)
         for (long p = 0; p < count; p++) {
             const float *x = from[r] + offset + p * len;
@@ -163,8 +169,7 @@ static void avx2_turn(long rows, long cols, const float *from, long ld, float *t
     sv_kernel_portable.turn(rows, cols, from, ld, to, ld_to);
 }
 
-const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather,
-                                  avx2_turn};
+const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather, avx2_turn};
 #else
 typedef int kernel_avx2_is_not_for_this_build;
 #endif

@@ -33,21 +33,21 @@ INLINE void tile(const sv_tile *t, const bool wide, const long step) {
             __m512 b0 = _mm512_loadu_ps(b);
             __m512 b1 = wide ? _mm512_loadu_ps(b + 16) : b0;
             b += ldb;
-#define STEP(r)                                                     \
-    {                                                               \
-        __m512 v = _mm512_set1_ps(a##r[i]);                         \
-        lo##r = _mm512_fmadd_ps(v, b0, lo##r);                      \
-        if (wide) hi##r = _mm512_fmadd_ps(v, b1, hi##r);            \
+#define STEP(r)                                          \
+    {                                                    \
+        __m512 v = _mm512_set1_ps(a##r[i]);              \
+        lo##r = _mm512_fmadd_ps(v, b0, lo##r);           \
+        if (wide) hi##r = _mm512_fmadd_ps(v, b1, hi##r); \
     }
             EACH_ROW(STEP)
 #undef STEP
         }
     }
     __mmask16 left = first(t->cols), right = first(t->cols - 16);
-#define DONE(r)                                                     \
-    if (r < t->rows) {                                              \
-        finish(t, t->c[r], 0, left, lo##r);                         \
-        if (wide) finish(t, t->c[r], 16, right, hi##r);             \
+#define DONE(r)                                         \
+    if (r < t->rows) {                                  \
+        finish(t, t->c[r], 0, left, lo##r);             \
+        if (wide) finish(t, t->c[r], 16, right, hi##r); \
     }
     EACH_ROW(DONE)
 #undef DONE
@@ -87,18 +87,18 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
         const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
         long run = s + 1 < t->segs ? t->run : t->last;
         long k = 0;
-#define COLUMN(j, load)                                             \
-    if (j < cols) {                                                 \
-        __m512 w = load(b + j * ldb + k);                           \
-        acc[j][0] = _mm512_fmadd_ps(v0, w, acc[j][0]);              \
-        acc[j][1] = _mm512_fmadd_ps(v1, w, acc[j][1]);              \
-        acc[j][2] = _mm512_fmadd_ps(v2, w, acc[j][2]);              \
-        acc[j][3] = _mm512_fmadd_ps(v3, w, acc[j][3]);              \
+#define COLUMN(j, load)                                \
+    if (j < cols) {                                    \
+        __m512 w = load(b + j * ldb + k);              \
+        acc[j][0] = _mm512_fmadd_ps(v0, w, acc[j][0]); \
+        acc[j][1] = _mm512_fmadd_ps(v1, w, acc[j][1]); \
+        acc[j][2] = _mm512_fmadd_ps(v2, w, acc[j][2]); \
+        acc[j][3] = _mm512_fmadd_ps(v3, w, acc[j][3]); \
     }
-#define VECTORS(load)                                               \
-    {                                                               \
-        __m512 v0 = load(a0 + k), v1 = load(a1 + k);                \
-        __m512 v2 = load(a2 + k), v3 = load(a3 + k);                \
+#define VECTORS(load)                                                   \
+    {                                                                   \
+        __m512 v0 = load(a0 + k), v1 = load(a1 + k);                    \
+        __m512 v2 = load(a2 + k), v3 = load(a3 + k);                    \
         COLUMN(0, load) COLUMN(1, load) COLUMN(2, load) COLUMN(3, load) \
     }
         for (; k + 16 <= run; k += 16) VECTORS(_mm512_loadu_ps)
@@ -113,8 +113,7 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
         b += run;
     }
     __m128 v[4];
-    for (int j = 0; j < 4; j++)
-        v[j] = j < cols ? sums(acc[j][0], acc[j][1], acc[j][2], acc[j][3]) : _mm_setzero_ps();
+    for (int j = 0; j < 4; j++) v[j] = j < cols ? sums(acc[j][0], acc[j][1], acc[j][2], acc[j][3]) : _mm_setzero_ps();
     _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
     const __mmask8 m = (__mmask8)((1 << cols) - 1);
     __m128 bias = t->bias ? _mm_maskz_loadu_ps(m, t->bias) : _mm_setzero_ps();
@@ -135,16 +134,24 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
 TARGET static void avx512_dot(const sv_tile *t) {
     for (long row = 0; row < t->rows; row += 4) {
         switch (t->cols) {
-        case 1: dot(t, row, 1); break;
-        case 2: dot(t, row, 2); break;
-        case 3: dot(t, row, 3); break;
-        default: dot(t, row, 4); break;
+        case 1:
+            dot(t, row, 1);
+            break;
+        case 2:
+            dot(t, row, 2);
+            break;
+        case 3:
+            dot(t, row, 3);
+            break;
+        default:
+            dot(t, row, 4);
+            break;
         }
     }
 }
 
-TARGET static void avx512_gather(long n, const float *const *from, long offset, long len,
-                                 long count, float *to, long ld, long stride) {
+TARGET static void avx512_gather(long n, const float *const *from, long offset, long len, long count, float *to,
+                                 long ld, long stride) {
     const __mmask16 left = first(len), right = first(len - 16);
     for (long r = 0; r < n; r++, to += ld) {
         const float *x = from[r] + offset;
@@ -155,13 +162,11 @@ TARGET static void avx512_gather(long n, const float *const *from, long offset, 
                 _mm512_storeu_ps(dest + 16, _mm512_loadu_ps(x + 16));
             }
         } else if (len == 8) {
-            for (long p = 0; p < count; p++, x += 8, dest += stride)
-                _mm256_storeu_ps(dest, _mm256_loadu_ps(x));
+            for (long p = 0; p < count; p++, x += 8, dest += stride) _mm256_storeu_ps(dest, _mm256_loadu_ps(x));
         } else {
             for (long p = 0; p < count; p++, x += len, dest += stride) {
                 _mm512_mask_storeu_ps(dest, left, _mm512_maskz_loadu_ps(left, x));
-                if (right)
-                    _mm512_mask_storeu_ps(dest + 16, right, _mm512_maskz_loadu_ps(right, x + 16));
+                if (right) _mm512_mask_storeu_ps(dest + 16, right, _mm512_maskz_loadu_ps(right, x + 16));
             }
         }
     }
@@ -172,8 +177,7 @@ TARGET static void avx512_gather(long n, const float *const *from, long offset, 
 INLINE void turn_block(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
     __m512 r[16], t[16];
     const __mmask16 in = first(cols), out = first(rows);
-    for (int i = 0; i < 16; i++)
-        r[i] = i < rows ? _mm512_maskz_loadu_ps(in, from + i * ld) : _mm512_setzero_ps();
+    for (int i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(in, from + i * ld) : _mm512_setzero_ps();
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -201,16 +205,14 @@ INLINE void turn_block(long rows, long cols, const float *from, long ld, float *
         if (i < cols) _mm512_mask_storeu_ps(to + i * ld_to, out, r[i]);
 }
 
-TARGET static void avx512_turn(long rows, long cols, const float *from, long ld, float *to,
-                               long ld_to) {
+TARGET static void avx512_turn(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
     for (long c = 0; c < cols; c += 16)
         for (long r = 0; r < rows; r += 16)
-            turn_block(rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16,
-                       from + r * ld + c, ld, to + c * ld_to + r, ld_to);
+            turn_block(rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16, from + r * ld + c, ld,
+                       to + c * ld_to + r, ld_to);
 }
 
-const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather,
-                                    avx512_turn};
+const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather, avx512_turn};
 #else
 typedef int kernel_avx512_is_not_for_this_build;
 #endif

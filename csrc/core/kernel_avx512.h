@@ -12,9 +12,7 @@
 #define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
 
 /* A mask of the first n of 16 lanes. */
-static inline __mmask16 first(long n) {
-    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
-}
+static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1); }
 
 INLINE void finish(const sv_tile *t, float *c, long col, __mmask16 mask, __m512 v) {
     if (t->add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c + col));

@@ -18,9 +18,7 @@
 #define TARGET_PAIRS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
 #define INLINE_PAIRS TARGET_PAIRS __attribute__((always_inline)) static inline
 
-static bool usable(void) {
-    return sv_kernel_avx512.usable() && __builtin_cpu_supports("avx512bf16");
-}
+static bool usable(void) { return sv_kernel_avx512.usable() && __builtin_cpu_supports("avx512bf16"); }
 
 INLINE_PAIRS void tile(const sv_tile *t, const bool wide, const long step) {
 #define ZERO(r) __m512 lo##r = _mm512_setzero_ps(), hi##r = _mm512_setzero_ps();
@@ -35,20 +33,20 @@ INLINE_PAIRS void tile(const sv_tile *t, const bool wide, const long step) {
         __m512bh b0 = (__m512bh)_mm512_loadu_ps(b);
         __m512bh b1 = wide ? (__m512bh)_mm512_loadu_ps(b + 16) : b0;
         b += ldb;
-#define STEP(r)                                                  \
-    {                                                            \
-        __m512bh v = (__m512bh)_mm512_set1_ps(a##r[i]);          \
-        lo##r = _mm512_dpbf16_ps(lo##r, v, b0);                  \
-        if (wide) hi##r = _mm512_dpbf16_ps(hi##r, v, b1);        \
+#define STEP(r)                                           \
+    {                                                     \
+        __m512bh v = (__m512bh)_mm512_set1_ps(a##r[i]);   \
+        lo##r = _mm512_dpbf16_ps(lo##r, v, b0);           \
+        if (wide) hi##r = _mm512_dpbf16_ps(hi##r, v, b1); \
     }
         EACH_ROW(STEP)
 #undef STEP
     }
     __mmask16 left = first(t->cols), right = first(t->cols - 16);
-#define DONE(r)                                                  \
-    if (r < t->rows) {                                           \
-        finish(t, t->c[r], 0, left, lo##r);                      \
-        if (wide) finish(t, t->c[r], 16, right, hi##r);          \
+#define DONE(r)                                         \
+    if (r < t->rows) {                                  \
+        finish(t, t->c[r], 0, left, lo##r);             \
+        if (wide) finish(t, t->c[r], 16, right, hi##r); \
     }
     EACH_ROW(DONE)
 #undef DONE

@@ -25,7 +25,7 @@
 #include <sys/mman.h>
 #endif
 
-#define SPINS 4000      /* pauses before a worker sleeps: 0.1 to 0.2 ms */
+#define SPINS 4000 /* pauses before a worker sleeps: 0.1 to 0.2 ms */
 #define CLOSED 0xffffffffu
 #define MAX_PIECES 0x7fffffffL
 
@@ -179,8 +179,7 @@ bool sv_set_threads(int n) {
  * inside a body, or another thread of the process that has the pool now. */
 void sv_parallel(long n, sv_body body, void *arg) {
     if (n <= 0) return;
-    if (n == 1 || n > MAX_PIECES || busy || sv_threads() == 1 ||
-        pthread_mutex_trylock(&pool.owner) != 0) {
+    if (n == 1 || n > MAX_PIECES || busy || sv_threads() == 1 || pthread_mutex_trylock(&pool.owner) != 0) {
         for (long i = 0; i < n; i++) body(arg, i, own_number);
         return;
     }

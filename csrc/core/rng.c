@@ -12,8 +12,7 @@
 static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     for (int round = 0; round < 10; round++) {
         uint64_t p = (uint64_t)0xD2511F53u * c[0], q = (uint64_t)0xCD9E8D57u * c[2];
-        uint32_t next[4] = {(uint32_t)(q >> 32) ^ c[1] ^ k0, (uint32_t)q, (uint32_t)(p >> 32) ^ c[3] ^ k1,
-                            (uint32_t)p};
+        uint32_t next[4] = {(uint32_t)(q >> 32) ^ c[1] ^ k0, (uint32_t)q, (uint32_t)(p >> 32) ^ c[3] ^ k1, (uint32_t)p};
         memcpy(c, next, sizeof next);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
@@ -221,10 +220,17 @@ static int l_tostring(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},   {"normal", l_normal}, {"integer", l_integer},
-                                       {"choice", l_choice},     {"at", l_at},         {"rewind", l_rewind},
-                                       {"take", l_take},         {"permutation", l_permutation},
-                                       {"state", l_state},       {"restore", l_restore}, {NULL, NULL}};
+static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},
+                                       {"normal", l_normal},
+                                       {"integer", l_integer},
+                                       {"choice", l_choice},
+                                       {"at", l_at},
+                                       {"rewind", l_rewind},
+                                       {"take", l_take},
+                                       {"permutation", l_permutation},
+                                       {"state", l_state},
+                                       {"restore", l_restore},
+                                       {NULL, NULL}};
 
 void sv_open_rng(lua_State *L, int core) {
     core = lua_absindex(L, core);

@@ -23,8 +23,8 @@ enum { ALIGNMENT = 64 };
 
 typedef struct sv_size_class {
     struct sv_size_class *next;
-    size_t count;      /* numbers in each */
-    uint64_t used;     /* context->closed when last taken from */
+    size_t count;  /* numbers in each */
+    uint64_t used; /* context->closed when last taken from */
     int n, room;
     sv_storage **free;
 } sv_size_class;

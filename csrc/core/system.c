@@ -139,10 +139,10 @@ static int l_pid(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"clock", l_clock},     {"sleep", l_sleep},         {"isatty", l_isatty},
-                                     {"columns", l_columns}, {"mkdir", l_mkdir},         {"kind", l_kind},
-                                     {"list", l_list},       {"resident", l_resident},   {"processor", l_processor},
-                                     {"pid", l_pid},         {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"clock", l_clock},         {"sleep", l_sleep}, {"isatty", l_isatty}, {"columns", l_columns},
+    {"mkdir", l_mkdir},         {"kind", l_kind},   {"list", l_list},     {"resident", l_resident},
+    {"processor", l_processor}, {"pid", l_pid},     {NULL, NULL}};
 
 void sv_open_system(lua_State *L, int core) {
     core = lua_absindex(L, core);

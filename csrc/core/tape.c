@@ -103,8 +103,9 @@ static void check_input(lua_State *L, const sv_tape *tape, const sv_node *n, con
     if (!t->is_leaf && t->tape != tape)
         luaL_error(L, "backward: an input of %s was computed under another tape", n->args.op->name);
     if (!t->is_leaf && tape->nodes[t->node]->passed)
-        luaL_error(L, "backward: an input of %s was already passed by an earlier backward; add the losses, "
-                      "or give {retain = true} to all but the last",
+        luaL_error(L,
+                   "backward: an input of %s was already passed by an earlier backward; add the losses, "
+                   "or give {retain = true} to all but the last",
                    n->args.op->name);
     sv_check_alive(L, t);
 }
@@ -318,8 +319,12 @@ static int l_tape_tostring(lua_State *L) {
 }
 
 static const luaL_Reg tape_methods[] = {{"backward", l_backward}, {"keep", l_keep}, {"close", l_close}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"tape", l_tape},     {"scope", l_scope},     {"no_grad", l_no_grad},
-                                     {"memory", l_memory}, {"release_memory", l_release_memory}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"tape", l_tape},
+                                     {"scope", l_scope},
+                                     {"no_grad", l_no_grad},
+                                     {"memory", l_memory},
+                                     {"release_memory", l_release_memory},
+                                     {NULL, NULL}};
 
 void sv_open_tape(lua_State *L, int core) {
     core = lua_absindex(L, core);

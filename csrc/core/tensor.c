@@ -490,8 +490,7 @@ static int l_newindex(lua_State *L) {
         t->data[check_index(L, t, 3)] = (sv_real)v;
         return 0;
     }
-    if (lua_type(L, 2) == LUA_TSTRING)
-        return luaL_error(L, "a tensor has no field '%s' to set", lua_tostring(L, 2));
+    if (lua_type(L, 2) == LUA_TSTRING) return luaL_error(L, "a tensor has no field '%s' to set", lua_tostring(L, 2));
     if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:fill(v) sets its number");
     lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
     if (i < 0) i += n + 1;
@@ -515,14 +514,21 @@ static int l_len(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg makers[] = {{"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full},
-                                  {"arange", l_arange},       {"tensor", l_tensor}, {"parameter", l_parameter},
-                                  {"buffer", l_buffer},       {NULL, NULL}};
-static const luaL_Reg methods[] = {
-    {"item", l_item},   {"totable", l_totable}, {"get", l_get},       {"set", l_set},
-    {"fill", l_fill},   {"copy", l_copy},       {"clone", l_clone},   {"detach", l_detach},
-    {"requires_grad", l_requires_grad},         {"zero_grad", l_zero_grad},
-    {"finite", l_finite},                       {NULL, NULL}};
+static const luaL_Reg makers[] = {{"zeros", l_zeros},   {"ones", l_ones},     {"full", l_full},
+                                  {"arange", l_arange}, {"tensor", l_tensor}, {"parameter", l_parameter},
+                                  {"buffer", l_buffer}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"item", l_item},
+                                   {"totable", l_totable},
+                                   {"get", l_get},
+                                   {"set", l_set},
+                                   {"fill", l_fill},
+                                   {"copy", l_copy},
+                                   {"clone", l_clone},
+                                   {"detach", l_detach},
+                                   {"requires_grad", l_requires_grad},
+                                   {"zero_grad", l_zero_grad},
+                                   {"finite", l_finite},
+                                   {NULL, NULL}};
 
 void sv_open_tensor(lua_State *L, int core) {
     core = lua_absindex(L, core);

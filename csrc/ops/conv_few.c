@@ -23,10 +23,10 @@
 #include <string.h>
 
 enum {
-    STRIP = 1 << 16, /* numbers of P that a task holds */
+    STRIP = 1 << 16,  /* numbers of P that a task holds */
     WIDEST = 1 << 14, /* numbers in a row of x */
-    RUN = 256,       /* numbers of a row of gy read at a time */
-    MOST = 16        /* lanes of a chunk; kernel / stride */
+    RUN = 256,        /* numbers of a row of gy read at a time */
+    MOST = 16         /* lanes of a chunk; kernel / stride */
 };
 
 typedef struct few {
@@ -74,18 +74,18 @@ static void pack(const sv_conv *c, const sv_real *weight, sv_real *panels) {
 /* One row of x in chunks. from[i]: P at the kernel row that the i-th of `rows` rows of gy
  * meets it with. Whole vectors are read and written; what is too much is overwritten by
  * the next chunk, or lies in slack. */
-#define SUM_CHUNKS(name, lanes)                                                                   \
+#define SUM_CHUNKS(name, lanes)                                                                    \
     SV_CLONES static void name(const few *f, const sv_real *const *from, long rows, sv_real *to) { \
-        for (long m = 0; m < f->across; m++, to += f->chunk) {                                    \
-            sv_real sum[lanes];                                                                   \
-            for (int l = 0; l < lanes; l++) sum[l] = f->start[l];                                 \
-            for (long j = m < f->c->ow ? 0 : m - f->c->ow + 1; j < f->overlap && j <= m; j++)     \
-                for (long i = 0; i < rows; i++) {                                                 \
-                    const sv_real *p = from[i] + (m - j) * f->columns + j * f->chunk;             \
-                    for (int l = 0; l < lanes; l++) sum[l] += p[l];                               \
-                }                                                                                 \
-            for (int l = 0; l < lanes; l++) to[l] = sum[l];                                       \
-        }                                                                                         \
+        for (long m = 0; m < f->across; m++, to += f->chunk) {                                     \
+            sv_real sum[lanes];                                                                    \
+            for (int l = 0; l < lanes; l++) sum[l] = f->start[l];                                  \
+            for (long j = m < f->c->ow ? 0 : m - f->c->ow + 1; j < f->overlap && j <= m; j++)      \
+                for (long i = 0; i < rows; i++) {                                                  \
+                    const sv_real *p = from[i] + (m - j) * f->columns + j * f->chunk;              \
+                    for (int l = 0; l < lanes; l++) sum[l] += p[l];                                \
+                }                                                                                  \
+            for (int l = 0; l < lanes; l++) to[l] = sum[l];                                        \
+        }                                                                                          \
     }
 
 SUM_CHUNKS(sum_narrow, 8)
@@ -100,10 +100,17 @@ static void fill_strip(void *arg, long task, int worker) {
     sv_real *row = products + STRIP + MOST;
     long run = least(RUN, c->cout);
     sv_product p = {
-        .m = (t1 - t0) * c->ow, .n = f->columns, .k = c->cout,
-        .a = {.base = f->gy + (image * c->oh + t0) * c->ow * c->cout, .ld = c->cout, .run = run,
+        .m = (t1 - t0) * c->ow,
+        .n = f->columns,
+        .k = c->cout,
+        .a = {.base = f->gy + (image * c->oh + t0) * c->ow * c->cout,
+              .ld = c->cout,
+              .run = run,
               .segs = (c->cout + run - 1) / run},
-        .panels = f->panels, .c = products, .ldc = f->columns, .half = sv_pairs_now() != NULL,
+        .panels = f->panels,
+        .c = products,
+        .ldc = f->columns,
+        .half = sv_pairs_now() != NULL,
     };
     if (t1 > t0) sv_products(&p, 1);
     for (long m = m0; m < m1; m++)
@@ -113,7 +120,8 @@ static void fill_strip(void *arg, long task, int worker) {
             const sv_real *from[MOST];
             for (long i = 0; i < f->overlap; i++)
                 if (m - i >= t0 && m - i < t1)
-                    from[rows++] = products + (m - i - t0) * c->ow * f->columns + (i * c->stride + r) * c->kernel * c->cin;
+                    from[rows++] =
+                        products + (m - i - t0) * c->ow * f->columns + (i * c->stride + r) * c->kernel * c->cin;
             (f->chunk > 8 ? sum_wide : sum_narrow)(f, from, rows, row);
             memcpy(f->gx + (image * c->h + y) * c->w * c->cin, row + c->pad * c->cin,
                    (size_t)(c->w * c->cin) * sizeof *row);

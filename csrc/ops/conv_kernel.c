@@ -49,9 +49,7 @@ enum {
     HALF_MAX = 8192  /* channels of a pixel that fit a task's scratch as pairs of bfloat16 */
 };
 
-static long least(long a, long b) {
-    return a < b ? a : b;
-}
+static long least(long a, long b) { return a < b ? a : b; }
 
 /* Row number row of images of down x across points is point (t, u) of image i. */
 static void split(long row, long down, long across, long *i, long *t, long *u) {
@@ -81,9 +79,9 @@ typedef struct window {
 /* Corners of n windows that follow each other in one row of windows. */
 typedef struct stretch {
     const sv_real *image;
-    long n, iy, ix, step;  /* step: pixels from one corner to the next */
-    long outside, inside;  /* windows 0 … outside-1 hang over the left border, those from
-                              `inside` on over the right one */
+    long n, iy, ix, step; /* step: pixels from one corner to the next */
+    long outside, inside; /* windows 0 … outside-1 hang over the left border, those from
+                             `inside` on over the right one */
 } stretch;
 
 /* A run that hangs over the left or right border, with zeros for what is missing. */
@@ -97,8 +95,7 @@ static void put_together(const window *v, const sv_real *row, long ix, sv_real *
     memset(to + until, 0, (size_t)(run - until) * sizeof *to);
 }
 
-static void find_merged(const window *v, const stretch *q, long seg, long nseg,
-                        const sv_real **at, sv_real *spare) {
+static void find_merged(const window *v, const stretch *q, long seg, long nseg, const sv_real **at, sv_real *spare) {
     long c = v->channels, run = v->kw * c, step = q->step * c;
     for (long s = 0; s < nseg; s++, at += SV_MR, spare += SV_MR * run) {
         long y = q->iy + seg + s;
@@ -117,8 +114,7 @@ static void find_merged(const window *v, const stretch *q, long seg, long nseg,
     }
 }
 
-static void find_pixels(const window *v, const stretch *q, long seg, long nseg,
-                        const sv_real **at) {
+static void find_pixels(const window *v, const stretch *q, long seg, long nseg, const sv_real **at) {
     long ky = seg / v->kw, kx = seg % v->kw, c = v->channels;
     for (long s = 0; s < nseg; s++, at += SV_MR) {
         long y = q->iy + ky, x = q->ix + kx;
@@ -126,14 +122,12 @@ static void find_pixels(const window *v, const stretch *q, long seg, long nseg,
         if (y < 0 || y >= v->h)
             for (long r = 0; r < q->n; r++) at[r] = v->zeros;
         else
-            for (long r = 0; r < q->n; r++, x += q->step)
-                at[r] = x >= 0 && x < v->w ? row + x * c : v->zeros;
+            for (long r = 0; r < q->n; r++, x += q->step) at[r] = x >= 0 && x < v->w ? row + x * c : v->zeros;
         if (++kx == v->kw) kx = 0, ky++;
     }
 }
 
-static void find_window(const void *arg, long row, long n, long seg, long nseg,
-                        const sv_real **at, sv_real *spare) {
+static void find_window(const void *arg, long row, long n, long seg, long nseg, const sv_real **at, sv_real *spare) {
     const window *v = arg;
     long i, t, u;
     split(row, v->down, v->across, &i, &t, &u);
@@ -148,8 +142,7 @@ static void find_window(const void *arg, long row, long n, long seg, long nseg,
         if (v->merged) {
             while (q.outside < q.n && q.ix + q.outside * q.step < 0) q.outside++;
             q.inside = q.n;
-            while (q.inside > q.outside && q.ix + (q.inside - 1) * q.step + v->kw > v->w)
-                q.inside--;
+            while (q.inside > q.outside && q.ix + (q.inside - 1) * q.step + v->kw > v->w) q.inside--;
             find_merged(v, &q, seg, nseg, at + r, spare + r * v->kw * v->channels);
         } else {
             find_pixels(v, &q, seg, nseg, at + r);
@@ -215,8 +208,8 @@ static void pack_block(const selection *s, long panel, long i0, long i1, long ta
     long width = sv_panel_width(s->outer, panel), wide = least(s->outer - o0, SV_NR);
     if (wide < width) memset(block, 0, sizeof block);
     for (long i = i0; i < i1; i++)
-        kernel->turn(wide, tap1 - tap0, s->w + o0 * s->outer_step + i * s->inner_step + tap0,
-                     s->outer_step, &block[0][(i - i0) * width], INNER_BLOCK * SV_NR);
+        kernel->turn(wide, tap1 - tap0, s->w + o0 * s->outer_step + i * s->inner_step + tap0, s->outer_step,
+                     &block[0][(i - i0) * width], INNER_BLOCK * SV_NR);
     for (long t = 0; t < tap1 - tap0; t++) {
         long first, depth, of = s->place(s->c, tap0 + t, s->inner, &first, &depth);
         if (s->outer > SV_DOT_MAX) {
@@ -225,8 +218,7 @@ static void pack_block(const selection *s, long panel, long i0, long i1, long ta
             continue;
         }
         for (long o = 0; o < wide; o++)
-            for (long i = i0; i < i1; i++)
-                s->panels[of + o * depth + first + i] = block[t][(i - i0) * width + o];
+            for (long i = i0; i < i1; i++) s->panels[of + o * depth + first + i] = block[t][(i - i0) * width + o];
     }
 }
 
@@ -238,8 +230,7 @@ static void pack_weights(void *arg, long piece, int worker) {
     long end = least(s->inner, first + INNER_PIECE);
     for (long i = first; i < end; i += INNER_BLOCK)
         for (long tap = 0; tap < s->taps; tap += LOCAL_TAPS)
-            pack_block(s, panel, i, least(end, i + INNER_BLOCK), tap,
-                       least(s->taps, tap + LOCAL_TAPS));
+            pack_block(s, panel, i, least(end, i + INNER_BLOCK), tap, least(s->taps, tap + LOCAL_TAPS));
 }
 
 static void select_weights(const selection *s) {
@@ -294,9 +285,18 @@ static sv_real *lay_zeros(const sv_conv *c, sv_real *work) {
 
 static window patches(const sv_conv *c, const sv_real *x, const sv_real *zeros) {
     return (window){
-        .x = x, .h = c->h, .w = c->w, .channels = c->cin,
-        .kh = c->kernel, .kw = c->kernel, .stride = c->stride, .y0 = -c->pad, .x0 = -c->pad,
-        .down = c->oh, .across = c->ow, .zeros = zeros,
+        .x = x,
+        .h = c->h,
+        .w = c->w,
+        .channels = c->cin,
+        .kh = c->kernel,
+        .kw = c->kernel,
+        .stride = c->stride,
+        .y0 = -c->pad,
+        .x0 = -c->pad,
+        .down = c->oh,
+        .across = c->ow,
+        .zeros = zeros,
     };
 }
 
@@ -306,21 +306,32 @@ static long place_forward(const sv_conv *c, long tap, long inner, long *first, l
     return 0;
 }
 
-void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight,
-                     const sv_real *bias, sv_real *y, sv_real *work) {
+void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
+                     sv_real *work) {
     sv_real *panels = lay_zeros(c, work);
     long taps = c->kernel * c->kernel;
     selection s = {
-        .w = weight, .taps = taps, .inner = c->cin, .outer = c->cout,
-        .inner_step = taps, .outer_step = taps * c->cin,
-        .place = place_forward, .c = c, .panels = panels,
+        .w = weight,
+        .taps = taps,
+        .inner = c->cin,
+        .outer = c->cout,
+        .inner_step = taps,
+        .outer_step = taps * c->cin,
+        .place = place_forward,
+        .c = c,
+        .panels = panels,
     };
     select_weights(&s);
     window v = patches(c, x, work);
     sv_product p = {
-        .m = c->n * c->oh * c->ow, .n = c->cout, .k = taps * c->cin,
-        .a = window_rows(&v), .panels = panels,
-        .c = y, .ldc = c->cout, .bias = bias,
+        .m = c->n * c->oh * c->ow,
+        .n = c->cout,
+        .k = taps * c->cin,
+        .a = window_rows(&v),
+        .panels = panels,
+        .c = y,
+        .ldc = c->cout,
+        .bias = bias,
         .half = round_weights(panels, taps * c->cin, c->cout, c->cin),
     };
     sv_products(&p, 1);
@@ -364,8 +375,8 @@ static phase find_phase(const sv_conv *c, long residue, long size) {
     return p;
 }
 
-void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
-                    const sv_real *bias, sv_real *gx, sv_real *work) {
+void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+                    sv_real *work) {
     if (sv_conv_few(c)) {
         sv_conv_grad_x_few(c, gy, weight, bias, gx, work);
         return;
@@ -373,9 +384,15 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
     sv_real *panels = lay_zeros(c, work);
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
     selection s = {
-        .w = weight, .taps = taps, .inner = c->cout, .outer = c->cin,
-        .inner_step = taps * c->cin, .outer_step = taps,
-        .place = place_back, .c = c, .panels = panels,
+        .w = weight,
+        .taps = taps,
+        .inner = c->cout,
+        .outer = c->cin,
+        .inner_step = taps * c->cin,
+        .outer_step = taps,
+        .place = place_back,
+        .c = c,
+        .panels = panels,
     };
     select_weights(&s);
     sv_product p[MAX_PHASES];
@@ -386,19 +403,39 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight,
         phase py = find_phase(c, ry, c->h), px = find_phase(c, rx, c->w);
         if (py.count * px.count > 0) {
             v[count] = (window){
-                .x = gy, .h = c->oh, .w = c->ow, .channels = c->cout,
-                .kh = py.taps, .kw = px.taps, .stride = 1, .y0 = py.first, .x0 = px.first,
-                .down = py.count, .across = px.count, .zeros = work,
+                .x = gy,
+                .h = c->oh,
+                .w = c->ow,
+                .channels = c->cout,
+                .kh = py.taps,
+                .kw = px.taps,
+                .stride = 1,
+                .y0 = py.first,
+                .x0 = px.first,
+                .down = py.count,
+                .across = px.count,
+                .zeros = work,
             };
             to[count] = (lattice){
-                .x = gx, .h = c->h, .w = c->w, .channels = c->cin, .stride = c->stride,
-                .y0 = py.start, .x0 = px.start, .down = py.count, .across = px.count,
+                .x = gx,
+                .h = c->h,
+                .w = c->w,
+                .channels = c->cin,
+                .stride = c->stride,
+                .y0 = py.start,
+                .x0 = px.start,
+                .down = py.count,
+                .across = px.count,
             };
             p[count] = (sv_product){
-                .m = c->n * py.count * px.count, .n = c->cin,
+                .m = c->n * py.count * px.count,
+                .n = c->cin,
                 .k = py.taps * px.taps * c->cout,
-                .a = window_rows(&v[count]), .panels = panels + phase_start(c, ry, rx),
-                .place = place_lattice, .place_arg = &to[count], .bias = bias,
+                .a = window_rows(&v[count]),
+                .panels = panels + phase_start(c, ry, rx),
+                .place = place_lattice,
+                .place_arg = &to[count],
+                .bias = bias,
             };
             if (p[count].k == 0) p[count].a.run = 1;
             p[count].half = round_weights(panels + phase_start(c, ry, rx), p[count].k, c->cin, c->cout);
@@ -431,8 +468,7 @@ static void add_parts(void *arg, long co, int worker) {
     sv_kernel_now()->turn(taps, cin, to, cin, p->gw + co * row, taps);
 }
 
-void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw,
-                    sv_real *work) {
+void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work) {
     sv_real *sums = lay_zeros(c, work);
     window v = patches(c, x, work);
     sv_rows rows = window_rows(&v);
@@ -442,10 +478,16 @@ void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_re
     for (long i = 0; i < count; i++) {
         long from = pixels * i / count, until = pixels * (i + 1) / count;
         p[i] = (sv_product){
-            .m = c->cout, .n = width, .k = until - from, .flip_a = true,
+            .m = c->cout,
+            .n = width,
+            .k = until - from,
+            .flip_a = true,
             .a = {.base = gy + from * c->cout, .ld = c->cout, .run = c->cout, .segs = 1},
-            .b = rows, .b_from = from, .half = sv_pairs_now() != NULL,
-            .c = sums + i * width * c->cout, .ldc = width,
+            .b = rows,
+            .b_from = from,
+            .half = sv_pairs_now() != NULL,
+            .c = sums + i * width * c->cout,
+            .ldc = width,
         };
     }
     sv_products(p, count);
@@ -463,9 +505,7 @@ typedef struct column_sums {
     sv_real *partial;
 } column_sums;
 
-static long fold(long rows, long cols) {
-    return cols < FEW && rows % FOLD == 0 ? FOLD : 1;
-}
+static long fold(long rows, long cols) { return cols < FEW && rows % FOLD == 0 ? FOLD : 1; }
 
 static void sum_block(void *arg, long i, int worker) {
     const column_sums *s = arg;
@@ -478,9 +518,7 @@ static void sum_block(void *arg, long i, int worker) {
     }
 }
 
-static long sum_blocks(long rows) {
-    return (rows + SUM_ROWS - 1) / SUM_ROWS;
-}
+static long sum_blocks(long rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
 
 size_t sv_column_sums_work(long rows, long cols) {
     long f = fold(rows, cols);

@@ -26,7 +26,12 @@ static void mask_piece(void *arg, long piece, int worker) {
 
 static void apply_mask(const sv_args *a, const sv_real *from, sv_real *to) {
     double p = a->opt[0];
-    masking m = {from, to, (sv_real)(1 / (1 - p)), a->out->count, (uint64_t)a->opt[1], (uint64_t)a->opt[2],
+    masking m = {from,
+                 to,
+                 (sv_real)(1 / (1 - p)),
+                 a->out->count,
+                 (uint64_t)a->opt[1],
+                 (uint64_t)a->opt[2],
                  (uint32_t)(p * 4294967296.0)};
     sv_parallel(sv_chunks(m.count), mask_piece, &m);
 }
@@ -35,8 +40,7 @@ static void dropout_forward(sv_args *a) { apply_mask(a, a->in[0]->data, a->out->
 static void dropout_backward(sv_args *a) { apply_mask(a, a->grad_out, a->grad_in[0]); }
 
 const sv_op sv_ops_dropout[] = {
-    {"dropout", "x; p:num, seed:int=0, step:int=0", dropout_shape, dropout_forward, dropout_backward,
-     SV_OP_LAYOUT_FREE,
+    {"dropout", "x; p:num, seed:int=0, step:int=0", dropout_shape, dropout_forward, dropout_backward, SV_OP_LAYOUT_FREE,
      "Each number is set to 0 with probability p, the others divided by 1 - p (Srivastava et al. 2014); the choice is "
      "a function of (seed, step) alone.",
      "r(4, 5), 0.5, 3"},

@@ -112,8 +112,8 @@ static void linear_backward(sv_args *a) {
 }
 
 const sv_op sv_ops_matmul[] = {
-    {"matmul", "x, y; transpose_x:bool=false, transpose_y:bool=false", matmul_shape, matmul_forward, matmul_backward,
-     0, "(…, M, K) times (…, K, N) -> (…, M, N); either side may be stored transposed or be one matrix for the batch.",
+    {"matmul", "x, y; transpose_x:bool=false, transpose_y:bool=false", matmul_shape, matmul_forward, matmul_backward, 0,
+     "(…, M, K) times (…, K, N) -> (…, M, N); either side may be stored transposed or be one matrix for the batch.",
      "r(2, 3, 4), r(2, 5, 4), {transpose_y = true}"},
     {"linear", "x, w, b?", linear_shape, linear_forward, linear_backward, 0,
      "x (…, in), w (out, in), b (out) -> (…, out): x times w transposed, plus b.", "r(3, 4), r(5, 4), r(5)"},

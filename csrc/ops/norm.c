@@ -136,8 +136,7 @@ static void layer_rows_backward(void *arg, long piece, int worker) {
             with_h += q * (double)((x[i] - mean) * inverse);
         }
         sv_real s = (sv_real)(sum / (double)l->cols), h = (sv_real)(with_h / (double)l->cols);
-        for (long i = 0; i < l->cols; i++)
-            gx[i] = inverse * (g[i] * l->scale[i] - s - (x[i] - mean) * inverse * h);
+        for (long i = 0; i < l->cols; i++) gx[i] = inverse * (g[i] * l->scale[i] - s - (x[i] - mean) * inverse * h);
     }
 }
 

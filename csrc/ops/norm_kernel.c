@@ -37,8 +37,7 @@ typedef struct pass {
 
 static pass prepare(const sv_norm *b, const sv_real *x, sv_real *work) {
     pass p = {.rows = b->rows, .cols = b->cols, .fold = 1, .x = x, .slope = b->slope};
-    if (b->cols > 0 && b->cols < STRIP && STRIP % b->cols == 0 &&
-        b->rows % (STRIP / b->cols) == 0) {
+    if (b->cols > 0 && b->cols < STRIP && STRIP % b->cols == 0 && b->rows % (STRIP / b->cols) == 0) {
         p.fold = STRIP / b->cols;
         p.rows = b->rows / p.fold;
         p.cols = STRIP;
@@ -63,8 +62,7 @@ size_t sv_norm_work(const sv_norm *b) {
 }
 
 void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse) {
-    for (long j = 0; j < b->cols; j++)
-        inverse[j] = (sv_real)(1 / sqrt((double)var[j] + (double)b->eps));
+    for (long j = 0; j < b->cols; j++) inverse[j] = (sv_real)(1 / sqrt((double)var[j] + (double)b->eps));
 }
 
 /* The four passes. Each is written once and compiled for the widths of vector
@@ -72,18 +70,17 @@ void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse) {
  * registers over the rows of a block. */
 #define INLINE __attribute__((always_inline)) static inline
 
-#define STRIPS(RUN, p, block)                                             \
-    do {                                                                  \
-        long from = (block) * (p)->block_rows, j = 0;                     \
-        long until = from + (p)->block_rows;                              \
-        if (until > (p)->rows) until = (p)->rows;                         \
+#define STRIPS(RUN, p, block)                                                            \
+    do {                                                                                 \
+        long from = (block) * (p)->block_rows, j = 0;                                    \
+        long until = from + (p)->block_rows;                                             \
+        if (until > (p)->rows) until = (p)->rows;                                        \
         for (; j + STRIP <= (p)->cols; j += STRIP) RUN(p, block, j, STRIP, from, until); \
         for (; j + 16 <= (p)->cols; j += 16) RUN(p, block, j, 16, from, until);          \
-        for (; j < (p)->cols; j++) RUN(p, block, j, 1, from, until);      \
+        for (; j < (p)->cols; j++) RUN(p, block, j, 1, from, until);                     \
     } while (0)
 
-INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, long from,
-                              long until) {
+INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, long from, long until) {
     sv_real s[STRIP], q[STRIP], pivot[STRIP];
     for (int i = 0; i < w; i++) s[i] = q[i] = 0, pivot[i] = p->pivot[j + i];
     for (long r = from; r < until; r++) {
@@ -98,9 +95,7 @@ INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, lo
     for (int i = 0; i < w; i++) sum[i] = s[i], sum[p->cols + i] = q[i];
 }
 
-INLINE void sum_moments(const pass *p, long block) {
-    STRIPS(sum_moments_strip, p, block);
-}
+INLINE void sum_moments(const pass *p, long block) { STRIPS(sum_moments_strip, p, block); }
 
 /* Values, not rows, are walked: y = act(x * gain + offset). */
 INLINE void apply_strip(const pass *p, long block, long j, const int w, long from, long until) {
@@ -118,12 +113,9 @@ INLINE void apply_strip(const pass *p, long block, long j, const int w, long fro
     }
 }
 
-INLINE void apply(const pass *p, long block) {
-    STRIPS(apply_strip, p, block);
-}
+INLINE void apply(const pass *p, long block) { STRIPS(apply_strip, p, block); }
 
-INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, long from,
-                                long until) {
+INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, long from, long until) {
     sv_real s[STRIP], q[STRIP];
     const sv_real *restrict gain = p->gain + j, *restrict offset = p->offset + j;
     const sv_real *restrict mean = p->pivot + j;
@@ -143,12 +135,9 @@ INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, 
     for (int i = 0; i < w; i++) sum[i] = s[i], sum[p->cols + i] = q[i];
 }
 
-INLINE void sum_gradients(const pass *p, long block) {
-    STRIPS(sum_gradients_strip, p, block);
-}
+INLINE void sum_gradients(const pass *p, long block) { STRIPS(sum_gradients_strip, p, block); }
 
-INLINE void gradient_strip(const pass *p, long block, long j, const int w, long from,
-                           long until) {
+INLINE void gradient_strip(const pass *p, long block, long j, const int w, long from, long until) {
     const sv_real *restrict gain = p->gain + j, *restrict offset = p->offset + j;
     const sv_real *restrict mean = p->pivot + j, *restrict of_x = p->of_x + j;
     const sv_real *restrict rest = p->rest + j;
@@ -166,29 +155,27 @@ INLINE void gradient_strip(const pass *p, long block, long j, const int w, long 
     }
 }
 
-INLINE void gradient(const pass *p, long block) {
-    STRIPS(gradient_strip, p, block);
-}
+INLINE void gradient(const pass *p, long block) { STRIPS(gradient_strip, p, block); }
 
-#define COMPILE(name, suffix, attribute)                                  \
+#define COMPILE(name, suffix, attribute)                                       \
     attribute static void name##_##suffix(void *arg, long block, int worker) { \
-        (void)worker;                                                     \
-        name(arg, block);                                                 \
+        (void)worker;                                                          \
+        name(arg, block);                                                      \
     }
-#define CHOICE(name, wide, middle)                                        \
-    static void run_##name(pass *p) {                                     \
-        int vector = sv_kernel_now()->vector;                             \
+#define CHOICE(name, wide, middle)                                                             \
+    static void run_##name(pass *p) {                                                          \
+        int vector = sv_kernel_now()->vector;                                                  \
         sv_parallel(p->blocks, vector >= 64 ? wide : vector >= 32 ? middle : name##_plain, p); \
     }
 #ifdef __x86_64__
-#define FOR_CPUS(name)                                                    \
-    COMPILE(name, plain, )                                                \
-    COMPILE(name, avx2, __attribute__((target("avx2,fma"))))              \
+#define FOR_CPUS(name)                                                                       \
+    COMPILE(name, plain, )                                                                   \
+    COMPILE(name, avx2, __attribute__((target("avx2,fma"))))                                 \
     COMPILE(name, avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))) \
     CHOICE(name, name##_avx512, name##_avx2)
 #else
-#define FOR_CPUS(name)                                                    \
-    COMPILE(name, plain, )                                                \
+#define FOR_CPUS(name)     \
+    COMPILE(name, plain, ) \
     CHOICE(name, name##_plain, name##_plain)
 #endif
 
@@ -208,8 +195,8 @@ static void total(const pass *p, long cols, long j, double *first, double *secon
         }
 }
 
-static void set_affine(const pass *p, const sv_norm *b, const sv_real *scale,
-                       const sv_real *shift, const sv_real *mean, const sv_real *inverse) {
+static void set_affine(const pass *p, const sv_norm *b, const sv_real *scale, const sv_real *shift, const sv_real *mean,
+                       const sv_real *inverse) {
     for (long i = 0; i < p->cols; i++) {
         long j = i % b->cols;
         p->gain[i] = scale[j] * inverse[j];
@@ -217,9 +204,9 @@ static void set_affine(const pass *p, const sv_norm *b, const sv_real *scale,
     }
 }
 
-void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale,
-                   const sv_real *shift, sv_real *running_mean, sv_real *running_var,
-                   sv_real *mean, sv_real *inverse, sv_real *y, sv_real *work) {
+void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                   sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
+                   sv_real *work) {
     pass p = prepare(b, x, work);
     if (b->rows < 1) return;
     p.out = y;
@@ -244,9 +231,8 @@ void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale,
     run_apply(&p);
 }
 
-void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale,
-                  const sv_real *shift, const sv_real *running_mean,
-                  const sv_real *running_var, sv_real *y, sv_real *work) {
+void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                  const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work) {
     pass p = prepare(b, x, work);
     p.out = y;
     sv_norm_inverse(b, running_var, p.of_x);
@@ -254,10 +240,9 @@ void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale,
     run_apply(&p);
 }
 
-void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy,
-                      const sv_real *scale, const sv_real *shift, const sv_real *mean,
-                      const sv_real *inverse, sv_real *gx, sv_real *gscale, sv_real *gshift,
-                      sv_real *work) {
+void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy, const sv_real *scale,
+                      const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *gx, sv_real *gscale,
+                      sv_real *gshift, sv_real *work) {
     pass p = prepare(b, x, work);
     p.gy = gy;
     p.out = gx;

@@ -6,7 +6,7 @@
 #include "../simvae.h"
 
 static const sv_sim *const simulators[] = {&sv_sim_box, &sv_sim_polygon, &sv_sim_fourier, &sv_sim_dsprites,
-                                         &sv_sim_rlc};
+                                           &sv_sim_rlc};
 
 typedef struct {
     const sv_sim *sim;

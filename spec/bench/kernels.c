@@ -24,9 +24,8 @@
 #endif
 #ifndef NO_BLAS
 void openblas_set_num_threads(int n);
-void cblas_sgemm(int order, int flip_a, int flip_b, int m, int n, int k, float alpha,
-                 const float *a, int lda, const float *b, int ldb, float beta, float *c,
-                 int ldc);
+void cblas_sgemm(int order, int flip_a, int flip_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc);
 #endif
 
 /* KERNELS_CPU=1 counts processor time, for one thread on a machine that others
@@ -87,8 +86,7 @@ static void check_gemm(long m, long n, long k, bool fa, bool fb, bool add) {
         for (long j = 0; j < n; j++) {
             double sum = (double)bias[j] + (add ? (double)d[i * ldc + j] : 0);
             for (long l = 0; l < k; l++)
-                sum += (double)(fa ? a[l * lda + i] : a[i * lda + l]) *
-                       (double)(fb ? b[j * ldb + l] : b[l * ldb + j]);
+                sum += (double)(fa ? a[l * lda + i] : a[i * lda + l]) * (double)(fb ? b[j * ldb + l] : b[l * ldb + j]);
             d[i * ldc + j] = (sv_real)sum;
         }
     char what[96];
@@ -99,13 +97,12 @@ static void check_gemm(long m, long n, long k, bool fa, bool fb, bool add) {
 
 static void check_dense(void) {
     static const long sizes[][3] = {
-        {1, 1, 1},    {3, 5, 7},     {8, 32, 16},   {17, 33, 300}, {64, 128, 100}, {130, 3, 70},
-        {5, 4, 1000}, {300, 2, 600}, {64, 3, 2100}, {9, 70, 513},  {257, 300, 20}, {100, 16, 256},
+        {1, 1, 1},    {3, 5, 7},     {8, 32, 16},   {17, 33, 300}, {64, 128, 100},  {130, 3, 70},
+        {5, 4, 1000}, {300, 2, 600}, {64, 3, 2100}, {9, 70, 513},  {257, 300, 20},  {100, 16, 256},
         {7, 48, 0},   {0, 5, 5},     {5, 0, 5},     {33, 1, 257},  {300, 520, 270}, {2, 3, 20000},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int f = 0; f < 8; f++)
-            check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
+        for (int f = 0; f < 8; f++) check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
 }
 
 static void check_sums(long rows, long cols) {
@@ -159,8 +156,8 @@ static void check_conv(sv_conv c) {
     for (size_t i = 0; i < nx; i++) f = fmax(f, fabs(tx[i] - (double)gx[i]));
     for (size_t i = 0; i < nw; i++) g = fmax(g, fabs(tw[i] - (double)gw[i]));
     char what[128];
-    snprintf(what, sizeof what, "conv %ldx%ldx%ldx%ld->%ldx%ldx%ld k%ld s%ld p%ld", c.n, c.h, c.w,
-             c.cin, c.oh, c.ow, c.cout, c.kernel, c.stride, c.pad);
+    snprintf(what, sizeof what, "conv %ldx%ldx%ldx%ld->%ldx%ldx%ld k%ld s%ld p%ld", c.n, c.h, c.w, c.cin, c.oh, c.ow,
+             c.cout, c.kernel, c.stride, c.pad);
     printf("  %-44s max error: y %.1e  gx %.1e  gw %.1e\n", what, e, f, g);
     report(what, fmax(e, fmax(f, g)), ALLOWED);
     /* Same numbers whatever the number of threads. */
@@ -178,10 +175,10 @@ static void check_conv(sv_conv c) {
     free(ty), free(tx), free(tw), free(z);
 }
 
-static sv_conv conv(long n, long h, long w, long cin, long cout, long kernel, long stride,
-                    long pad) {
-    return (sv_conv){n, h, w, cin, (h + 2 * pad - kernel) / stride + 1,
-                     (w + 2 * pad - kernel) / stride + 1, cout, kernel, stride, pad};
+static sv_conv conv(long n, long h, long w, long cin, long cout, long kernel, long stride, long pad) {
+    return (sv_conv){
+        n,    h,      w,      cin, (h + 2 * pad - kernel) / stride + 1, (w + 2 * pad - kernel) / stride + 1,
+        cout, kernel, stride, pad};
 }
 
 static void check_convs(void) {
@@ -222,8 +219,7 @@ static void check_norm(long rows, long cols, double slope, bool train) {
     double *tm = calloc(m, 8), *tv = calloc(m, 8), *trm = calloc(m, 8), *trv = calloc(m, 8);
     for (long j = 0; j < cols; j++) {
         for (long i = 0; i < rows; i++) tm[j] += (double)x[i * cols + j] / (double)rows;
-        for (long i = 0; i < rows; i++)
-            tv[j] += pow((double)x[i * cols + j] - tm[j], 2) / (double)rows;
+        for (long i = 0; i < rows; i++) tv[j] += pow((double)x[i * cols + j] - tm[j], 2) / (double)rows;
         double unbiased = tv[j] * (double)rows / (double)(rows > 1 ? rows - 1 : 1);
         trm[j] = 0.9 * (double)rm[j] + 0.1 * tm[j];
         trv[j] = 0.9 * (double)rv[j] + 0.1 * unbiased;
@@ -231,8 +227,7 @@ static void check_norm(long rows, long cols, double slope, bool train) {
     }
     if (train) {
         sv_norm_train(&b, x, scale, shift, rm, rv, mean, inv, y, work);
-        for (long j = 0; j < cols; j++)
-            e = fmax(e, fmax(fabs(trm[j] - (double)rm[j]), fabs(trv[j] - (double)rv[j])));
+        for (long j = 0; j < cols; j++) e = fmax(e, fmax(fabs(trm[j] - (double)rm[j]), fabs(trv[j] - (double)rv[j])));
     } else {
         sv_norm_eval(&b, x, scale, shift, rm, rv, y, work);
         memcpy(mean, rm, m * sizeof *mean);
@@ -284,21 +279,21 @@ static void check_norms(void) {
 #define ROUNDS 5
 
 /* Best of a few rounds, each long enough to be timed. */
-#define TIME(seconds, call)                                 \
-    do {                                                    \
-        double best_ = 1e9;                                 \
-        call;                                               \
-        for (int round_ = 0; round_ < ROUNDS; round_++) {   \
-            double t0_ = now(), t1_;                        \
-            int n_ = 0;                                     \
-            do {                                            \
-                call;                                       \
-                n_++;                                       \
-                t1_ = now();                                \
-            } while (t1_ - t0_ < 0.01);                     \
+#define TIME(seconds, call)                                         \
+    do {                                                            \
+        double best_ = 1e9;                                         \
+        call;                                                       \
+        for (int round_ = 0; round_ < ROUNDS; round_++) {           \
+            double t0_ = now(), t1_;                                \
+            int n_ = 0;                                             \
+            do {                                                    \
+                call;                                               \
+                n_++;                                               \
+                t1_ = now();                                        \
+            } while (t1_ - t0_ < 0.01);                             \
             if ((t1_ - t0_) / n_ < best_) best_ = (t1_ - t0_) / n_; \
-        }                                                   \
-        (seconds) = best_;                                  \
+        }                                                           \
+        (seconds) = best_;                                          \
     } while (0)
 
 static double blas_rate(long m, long n, long k, bool fa, bool fb) {
@@ -307,8 +302,8 @@ static double blas_rate(long m, long n, long k, bool fa, bool fb) {
     sv_real *c = numbers((size_t)(m * n));
     double s;
     openblas_set_num_threads(1);
-    TIME(s, cblas_sgemm(101, fa ? 112 : 111, fb ? 112 : 111, (int)m, (int)n, (int)k, 1, a,
-                        (int)(fa ? m : k), b, (int)(fb ? k : n), 0, c, (int)n));
+    TIME(s, cblas_sgemm(101, fa ? 112 : 111, fb ? 112 : 111, (int)m, (int)n, (int)k, 1, a, (int)(fa ? m : k), b,
+                        (int)(fb ? k : n), 0, c, (int)n));
     free(a), free(b), free(c);
     return 2e-9 * (double)m * (double)n * (double)k / s;
 #else
@@ -327,8 +322,8 @@ static double own_rate(long m, long n, long k, bool fa, bool fb) {
 
 static void time_dense(void) {
     static const long sizes[][3] = {
-        {1024, 1024, 1024}, {1536, 1536, 1536}, {256, 128, 128}, {256, 128, 3}, {256, 122, 128},
-        {64, 8192, 4},      {64, 1024, 100},    {64, 4, 8192},   {65536, 16, 48}, {65536, 64, 1024},
+        {1024, 1024, 1024}, {1536, 1536, 1536}, {256, 128, 128},  {256, 128, 3},   {256, 122, 128},
+        {64, 8192, 4},      {64, 1024, 100},    {64, 4, 8192},    {65536, 16, 48}, {65536, 64, 1024},
         {16384, 3, 256},    {1, 1024, 1024},    {16384, 32, 256}, {64, 64, 64},
     };
     printf("dense, GFLOP/s                  OpenBLAS(1)   own(1)   own(2)\n");
@@ -343,7 +338,10 @@ static void time_dense(void) {
                 rate[t] = own_rate(s[0], s[1], s[2], fa, fb);
             }
             printf("%6ld x %5ld x %5ld  %s  %10.1f %10.1f %8.1f\n", s[0], s[1], s[2],
-                   fa ? "TN" : fb ? "NT" : "NN", rate[0], rate[1], rate[2]);
+                   fa   ? "TN"
+                   : fb ? "NT"
+                        : "NN",
+                   rate[0], rate[1], rate[2]);
         }
 }
 
@@ -363,9 +361,9 @@ static void time_layer(const char *name, sv_conv c) {
         for (int i = 0; i < 3; i++) total[t][i] += s[t][i];
     }
     flops_total += flops;
-    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f  (ms %.2f %.2f %.2f)\n", name, flops,
-           flops / s[1][0], flops / s[1][1], flops / s[1][2], flops / s[2][0], flops / s[2][1],
-           flops / s[2][2], s[2][0] * 1e3, s[2][1] * 1e3, s[2][2] * 1e3);
+    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f  (ms %.2f %.2f %.2f)\n", name, flops, flops / s[1][0],
+           flops / s[1][1], flops / s[1][2], flops / s[2][0], flops / s[2][1], flops / s[2][2], s[2][0] * 1e3,
+           s[2][1] * 1e3, s[2][2] * 1e3);
     free(x), free(y), free(w), free(gw), free(work);
 }
 
@@ -381,9 +379,9 @@ static void time_layers(long width) {
         in = width << i;
         size /= 2;
     }
-    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f\n", "all", flops_total,
-           flops_total / total[1][0], flops_total / total[1][1], flops_total / total[1][2],
-           flops_total / total[2][0], flops_total / total[2][1], flops_total / total[2][2]);
+    printf("%-22s %6.2f  %7.1f %7.1f %7.1f  %7.1f %7.1f %7.1f\n", "all", flops_total, flops_total / total[1][0],
+           flops_total / total[1][1], flops_total / total[1][2], flops_total / total[2][0], flops_total / total[2][1],
+           flops_total / total[2][2]);
     printf("(the decoder's transposed layers are the same rows: forward = grad_x)\n");
 }
 
@@ -402,13 +400,11 @@ static void time_norms(void) {
         for (int t = 1; t <= 2; t++) {
             double f, e, g;
             sv_set_threads(t);
-            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y,
-                                  work));
+            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y, work));
             TIME(e, sv_norm_eval(&b, x, p, p + m, p + 2 * m, p + 3 * m, y, work));
-            TIME(g, sv_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m,
-                                     p + 7 * m, work));
-            printf("%6ld x %4ld  threads %d  %24.3f %9.3f %9.3f  %9.1f\n", rows, cols, t, f * 1e3,
-                   e * 1e3, g * 1e3, 3e-9 * (double)n * sizeof *x / f);
+            TIME(g, sv_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m, p + 7 * m, work));
+            printf("%6ld x %4ld  threads %d  %24.3f %9.3f %9.3f  %9.1f\n", rows, cols, t, f * 1e3, e * 1e3, g * 1e3,
+                   3e-9 * (double)n * sizeof *x / f);
         }
         free(x), free(y), free(gx), free(p), free(work);
     }
