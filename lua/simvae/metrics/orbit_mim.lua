@@ -9,10 +9,11 @@
 --
 --   accuracy_k   = (M_kk - C_kk) / (1 - C_kk): 1 for an exact inverse, 0 for answers that have nothing
 --                  to do with v; the score is the mean over parameters
---   separation_j = D / (D + sum over i of E_ij), D = max(0, M_jj - C_jj), E_ij (i not j) the information
+--   separation_j = D_j / (D_j + E_j), D_j = max(0, M_jj - C_jj), E_j the sum over i (not j) of the information
 --                  of v_j in another latent beyond chance and beyond what the true parameters' own ties put
 --                  there, max(0, (M_ij - C_ij) - max(0, T_ij - U_ij)), T = MIM(V, V) and U its shuffled level:
---                  1 where nothing is mixed, however noisy; undefined (left out) where D is below 0.05
+--                  1 where nothing is mixed, however noisy; undefined where D_j + E_j is below 0.05; the
+--                  score is sum of D / sum of (D + E), undefined where these are below 0.05 a parameter
 --
 -- Source: the open task at the end of section 4.3 of the SimVAE paper; ground truth up to an
 -- invariance transformation is that of its section 4.2. Rescaling by chance is that of the adjusted
@@ -40,6 +41,8 @@ local options = {
   chance = { "integer", default = 1, min = 1 },
 }
 
+local enough = 0.05
+
 local function shuffled(rows, rng)
   local order, result = rng:permutation(#rows):totable(), {}
   for i, from in ipairs(order) do result[i] = rows[math.tointeger(from)] end
@@ -61,7 +64,7 @@ end
 -- @tparam tensor v (N, K): true parameters, in units
 -- @tparam table opts simulator (its params and symmetry; without one nothing is replaced), bins (20),
 --   chance (1): shuffles for the chance level, seed (1)
--- @treturn table score (mean accuracy), separation (mean; nil where no parameter has information),
+-- @treturn table score (mean accuracy), separation (nil where there is no information to separate),
 --   accuracy[name], separations[name], mim, chance (K, K), aligned (N, K) in units
 -- @raise columns that are not finite; too few samples
 local function orbit_mim(z, v, opts)
@@ -94,21 +97,20 @@ local function orbit_mim(z, v, opts)
   local truth = mim(scaled, scaled, settings)
   local level = average(known, o, function(other) return mim(scaled, parameters.scaled(params, other), settings) end)
   local M, C, T, U = result.mim:totable(), result.chance:totable(), truth:totable(), level:totable()
-  local score, separation, counted = 0, 0, 0
+  local score, own_total, other_total = 0, 0, 0
   for j, p in ipairs(params) do
     result.accuracy[p.name] = (M[j][j] - C[j][j]) / math.max(1 - C[j][j], 1e-9)
     score = score + result.accuracy[p.name] / K
-    local own, others = M[j][j] - C[j][j], 0
+    local own, others = math.max(0, M[j][j] - C[j][j]), 0
     for i = 1, K do
       if i ~= j then others = others + math.max(0, M[i][j] - C[i][j] - math.max(0, T[i][j] - U[i][j])) end
     end
-    if own > 0.05 then -- less is the noise of the estimate itself
-      result.separations[p.name] = own / (own + others)
-      separation, counted = separation + result.separations[p.name], counted + 1
-    end
+    -- less is the noise of the estimate itself
+    if own + others > enough then result.separations[p.name] = own / (own + others) end
+    own_total, other_total = own_total + own, other_total + others
   end
   result.score = score
-  result.separation = counted > 0 and separation / counted or nil
+  if own_total + other_total > enough * K then result.separation = own_total / (own_total + other_total) end
   return result
 end
 
