@@ -157,7 +157,7 @@ function kinds.peak(work, o, result, _, start)
   in_rounds(result, o.fresh, function(f)
     local w, why = start(f.form.worker)
     local ok, most = w, nil
-    if w then ok, why = w:ask("load", work.workload, f.form.form, file) end
+    if w then ok, why = w:ask("load", work.workload, f.form.form, f.form.worker == "simvae" and "none" or file) end
     if ok then ok, why = w:ask("run", work.workload, f.form.form, work.steps) end
     if ok then most, why = w:ask "resident" end
     if w then w:close() end

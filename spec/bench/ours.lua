@@ -11,8 +11,10 @@ local clock = os.getenv "BENCH_CLOCK" == "cpu" and os.clock or core.system.clock
 
 local function builtin(name) return require("simvae.simulators." .. name) end
 
--- Arrays for the peers; a list of tensors of one shape becomes one array.
+-- Arrays for the peers; a list of tensors of one shape becomes one array. A path "none" writes nothing: for
+-- measures of memory, to which the file's making would add.
 local function save(path, arrays)
+  if path == "none" then return end
   local flat = {}
   for name, value in pairs(arrays) do flat[name] = type(value) == "table" and sv.stack(value, 1) or value end
   assert(sv.io.save_npz(path, flat))
@@ -21,12 +23,6 @@ end
 local function add_state(arrays, prefix, net)
   for name, t in pairs(net:state()) do arrays[prefix .. name] = t end
   return arrays
-end
-
-local function parts(t, n)
-  local list, each = {}, t.shape[1] // n
-  for i = 1, n do list[i] = core.buffer(core.slice(t, 1, (i - 1) * each + 1, i * each)) end
-  return list
 end
 
 -- ---- training ------------------------------------------------------------------------------
@@ -61,13 +57,24 @@ local function bce_training(net, code, x)
   return training(net:parameters(), function(i) return core.bce_with_logits(net(code[i]), x[i]) end)
 end
 
+-- The bounds of a simulator's parameters, (K,) each.
+local function bounds(sim)
+  local low, high = {}, {}
+  for k, p in ipairs(sim.params) do low[k], high[k] = p.low, p.high end
+  return core.tensor(low), core.tensor(high)
+end
+
+-- Batches of box: codes in [-1, 1], pictures.
 local function images(n, rng)
   local box = builtin "box"
-  local z, x = box:simulate_batch(n * BATCHES, rng)
-  local low, high = {}, {}
-  for k, p in ipairs(box.params) do low[k], high[k] = p.low, p.high end
-  low, high = core.tensor(low), core.tensor(high)
-  return parts((z - low) / (high - low) * 2 - 1, BATCHES), parts(x, BATCHES)
+  local low, high = bounds(box)
+  local code, x = {}, {}
+  for i = 1, BATCHES do
+    local z
+    z, x[i] = box:simulate_batch(n, rng)
+    code[i] = (z - low) / (high - low) * 2 - 1
+  end
+  return code, x
 end
 
 local function dcgan(width, rng)
@@ -91,8 +98,10 @@ function works.stage2(file, width)
   local rng = core.rng(1)
   local decoder, encoder = dcgan(tonumber(width), rng)
   local code, x = images(BATCH, rng)
-  decoder:train()
-  bce_training(decoder, code, x).run(3)
+  if file ~= "none" then
+    decoder:train()
+    bce_training(decoder, code, x).run(3)
+  end
   decoder:eval()
   decoder:freeze()
   encoder:train()
@@ -132,9 +141,8 @@ function works.encode(file, batch)
   local box = builtin "box"
   local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1, bounded = "tanh" }
   local _, x = box:simulate_batch(tonumber(batch), core.rng(2))
-  local low, high = {}, {}
-  for k, p in ipairs(box.params) do low[k], high[k] = p.low, p.high end
-  save(file, add_state({ x = x, low = core.tensor(low), high = core.tensor(high) }, "encoder.", model.encoder))
+  local low, high = bounds(box)
+  save(file, add_state({ x = x, low = low, high = high }, "encoder.", model.encoder))
   local function step()
     local scope <close> = core.scope()
     model:encode(x)

@@ -161,7 +161,7 @@ function report.markdown(run)
     line ""
     line("## %s: %s", result.work.name, result.work.title)
     line ""
-    line("| | %s | quartiles | ratio | |", result.work.memory and "memory" or "a " .. result.work.unit)
+    line("| | %s | quartiles | ratio | |", result.work.memory and "memory" or "time per " .. result.work.unit)
     line "| --- | --- | --- | --- | --- |"
     for _, r in ipairs(rows(result, run.sgemm)) do line("| " .. table.concat(r, " | ") .. " |") end
   end

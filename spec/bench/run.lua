@@ -113,7 +113,7 @@ local o = {
   programs = programs, env = env,
   skip = function(form, work)
     local same = args.cpu and form == workloads.forms.one and work.forms[1] ~= "one" -- all have one thread then
-    return same or has(form.label, args.without) or has(form.worker or "", args.without)
+    return same or args.cpu and work.children or has(form.label, args.without) or has(form.worker or "", args.without)
   end,
 }
 local results, sgemm, wrong = {}, nil, false

@@ -5,6 +5,7 @@
 --   per           units of work in a step, of kind `unit`
 --   measure       "steps" (default): seconds of steps, in interleaved rounds; "start": a program's start;
 --                 "peak": most memory resident, of fresh processes; "flat": what memory grows by
+--   children      processes of simvae's own do the work: its processor time says nothing
 --   flops         a step's, counted from the shapes
 --   tolerance     how far peers' numbers may be from ours: relative, or absolute where `absolute`
 --   targets       times = f, than = forms: the best of those takes at least f times as long;
@@ -137,7 +138,7 @@ add {
 }
 
 add {
-  name = "rlc", title = "RLC sweep of 61 frequencies", unit = "sweep", per = 16, tolerance = 1e-4,
+  name = "rlc", title = "RLC sweep of 61 frequencies", unit = "sweep", per = 16, tolerance = 1e-4, children = true,
   forms = { "simvae", "analytic", "circuit", "alter" },
   targets = { { times = 3, than = { "circuit" }, text = "PySpice's shared-library sweep" } },
 }
