@@ -32,7 +32,7 @@ end
 if pcall(require, "simvae.core") then load_modules(lua_tree .. "simvae/", "simvae.") end
 
 if os.getenv("SIMVAE_COLLECT") then
-  collectgarbage("incremental", 1, 1000, 1) -- no pause, long steps, one for every few bytes
+  collectgarbage("incremental", 1, 100, 1) -- no pause: a cycle begins as the last one ends
   assert(package.loadlib(build .. "/stress.so", "luaopen_stress"))(tonumber(os.getenv("SIMVAE_COLLECT")))
 end
 
