@@ -7,8 +7,9 @@ return {
   arange = { "first, last, step", "The numbers first, first + step, … up to last (1-d); arange(n) counts 1 to n." },
   parameter = { "t", "A copy of a tensor that outlives every tape and collects a gradient." },
   buffer = { "t", "A copy of a tensor that outlives every tape, without gradient." },
-  tape = { "", "Opens a tape: local tape <close> = sv.tape(). Ops are recorded for tape:backward(loss, {retain = false}); "
-    .. "what was made under it is released when it closes, save tape:keep(t, …)." },
+  tape = { "", "Opens a tape: local tape <close> = sv.tape(). Ops are recorded for "
+    .. "tape:backward(loss, {retain = false}); what was made under it is released when it closes, save "
+    .. "tape:keep(t, …)." },
   scope = { "", "A tape that records nothing: only gives memory back when it closes." },
   no_grad = { "f, …", "Returns f(…), with nothing recorded while f runs." },
   memory = { "", "Bytes under open tapes (live), in free lists (pooled), and the most of both (peak)." },
