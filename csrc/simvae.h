@@ -489,6 +489,12 @@ bool sv_conv_few(const sv_conv *c);
 size_t sv_conv_few_work(const sv_conv *c);
 void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
                         sv_real *work);
+/* Forward, or back: grad_x, with fewer multiplications (ops/conv_fast.c), where sv_conv_fast
+ * says so. zeros: as many as there are channels on either side. */
+bool sv_conv_fast(const sv_conv *c);
+size_t sv_conv_fast_work(const sv_conv *c); /* 0: never */
+void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_real *bias,
+                      const sv_real *zeros, sv_real *y, sv_real *work);
 /* Sums over rows of a (rows, cols) matrix: the gradient of a bias. */
 size_t sv_column_sums_work(long rows, long cols);
 void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);

@@ -80,6 +80,62 @@ describe("against PyTorch:", function()
   end)
 end)
 
+-- Wide layers have a form with fewer products (csrc/ops/conv_fast.c): single numbers of it against the definition.
+describe("by the definition:", function()
+  local function tap(x, n, c, i, j)
+    if i < 1 or j < 1 or i > x.shape[3] or j > x.shape[4] then return 0 end
+    return x:get(n, c, i, j)
+  end
+  -- sum over c and the kernel of w[o][c] x[c], stride 2, padding 1
+  local function conv(x, w, n, o, i, j)
+    local sum = 0
+    for c = 1, x.shape[2] do
+      for a = 1, 4 do
+        for b = 1, 4 do sum = sum + w:get(o, c, a, b) * tap(x, n, c, 2 * i - 3 + a, 2 * j - 3 + b) end
+      end
+    end
+    return sum
+  end
+  -- its transpose: every x[c] spread over the kernel w[c][o]
+  local function spread(x, w, n, o, i, j)
+    local sum = 0
+    for c = 1, x.shape[2] do
+      for a = 1, 4 do
+        for b = 1, 4 do
+          local p, q = i + 3 - a, j + 3 - b
+          if p % 2 == 0 and q % 2 == 0 then sum = sum + w:get(c, o, a, b) * tap(x, n, c, p // 2, q // 2) end
+        end
+      end
+    end
+    return sum
+  end
+
+  for _, size in ipairs { { 3, 16, 32, 16 }, { 8, 32, 16, 32 }, { 2, 48, 32, 22 } } do
+    local batch, from, to, side = table.unpack(size)
+    it(string.format("%d -> %d channels, %d pixels, batch %d", from, to, side, batch), function()
+      local rng = sv.rng(side)
+      local x = sv.parameter(rng:normal { batch, from, side, side })
+      local w = sv.parameter(rng:normal { to, from, 4, 4 })
+      local tape <close> = sv.tape()
+      local y = sv.conv2d(x, w, { stride = 2, padding = 1 })
+      local g = rng:normal(y.shape)
+      local up = sv.conv_transpose2d(g, w, { stride = 2, padding = 1 })
+      tape:keep(y, up)
+      tape:backward(sv.sum(y * g))
+      local close_to = core.real == "double" and 1e-9 or 2e-3 -- of sums of hundreds of products
+      for _ = 1, 25 do
+        local n, o, c = rng:integer(1, batch), rng:integer(1, to), rng:integer(1, from)
+        local i, j = rng:integer(1, side // 2), rng:integer(1, side // 2)
+        assert.near(conv(x, w, n, o, i, j), y:get(n, o, i, j), close_to)
+        local p, q = rng:integer(1, side), rng:integer(1, side)
+        local expected = spread(g, w, n, c, p, q)
+        assert.near(expected, up:get(n, c, p, q), close_to)
+        assert.near(expected, x.grad:get(n, c, p, q), close_to)
+      end
+    end)
+  end
+end)
+
 describe("wrong shapes", function()
   local function message(f, ...)
     local ok, text = pcall(f, ...)

@@ -266,6 +266,8 @@ size_t sv_conv_work(const sv_conv *c) {
     size_t back = (size_t)(panels_size(c, taps) + phases * (SV_NR + 16));
     size_t most = forward > back ? forward : back, few = sv_conv_few(c) ? sv_conv_few_work(c) : 0;
     if (few > most) most = few;
+    size_t fast = sv_conv_fast_work(c);
+    if (fast > most) most = fast;
     size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
 }
@@ -309,6 +311,10 @@ static long place_forward(const sv_conv *c, long tap, long inner, long *first, l
 void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
                      sv_real *work) {
     sv_real *panels = lay_zeros(c, work);
+    if (sv_conv_fast(c)) {
+        sv_conv_run_fast(c, false, x, weight, bias, work, y, panels);
+        return;
+    }
     long taps = c->kernel * c->kernel;
     selection s = {
         .w = weight,
@@ -382,6 +388,10 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
         return;
     }
     sv_real *panels = lay_zeros(c, work);
+    if (sv_conv_fast(c)) {
+        sv_conv_run_fast(c, true, gy, weight, bias, work, gx, panels);
+        return;
+    }
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
     selection s = {
         .w = weight,

@@ -6,7 +6,7 @@
  *
  *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
  *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512,kernel_bf16}.c \
- *      csrc/ops/{conv_kernel,conv_few,norm_kernel}.c -lopenblas -lpthread -lm
+ *      csrc/ops/{conv_kernel,conv_few,conv_fast,norm_kernel}.c -lopenblas -lpthread -lm
  *   build/kernels [check|dense|norm|layers] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
@@ -186,6 +186,10 @@ static void check_convs(void) {
     check_conv(conv(2, 32, 32, 16, 32, 4, 2, 1));
     check_conv(conv(3, 16, 16, 64, 128, 4, 2, 1));
     check_conv(conv(8, 8, 8, 128, 256, 4, 2, 1));
+    check_conv(conv(2, 33, 18, 32, 48, 4, 2, 1));
+    check_conv(conv(36, 17, 16, 32, 48, 4, 2, 1));
+    check_conv(conv(13, 8, 8, 208, 144, 4, 2, 1));
+    check_conv(conv(9, 5, 7, 64, 272, 4, 2, 1));
     check_conv(conv(2, 4, 4, 300, 10, 4, 1, 0));
     check_conv(conv(2, 9, 11, 5, 7, 3, 1, 1));
     check_conv(conv(2, 10, 14, 4, 20, 4, 4, 0));
