@@ -99,7 +99,6 @@ sv_context *sv_get_context(lua_State *L);
  * garbage-collected memory. */
 enum sv_scope { SV_SCOPED, SV_PERSISTENT };
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope);
-void sv_push_anchored(lua_State *L, sv_context *c, sv_storage *s); /* push one that a tape owns */
 void sv_release_storage(sv_context *c, sv_storage *s);             /* to its free list; tensors on it become stale */
 void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape */
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle); /* drops free ones unused for so many tapes */

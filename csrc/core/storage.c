@@ -95,8 +95,7 @@ static void set_anchor(lua_State *L, sv_storage *s, bool anchored) {
     lua_pop(L, 1);
 }
 
-void sv_push_anchored(lua_State *L, sv_context *c, sv_storage *s) {
-    (void)c;
+static void push_anchored(lua_State *L, sv_storage *s) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
     lua_rawgetp(L, -1, s);
     lua_remove(L, -2);
@@ -112,7 +111,7 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
         s = k->free[--k->n];
         k->used = c->closed;
         c->pooled -= bytes_of(s);
-        sv_push_anchored(L, c, s);
+        push_anchored(L, s);
     } else {
         s = new_storage(L, count);
         set_anchor(L, s, true);

@@ -1,6 +1,6 @@
 /* sort along an axis. The order is kept for the gradient, which goes back to where
  * each number came from. */
-#include "loops.h"
+#include "axes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ typedef struct {
 
 static lines lines_of(const sv_args *a) {
     const sv_tensor *x = a->in[0];
-    int axis = (int)a->opt[0] + (a->opt[0] < 0 ? x->ndim : 0);
+    int axis = (int)a->opt[0]; /* from 0, as sort_shape left it */
     lines l = {x->shape[axis], 1, x->data, a->out->data, a->aux[0]};
     for (int i = axis + 1; i < x->ndim; i++) l.inner *= x->shape[i];
     return l;
@@ -28,8 +28,9 @@ static lines lines_of(const sv_args *a) {
 
 static bool sort_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    long axis = (long)a->opt[0] + (a->opt[0] < 0 ? x->ndim : 0);
-    if (axis < 0 || axis >= x->ndim) return sv_fail(a, "x has no axis %ld", axis + 1);
+    int axis;
+    if (!sv_axis(a, (long)a->opt[0], x->ndim, &axis)) return false;
+    a->opt[0] = axis;
     if (x->shape[axis] >= 1 << 24) return sv_fail(a, "sorts up to 2^24 - 1 numbers; the axis has %zu", x->shape[axis]);
     a->aux_count[0] = x->count;
     a->work_count = x->count * (sizeof(entry) / sizeof(sv_real) + 1); /* the entries of all lines */
