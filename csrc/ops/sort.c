@@ -28,7 +28,7 @@ static lines lines_of(const sv_args *a) {
 
 static bool sort_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    int axis;
+    int axis = 0;
     if (!sv_axis(a, (long)a->opt[0], x->ndim, &axis)) return false;
     a->opt[0] = axis;
     if (x->shape[axis] >= 1 << 24) return sv_fail(a, "sorts up to 2^24 - 1 numbers; the axis has %zu", x->shape[axis]);
