@@ -46,6 +46,9 @@ function experiments.rlc()
     simulator = require "simvae.simulators.rlc",
     doc = "The paper's circuit: R, L and C up to a scaling of the impedance, from gain and phase, through ngspice.",
     net = "mlp", width = 128,
+    -- ngspice takes longer than a step: its samples are used about eighty times, with no loss seen
+    workers = 2, simulations = 100000,
+    decoder = { steps = 30000 }, encoder = { steps = 30000 },
   }
 end
 

@@ -129,6 +129,33 @@ describe("a sampler", function()
     assert.is_nil(seen[core.system.pid() % 65536])
   end)
 
+  it("makes a number of samples once and then goes over them in epochs", function()
+    local expected = samples(line(), 25)
+    for _, workers in ipairs { 0, 2 } do
+      local t = { simulator = line(), batch = 10, seed = 3, simulations = 25, workers = workers }
+      local sampler <close> = sv.sampler.new(t)
+      local rows = rows_of(sampler, 80)
+      for s = 1, 25 do assert.same(expected[s], rows[s]) end
+      for epoch = 1, 2 do
+        local order, same = {}, 0
+        for s = 1, 25 do
+          order[s] = rows[25 * epoch + s]
+          if order[s][1] == expected[s][1] then same = same + 1 end
+        end
+        assert.is_true(same < 15)
+        table.sort(order, function(p, q) return p[1] < q[1] end)
+        local all = table.move(expected, 1, 25, 1, {})
+        table.sort(all, function(p, q) return p[1] < q[1] end)
+        assert.same(all, order)
+      end
+      local other <close> = sv.sampler.new(t)
+      other:restore { drawn = 40 }
+      assert.same(table.move(rows, 41, 80, 1, {}), rows_of(other, 40))
+      local failed, tried = other:counts()
+      assert.same({ 0, 25 }, { failed, tried })
+    end
+  end)
+
   it("is what sv.simulate goes through", function()
     local rng = sv.rng(3)
     local z1, x1 = sv.simulate(flaky(), 30, rng)
@@ -147,6 +174,9 @@ describe("a sampler", function()
     raises("unknown option 'worker'; did you mean 'workers'", new, { simulator = line(), worker = 2 })
     raises("timeout needs workers = 1 or more", new, { simulator = line(), timeout = 1 })
     raises("offline needs cache", new, { simulator = line(), offline = true })
+    raises("simulations has no use with offline", new, { simulator = line(), offline = true, cache = "a",
+      simulations = 5 })
+    raises("simulations must be", new, { simulator = line(), simulations = 0 })
     raises("held_out needs offline = true", new, { simulator = line(), held_out = 0.1 })
     raises("must be made by sv.simulator", new, { simulator = {} })
     raises("takes a simulator", sv.simulate, {}, 3)

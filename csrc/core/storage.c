@@ -6,8 +6,10 @@
  *
  * A storage made under a tape is anchored in a table of the registry
  * (anchors[address] = userdata) until the tape closes; then it waits, still
- * anchored, in the free list of its exact size. A training loop asks for the
- * same sizes in every step, so that from the second step on nothing is
+ * anchored, in the free list of its exact size. Where that size has none free, the
+ * next larger one lends, up to twice the size asked for: what is live at one time has
+ * then to be there once, not the most of each size over all times. A training loop
+ * asks for the same sizes in every step, so that after a few steps nothing is
  * allocated. Sizes that no tape has asked for lately are dropped again. */
 #define _GNU_SOURCE /* madvise */
 #include "../simvae.h"
@@ -23,7 +25,7 @@ enum { ALIGNMENT = 64 };
 
 typedef struct sv_size_class {
     struct sv_size_class *next;
-    size_t count;  /* numbers in each */
+    size_t count;  /* numbers that each has room for */
     uint64_t used; /* context->closed when last taken from */
     int n, room;
     sv_storage **free;
@@ -40,10 +42,9 @@ sv_context *sv_get_context(lua_State *L) {
     return c;
 }
 
-static sv_size_class *class_of(sv_context *c, size_t count, bool make) {
+static sv_size_class *class_of(sv_context *c, size_t count) {
     for (sv_size_class *k = c->sizes; k; k = k->next)
         if (k->count == count) return k;
-    if (!make) return NULL;
     sv_size_class *k = calloc(1, sizeof *k);
     if (!k) return NULL;
     k->count = count;
@@ -51,6 +52,14 @@ static sv_size_class *class_of(sv_context *c, size_t count, bool make) {
     k->next = c->sizes;
     c->sizes = k;
     return k;
+}
+
+/* The free list to take from: of the smallest size that has one and will do. */
+static sv_size_class *lender(sv_context *c, size_t count) {
+    sv_size_class *best = NULL;
+    for (sv_size_class *k = c->sizes; k; k = k->next)
+        if (k->n > 0 && k->count >= count && k->count / 2 <= count && (!best || k->count < best->count)) best = k;
+    return best;
 }
 
 static void note_peak(sv_context *c) {
@@ -105,9 +114,9 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
     luaL_checkstack(L, 4, NULL);
     sv_tape *tape = scope == SV_SCOPED ? c->tape : NULL;
     if (!tape) return new_storage(L, count);
-    sv_size_class *k = class_of(c, count, true);
+    sv_size_class *k = lender(c, count);
     sv_storage *s;
-    if (k && k->n > 0) {
+    if (k) {
         s = k->free[--k->n];
         k->used = c->closed;
         c->pooled -= bytes_of(s);
@@ -136,7 +145,7 @@ void sv_release_storage(sv_context *c, sv_storage *s) {
     disown(s);
     s->life++;
     c->live -= bytes_of(s);
-    sv_size_class *k = class_of(c, s->count, true);
+    sv_size_class *k = class_of(c, s->count);
     if (!k) return; /* out of memory: stays anchored, a leak of this one */
     if (k->n == k->room) {
         int room = k->room ? 2 * k->room : 8;

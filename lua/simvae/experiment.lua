@@ -23,6 +23,7 @@ local options = {
   samples = { "integer", default = 10000, min = 100 },
   demo = { "table" },          -- steps and width of a short run: --demo
   workers = { "integer", min = 0 },
+  simulations = { "integer", min = 1 },
   cache = { "string" },
   max_failures = { "number", min = 0, max = 1 },
   timeout = { "number", above = 0 },
@@ -186,7 +187,7 @@ end
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
 -- samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- pictures: paths of PNGs to be inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
--- workers, cache, max_failures, timeout: as of model:train
+-- workers, simulations, cache, max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate
@@ -213,7 +214,7 @@ function experiment.experiment(t, argv)
     bounded = bounded }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
-    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
+    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, simulations = t.simulations, cache = a.cache or t.cache,
     max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples,
     factors = t.factors })

@@ -14,12 +14,17 @@
 -- cache is not run again. The cache is a data set of its own as well:
 --
 --     local s = sv.sampler.new { simulator = sim, cache = "samples.bin", offline = true, held_out = 0.1 }
+--
+-- A slow simulator is run a fixed number of times, and its samples are used again and again:
+--
+--     local s = sv.sampler.new { simulator = sim, workers = 2, simulations = 100000 }
 local cache = require "simvae.sampler.cache"
 local check = require "simvae.check"
 local core = require "simvae.core"
 local crew = require "simvae.sampler.crew"
 local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
+local pool = require "simvae.sampler.pool"
 local simulator = require "simvae.simulator"
 
 local sampler = { replay = failures.replay }
@@ -43,6 +48,7 @@ local options = {
   batch = { "integer", default = 64, min = 1 },
   seed = { "integer", default = 1 },
   total = { "integer", min = 0 },
+  simulations = { "integer", min = 1 },
   offline = { "boolean", default = false },
   held_out = { "number", min = 0, max = 1 },
   part = { "string", one_of = { "training", "held_out" } },
@@ -106,8 +112,9 @@ local function open(self)
       return nil, differs
     end
   end
+  if self.simulations then self.total = math.min(self.total or self.simulations, self.simulations) end
   if self.workers > 0 then start_crew(self) end
-  return self
+  return self.simulations and pool.new(self, self.simulations) or self
 end
 
 --- Raises if options do not go together.
@@ -123,6 +130,9 @@ function sampler.check(what, self, level)
     check.fail(level, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
   end
   if self.offline and not self.cache then check.fail(level, "%s: offline needs cache = \"file\"", what) end
+  if self.offline and self.simulations then
+    check.fail(level, "%s: simulations has no use with offline: the simulator is not run", what)
+  end
   for _, name in ipairs { "held_out", "part", "shuffle", "epochs" } do
     if self[name] ~= nil and not self.offline then check.fail(level, "%s: %s needs offline = true", what, name) end
   end
@@ -137,6 +147,7 @@ end
 --   cache: a file that samples are kept in, made if there is none;
 --   failures: a file that samples that fail are written to; max_failures (0.2): the share of them that ends it;
 --   total: samples that will be asked for, where known: no more are run ahead;
+--   simulations: how many samples are made in all (no limit); after them come epochs over them, from memory;
 --   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is set
 --   apart, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)

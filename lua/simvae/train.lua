@@ -73,6 +73,7 @@ local train_options = {
   on_step = { "function" },                                 -- (stage, step, loss) -> false stops
   offline = { "boolean", default = false },
   held_out = { "number", min = 0, max = 1 },
+  simulations = { "integer", min = 1 },
   precision = { "string" },
 }
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
@@ -81,6 +82,7 @@ for name, rule in pairs(sampler.options) do train_options[name] = rule end
 local function configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
+  about.simulations = run.simulations
   for _, stage in ipairs(STAGES) do
     local o = run[stage]
     about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip,
@@ -311,7 +313,7 @@ local function make_sampler(self, run)
   for _, stage in ipairs(STAGES) do o.total = o.total + run[stage].steps * run[stage].batch end
   for name in pairs(sampler.options) do o[name] = run[name] end
   o.failures = o.failures or run.out and run.out .. "/failures.csv"
-  o.offline, o.held_out = run.offline, run.held_out
+  o.offline, o.held_out, o.simulations = run.offline, run.held_out, run.simulations
   sampler.check("train", o, 5)
   local made, why = sampler.new(o)
   if not made then check.fail(4, "train: %s", why) end
@@ -442,8 +444,8 @@ end
 -- its running average) }, encoder = { steps, lr, batch, clip, noise },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
--- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out: as of
--- sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts; sums, weights and
+-- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
+-- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts; sums, weights and
 -- all else stay fp32. Default: as core.precision() has it
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache

@@ -34,37 +34,38 @@ local function numbers(text)
   return list
 end
 
--- Loads and checks every form; fills result.forms with those that work.
-local function prepare(work, workers, file, result)
-  local ours
+-- Loads and checks every form; those that work have f.worker then. name: what the workers are asked for.
+local function prepare(work, name, workers, file, result)
+  local exact
   for _, f in ipairs(result.forms) do
     local w, why = workers(f.form.worker)
     local ok = w
-    if w then ok, why = w:ask("load", work.name, f.form.form, file) end
+    if w then ok, why = w:ask("load", name, f.form.form, file) end
     local answer
-    if ok then answer, why = w:ask("check", work.name, f.form.form) end
+    if ok then answer, why = w:ask("check", name, f.form.form) end
     if answer then
-      local values = numbers(answer)
-      f.worker = w
-      if f.form.worker == "simvae" then
-        ours = ours or values
-      elseif work.tolerance and ours then
-        f.difference = measure.difference({ values[1] }, { ours[1] }, work.absolute)
-        if work.flops then -- losses of several steps
-          f.later = measure.difference(values, ours)
-        else
-          f.difference = measure.difference(values, ours, work.absolute)
-        end
-        f.wrong = not f.form.loose and (f.difference > work.tolerance or f.difference ~= f.difference)
-      end
+      f.worker, f.numbers = w, numbers(answer)
+      if f.form.worker == "simvae" and not f.form.loose then exact = exact or f end
     else
       f.missing = why
     end
   end
+  for _, f in ipairs(result.forms) do
+    if f.numbers and exact and f ~= exact and work.tolerance and (f.form.worker ~= "simvae" or f.form.loose) then
+      local values, ours = f.numbers, exact.numbers
+      if work.flops then -- losses of several steps
+        f.difference = measure.difference({ values[1] }, { ours[1] }, work.absolute)
+        f.later = measure.difference(values, ours)
+      else
+        f.difference = measure.difference(values, ours, work.absolute)
+      end
+      f.wrong = not f.form.loose and (f.difference > work.tolerance or f.difference ~= f.difference)
+    end
+  end
 end
 
-local function time(f, work, steps)
-  local answer, why = f.worker:ask("run", work.name, f.form.form, steps)
+local function time(f, name, steps)
+  local answer, why = f.worker:ask("run", name, f.form.form, steps)
   if not answer then
     f.missing = why
     return nil
@@ -73,11 +74,11 @@ local function time(f, work, steps)
 end
 
 -- How many steps take about `seconds`.
-local function calibrate(f, work, seconds)
-  time(f, work, 1)
+local function calibrate(f, name, seconds)
+  time(f, name, 1)
   local steps = 1
   while not f.missing do
-    local took = time(f, work, steps)
+    local took = time(f, name, steps)
     if not took or took >= seconds / 4 or steps >= 1 << 24 then
       f.steps = math.max(1, math.floor(steps * seconds / math.max(took or 1, 1e-9) + 0.5))
       f.slow = took and took / steps > 5 * seconds
@@ -94,7 +95,7 @@ local function in_rounds(result, rounds, one)
     for i = 0, n - 1 do
       local f = result.forms[(round + i) % n + 1]
       if not f.missing and not (f.slow and #f.list >= 3) then
-        local value = one(f)
+        local value = one(f, round)
         if value then f.list[#f.list + 1] = value end
       end
     end
@@ -104,13 +105,13 @@ end
 local kinds = {}
 
 function kinds.steps(work, o, result, workers)
-  local file = os.tmpname()
-  prepare(work, workers, file, result)
+  local file, name = os.tmpname(), work.workload or work.name
+  prepare(work, name, workers, file, result)
   for _, f in ipairs(result.forms) do
-    if not f.missing then calibrate(f, work, o.seconds) end
+    if not f.missing then calibrate(f, name, o.seconds) end
   end
   in_rounds(result, o.rounds, function(f)
-    local took = time(f, work, f.steps)
+    local took = time(f, name, f.steps)
     return took and took / f.steps / (work.per or 1)
   end)
   os.remove(file)
@@ -183,21 +184,147 @@ function kinds.flat(work, _, result, _, start)
   f.note = string.format("%.1f, then %.1f MB", before, after)
 end
 
---- Measures one workload.
--- @tparam table work of workloads.lua
--- @tparam table forms of workloads.lua
--- @tparam table o rounds, starts, fresh (how often), seconds (of a measurement), skip(form, work), programs, env
--- @tparam function workers name -> a worker that stays, or nil and why not
--- @tparam function start the same, a new one
--- @treturn table forms: { id, form, median, low, high, samples, difference, later, wrong, missing, note }
-function measure.run(work, forms, o, workers, start)
-  local result = { work = work, forms = {} }
-  for _, id in ipairs(work.forms) do
-    if not o.skip(forms[id], work) then
-      result.forms[#result.forms + 1] = { id = id, form = forms[id], list = {} }
+-- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says.
+function kinds.outcome(work, o, result, workers)
+  in_rounds(result, o.fresh, function(f, seed)
+    local w, why = workers(f.form.worker)
+    local name, answer = string.format("%s-%ds%d", work.workload, work.steps, seed), nil
+    local ok = w
+    if w then ok, why = w:ask("load", name, f.form.form, "none") end
+    if ok then ok, why = w:ask("run", name, f.form.form, work.steps) end
+    if ok then answer, why = w:ask("check", name, f.form.form) end
+    if w then w:ask "drop" end
+    if not answer then f.missing = why end
+    return answer and tonumber(answer)
+  end)
+end
+
+-- ---- a whole run ------------------------------------------------------------------------------------
+
+local function whole_name(work, budget, seed)
+  return string.format("%s-%dx%ds%d", work.name, budget[1], budget[2], seed)
+end
+
+-- Gives a peer the pictures of its next steps: simvae draws what the seed's own training would see.
+local function feed(f, ours, name, steps, file)
+  if f.worker == ours then return true end
+  local ok, why = ours:ask("draw", name, "samples", steps, file)
+  if ok then ok, why = f.worker:ask("feed", name, f.form.form, file) end
+  return ok, why
+end
+
+-- One training. Returns seconds of its steps until the goal (nil: not within the budget) and a record of it; or nil
+-- and why it failed.
+local function train(f, work, ours, name, budget, files)
+  local record = { stages = { 0, 0 }, done = { 0, 0 }, begun = core.system.clock() }
+  local ok, why = ours:ask("load", name, "samples", files.state)
+  if ok then ok, why = f.worker:ask("load", name, f.form.form, files.state) end
+  for stage = 1, 2 do
+    while ok and record.done[stage] < budget[stage] and not record.reached do
+      local steps = math.min(work.every, budget[stage] - record.done[stage])
+      ok, why = feed(f, ours, name, steps, files.batches)
+      local took
+      if ok then took, why = f.worker:ask("run", name, f.form.form, steps) end
+      ok = took
+      if ok then
+        record.stages[stage] = record.stages[stage] + tonumber(took)
+        record.done[stage] = record.done[stage] + steps
+      end
+      if ok and stage == 2 then
+        ok, why = f.worker:ask("infer", name, f.form.form, files.test, files.means)
+        if ok then ok, why = ours:ask("mig", name, "samples", files.means) end
+        record.mig = ok and tonumber(ok)
+        record.reached = ok and record.mig >= work.goal
+      end
     end
   end
-  kinds[work.measure or "steps"](work, o, result, workers, start)
+  f.worker:ask "drop"
+  ours:ask "drop"
+  if not ok then return nil, why end
+  record.all = core.system.clock() - record.begun
+  return record.reached and record.stages[1] + record.stages[2] or nil, record
+end
+
+-- Of several forms of one peer the fastest remains: a trial of a few steps of both stages says which.
+local function keep_fastest(result, work, ours, files)
+  local budget, best = { 10, 10 }, {}
+  local name = whole_name(work, budget, 1)
+  for _ = 1, 2 do
+    for _, f in ipairs(result.forms) do
+      if f.worker and f.worker ~= ours then
+        local _, record = train(f, { name = work.name, every = 10, goal = math.huge }, ours, name, budget, files)
+        if type(record) == "table" then
+          local took = record.stages[1] + record.stages[2]
+          f.trial = math.min(f.trial or math.huge, took / (budget[1] + budget[2]))
+          if not best[f.worker] or f.trial < best[f.worker].trial then best[f.worker] = f end
+        else
+          f.missing = record
+        end
+      end
+    end
+  end
+  for _, f in ipairs(result.forms) do
+    local fastest = best[f.worker]
+    if fastest and f ~= fastest and not f.missing then
+      f.missing = string.format("left out: %.1f ms a step in a trial, %s %.1f ms", 1e3 * f.trial,
+        fastest.form.label, 1e3 * fastest.trial)
+    end
+  end
+end
+
+local function middle(list) return measure.summary(list).median end
+
+local function whole_note(work, f)
+  local migs, steps, all, reached = {}, {}, {}, 0
+  for i, r in ipairs(f.records) do
+    migs[i], steps[i], all[i] = string.format("%.3f", r.mig), tostring(r.done[2]), r.all
+    if r.reached then reached = reached + 1 end
+  end
+  return string.format("%d of %d runs got to MIG %g: %s after %s steps of the encoder; %.0f s with checks and all",
+    reached, #f.records, work.goal, table.concat(migs, ", "), table.concat(steps, ", "), middle(all))
+end
+
+-- Runs of the seeds 1, 2, …: everyone's in turn. Each starts from the same weights and sees the same pictures.
+function kinds.whole(work, o, result, workers)
+  local files, short = {}, whole_name(work, { 8, 8 }, 1)
+  for _, name in ipairs { "state", "batches", "test", "means" } do files[name] = os.tmpname() end
+  prepare(work, short, workers, files.state, result)
+  local ours = workers "simvae"
+  if ours and ours:ask("load", short, "samples", files.state) and ours:ask("test", short, "samples", files.test) then
+    keep_fastest(result, work, ours, files)
+  end
+  for _, f in ipairs(result.forms) do f.records = {} end
+  in_rounds(result, o.fresh, function(f, seed)
+    local took, record = train(f, work, ours, whole_name(work, o.budget, seed), o.budget, files)
+    if type(record) ~= "table" then
+      f.missing = record
+      return nil
+    end
+    table.insert(f.records, record)
+    return took
+  end)
+  for _, path in pairs(files) do os.remove(path) end
+  local beside = { work = work.beside, forms = {} }
+  for i, f in ipairs(result.forms) do
+    local step = { id = f.id, form = f.form, list = {}, missing = f.missing }
+    beside.forms[i] = step
+    if #f.records > 0 then
+      f.note = whole_note(work, f)
+      local stages = { {}, {} }
+      for k, r in ipairs(f.records) do
+        for s = 1, 2 do stages[s][k] = r.stages[s] / r.done[s] end
+        step.list[k] = (stages[1][k] * o.budget[1] + stages[2][k] * o.budget[2]) / (o.budget[1] + o.budget[2])
+      end
+      step.note = string.format("decoder %.2f ms, encoder %.2f ms", 1e3 * middle(stages[1]), 1e3 * middle(stages[2]))
+      if #f.list == 0 then f.missing = f.note end
+    end
+  end
+  return beside
+end
+
+-- ---- what is called from outside --------------------------------------------------------------------
+
+local function summarise(result)
   for _, f in ipairs(result.forms) do
     if #f.list > 0 and not f.missing then
       for k, v in pairs(measure.summary(f.list)) do f[k] = v end
@@ -206,6 +333,26 @@ function measure.run(work, forms, o, workers, start)
     end
   end
   return result
+end
+
+--- Measures one workload.
+-- @tparam table work of workloads.lua
+-- @tparam table forms of workloads.lua
+-- @tparam table o rounds, starts, fresh (how often), seconds (of a measurement), budget (steps of both stages),
+-- skip(form, work), programs, env
+-- @tparam function workers name -> a worker that stays, or nil and why not
+-- @tparam function start the same, a new one
+-- @treturn table forms: { id, form, median, low, high, samples, difference, later, wrong, missing, note }
+-- @treturn ?table another result, of work.beside
+function measure.run(work, forms, o, workers, start)
+  local result = { work = work, forms = {} }
+  for _, id in ipairs(work.forms) do
+    if not o.skip(forms[id], work) then
+      result.forms[#result.forms + 1] = { id = id, form = forms[id], list = {} }
+    end
+  end
+  local beside = kinds[work.measure or "steps"](work, o, result, workers, start)
+  return summarise(result), beside and summarise(beside)
 end
 
 return measure

@@ -7,6 +7,8 @@ local sv = require "simvae"
 
 local THREADS = tonumber(os.getenv "BENCH_THREADS") or 2
 local BATCH, BATCHES, CHECKS = 64, 4, 4
+local TEST = 0x74657374 -- the seed of pictures that no training sees
+local FULL, PRECISIONS = core.precision(), { bf16 = "bf16" }
 local clock = os.getenv "BENCH_CLOCK" == "cpu" and os.clock or core.system.clock
 
 local function builtin(name) return require("simvae.simulators." .. name) end
@@ -257,6 +259,124 @@ function works.flat(_, steps)
   }
 end
 
+-- The mean squared error of a decoder of box on fresh pictures, after training in the precision of the form.
+function works.mse(_, size, form)
+  local width, total, seed = size:match "^(%d+)%-(%d+)s(%d+)$"
+  local box = builtin "box"
+  local model = sv.model { simulator = box, net = "dcgan", width = tonumber(width), seed = tonumber(seed) }
+  return {
+    run = function(steps)
+      assert(steps == tonumber(total), "trained as a whole")
+      model:train_decoder { steps = steps, seed = tonumber(seed), quiet = true, precision = PRECISIONS[form] }
+    end,
+    check = function()
+      local scope <close> = core.scope()
+      local z, x = box:simulate_batch(2000, core.rng(TEST))
+      return { core.mse_loss(model:decode(z), x):item() }
+    end,
+  }
+end
+
+-- ---- a whole run -----------------------------------------------------------------------------------
+
+local TESTED, AT_ONCE = 10000, 500 -- pictures that MIG is taken over; that are drawn at once
+
+-- What the streams of a training with this seed hold (simvae.train): parameters and pictures of its batches, and
+-- of the second stage's first steps the noise, the directions of the recipe's distances and the draws of the prior.
+local function samples(model, seed)
+  local sampler = sv.sampler.new { simulator = model.simulator, batch = BATCH, seed = seed }
+  local noise, prior = core.rng(seed, 0x6e6f697365), core.rng(seed + 0x7072696f72)
+  return {
+    batches = function(n)
+      local code, x = {}, {}
+      for i = 1, n do
+        local z, pictures = sampler:next()
+        code[i], x[i] = model.latent:to_code(z), pictures
+      end
+      return { code = code, x = x }
+    end,
+    draws = function(n)
+      local list = { noise = {}, directions = {} }
+      for i = 1, n do
+        list.noise[i], list.directions[i] = noise:normal { BATCH, 4 }, noise:normal { 4, 32 }
+      end
+      return list
+    end,
+    prior = function(n)
+      return model.latent:to_code(model.simulator:sample(BATCH * n, prior)):reshape(n, BATCH, 4)
+    end,
+  }
+end
+
+-- The pictures of the test, in parts, and their parameters: the same for everyone.
+local function tested(sim)
+  local z, rng = {}, core.rng(TEST)
+  for i = 1, TESTED // AT_ONCE do z[i] = sim:sample(AT_ONCE, rng) end
+  return z
+end
+
+-- The training that a user starts, paused after each step; and, as form "samples", what the peers are given of it.
+function works.whole(file, size, form)
+  local decoder, encoder, seed = size:match "^(%d+)x(%d+)s(%d+)$"
+  decoder, encoder, seed = tonumber(decoder), tonumber(encoder), tonumber(seed)
+  local sim = builtin "box"
+  local model = sv.model { simulator = sim, net = "conv", width = 16, seed = seed }
+  local test = tested(sim)
+  if form == "samples" then
+    local own = samples(model, seed)
+    local arrays = add_state(add_state({ prior = own.prior(encoder) }, "decoder.", model.decoder), "encoder.",
+      model.encoder)
+    arrays.budget = core.tensor { decoder, encoder }
+    save(file, arrays)
+    return {
+      draw = function(steps, path) save(path, own.batches(steps)) end,
+      test = function(path)
+        local x = {}
+        for i, z in ipairs(test) do x[i] = sim:run(z) end
+        save(path, { x = x })
+      end,
+      mig = function(path)
+        local means = assert(sv.io.load_npy(path))
+        return sv.metrics.mig(sv.metrics.mim(core.concat(test, 1), means, { bins = 20 }))
+      end,
+    }
+  end
+  local losses = {}
+  local training = coroutine.create(function()
+    model:train {
+      decoder = { steps = decoder }, encoder = { steps = encoder }, seed = seed, quiet = true,
+      on_step = function(_, _, loss)
+        losses[#losses + 1] = loss
+        coroutine.yield()
+      end,
+    }
+  end)
+  local function run(steps)
+    for _ = 1, steps do assert(coroutine.resume(training)) end
+  end
+  return {
+    run = run,
+    check = function() -- of a run of a few steps: all that a peer needs to take the same
+      local own = samples(model, seed)
+      local all, draws = own.batches(decoder + encoder), own.draws(encoder)
+      all.noise, all.directions, all.prior = draws.noise, draws.directions, own.prior(encoder)
+      all.budget = core.tensor { decoder, encoder }
+      save(file, add_state(add_state(all, "decoder.", model.decoder), "encoder.", model.encoder))
+      run(decoder + encoder)
+      return losses
+    end,
+    infer = function(_, path)
+      local means = {}
+      for i, z in ipairs(test) do
+        local scope <close> = core.scope()
+        means[i] = scope:keep((model:encode(sim:run(z))))
+      end
+      model.encoder:train()
+      assert(sv.io.save_npy(path, core.concat(means, 1)))
+    end,
+  }
+end
+
 -- ---- the protocol ---------------------------------------------------------------------------------
 
 local loaded = {}
@@ -269,27 +389,49 @@ end
 
 local answers = {}
 
+local function set(form)
+  core.threads(form == "one" and 1 or THREADS)
+  core.precision(PRECISIONS[form] or FULL)
+end
+
 function answers.load(workload, form, file)
   local kind, size = workload:match "^(%a+%d?)%-?(.*)$"
-  core.threads(form == "one" and 1 or THREADS)
+  set(form)
   loaded[workload .. form] = works[kind](file, size, form)
 end
 
 function answers.check(workload, form)
-  core.threads(form == "one" and 1 or THREADS)
+  set(form)
   return numbers(loaded[workload .. form].check())
 end
 
 -- A change in the number of threads starts or ends some: that is not timed.
 function answers.run(workload, form, steps)
-  local work, threads = loaded[workload .. form], form == "one" and 1 or THREADS
-  if core.threads() ~= threads then
-    core.threads(threads)
-    work.run(1)
-  end
+  local work, before = loaded[workload .. form], core.threads()
+  set(form)
+  if core.threads() ~= before then work.run(1) end
   local start = clock()
   work.run(tonumber(steps))
   return string.format("%.9f", clock() - start)
+end
+
+-- Of a whole run: the pictures of its next steps, those of the test, the encoder's means of these, what they are worth.
+function answers.draw(workload, form, steps, path)
+  local scope <close> = core.scope()
+  loaded[workload .. form].draw(tonumber(steps), path)
+end
+
+function answers.test(workload, form, path)
+  local scope <close> = core.scope()
+  loaded[workload .. form].test(path)
+end
+
+function answers.infer(workload, form, pictures, path)
+  loaded[workload .. form].infer(pictures, path)
+end
+
+function answers.mig(workload, form, path)
+  return string.format("%.6f", loaded[workload .. form].mig(path))
 end
 
 function answers.resident()

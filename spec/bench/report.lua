@@ -19,6 +19,7 @@ end
 -- Value and spread of a form, in the row's unit.
 local function amount(work, f)
   if work.memory then return digits(f.median) .. " MB", digits(f.low) .. " … " .. digits(f.high) end
+  if work.plain then return string.format("%.4g", f.median), string.format("%.4g … %.4g", f.low, f.high) end
   local m, unit = scaled(f.median)
   local factor = m / f.median
   return digits(m) .. " " .. unit, digits(f.low * factor) .. " … " .. digits(f.high * factor)
@@ -56,6 +57,11 @@ local function judge(result, target, sgemm)
     local value = mine and whole and whole.median and mine / whole.median
     return string.format("at most %g%% of %s", 100 * target.part, whole and whole.form.label or target.of),
       value and string.format("%.1f%%", 100 * value), value and value <= target.part
+  elseif target.within then
+    local other = find(result, target.of)
+    local value = mine and other and other.median and mine / other.median - 1
+    return string.format("within %g%% of %s's", 100 * target.within, other and other.form.label or target.of),
+      value and string.format("%+.1f%%", 100 * value), value and value <= target.within
   end
   local text = work.memory and string.format("at most %g MB", target.most)
     or string.format("at most %g ms", 1e3 * target.most)
@@ -161,7 +167,8 @@ function report.markdown(run)
     line ""
     line("## %s: %s", result.work.name, result.work.title)
     line ""
-    line("| | %s | quartiles | ratio | |", result.work.memory and "memory" or "time per " .. result.work.unit)
+    local what = result.work.memory and "memory" or result.work.plain or "time per " .. result.work.unit
+    line("| | %s | quartiles | ratio | |", what)
     line "| --- | --- | --- | --- | --- |"
     for _, r in ipairs(rows(result, run.sgemm)) do line("| " .. table.concat(r, " | ") .. " |") end
   end
@@ -179,7 +186,8 @@ function report.values(run)
         steps = f.steps, difference = f.difference, difference_later = f.later, wrong = f.wrong, missing = f.missing,
         note = f.note }
     end
-    results[i] = { name = result.work.name, title = result.work.title, unit = result.work.memory and "MB" or "seconds",
+    results[i] = { name = result.work.name, title = result.work.title,
+      unit = result.work.memory and "MB" or result.work.plain or "seconds",
       per = result.work.unit, flops = result.work.flops, forms = forms, targets = judgements(result, run.sgemm) }
   end
   return { about = about, sgemm = run.sgemm, results = results }

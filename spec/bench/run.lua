@@ -26,12 +26,20 @@ local function positive(text)
   return nil, string.format("'%s' is not a number above 0", text)
 end
 
+local function budget(text)
+  local decoder, encoder = text:match "^(%d+)x(%d+)$"
+  decoder, encoder = math.tointeger(tonumber(decoder)), math.tointeger(tonumber(encoder))
+  if decoder and encoder and decoder > 0 and encoder > 0 then return { decoder, encoder } end
+  return nil, string.format("'%s' is not two whole numbers of 1 or more with an x between", text)
+end
+
 local parser = argparse("make bench BENCH_ARGS=\"…\"", "Measures simvae and its peers on the same work.")
 parser:option("--only", "Workloads whose name or title has this in it; can be repeated."):count "*"
 parser:option("--without", "Forms (or peers) whose label has this in it are left out; can be repeated."):count "*"
 parser:option("--rounds", "Interleaved rounds.", "9"):convert(count)
 parser:option("--seconds", "Of each measurement.", "0.4"):convert(positive)
 parser:option("--threads", "Of everyone.", "2"):convert(count)
+parser:option("--budget", "Most steps of a whole run, of the decoder and of the encoder.", "2000x2000"):convert(budget)
 parser:flag("--cpu", "One thread for everyone, and its processor time: for a machine that others use as well.")
 parser:option("--python", "The Python that has the peers.", "python3")
 parser:option("--json", "Writes all figures to this file.")
@@ -110,6 +118,7 @@ print(string.format("%s, %d cores; %s for everyone; %d rounds of %g s; load %s",
 
 local o = {
   rounds = args.rounds, starts = 3 * args.rounds, fresh = math.max(1, args.rounds // 3), seconds = args.seconds,
+  budget = args.budget,
   programs = programs, env = env,
   skip = function(form, work)
     local same = args.cpu and form == workloads.forms.one and work.forms[1] ~= "one" -- all have one thread then
@@ -118,11 +127,13 @@ local o = {
 }
 local results, sgemm, wrong = {}, nil, false
 for _, work in ipairs(chosen) do
-  local result = measure.run(work, workloads.forms, o, staying, start)
+  local result, beside = measure.run(work, workloads.forms, o, staying, start)
   if work.name == "sgemm" then sgemm = report.sgemm(result) end
-  for _, f in ipairs(result.forms) do wrong = wrong or f.wrong end
-  if #result.forms > 0 then results[#results + 1] = result end
-  report.print(result, sgemm)
+  for _, r in ipairs { result, beside } do
+    for _, f in ipairs(r.forms) do wrong = wrong or f.wrong end
+    if #r.forms > 0 then results[#results + 1] = r end
+    report.print(r, sgemm)
+  end
 end
 for _, w in pairs(running) do w:close() end
 

@@ -4,17 +4,22 @@
 --   forms         who does it: keys of `forms` below, simvae's first
 --   per           units of work in a step, of kind `unit`
 --   measure       "steps" (default): seconds of steps, in interleaved rounds; "start": a program's start;
---                 "peak": most memory resident, of fresh processes; "flat": what memory grows by
+--                 "peak": most memory resident, of fresh processes; "flat": what memory grows by;
+--                 "whole": seconds of training until the encoder's MIG is `goal`; "outcome": a number that
+--                 `steps` of training lead to
+--   workload      what the workers are asked for, where it is not name
+--   plain         the figures are numbers of this kind, not seconds
 --   children      processes of simvae's own do the work: its processor time says nothing
 --   flops         a step's, counted from the shapes
 --   tolerance     how far peers' numbers may be from ours: relative, or absolute where `absolute`
 --   targets       times = f, than = forms: the best of those takes at least f times as long;
 --                 most = value, rate = value (units a second), share = part of the sgemm rate,
---                 part = f, of = form: at most that part of it
+--                 part = f, of = form: at most that part of it; within = f, of = form: at most so much above it
 local workloads = {}
 
 workloads.forms = {
   simvae = { worker = "simvae", form = "all", label = "simvae" },
+  own_bf16 = { worker = "simvae", form = "bf16", label = "simvae, bf16", loose = true },
   one = { worker = "simvae", form = "one", label = "simvae, one thread" },
   analytic = { worker = "simvae", form = "analytic", label = "simvae, closed form" },
   batch = { worker = "simvae", form = "batch", label = "drawing the batch" },
@@ -87,6 +92,24 @@ for _, stage in ipairs { 1, 2 } do
   end
 end
 
+-- Factors of convolutions rounded to bfloat16; sums, weights and optimizer in fp32, as under PyTorch's autocast.
+for _, stage in ipairs { 1, 2 } do
+  add {
+    name = "bf16-stage" .. stage, workload = string.format("stage%d-64", stage), unit = "step", tolerance = 1e-4,
+    title = string.format("the same in bf16: stage %d, width 64", stage), flops = workloads.dcgan_flops(stage, 64, 64),
+    forms = { "own_bf16", "simvae", "bf16" },
+    targets = {
+      { times = 1.3, than = { "simvae" }, text = "our own fp32" },
+      { times = 1, than = { "bf16" }, text = "PyTorch's bf16 autocast" },
+    },
+  }
+end
+add {
+  name = "bf16-mse", title = "MSE of a DCGAN decoder of box, width 16, after 2,000 steps", unit = "run",
+  measure = "outcome", plain = "mean squared error", workload = "mse-16", steps = 2000,
+  forms = { "own_bf16", "simvae" }, targets = { { within = 0.02, of = "simvae" } },
+}
+
 add {
   name = "mlp", title = "MLP 3-128-128-128-122 training step, batch 256", unit = "step", tolerance = 1e-4,
   flops = workloads.mlp_flops({ 3, 128, 128, 128, 122 }, 256), forms = { "simvae", "one", "eager", "compile", "jax" },
@@ -151,14 +174,27 @@ add {
   name = "require-memory", title = "its resident memory", unit = "MB", measure = "start", memory = true,
   forms = { "require", "bare", "import" }, targets = { { most = 20 } },
 }
-add {
-  name = "peak", title = "peak resident memory of stage 2 training, width 64", unit = "MB", measure = "peak",
-  workload = "stage2-64", steps = 20, memory = true, forms = { "simvae", "eager", "last", "jax" },
-  targets = { { times = 2, than = { "eager", "last" }, text = "PyTorch's least" } },
-}
+for _, stage in ipairs { 1, 2 } do
+  add {
+    name = "peak-" .. stage, title = string.format("peak resident memory of stage %d training, width 64", stage),
+    unit = "MB", measure = "peak", workload = string.format("stage%d-64", stage), steps = 20, memory = true,
+    forms = { "simvae", "eager", "last", "jax" },
+    targets = { { times = 2, than = { "eager", "last" }, text = "PyTorch's least" } },
+  }
+end
 add {
   name = "flat", title = "resident memory: step 2,000 less step 200", unit = "MB", measure = "flat",
   workload = "flat-200to2000", memory = true, forms = { "simvae" }, targets = { { most = 1 } },
+}
+
+-- The demo's run: net "conv", width 16, the default recipe. PyTorch is given its pictures, drawn by simvae outside the
+-- timing; simvae draws its own within it. The times of a step come from the same runs.
+local as_fast = { { times = 1.3, than = { "eager", "last" }, text = "the same recipe in PyTorch" } }
+add {
+  name = "whole", title = "box from nothing to MIG 0.56, net conv, width 16", unit = "run", measure = "whole",
+  goal = 0.56, every = 100, tolerance = 1e-3, forms = { "simvae", "eager", "last" }, targets = as_fast,
+  beside = { name = "whole-step", title = "a step of those runs, of both stages by their shares", unit = "step",
+    targets = as_fast },
 }
 
 return workloads

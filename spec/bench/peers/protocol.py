@@ -7,6 +7,8 @@ input and uses no processor. Words are separated by tabs.
     load <TAB> WORKLOAD <TAB> FORM <TAB> FILE                    ok  or  no <TAB> reason
     check <TAB> WORKLOAD <TAB> FORM                              ok <TAB> number number …
     run <TAB> WORKLOAD <TAB> FORM <TAB> STEPS                    ok <TAB> seconds for all of them
+    feed <TAB> WORKLOAD <TAB> FORM <TAB> FILE                    ok: has read the batches of the next steps
+    infer <TAB> WORKLOAD <TAB> FORM <TAB> PICTURES <TAB> FILE    ok: their parameters are in that .npy
     resident                                                     ok <TAB> most bytes resident so far
     drop                                                         ok: forgets what was loaded
 
@@ -69,6 +71,9 @@ def act(words, loaded, load):
         start = clock()
         work.run(steps)
         return "ok\t%.9f" % (clock() - start)
+    if what in ("feed", "infer"):
+        getattr(loaded[words[1], words[2]], what)(*words[3:])
+        return "ok"
     if what == "resident":
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return "ok\t%d" % (most if sys.platform == "darwin" else most * 1024)

@@ -1,4 +1,6 @@
 """PyTorch: eager, channels_last, torch.compile, bf16 autocast."""
+import math
+
 import protocol
 
 out = protocol.open_lines()
@@ -71,6 +73,28 @@ def dcgan_encoder(width):
         nn.Flatten(), nn.Linear(128 * w, 8))
 
 
+def conv_decoder(width, hidden=256):
+    def up(a, b):
+        return nn.ConvTranspose2d(a, b, 4, 2, 1)
+
+    w = width
+    return nn.Sequential(
+        nn.Linear(4, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
+        nn.Linear(hidden, 128 * w), nn.SiLU(), nn.Unflatten(1, (8 * w, 4, 4)),
+        up(8 * w, 4 * w), nn.SiLU(), up(4 * w, 2 * w), nn.SiLU(), up(2 * w, w), nn.SiLU(), up(w, 3))
+
+
+def conv_encoder(width, hidden=256):
+    def down(a, b):
+        return nn.Conv2d(a, b, 4, 2, 1)
+
+    w = width
+    return nn.Sequential(
+        down(3, w), nn.LeakyReLU(0.2, True), down(w, 2 * w), nn.LeakyReLU(0.2, True),
+        down(2 * w, 4 * w), nn.LeakyReLU(0.2, True), down(4 * w, 8 * w), nn.LeakyReLU(0.2, True),
+        nn.Flatten(), nn.Linear(128 * w, hidden), nn.LeakyReLU(0.2, True), nn.Linear(hidden, 8))
+
+
 def mlp():
     return nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, 128), nn.GELU(),
                          nn.Linear(128, 128), nn.GELU(), nn.Linear(128, 122))
@@ -91,8 +115,12 @@ def fill(net, arrays, prefix):
 
 
 def posterior(heads):
-    """Mean and standard deviation of the code, as simvae's encoder means them."""
-    return torch.tanh(heads[:, :4]), torch.exp(torch.clamp(heads[:, 4:] - 1, -7, 1))
+    """Mean and standard deviation of the code, as simvae's encoder means them where it is bounded by tanh."""
+    return torch.tanh(heads[:, :4]), deviation(heads)
+
+
+def deviation(heads):
+    return torch.exp(torch.clamp(heads[:, 4:] - 1, -7, 1))
 
 
 # ---- workloads ----------------------------------------------------------------------------------------
@@ -144,6 +172,110 @@ def stage2(width, form, arrays):
                     len(x), noises)
 
 
+class Whole:
+    """Both stages of the default recipe (lua/simvae/recipes.lua): the net "conv", batches as they are fed."""
+
+    def __init__(self, form, arrays):
+        self.form = form
+        self.decoder = form.net(fill(conv_decoder(16), arrays, "decoder.")).train()
+        self.encoder = form.net(fill(conv_encoder(16), arrays, "encoder.")).train()
+        self.budget = [int(n) for n in arrays["budget"]]
+        self.prior = torch.from_numpy(arrays["prior"])
+        # given in a check: with them the steps are the same as simvae's
+        self.noises, self.directions = arrays.get("noise"), arrays.get("directions")
+        self.code = self.x = None
+        if "x" in arrays:
+            self.take(arrays)
+        self.begin(0)
+
+    def begin(self, stage):
+        net = (self.decoder, self.encoder)[stage]
+        self.stage, self.done, self.norm = stage, 0, None
+        self.params, self.peak = list(net.parameters()), (8e-3, 2e-3)[stage]
+        self.optimizer = torch.optim.Adam(self.params, lr=self.peak, fused=True)
+        if stage == 1:
+            self.decoder.eval().requires_grad_(False)
+
+    def take(self, arrays):
+        self.code = list(torch.from_numpy(arrays["code"]))
+        self.x = [self.form.data(b) for b in torch.from_numpy(arrays["x"])]
+        self.next = 0
+
+    def feed(self, file):
+        self.take(dict(np.load(file)))
+
+    def lr(self):
+        """Of step self.done: half a cosine after a linear rise."""
+        total = self.budget[self.stage]
+        rise = min(100, total)
+        if self.done <= rise:
+            return self.peak * self.done / rise
+        return self.peak * 0.5 * (1 + math.cos(math.pi * (self.done - rise - 1) / max(1, total - rise - 1)))
+
+    def clip(self):
+        """At twice the running average of the gradients' norm."""
+        grads = [p.grad for p in self.params]
+        norm = torch.nn.utils.get_total_norm(grads).item()
+        most = math.inf if self.norm is None else 2 * self.norm
+        if norm > most:
+            torch._foreach_mul_(grads, most / norm)
+            norm = most
+        self.norm = norm if self.norm is None else self.norm + 0.02 * (norm - self.norm)
+
+    def decoder_loss(self, code, x):
+        return F.binary_cross_entropy_with_logits(self.decoder(code), x)
+
+    def encoder_loss(self, x):
+        at = self.done - 1
+        heads = self.encoder(x)
+        raw = heads[:, :4]
+        mean = raw + (torch.clamp(raw, -1, 1) - raw).detach()
+        noise = torch.randn(64, 4) if self.noises is None else torch.from_numpy(self.noises[at])
+        picture = torch.sigmoid(self.decoder(mean + deviation(heads) * noise))
+        off = picture - x
+        loss = 5 * F.l1_loss(picture, x)
+        coarse = 0
+        for _ in range(4):
+            off = F.avg_pool2d(off, 2)
+            coarse = coarse + off.square().mean()
+        loss = loss + 4 * coarse
+        weight = 3 * max(0, 1 - 2 * self.done / self.budget[1])
+        if weight > 0:
+            random = torch.randn(4, 32) if self.directions is None else torch.from_numpy(self.directions[at])
+            all = torch.cat((random / random.square().sum(0, keepdim=True).sqrt(), torch.eye(4)), 1)
+            ours, prior = (mean @ all).sort(0).values, (self.prior[at] @ all).sort(0).values
+            loss = loss + weight * (ours - prior).square().mean()
+        return loss + F.relu(raw.abs() - 1).square().mean()
+
+    def step(self):
+        if self.done == self.budget[self.stage]:
+            self.begin(self.stage + 1)
+        self.done += 1
+        self.optimizer.param_groups[0]["lr"] = self.lr()
+        self.optimizer.zero_grad(set_to_none=True)
+        code, x = self.code[self.next], self.x[self.next]
+        self.next += 1
+        loss = self.encoder_loss(x) if self.stage else self.decoder_loss(code, x)
+        loss.backward()
+        self.clip()
+        self.optimizer.step()
+        return loss
+
+    def run(self, steps):
+        for _ in range(steps):
+            self.step()
+
+    def check(self):
+        return [self.step().item() for _ in range(sum(self.budget))]
+
+    def infer(self, pictures, file):
+        """Means in the simulator's units, pixels of 64."""
+        with torch.inference_mode(), open(pictures, "rb") as source, open(file, "wb") as to:
+            parts = torch.from_numpy(np.load(source)["x"])
+            means = torch.cat([self.encoder(self.form.data(x))[:, :4].clamp(-1, 1) for x in parts])
+            np.save(to, (means.numpy() + 1) * 32)
+
+
 def train_mlp(form, arrays):
     net = fill(mlp(), arrays, "decoder.")
     code, x = torch.from_numpy(arrays["code"]), torch.from_numpy(arrays["x"])
@@ -185,6 +317,8 @@ def load(workload, name, file):
     kind, _, size = workload.partition("-")
     if kind in ("stage1", "stage2"):
         return (stage1 if kind == "stage1" else stage2)(int(size), form, arrays)
+    if kind == "whole":
+        return Whole(form, arrays)
     if kind == "mlp":
         return train_mlp(form, arrays)
     if kind == "encode":

@@ -1,0 +1,80 @@
+--- A fixed number of simulations, epoch after epoch: for simulators that take longer than a step of training.
+--
+-- The first epoch hands out samples as another sampler makes them, in its order, and keeps them in memory; each
+-- later one is a permutation of them, a function of the seed and the epoch.
+local core = require "simvae.core"
+
+local pool = {}
+local Pool = {}
+Pool.__index = Pool
+
+--- Wraps a sampler.
+-- @tparam Sampler source handed out nothing so far; it is closed with the pool
+-- @tparam integer simulations how many of its samples are used
+-- @treturn Sampler with next, peek, state, restore, counts, close
+function pool.new(source, simulations)
+  local sim = source.simulator
+  return setmetatable({
+    source = source, batch = source.batch, simulations = simulations, drawn = 0, kept = 0,
+    z = core.buffer(core.zeros(simulations, #sim.params)),
+    x = core.buffer(core.zeros { simulations, table.unpack(sim.output) }),
+  }, Pool)
+end
+
+-- Has the first `count` samples made.
+local function fill(self, count)
+  while self.kept < count do
+    local scope <close> = core.scope()
+    self.source.batch = math.min(self.batch, self.simulations - self.kept)
+    local z, x = self.source:next()
+    for s = 1, self.source.batch do
+      self.z[self.kept + s]:copy(z[s])
+      self.x[self.kept + s]:copy(x[s])
+    end
+    self.kept = self.kept + self.source.batch
+  end
+end
+
+-- The row of the sample in place k (from 0) of all epochs.
+local function row_at(self, k)
+  local epoch, place = k // self.simulations, k % self.simulations + 1
+  if epoch == 0 then return place end
+  if self.epoch ~= epoch then
+    self.epoch = epoch
+    self.order = core.rng(self.source.seed):at(epoch + 1):permutation(self.simulations):totable()
+  end
+  return math.tointeger(self.order[place])
+end
+
+--- The next batch.
+-- @treturn tensor z (batch, K), in units
+-- @treturn tensor x (batch, …output)
+function Pool:next()
+  local n = self.batch
+  fill(self, math.min(self.drawn + n, self.simulations))
+  local z = core.zeros(n, #self.source.simulator.params)
+  local x = core.zeros { n, table.unpack(self.source.simulator.output) }
+  for s = 1, n do
+    local row = row_at(self, self.drawn + s - 1)
+    z[s]:copy(self.z[row])
+    x[s]:copy(self.x[row])
+  end
+  self.drawn = self.drawn + n
+  return z, x
+end
+
+--- The first samples that next will hand out (at most as many as there are), without using them up.
+function Pool:peek(n, watch)
+  return self.source:peek(math.min(n, self.simulations), watch)
+end
+
+function Pool:counts() return self.source:counts() end
+function Pool:state() return { drawn = self.drawn } end
+
+--- Goes on from a state: the samples before it are made again, or come from the source's cache.
+function Pool:restore(state) self.drawn = math.tointeger(state.drawn) end
+
+function Pool:close() self.source:close() end
+Pool.__close = Pool.close
+
+return pool
