@@ -51,10 +51,16 @@ typedef struct sv_storage {
     sv_real *data;         /* 64-byte aligned; inside this userdata, or a mapped file */
     size_t count;          /* numbers that fit */
     uint64_t life;         /* grows each time the storage goes back to a free list */
+    uint64_t version;      /* grows with each write to what an op or a user made, or SV_FOREIGN */
     bool kept;             /* tape:keep: survives its tape */
     struct sv_tape *owner; /* the open tape it belongs to, or NULL */
     int slot;              /* owner->storage[slot] is this one */
 } sv_storage;
+
+#define SV_FOREIGN UINT64_MAX /* other processes write it as well */
+static inline void sv_note_write(sv_storage *s) {
+    if (s->version != SV_FOREIGN) s->version++;
+}
 
 /* ---- core/tensor.c ------------------------------------------------------- */
 
@@ -77,6 +83,7 @@ typedef struct sv_tensor {
     struct sv_tensor *grad; /* user value 2; leaves only */
     struct sv_tape *tape;   /* the open tape whose node made it, or NULL */
     int node;               /* index of that node */
+    uint64_t met;           /* 1 + storage->version when last met as weights; user value 3: what is kept of them */
 } sv_tensor;
 
 #define SV_STORAGE "simvae.storage"
@@ -113,7 +120,7 @@ sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim,
 sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim,
                              const size_t *shape);          /* a whole storage at that stack index */
 sv_tensor *sv_ensure_grad(lua_State *L, int index);         /* the leaf's gradient tensor, made if need be */
-void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value */
+void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value; notes a write */
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last);
@@ -143,13 +150,17 @@ typedef struct sv_args {
     size_t aux_count[SV_MAX_AUX]; /* numbers kept from forward to backward */
     size_t work_count;            /* numbers of scratch during forward */
     size_t backward_work_count;   /* numbers of scratch during backward */
+    size_t kept_count;            /* numbers made of in[1], weights, that are the same as long as it is */
+    uint64_t kept_key;            /* … and this */
     size_t view_offset;           /* SV_OP_VIEW: where out starts in in[0] */
     char message[SV_MESSAGE];     /* what is wrong, if shape() returns false */
 
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
     sv_real *work;
-    bool training; /* a gradient will be asked for: aux must be filled */
+    sv_real *kept;   /* those numbers; NULL: in[1] is about to change, they belong into work */
+    bool kept_ready; /* from an earlier forward; else to be written now */
+    bool training;   /* a gradient will be asked for: aux must be filled */
 
     /* backward only */
     const sv_real *grad_out; /* laid out as out */
@@ -182,6 +193,14 @@ struct sv_op {
 
 bool sv_fail(sv_args *a, const char *format, ...);  /* sets message; false */
 bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
+
+/* ---- ops/elementwise.c: activations that a layer takes into its own pass ---- */
+
+/* The option of such an op's signature, and one function for each of its values (none: NULL): x to
+ * act(x) where it lies, and, unless slopes is NULL, act'(x) to slopes. opt[0]: that of leaky_relu. */
+#define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
+typedef void (*sv_activation)(size_t n, sv_real *x, sv_real *slopes, const double *opt);
+extern const sv_activation sv_activations[];
 
 /* ---- core/call.c ----------------------------------------------------------- */
 
@@ -363,7 +382,7 @@ void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, f
 #define SV_NR 32     /* columns of a panel of B; the last panel of a matrix may have 16 */
 #define SV_DOT_MAX 4 /* this many columns or fewer: sv_kernel.dot */
 
-/* C[8][cols] (+)= A[8][k] B[k][cols] (+ bias, then activation). A's rows are
+/* C[8][cols] (+)= A[8][k] B[k][cols] (+ bias). A's rows are
  * `segs` runs of `run` numbers (the last one `last`), `step` apart in memory;
  * row r of run s starts at a[s * SV_MR + r]. */
 typedef struct sv_tile {
@@ -375,8 +394,6 @@ typedef struct sv_tile {
     sv_real *const *c;   /* SV_MR rows */
     bool add;            /* to what C holds */
     const sv_real *bias; /* per column, or NULL */
-    bool activate;       /* max(v, 0) + slope * min(v, 0) */
-    sv_real slope;
 } sv_tile;
 
 typedef struct sv_kernel {
@@ -398,7 +415,7 @@ const sv_kernel *sv_kernel_now(void);
 bool sv_kernel_choose(const char *name); /* false: no such kernel here; NULL: the best */
 
 /* Tiles of pairs of bfloat16 (core/kernel_bf16.c). The k of a tile counts pairs,
- * which stand in place of its floats: one segment, step 1 or SV_MR. */
+ * which stand in place of its floats: one segment. */
 typedef struct sv_pairs {
     bool (*usable)(void);
     void (*tile)(const sv_tile *t);
@@ -430,7 +447,7 @@ typedef struct sv_rows {
     long ld;
 } sv_rows;
 
-/* C[m][n] (+)= op(A)[m][k] op(B)[k][n] (+ bias[n], then activation). */
+/* C[m][n] (+)= op(A)[m][k] op(B)[k][n] (+ bias[n], then finish). */
 typedef struct sv_product {
     long m, n, k;
     sv_rows a; /* m rows of k; flip_a: k rows of m */
@@ -444,8 +461,9 @@ typedef struct sv_product {
     long ldc;
     bool add;
     const sv_real *bias;
-    bool activate;
-    sv_real slope;
+    /* What is done with a stretch of a row of C once it is computed, or NULL: n numbers from column col on. */
+    void (*finish)(const void *arg, long row, long col, long n, sv_real *c);
+    const void *finish_arg;
     bool half; /* factors in pairs of bfloat16: only where sv_pairs_now() */
 } sv_product;
 
@@ -460,7 +478,9 @@ void sv_pair_panels(sv_real *panels, long k, long n); /* what a half product tak
 static inline long sv_panel_width(long n, long panel) { return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2; }
 
 /* Row-major dense product with leading dimensions; flip: the matrix is stored
- * transposed. bias (n numbers) may be NULL. */
+ * transposed. The first leaves where C lies, and the rest, to be filled in. */
+sv_product sv_dense_product(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
+                            const sv_real *b, long ldb);
 void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
              bool add, const sv_real *bias, sv_real *c, long ldc);
 /* count products of dense matrices, stride_ numbers apart (0: the same one each time). */
@@ -475,7 +495,13 @@ void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k,
  * weight PyTorch's (Cin, Cout, K, K) = (cout, cin, kernel, kernel). */
 typedef struct sv_conv {
     long n, h, w, cin, oh, ow, cout, kernel, stride, pad;
+    sv_real *kept; /* room for the weights as panels, or NULL: in work */
+    bool ready;    /* they are there */
 } sv_conv;
+
+/* Numbers that the weights' panels take, of forward or back, where they are dear beside the
+ * product itself and so worth keeping; else 0. key: what they depend on besides the weights. */
+size_t sv_conv_kept(const sv_conv *c, bool back, uint64_t *key);
 
 size_t sv_conv_work(const sv_conv *c); /* numbers that `work` must hold, for any of these */
 void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
@@ -494,9 +520,15 @@ bool sv_conv_fast(const sv_conv *c);
 size_t sv_conv_fast_work(const sv_conv *c); /* 0: never */
 void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_real *bias,
                       const sv_real *zeros, sv_real *y, sv_real *work);
+size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (ops/conv_fast_weight.c) */
+void sv_conv_fast_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, const sv_real *zeros, sv_real *gw,
+                         sv_real *work);
 /* Sums over rows of a (rows, cols) matrix: the gradient of a bias. */
 size_t sv_column_sums_work(long rows, long cols);
 void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);
+/* The same of scaled = x * factor, entry by entry; sums may be NULL. */
+void sv_scaled_column_sums(long rows, long cols, const sv_real *x, const sv_real *factor, sv_real *scaled,
+                           sv_real *sums, sv_real *work);
 
 /* ---- ops/norm_kernel.c: batch normalisation, channels last -------------------- */
 

@@ -33,7 +33,8 @@ enum {
     SKEW = 1,            /* rows between the panels packed on the way: their starts must not be
                             a power of two apart, or they share few lines of the cache */
     NARROW = 64,         /* columns not worth packing A for, if it is stored by columns */
-    IN_LINE = 1 << 19,   /* multiply-adds (10 us) not worth handing to other threads */
+    IN_LINE = 1 << 18,   /* multiply-adds (2 to 5 us) not worth handing to other threads */
+    FINISH = 64,         /* of these, about as dear as finishing a number of C */
     TASKS = 16,          /* aimed at: enough to balance a few threads */
     MAX_AT_ONCE = 64     /* products in one parallel region */
 };
@@ -267,8 +268,6 @@ static void run_block(const cut *cut, long task, desk *d) {
             t.segs = 1;
             t.run = t.last = (depth + 1) / 2;
         }
-        t.activate = p->activate && k1 == p->k;
-        t.slope = p->slope;
         for (long n = n0; n < n1; n += SV_NR) {
             long width = sv_panel_width(p->n, n / SV_NR);
             if (cut->dot) {
@@ -292,6 +291,7 @@ static void run_block(const cut *cut, long task, desk *d) {
         }
         k0 = k1;
     } while (k0 < p->k);
+    for (long m = m0; p->finish && m < m1; m++) p->finish(p->finish_arg, m, n0, n1 - n0, d->c[m - m0] + n0);
 }
 
 typedef struct region {
@@ -328,7 +328,8 @@ void sv_products(const sv_product *p, long count) {
         long tasks = 0, wanted = divide_up(TASKS, g.count);
         for (long i = 0; i < g.count; i++) {
             const sv_product *q = p + done + i;
-            work += (double)q->m * (double)q->n * (double)q->k;
+            long n = q->n > SV_DOT_MAX ? round_up(q->n, SV_NR / 2) : q->n;
+            work += (double)q->m * (double)n * (double)(q->finish ? q->k + FINISH : q->k);
             g.cuts[i] = cut_product(q, tasks, wanted);
             tasks += g.cuts[i].down * g.cuts[i].across;
             if (tasks != (i + 1) * g.cuts[0].down * g.cuts[0].across) g.alike = false;
@@ -347,9 +348,9 @@ static sv_rows dense(const sv_real *x, long ld, long length, bool whole) {
     return (sv_rows){.base = x, .ld = ld, .run = run, .segs = divide_up(length, run)};
 }
 
-void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
-             bool add, const sv_real *bias, sv_real *c, long ldc) {
-    sv_product p = {
+sv_product sv_dense_product(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
+                            const sv_real *b, long ldb) {
+    return (sv_product){
         .m = m,
         .n = n,
         .k = k,
@@ -357,11 +358,16 @@ void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a,
         .b = dense(b, ldb, flip_b ? k : n, true),
         .flip_a = flip_a,
         .flip_b = flip_b,
-        .c = c,
-        .ldc = ldc,
-        .add = add,
-        .bias = bias,
     };
+}
+
+void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
+             bool add, const sv_real *bias, sv_real *c, long ldc) {
+    sv_product p = sv_dense_product(flip_a, flip_b, m, n, k, a, lda, b, ldb);
+    p.add = add;
+    p.bias = bias;
+    p.c = c;
+    p.ldc = ldc;
     sv_products(&p, 1);
 }
 

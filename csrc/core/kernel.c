@@ -21,7 +21,6 @@ static void store_row(const sv_tile *t, long col, long cols, sv_real *c, const s
         sv_real sum = v[j];
         if (t->add) sum += c[col + j];
         if (t->bias) sum += t->bias[col + j];
-        if (t->activate && sum < 0) sum *= t->slope;
         c[col + j] = sum;
     }
 }

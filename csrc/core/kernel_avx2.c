@@ -20,7 +20,6 @@ static void store(const sv_tile *t, long row, long col, long cols, const float *
         float x = v[j];
         if (t->add) x += c[j];
         if (t->bias) x += t->bias[col + j];
-        if (t->activate && x < 0) x *= t->slope;
         c[j] = x;
     }
 }
@@ -42,11 +41,6 @@ INLINE void finish(const sv_tile *t, long row, long col, __m256 lo, __m256 hi) {
     if (t->bias) {
         lo = _mm256_add_ps(lo, _mm256_loadu_ps(t->bias + col));
         hi = _mm256_add_ps(hi, _mm256_loadu_ps(t->bias + col + 8));
-    }
-    if (t->activate) {
-        __m256 zero = _mm256_setzero_ps(), slope = _mm256_set1_ps(t->slope);
-        lo = _mm256_blendv_ps(lo, _mm256_mul_ps(lo, slope), _mm256_cmp_ps(lo, zero, _CMP_LT_OQ));
-        hi = _mm256_blendv_ps(hi, _mm256_mul_ps(hi, slope), _mm256_cmp_ps(hi, zero, _CMP_LT_OQ));
     }
     _mm256_storeu_ps(c, lo);
     _mm256_storeu_ps(c + 8, hi);

@@ -123,10 +123,6 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
         __m128 x = v[r];
         if (t->add) x = _mm_add_ps(x, _mm_maskz_loadu_ps(m, c));
         x = _mm_add_ps(x, bias);
-        if (t->activate) {
-            __mmask8 low = _mm_cmp_ps_mask(x, _mm_setzero_ps(), _CMP_LT_OQ);
-            x = _mm_mask_mul_ps(x, low, x, _mm_set1_ps(t->slope));
-        }
         _mm_mask_storeu_ps(c, m, x);
     }
 }

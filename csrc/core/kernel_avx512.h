@@ -17,10 +17,6 @@ static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n 
 INLINE void finish(const sv_tile *t, float *c, long col, __mmask16 mask, __m512 v) {
     if (t->add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c + col));
     if (t->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, t->bias + col));
-    if (t->activate) {
-        __mmask16 low = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ);
-        v = _mm512_mask_mul_ps(v, low, v, _mm512_set1_ps(t->slope));
-    }
     _mm512_mask_storeu_ps(c + col, mask, v);
 }
 

@@ -57,11 +57,11 @@ TARGET_PAIRS static void pairs_tile(const sv_tile *t) {
     if (wide && t->step == 1)
         tile(t, true, 1);
     else if (wide)
-        tile(t, true, SV_MR);
+        tile(t, true, t->step);
     else if (t->step == 1)
         tile(t, false, 1);
     else
-        tile(t, false, SV_MR);
+        tile(t, false, t->step);
 }
 
 /* Where the 32 halves of two rounded vectors go so that equal lanes lie together. */

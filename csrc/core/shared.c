@@ -42,6 +42,7 @@ static int l_shared(lua_State *L) {
     s->bytes = bytes;
     s->storage.data = map;
     s->storage.count = count;
+    s->storage.version = SV_FOREIGN;
     sv_push_tensor_on(L, lua_gettop(L), ndim, shape);
     return 1;
 }

@@ -16,7 +16,7 @@ static size_t product(int ndim, const size_t *shape) {
 
 /* Expects the storage on top of the stack; replaces it by the tensor. */
 static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, const size_t *shape) {
-    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, 2);
+    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, 3);
     memset(t, 0, sizeof *t);
     t->storage = s;
     t->data = s->data + offset;
@@ -94,6 +94,7 @@ void sv_check_writable(lua_State *L, const sv_tensor *t) {
                 luaL_error(L, "an open tape needs the value of this tensor for its gradient; "
                               "change a t:clone(), or change it outside the tape");
         }
+    sv_note_write(t->storage);
 }
 
 /* ---- layout ---------------------------------------------------------------- */

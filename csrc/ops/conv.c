@@ -53,11 +53,14 @@ static bool conv_shape(sv_args *a) {
     }
     sv_conv c = conv_of(a);
     need_work(a, &c, c.n * c.oh * c.ow);
+    a->kept_count = sv_conv_kept(&c, false, &a->kept_key);
     return true;
 }
 
 static void conv_forward(sv_args *a) {
     sv_conv c = conv_of(a);
+    c.kept = a->kept;
+    c.ready = a->kept_ready;
     sv_conv_forward(&c, a->in[0]->data, a->in[1]->data, a->in[2] ? a->in[2]->data : NULL, a->out->data, a->work);
 }
 
@@ -97,11 +100,14 @@ static bool transposed_shape(sv_args *a) {
     }
     sv_conv c = transposed_of(a);
     need_work(a, &c, c.n * c.h * c.w);
+    a->kept_count = sv_conv_kept(&c, true, &a->kept_key);
     return true;
 }
 
 static void transposed_forward(sv_args *a) {
     sv_conv c = transposed_of(a);
+    c.kept = a->kept;
+    c.ready = a->kept_ready;
     sv_conv_grad_x(&c, a->in[0]->data, a->in[1]->data, a->in[2] ? a->in[2]->data : NULL, a->out->data, a->work);
 }
 

@@ -39,14 +39,16 @@
  * added in order.
  */
 #include "../simvae.h"
+#include "loops.h"
 #include <string.h>
 
 enum {
-    MERGE = 256,     /* runs of a whole kernel row up to this many numbers, else of a pixel */
-    MAX_PHASES = 16, /* products in one parallel region */
-    PARTS = 8,       /* of the pixels, in grad_w, when the weights are few */
-    PART_MIN = 512,  /* pixels in a part */
-    HALF_MAX = 8192  /* channels of a pixel that fit a task's scratch as pairs of bfloat16 */
+    MERGE = 256,        /* runs of a whole kernel row up to this many numbers, else of a pixel */
+    MAX_PHASES = 16,    /* products in one parallel region */
+    PARTS = 8,          /* of the pixels, in grad_w, when the weights are few */
+    PART_MIN = 512,     /* pixels in a part */
+    KEPT_PIXELS = 1024, /* of y: with more, a product outweighs its panels by far */
+    HALF_MAX = 8192     /* channels of a pixel that fit a task's scratch as pairs of bfloat16 */
 };
 
 static long least(long a, long b) { return a < b ? a : b; }
@@ -269,16 +271,20 @@ size_t sv_conv_work(const sv_conv *c) {
     size_t fast = sv_conv_fast_work(c);
     if (fast > most) most = fast;
     size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
+    if (sv_conv_fast_weight_work(c) > weight) weight = sv_conv_fast_weight_work(c);
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
 }
 
-/* Weights, ready as panels for a product of k rows and n columns with pixels of so many
- * channels; true: rounded to pairs, as that product then takes them. */
-static bool round_weights(sv_real *panels, long k, long n, long channels) {
-    if (!sv_pairs_now() || channels > HALF_MAX || n <= SV_DOT_MAX) return false;
-    sv_pair_panels(panels, k, n);
-    return true;
+static long phase_start(const sv_conv *c, long ry, long rx);
+
+size_t sv_conv_kept(const sv_conv *c, bool back, uint64_t *key) {
+    if (c->n * c->oh * c->ow > KEPT_PIXELS || (back && sv_conv_few(c)) || sv_conv_fast(c)) return 0;
+    *key = (uint64_t)c->stride * 4 + (sv_pairs_now() ? 2 : 0) + back;
+    return back ? (size_t)phase_start(c, c->stride, 0) : sv_panels_size(c->kernel * c->kernel * c->cin, c->cout);
 }
+
+/* Does a product of n columns with pixels of so many channels take pairs? */
+static bool in_pairs(long n, long channels) { return sv_pairs_now() && channels <= HALF_MAX && n > SV_DOT_MAX; }
 
 static sv_real *lay_zeros(const sv_conv *c, sv_real *work) {
     memset(work, 0, (size_t)zeros_size(c) * sizeof *work);
@@ -316,6 +322,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         return;
     }
     long taps = c->kernel * c->kernel;
+    if (c->kept) panels = c->kept;
     selection s = {
         .w = weight,
         .taps = taps,
@@ -327,7 +334,11 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         .c = c,
         .panels = panels,
     };
-    select_weights(&s);
+    bool half = in_pairs(c->cout, c->cin);
+    if (!c->ready) {
+        select_weights(&s);
+        if (half) sv_pair_panels(panels, taps * c->cin, c->cout);
+    }
     window v = patches(c, x, work);
     sv_product p = {
         .m = c->n * c->oh * c->ow,
@@ -338,7 +349,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         .c = y,
         .ldc = c->cout,
         .bias = bias,
-        .half = round_weights(panels, taps * c->cin, c->cout, c->cin),
+        .half = half,
     };
     sv_products(&p, 1);
 }
@@ -393,6 +404,7 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
         return;
     }
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
+    if (c->kept) panels = c->kept;
     selection s = {
         .w = weight,
         .taps = taps,
@@ -404,7 +416,7 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
         .c = c,
         .panels = panels,
     };
-    select_weights(&s);
+    if (!c->ready) select_weights(&s);
     sv_product p[MAX_PHASES];
     window v[MAX_PHASES];
     lattice to[MAX_PHASES];
@@ -448,7 +460,8 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
                 .bias = bias,
             };
             if (p[count].k == 0) p[count].a.run = 1;
-            p[count].half = round_weights(panels + phase_start(c, ry, rx), p[count].k, c->cin, c->cout);
+            p[count].half = in_pairs(c->cin, c->cout);
+            if (p[count].half && !c->ready) sv_pair_panels(panels + phase_start(c, ry, rx), p[count].k, c->cin);
             count++;
         }
         if (count == MAX_PHASES || f + 1 == phases) {
@@ -480,6 +493,10 @@ static void add_parts(void *arg, long co, int worker) {
 
 void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work) {
     sv_real *sums = lay_zeros(c, work);
+    if (sv_conv_fast(c)) {
+        sv_conv_fast_weight(c, x, gy, work, gw, sums);
+        return;
+    }
     window v = patches(c, x, work);
     sv_rows rows = window_rows(&v);
     long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
@@ -507,41 +524,63 @@ void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_re
 
 /* Sums of columns, by blocks of rows that are added in order. A few columns are read
  * as 16 times as many of 16 times fewer rows, so that vectors are full. */
-enum { SUM_ROWS = 1024, FOLD = 16, FEW = 64 };
+enum { SUM_ROWS = 64, SUM_BLOCKS = 64, FOLD = 16, FEW = 64 };
 
 typedef struct column_sums {
-    long rows, cols; /* folded */
-    const sv_real *x;
-    sv_real *partial;
+    long rows, cols, block; /* folded; rows in a block */
+    const sv_real *x, *factor;
+    sv_real *scaled, *partial;
 } column_sums;
 
 static long fold(long rows, long cols) { return cols < FEW && rows % FOLD == 0 ? FOLD : 1; }
 
+SV_CLONES static void add_row(long n, const sv_real *restrict x, sv_real *restrict to) {
+    for (long i = 0; i < n; i++) to[i] += x[i];
+}
+
+SV_CLONES static void add_scaled_row(long n, const sv_real *restrict x, const sv_real *restrict factor,
+                                     sv_real *restrict scaled, sv_real *restrict to) {
+    for (long i = 0; i < n; i++) to[i] += scaled[i] = x[i] * factor[i];
+}
+
 static void sum_block(void *arg, long i, int worker) {
     const column_sums *s = arg;
     (void)worker;
-    sv_real *restrict to = s->partial + i * s->cols;
+    sv_real *to = s->partial + i * s->cols;
     memset(to, 0, (size_t)s->cols * sizeof *to);
-    for (long r = i * SUM_ROWS; r < least(s->rows, (i + 1) * SUM_ROWS); r++) {
-        const sv_real *restrict x = s->x + r * s->cols;
-        for (long j = 0; j < s->cols; j++) to[j] += x[j];
+    for (long r = i * s->block; r < least(s->rows, (i + 1) * s->block); r++) {
+        long at = r * s->cols;
+        if (s->factor)
+            add_scaled_row(s->cols, s->x + at, s->factor + at, s->scaled + at, to);
+        else
+            add_row(s->cols, s->x + at, to);
     }
 }
 
-static long sum_blocks(long rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
+static long sum_block_rows(long rows) {
+    long even = (rows + SUM_BLOCKS - 1) / SUM_BLOCKS;
+    return even > SUM_ROWS ? even : SUM_ROWS;
+}
+
+static long sum_blocks(long rows) { return (rows + sum_block_rows(rows) - 1) / sum_block_rows(rows); }
 
 size_t sv_column_sums_work(long rows, long cols) {
     long f = fold(rows, cols);
     return (size_t)(sum_blocks(rows / f) * cols * f);
 }
 
-void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work) {
+void sv_scaled_column_sums(long rows, long cols, const sv_real *x, const sv_real *factor, sv_real *scaled,
+                           sv_real *sums, sv_real *work) {
     long f = fold(rows, cols), blocks = sum_blocks(rows / f);
-    column_sums s = {rows / f, cols * f, x, work};
+    column_sums s = {rows / f, cols * f, sum_block_rows(rows / f), x, factor, scaled, work};
     sv_parallel(blocks, sum_block, &s);
-    for (long j = 0; j < cols; j++) {
+    for (long j = 0; sums && j < cols; j++) {
         double sum = 0;
         for (long i = j; i < blocks * s.cols; i += cols) sum += (double)work[i];
         sums[j] = (sv_real)sum;
     }
+}
+
+void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work) {
+    sv_scaled_column_sums(rows, cols, x, NULL, NULL, sums, work);
 }

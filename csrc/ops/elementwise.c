@@ -67,6 +67,25 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
     static void name##_forward(sv_args *a) { forward_with(a, name##_values); }                                      \
     static void name##_backward(sv_args *a) { backward_with(a, name##_slopes); }
 
+/* The same as an activation in place; see sv_activations. */
+#define ACTIVATION(name, value, slope)                                                                             \
+    UNARY(name, value, slope)                                                                                      \
+    SV_CLONES static void name##_in_place(size_t n, sv_real *restrict X, sv_real *restrict S, const double *opt) { \
+        const sv_real o[1] = {(sv_real)opt[0]};                                                                    \
+        (void)o;                                                                                                   \
+        if (!S)                                                                                                    \
+            for (size_t i = 0; i < n; i++) {                                                                       \
+                const sv_real x = X[i];                                                                            \
+                X[i] = (value);                                                                                    \
+            }                                                                                                      \
+        else                                                                                                       \
+            for (size_t i = 0; i < n; i++) {                                                                       \
+                const sv_real x = X[i], y = (value);                                                               \
+                S[i] = (slope);                                                                                    \
+                X[i] = y;                                                                                          \
+            }                                                                                                      \
+    }
+
 #define HALF ((sv_real)0.5)
 #define INV_SQRT_2PI ((sv_real)0.39894228040143267794)
 
@@ -79,13 +98,17 @@ UNARY(abs, fabs(x), (sv_real)((x > 0) - (x < 0)))
 UNARY(sin, sin(x), cos(x))
 UNARY(cos, cos(x), -sin(x))
 UNARY(clamp, x<o[0] ? o[0] : x> o[1] ? o[1] : x, (sv_real)(x >= o[0] && x <= o[1]))
-UNARY(tanh, sv_tanh(x), 1 - y * y)
-UNARY(sigmoid, sv_sigmoid(x), y *(1 - y))
-UNARY(softplus, sv_softplus(x), sv_sigmoid(x))
-UNARY(relu, x > 0 ? x : 0, (sv_real)(x > 0))
-UNARY(leaky_relu, x > 0 ? x : o[0] * x, x > 0 ? 1 : o[0])
-UNARY(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
-UNARY(gelu, x *sv_normal_cdf(x), sv_normal_cdf(x) + x * INV_SQRT_2PI * sv_exp(-HALF * x * x))
+ACTIVATION(tanh, sv_tanh(x), 1 - y * y)
+ACTIVATION(sigmoid, sv_sigmoid(x), y *(1 - y))
+ACTIVATION(softplus, sv_softplus(x), sv_sigmoid(x))
+ACTIVATION(relu, x > 0 ? x : 0, (sv_real)(x > 0))
+ACTIVATION(leaky_relu, x > 0 ? x : o[0] * x, x > 0 ? 1 : o[0])
+ACTIVATION(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
+ACTIVATION(gelu, x *sv_normal_cdf(x), sv_normal_cdf(x) + x * INV_SQRT_2PI * sv_exp_bell(x))
+
+const sv_activation sv_activations[] = {NULL,          relu_in_place,    leaky_relu_in_place,
+                                        tanh_in_place, sigmoid_in_place, softplus_in_place,
+                                        silu_in_place, gelu_in_place};
 
 /* ---- two inputs, broadcast --------------------------------------------------- */
 

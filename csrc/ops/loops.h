@@ -10,7 +10,8 @@
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define SV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define SV_CLONES \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("fp-contract=fast")))
 #else
 #define SV_CLONES
 #endif
@@ -25,6 +26,16 @@ static inline long sv_chunks(size_t count) { return (long)((count + SV_CHUNK - 1
 static inline void sv_chunk(size_t count, long i, size_t *from, size_t *to) {
     *from = (size_t)i * SV_CHUNK;
     *to = *from + SV_CHUNK < count ? *from + SV_CHUNK : count;
+}
+
+/* What is done to the same numbers again and again, such as a parameter's, is cut into so
+ * many stripes whatever their count: then a thread meets the same ones each time. */
+enum { SV_STRIPES = 8 };
+
+static inline void sv_stripe(size_t count, long i, size_t *from, size_t *to) {
+    size_t lines = (count + 15) / 16; /* of the cache */
+    *from = lines * (size_t)i / SV_STRIPES * 16;
+    *to = i + 1 < SV_STRIPES ? lines * (size_t)(i + 1) / SV_STRIPES * 16 : count;
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* What optimizers share: the checks of a parameter and its buffers, and the table
- * core.optim that lua/simvae/optim.lua is made of. */
+/* What optimizers share: the parameters of a step with their buffers, the region that
+ * goes over them, and the table core.optim that lua/simvae/optim.lua is made of. */
 #include "optim.h"
 
 #include <string.h>
@@ -10,15 +10,76 @@ sv_tensor *sv_check_parameter(lua_State *L, int index) {
     return p;
 }
 
-sv_real *sv_check_moment(lua_State *L, int index, const sv_tensor *p) {
-    sv_tensor *t = sv_check_tensor(L, index);
+/* The numbers of the buffer of that name in the table on top of the stack. */
+static sv_real *buffer_of(lua_State *L, const char *name, const sv_tensor *p) {
+    lua_getfield(L, -1, name);
+    sv_tensor *t = sv_check_tensor(L, -1);
     if (t->ndim != p->ndim || memcmp(t->shape, p->shape, (size_t)t->ndim * sizeof t->shape[0]) != 0) {
         char own[SV_MESSAGE], other[SV_MESSAGE];
         sv_format_shape(own, sizeof own, t->ndim, t->shape);
         sv_format_shape(other, sizeof other, p->ndim, p->shape);
         luaL_error(L, "optimizer: a buffer of shape %s for a parameter of shape %s", own, other);
     }
+    lua_pop(L, 1);
     return t->data;
+}
+
+sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BUFFERS], long *count) {
+    luaL_checktype(L, list, LUA_TTABLE);
+    lua_Integer all = luaL_len(L, list);
+    sv_update *updates = lua_newuserdatauv(L, (size_t)(all + 1) * sizeof *updates, 0);
+    *count = 0;
+    for (lua_Integer k = 1; k <= all; k++) {
+        lua_rawgeti(L, list, k);
+        lua_getfield(L, -1, "tensor");
+        const sv_tensor *p = sv_check_parameter(L, -1);
+        lua_pop(L, 1);
+        if (p) {
+            sv_update *u = &updates[(*count)++];
+            sv_note_write(p->storage);
+            *u = (sv_update){.count = p->count, .p = p->data, .g = p->grad->data};
+            for (int i = 0; i < SV_BUFFERS; i++)
+                if (names[i]) u->buffer[i] = buffer_of(L, names[i], p);
+            lua_getfield(L, -1, "steps");
+            u->step = luaL_checknumber(L, -1) + 1;
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    long i = 0;
+    for (lua_Integer k = 1; k <= all; k++) { /* only now that nothing can be wrong any more */
+        lua_rawgeti(L, list, k);
+        lua_getfield(L, -1, "tensor");
+        if (sv_check_parameter(L, -1)) {
+            lua_pushinteger(L, (lua_Integer)updates[i++].step);
+            lua_setfield(L, -3, "steps");
+        }
+        lua_pop(L, 2);
+    }
+    return updates;
+}
+
+typedef struct region {
+    const sv_update *updates;
+    long count;
+    void (*run)(const void *rule, const sv_update *u, size_t from, size_t to);
+    const void *rule;
+} region;
+
+static void run_piece(void *arg, long i, int worker) {
+    const region *r = arg;
+    const sv_update *u = &r->updates[i % r->count];
+    size_t from, to;
+    (void)worker;
+    sv_stripe(u->count, i / r->count, &from, &to);
+    r->run(r->rule, u, from, to);
+}
+
+int sv_run_updates(lua_State *L, const sv_update *u, long count,
+                   void (*run)(const void *rule, const sv_update *u, size_t from, size_t to), const void *rule) {
+    sv_parallel(count * SV_STRIPES, run_piece, &(region){u, count, run, rule});
+    lua_pushinteger(L, (lua_Integer)count);
+    return 1;
 }
 
 void sv_open_optim(lua_State *L, int core) {

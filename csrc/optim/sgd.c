@@ -5,53 +5,40 @@
  *     Nesterov:           p <- p - lr (g + momentum b) */
 #include "optim.h"
 
-typedef struct {
-    size_t count;
-    sv_real *p, *b; /* b: NULL without momentum */
-    const sv_real *g;
+typedef struct sgd {
     sv_real lr, momentum, decay;
     bool nesterov;
-} sgd_work;
+} sgd;
 
-SV_CLONES static void sgd_run(const sgd_work *w, size_t from, size_t to) {
-    sv_real *restrict P = w->p, *restrict B = w->b;
-    const sv_real *restrict G = w->g;
-    const sv_real lr = w->lr, momentum = w->momentum, decay = w->decay;
-    if (!B)
-        for (size_t i = from; i < to; i++) P[i] -= lr * (G[i] + decay * P[i]);
-    else if (w->nesterov)
+SV_CLONES static void sgd_run(const void *rule, const sv_update *u, size_t from, size_t to) {
+    const sgd *s = rule;
+    sv_real *restrict p = u->p, *restrict b = u->buffer[0];
+    const sv_real *restrict g = u->g;
+    const sv_real lr = s->lr, momentum = s->momentum, decay = s->decay;
+    if (!b)
+        for (size_t i = from; i < to; i++) p[i] -= lr * (g[i] + decay * p[i]);
+    else if (s->nesterov)
         for (size_t i = from; i < to; i++) {
-            const sv_real g = G[i] + decay * P[i];
-            B[i] = momentum * B[i] + g;
-            P[i] -= lr * (g + momentum * B[i]);
+            const sv_real gi = g[i] + decay * p[i];
+            b[i] = momentum * b[i] + gi;
+            p[i] -= lr * (gi + momentum * b[i]);
         }
     else
         for (size_t i = from; i < to; i++) {
-            B[i] = momentum * B[i] + G[i] + decay * P[i];
-            P[i] -= lr * B[i];
+            b[i] = momentum * b[i] + g[i] + decay * p[i];
+            p[i] -= lr * b[i];
         }
 }
 
-static void sgd_piece(void *arg, long i, int worker) {
-    (void)worker;
-    const sgd_work *w = arg;
-    size_t from, to;
-    sv_chunk(w->count, i, &from, &to);
-    sgd_run(w, from, to);
-}
-
-/* sgd(p, b or nil, lr, momentum, nesterov, weight_decay): one step. */
+/* sgd({{tensor=, steps=, momentum=}, …}, lr, momentum, nesterov, weight_decay) -> how many had a
+ * gradient: one step of those. There are buffers if momentum is not 0. */
 int sv_optim_sgd(lua_State *L) {
-    sv_tensor *p = sv_check_parameter(L, 1);
-    if (!p) return 0;
-    sgd_work w = {.count = p->count,
-                  .p = p->data,
-                  .b = lua_isnil(L, 2) ? NULL : sv_check_moment(L, 2, p),
-                  .g = p->grad->data,
-                  .lr = (sv_real)luaL_checknumber(L, 3),
-                  .momentum = (sv_real)luaL_checknumber(L, 4),
-                  .nesterov = lua_toboolean(L, 5),
-                  .decay = (sv_real)luaL_checknumber(L, 6)};
-    sv_parallel(sv_chunks(w.count), sgd_piece, &w);
-    return 0;
+    sgd s = {.lr = (sv_real)luaL_checknumber(L, 2),
+             .momentum = (sv_real)luaL_checknumber(L, 3),
+             .nesterov = lua_toboolean(L, 4),
+             .decay = (sv_real)luaL_checknumber(L, 5)};
+    long count;
+    const char *const names[SV_BUFFERS] = {s.momentum != 0 ? "momentum" : NULL};
+    const sv_update *u = sv_push_updates(L, 1, names, &count);
+    return sv_run_updates(L, u, count, sgd_run, &s);
 }

@@ -171,7 +171,10 @@ function nn.linear(inputs, outputs, options)
   return nn.layer {
     label = string.format("linear %d -> %d", inputs, outputs),
     own = weights({ outputs, inputs }, inputs, outputs, o),
-    forward = function(self, x) return core.linear(x, self.own.weight, self.own.bias) end,
+    fuses = { relu = true, leaky_relu = true, tanh = true, sigmoid = true, softplus = true, silu = true, gelu = true },
+    forward = function(self, x, activation, slope)
+      return core.linear(x, self.own.weight, self.own.bias, activation, slope)
+    end,
   }
 end
 
@@ -232,18 +235,16 @@ function nn.batch_norm(channels, options)
     rng = { "userdata" },
   })
   local scale = o.std and (o.rng or shared_rng):normal(1, o.std, { channels }) or core.ones(channels)
-  local layer
-  layer = nn.layer {
+  return nn.layer {
     label = "batch_norm " .. channels,
     own = { weight = core.parameter(scale), bias = core.parameter(core.zeros(channels)) },
     buffers = { running_mean = core.buffer(core.zeros(channels)), running_var = core.buffer(core.ones(channels)) },
+    fuses = { relu = true, leaky_relu = true },
     forward = function(self, x, activation, slope)
       return core.batch_norm(x, self.own.weight, self.own.bias, self.buffers.running_mean,
         self.buffers.running_var, self.training, o.momentum, o.eps, activation or "none", slope or 0)
     end,
   }
-  layer.fuses = true -- takes the activation that follows it into its own pass
-  return layer
 end
 
 --- Layer normalisation over the last axis: (…, D).
@@ -303,7 +304,8 @@ function nn.reshape(shape)
   }
 end
 
---- Layers one after another. A batch norm takes an activation behind it into its own pass.
+--- Layers one after another. One that has `fuses[name]` takes the activation of that name behind it into its own
+-- pass: forward(self, x, name, slope).
 -- @tparam {Layer,...} layers
 function nn.sequential(layers)
   for i, l in ipairs(layers) do
@@ -319,7 +321,7 @@ function nn.sequential(layers)
       while i <= n do
         local layer, next_one = self.inner[i], self.inner[i + 1]
         local fused = next_one and next_one.activation
-        if layer.fuses and (fused == "relu" or fused == "leaky_relu") then
+        if fused and layer.fuses and layer.fuses[fused] then
           x = layer:forward(x, fused, next_one.slope)
           i = i + 2
         else

@@ -83,15 +83,7 @@ function Optimizer:step(lr, o)
     if type(lr) == "function" then lr = lr(stepped) end
   end
   check_lr(self.kind, lr, 2)
-  local any = #self.params == 0
-  for _, p in ipairs(self.params) do
-    if p.tensor.needs_grad and p.tensor.grad then
-      any = true
-      p.steps = p.steps + 1
-      self:update(p, lr)
-    end
-  end
-  if not any then
+  if self:update(lr) == 0 and #self.params > 0 then
     check.fail(2, "%s: step: no parameter has a gradient; run tape:backward(loss) first, on a loss made from them",
       self.kind)
   end
@@ -173,8 +165,8 @@ local function make_adam(kind, params, given, known, decoupled)
   for _, name in ipairs { "beta1", "beta2" } do
     if o[name] == 1 then check.fail(3, "%s: %s must be below 1", kind, name) end
   end
-  return new(kind, params, o, { "m", "v" }, function(_, p, lr)
-    core.optim.adam(p.tensor, p.m, p.v, p.steps, lr, o.beta1, o.beta2, o.eps, o.weight_decay, decoupled)
+  return new(kind, params, o, { "m", "v" }, function(self, lr)
+    return core.optim.adam(self.params, lr, o.beta1, o.beta2, o.eps, o.weight_decay, decoupled)
   end)
 end
 
@@ -205,8 +197,8 @@ function optim.sgd(params, o)
     weight_decay = { "number", default = 0, min = 0 },
   })
   if o.nesterov and o.momentum == 0 then check.fail(2, "sgd: nesterov needs momentum > 0") end
-  return new("sgd", params, o, o.momentum > 0 and { "momentum" } or {}, function(_, p, lr)
-    core.optim.sgd(p.tensor, p.momentum, lr, o.momentum, o.nesterov, o.weight_decay)
+  return new("sgd", params, o, o.momentum > 0 and { "momentum" } or {}, function(self, lr)
+    return core.optim.sgd(self.params, lr, o.momentum, o.nesterov, o.weight_decay)
   end)
 end
 
@@ -267,7 +259,6 @@ function optim.cosine(lr, steps, o)
   check_steps("cosine", "steps", steps)
   o = check.options("cosine", o, {
     final = { "number", default = 0, min = 0 }, warmup = { "integer", default = 0, min = 0 },
-    schedule = { "string" }, peak = { "number" }, -- as a recipe writes it
   })
   local rise = o.warmup
   return function(step)

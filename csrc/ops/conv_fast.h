@@ -1,0 +1,193 @@
+/* conv_fast.h: what the fast forms of 4x4 convolutions share: tiles, and how pixels,
+ * weights and gradients become factors of products. conv_fast.c says what it is about.
+ *
+ * A two-tap filter g makes n numbers y, 2 or 4, of n + 1 numbers d. Transposed that is a
+ * product of polynomials, which can be had from their values at n points and at infinity
+ * (Toom 1963, Cook 1966), with n + 1 multiplications in place of 2 n:
+ *
+ *   y = C ((E g) * (S d))          * number by number; S: spread, E: expand, C: collect
+ *
+ * The points are ±5/8 for n = 2; ±3/8 and ±5/4 for n = 4. Of all points, about these lose
+ * the least when factors are rounded: of independent numbers the error is 1.07 and 1.68 times
+ * that of the plain sum along an axis, where the common points, 0 and 1; 0, 1, -1 and 2, that
+ * need few multiplications, have 1.41 and 2.53. In two dimensions these factors multiply: 1.15
+ * for tiles of 2x2, 1.8 of 4x2, 2.8 of 4x4. The multiplications are hidden by the time that
+ * pixels take to arrive.
+ */
+#ifndef SV_CONV_FAST_H
+#define SV_CONV_FAST_H
+
+#include "../simvae.h"
+
+enum {
+    LANES = 16,           /* numbers handled at once: channels are multiples of it */
+    MOST = 5,             /* points along an axis: outputs of a tile + 1 */
+    POINTS = MOST * MOST, /* products of a tile */
+    SLACK = 16            /* numbers between matrices, or they would share few lines of the cache */
+};
+
+/* Images cut into tiles: tile (t, u) of an image, in its phase, sees pixels `step`
+ * apart, from pixel (t * down_step + from + sign * (phase / 2), …) on. */
+typedef struct sv_view {
+    const sv_real *x, *zeros; /* zeros: a pixel outside */
+    long h, w, channels;
+    long step, from, sign;
+    long down_step, across_step, down, across; /* down, across: tiles in an image */
+} sv_view;
+
+/* How a kind of tile's factors are made, in full or rounded to pairs of bfloat16. Of a
+ * product q, factors lie from q * step on; channels and columns are multiples of LANES.
+ *
+ * spread: rows of pixels, a tile each, `phases` phases from `phase` on beside each other.
+ * expand: a row of weights, 2x2 taps of g[tap][SV_NR]; in pairs two rows, of which the
+ *   second is at g[16 + tap].
+ * steps, scatter: as spread, of all four phases, and tiles of gradients; in pairs, two rows
+ *   become one of pairs, the last one with 0 where rows are odd. */
+typedef struct sv_factors {
+    void (*spread)(const sv_view *x, long tile, long n, long phase, long phases, long c0, long channels, sv_real *to,
+                   long ld, long step);
+    void (*expand)(const sv_real (*g)[SV_NR], const long *taps, long width, sv_real *to, long step);
+    void (*steps)(const sv_view *x, long tile, long n, long c0, long channels, sv_real *to, long ld, long step);
+    void (*scatter)(const sv_view *gy, long tile, long n, long c0, long channels, sv_real *to, long ld, long step);
+} sv_factors;
+
+/* collect: the pixels at[], n columns, from m[q * step + …]; NULL: outside.
+ * shrink: 16 taps of LANES input channels from at[phase][q * step + …]. */
+typedef struct sv_form {
+    long tall, wide; /* outputs of a tile */
+    void (*collect)(const sv_real *m, long step, const sv_real *bias, long n, sv_real *const *at);
+    void (*shrink)(const sv_real *const *at, long step, sv_real *taps);
+    sv_factors full;
+} sv_form;
+
+enum sv_form_name { SV_FORM_22, SV_FORM_42, SV_FORM_44, SV_FORMS };
+extern const sv_form sv_forms[SV_FORMS];
+extern const sv_factors sv_forms_bf16[SV_FORMS]; /* where sv_pairs_now() */
+
+bool sv_conv_fast_suits(const sv_conv *c);
+enum sv_form_name sv_conv_fast_form(long n, long down, long across, bool half); /* of n images of outputs */
+
+/* ---- what is compiled once for floats and once for pairs ----------------------------- */
+
+typedef sv_real vec __attribute__((vector_size(LANES * sizeof(sv_real))));
+typedef struct unaligned {
+    vec v;
+} __attribute__((packed, aligned(sizeof(sv_real)), may_alias)) unaligned;
+
+#define INLINE __attribute__((always_inline, unused)) static inline
+#define AT(p) (((unaligned *)(void *)(p))->v)
+#define FROM(p) (((const unaligned *)(const void *)(p))->v)
+
+INLINE long least(long a, long b) { return a < b ? a : b; }
+
+INLINE long divide_up(long a, long b) { return (a + b - 1) / b; }
+
+#define POINT ((sv_real)0.625)
+#define NEAR ((sv_real)0.375)
+#define FAR ((sv_real)1.25)
+
+INLINE void spread(const long tile, const vec *d, const long from, vec *v, const long to) {
+    const vec d0 = d[0], d1 = d[from], d2 = d[2 * from];
+    if (tile == 2) {
+        v[0] = d1 + POINT * d0;
+        v[to] = d1 - POINT * d0;
+        v[2 * to] = d2 - POINT * POINT * d0;
+    } else {
+        const vec d3 = d[3 * from], d4 = d[4 * from];
+        const vec a = d3 - FAR * FAR * d1, b = d2 - FAR * FAR * d0, e = d3 - NEAR * NEAR * d1,
+                  f = d2 - NEAR * NEAR * d0;
+        v[0] = a + NEAR * b;
+        v[to] = a - NEAR * b;
+        v[2 * to] = e + FAR * f;
+        v[3 * to] = e - FAR * f;
+        v[4 * to] = d4 - FAR * FAR * d2 - NEAR * NEAR * b;
+    }
+}
+
+INLINE void expand(const long tile, const vec *g, const long from, vec *u, const long to) {
+    const vec g0 = g[0], g1 = g[from];
+    if (tile == 2) {
+        const vec half = g1 / 2, n = g0 * (1 / (2 * POINT));
+        u[0] = half + n;
+        u[to] = half - n;
+        u[2 * to] = g1;
+    } else {
+        const sv_real n = 1 / (2 * NEAR * (NEAR * NEAR - FAR * FAR)), k = 1 / (2 * FAR * (FAR * FAR - NEAR * NEAR));
+        u[0] = NEAR * n * g1 + n * g0;
+        u[to] = NEAR * n * g1 - n * g0;
+        u[2 * to] = FAR * k * g1 + k * g0;
+        u[3 * to] = FAR * k * g1 - k * g0;
+        u[4 * to] = g1;
+    }
+}
+
+/* The transpose of collect: values of a polynomial. */
+INLINE void scatter(const long tile, const vec *y, const long from, vec *w, const long to) {
+    const vec y0 = y[0], y1 = y[from];
+    if (tile == 2) {
+        w[0] = y0 + POINT * y1;
+        w[to] = y0 - POINT * y1;
+        w[2 * to] = y1;
+    } else {
+        const vec y2 = y[2 * from], y3 = y[3 * from];
+        const vec a = y0 + NEAR * NEAR * y2, b = y1 + NEAR * NEAR * y3, e = y0 + FAR * FAR * y2,
+                  f = y1 + FAR * FAR * y3;
+        w[0] = a + NEAR * b;
+        w[to] = a - NEAR * b;
+        w[2 * to] = e + FAR * f;
+        w[3 * to] = e - FAR * f;
+        w[4 * to] = y3;
+    }
+}
+
+/* Along one axis, then along the other: LANES channels of the pixels at[] to r[q]. */
+INLINE void spread_window(const long tall, const long wide, const sv_real *const *at, long c, vec *r) {
+    vec d[MOST], t[POINTS];
+    for (long i = 0; i <= tall; i++) {
+        for (long j = 0; j <= wide; j++) d[j] = FROM(at[i * (wide + 1) + j] + c);
+        spread(wide, d, 1, t + i * (wide + 1), 1);
+    }
+    for (long j = 0; j <= wide; j++) spread(tall, t + j, wide + 1, r + j, wide + 1);
+}
+
+INLINE void scatter_tile(const long tall, const long wide, const sv_real *const *at, long c, vec *r) {
+    vec d[MOST], t[POINTS];
+    for (long i = 0; i < tall; i++) {
+        for (long j = 0; j < wide; j++) d[j] = FROM(at[i * wide + j] + c);
+        scatter(wide, d, 1, t + i * (wide + 1), 1);
+    }
+    for (long j = 0; j <= wide; j++) scatter(tall, t + j, wide + 1, r + j, wide + 1);
+}
+
+INLINE void expand_taps(const long tall, const long wide, const sv_real (*g)[SV_NR], const long *taps, long c, vec *r) {
+    vec d[4], t[2 * MOST];
+    for (long i = 0; i < 4; i++) d[i] = FROM(g[taps[i]] + c);
+    expand(wide, d, 1, t, 1);
+    expand(wide, d + 2, 1, t + wide + 1, 1);
+    for (long j = 0; j <= wide; j++) expand(tall, t + j, wide + 1, r + j, wide + 1);
+}
+
+/* Where channel c0 of the pixels of a tile's window is. */
+INLINE void find_window(const sv_view *v, const long rows, const long cols, long tile, long phase, long c0,
+                        const sv_real **at) {
+    long u = tile % v->across, rest = tile / v->across, t = rest % v->down;
+    const sv_real *image = v->x + rest / v->down * v->h * v->w * v->channels + c0, *zeros = v->zeros;
+    long y = t * v->down_step + v->from + v->sign * (phase / 2);
+    long x = u * v->across_step + v->from + v->sign * (phase % 2);
+    long row[MOST], col[MOST]; /* -1: outside */
+    for (long i = 0; i < rows; i++, y += v->step) row[i] = y >= 0 && y < v->h ? y * v->w * v->channels : -1;
+    for (long j = 0; j < cols; j++, x += v->step) col[j] = x >= 0 && x < v->w ? x * v->channels : -1;
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < cols; j++) *at++ = (row[i] | col[j]) < 0 ? zeros : image + row[i] + col[j];
+}
+
+/* The same, of the window after it; asks for its pixels to be brought from memory. */
+INLINE void find_ahead(const sv_view *v, const long rows, const long cols, long tile, long phase, long c0,
+                       long channels, const sv_real **at) {
+    enum { LINE = 64 / sizeof(sv_real) };
+    find_window(v, rows, cols, tile, phase, c0, at);
+    for (long q = 0; q < rows * cols; q++)
+        for (long c = 0; c < channels; c += LINE) __builtin_prefetch(at[q] + c);
+}
+
+#endif
