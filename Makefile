@@ -147,7 +147,8 @@ reproduce:
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-# Specs that check gradients run a second time in double precision, where finite differences are sharp.
+# Specs that check gradients run a second time in double precision, where finite differences are sharp, and a
+# second time under the sanitizers with each kernel.
 DOUBLE_SPECS   = $(shell grep -l -e grad_check -e 'core[.]real' -e 'sv[.]real' spec/*_spec.lua)
 SUITE          = $(LUA) spec/suite.lua
 # The last line that a failed preparation leaves, in the form of the suite's own.
@@ -160,6 +161,22 @@ test:
 	@$(MAKE) all || $(NOTHING_RAN)
 	@$(MAKE) all SV_REAL=double BUILD=$(BUILD)/double || $(NOTHING_RAN)
 	@$(SUITE) $(BUILD) $(if $(DOUBLE_SPECS),$(BUILD)/double $(DOUBLE_SPECS))
+
+# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's kernels (csrc/core/kernel.c) but
+# the one that it takes by itself; $result is the first failure's code, or 0.
+KERNELS        = portable avx2 avx512
+kernel_of      = $(call in_tree,$(1)) $(LUA) -e 'print(require("simvae.core").kernel())'
+each_kernel    = usual=$$($(call kernel_of,$(1))); result=0; for kernel in $(KERNELS); do \
+	if [ $$kernel = "$$usual" ]; then echo "== kernel $$kernel: the usual one here"; \
+	elif [ $$kernel != "$$(SV_KERNEL=$$kernel $(call kernel_of,$(1)))" ]; then echo "== kernel $$kernel: not on this CPU"; \
+	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
+
+# The double build has the portable kernel alone: make test runs it.
+.PHONY: test-kernels
+test-kernels:
+	@$(MAKE) test-deps || $(NOTHING_RAN)
+	@$(MAKE) all || $(NOTHING_RAN)
+	@$(call each_kernel,$(BUILD),$(SUITE) $(BUILD)); exit $$result
 
 # stress.so makes Lua's collector run inside the core's allocations (spec/stress.c); it has to outlive lua_close.
 $(BUILD)/stress.so: spec/stress.c
@@ -184,10 +201,12 @@ sanitize:
 	@$(MAKE) all $(BUILD)/stress.so || $(NOTHING_RAN)
 	@echo "== address and undefined behaviour"; \
 	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' $(BUILD)/sanitize; first=$$?; \
+	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' $(BUILD)/sanitize \
+		$(DOUBLE_SPECS)); \
 	echo "== leaks"; \
 	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \
 	echo "== the normal build, Lua's collector at its most aggressive"; \
-	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ]
+	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
 
 .PHONY: bench
 bench:
@@ -292,9 +311,11 @@ help:
 	@echo "make              builds into $(BUILD)/, in the shape of the installed tree"
 	@echo "make demo         installs what is missing, builds, trains the box plotter for a few minutes"
 	@echo "make test         installs what is missing, builds, runs the whole suite"
+	@echo "make test-kernels the suite under each of this CPU's kernels (SV_KERNEL) but the usual one"
 	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
 	@echo "make format       clang-format over the C sources"
-	@echo "make sanitize     the suite under AddressSanitizer and UBSan, and with an aggressive collector"
+	@echo "make sanitize     the suite under AddressSanitizer and UBSan (its numbers under each kernel), and with an aggressive"
+	@echo "                  collector"
 	@echo "make bench        speed and memory, against the peers that are installed; BENCH_ARGS=\"--only NAME --json FILE\""
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for the rest"
 	@echo "make install      into PREFIX=$(PREFIX), below DESTDIR; make uninstall takes it away"

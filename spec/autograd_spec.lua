@@ -229,6 +229,21 @@ describe("a tape", function()
     assert.are.same({ 1, 1, 1 }, p.grad:totable())
   end)
 
+  it("lends a larger free block, but not one of more than twice the size", function()
+    local number = core.real == "double" and 8 or 4
+    local function pooled_after(count)
+      do
+        local tape <close> = core.tape()
+        core.zeros(count)
+      end
+      return core.memory().pooled
+    end
+    core.release_memory()
+    local before = pooled_after(1000)
+    assert.equal(before, pooled_after(600))
+    assert.equal(before + 400 * number, pooled_after(400))
+  end)
+
   it("reuses memory: nothing grows from step to step", function()
     local w = core.parameter(core.rng(1):normal(0, 1, { 50, 50 }))
     local function step()

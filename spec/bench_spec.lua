@@ -43,6 +43,79 @@ describe("bench", function()
     assert.equal(2 * 5 * (2 * 3 * 7 + 3 * 7 * 2), workloads.mlp_flops({ 3, 7, 2 }, 5))
   end)
 
+  -- A worker that answers as told: answers[request](…), "" where there is none.
+  local function fake(answers)
+    return { said = {}, ask = function(self, what, ...)
+      table.insert(self.said, what)
+      if not answers[what] then return "" end
+      return answers[what](...)
+    end }
+  end
+
+  local function whole(ours, peer, rounds, budget)
+    local forms = {
+      mine = { worker = "simvae", form = "all", label = "mine" },
+      slow = { worker = "peer", form = "slow", label = "slow" },
+      fast = { worker = "peer", form = "fast", label = "fast" },
+    }
+    local work = { name = "w", measure = "whole", goal = 0.5, every = 10, tolerance = 1e-3, targets = {},
+      forms = { "mine", "slow", "fast" }, beside = { name = "step", targets = {} } }
+    local o = { fresh = rounds, budget = budget, skip = function() end }
+    local workers = { simvae = ours, peer = peer }
+    return measure.run(work, forms, o, function(name) return workers[name], "not here" end)
+  end
+
+  it("times a run until its goal, for simvae and the faster form of a peer", function()
+    local migs, at = { 0.2, 0.6, 0.3, 0.4, 0.55, 0.4, 0.45, 0.5, 0.1, 0.2, 0.3 }, 0
+    local ours = fake {
+      check = function() return "1 2" end,
+      run = function(_, _, steps) return tostring(0.1 * steps) end,
+      mig = function()
+        at = at + 1
+        return tostring(migs[at])
+      end,
+    }
+    local peer = fake {
+      check = function() return "1 2.0001" end,
+      run = function(_, form, steps) return tostring((form == "fast" and 0.2 or 0.3) * steps) end,
+    }
+    local result, beside = whole(ours, peer, 2, { 20, 30 })
+    local mine, slow, fast = table.unpack(result.forms)
+    -- seed 1: fast ends at 0.6, mine at 0.55; seed 2: fast ends at 0.5, mine never
+    assert.equal(#migs, at)
+    assert.same({ "8.0", "10.0" }, { string.format("%.1f", fast.samples[1]), string.format("%.1f", fast.samples[2]) })
+    assert.equal(1, #mine.samples)
+    assert.near(5, mine.median, 1e-9)
+    assert.matches("2 of 2 runs got to MIG 0.5: 0.600, 0.500 after 20, 30 steps of the encoder", fast.note, 1, true)
+    assert.matches("1 of 2 runs got to MIG 0.5: 0.550, 0.300 after 30, 30 steps of the encoder", mine.note, 1, true)
+    assert.equal("left out: 300.0 ms a step in a trial, fast 200.0 ms", slow.missing)
+    assert.near(0.1, beside.forms[1].median, 1e-9)
+    assert.near(0.2, beside.forms[3].median, 1e-9)
+    assert.equal(slow.missing, beside.forms[2].missing)
+    assert.near(5e-5, fast.difference, 1e-9)
+    assert.is_false(fast.wrong)
+  end)
+
+  it("says what a training led to, and why one could not be", function()
+    local work = { name = "m", measure = "outcome", workload = "m", steps = 7, targets = {},
+      forms = { "half", "full" } }
+    local forms = { half = { worker = "simvae", form = "bf16" }, full = { worker = "simvae", form = "all" } }
+    local seeds = {}
+    local ours = fake {
+      load = function(name, form)
+        if form == "bf16" then return nil, "this CPU offers fp32" end
+        seeds[#seeds + 1] = name
+        return ""
+      end,
+      check = function(name) return name == "m-7s1" and "0.25" or "0.75" end,
+    }
+    local o = { fresh = 2, skip = function() end }
+    local result = measure.run(work, forms, o, function() return ours end)
+    assert.equal("this CPU offers fp32", result.forms[1].missing)
+    assert.same({ 0.25, 0.75 }, result.forms[2].samples)
+    assert.same({ "m-7s1", "m-7s2" }, seeds)
+  end)
+
   it("names every form that a workload or a target speaks of", function()
     for _, work in ipairs(workloads) do
       local has = {}

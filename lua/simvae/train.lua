@@ -54,10 +54,17 @@ end
 
 local stage_options = {
   steps = { "integer", min = 0 },
-  lr = { "number|function" },
+  lr = { "number|function|table" },
   batch = { "integer", min = 1 },
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
+  prior = { "number", min = 0 },
+}
+
+-- lr = { … }: a cosine over the stage's steps, however many they are.
+local cosine_options = {
+  peak = { "number", required = true, above = 0 },
+  warmup = { "integer", default = 0, min = 0 },
 }
 
 local train_options = {
@@ -337,7 +344,8 @@ local function prepare(self, given, stages)
     o.batch = o.batch or run.batch
     if not stages[stage] then o.steps = 0 end
     if type(o.lr) == "table" then
-      o.lr = optim[o.lr.schedule](o.lr.peak, math.max(o.steps, 1), { warmup = math.min(o.lr.warmup or 0, o.steps) })
+      local lr = check.options("train: " .. stage .. ": lr", o.lr, cosine_options)
+      o.lr = optim.cosine(lr.peak, math.max(o.steps, 1), { warmup = math.min(lr.warmup, o.steps) })
     end
     run[stage] = o
   end
@@ -441,12 +449,15 @@ end
 
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
--- its running average) }, encoder = { steps, lr, batch, clip, noise },
+-- its running average) }, encoder = { steps, lr, batch, clip, noise, prior (how strongly the codes of a batch are drawn
+-- to the prior's distribution during the first half; 0 where many parameters give one output, and codes need not
+-- follow the prior) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
--- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number or a function of the step.
+-- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
+-- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
--- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts; sums, weights and
--- all else stay fp32. Default: as core.precision() has it
+-- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts;
+-- sums, weights and all else stay fp32. Default: as core.precision() has it
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures

@@ -230,7 +230,7 @@ local function train(f, work, ours, name, budget, files)
         record.stages[stage] = record.stages[stage] + tonumber(took)
         record.done[stage] = record.done[stage] + steps
       end
-      if ok and stage == 2 then
+      if ok and stage == 2 and work.goal then
         ok, why = f.worker:ask("infer", name, f.form.form, files.test, files.means)
         if ok then ok, why = ours:ask("mig", name, "samples", files.means) end
         record.mig = ok and tonumber(ok)
@@ -252,7 +252,7 @@ local function keep_fastest(result, work, ours, files)
   for _ = 1, 2 do
     for _, f in ipairs(result.forms) do
       if f.worker and f.worker ~= ours then
-        local _, record = train(f, { name = work.name, every = 10, goal = math.huge }, ours, name, budget, files)
+        local _, record = train(f, { every = 10 }, ours, name, budget, files)
         if type(record) == "table" then
           local took = record.stages[1] + record.stages[2]
           f.trial = math.min(f.trial or math.huge, took / (budget[1] + budget[2]))
@@ -286,11 +286,12 @@ end
 
 -- Runs of the seeds 1, 2, …: everyone's in turn. Each starts from the same weights and sees the same pictures.
 function kinds.whole(work, o, result, workers)
-  local files, short = {}, whole_name(work, { 8, 8 }, 1)
+  local files, short = {}, whole_name(work, { 8, 100 }, 1) -- a check takes eight steps of each stage
   for _, name in ipairs { "state", "batches", "test", "means" } do files[name] = os.tmpname() end
   prepare(work, short, workers, files.state, result)
-  local ours = workers "simvae"
-  if ours and ours:ask("load", short, "samples", files.state) and ours:ask("test", short, "samples", files.test) then
+  local ours, peers = workers "simvae", false
+  for _, f in ipairs(result.forms) do peers = peers or f.worker and f.worker ~= ours end
+  if peers and ours:ask("load", short, "samples", files.state) and ours:ask("test", short, "samples", files.test) then
     keep_fastest(result, work, ours, files)
   end
   for _, f in ipairs(result.forms) do f.records = {} end

@@ -315,6 +315,16 @@ local function tested(sim)
   return z
 end
 
+-- What a peer starts a run from: weights, the recipe's numbers, the budget.
+local function beginning(arrays, model, budget)
+  local recipe = require("simvae.recipes").default
+  arrays.budget = core.tensor(budget)
+  arrays.peaks = core.tensor { recipe.decoder.lr.peak, recipe.encoder.lr.peak }
+  arrays.warmups = core.tensor { recipe.decoder.lr.warmup, recipe.encoder.lr.warmup }
+  arrays.pull = core.tensor { recipe.encoder.prior }
+  return add_state(add_state(arrays, "decoder.", model.decoder), "encoder.", model.encoder)
+end
+
 -- The training that a user starts, paused after each step; and, as form "samples", what the peers are given of it.
 function works.whole(file, size, form)
   local decoder, encoder, seed = size:match "^(%d+)x(%d+)s(%d+)$"
@@ -324,10 +334,7 @@ function works.whole(file, size, form)
   local test = tested(sim)
   if form == "samples" then
     local own = samples(model, seed)
-    local arrays = add_state(add_state({ prior = own.prior(encoder) }, "decoder.", model.decoder), "encoder.",
-      model.encoder)
-    arrays.budget = core.tensor { decoder, encoder }
-    save(file, arrays)
+    save(file, beginning({ prior = own.prior(encoder) }, model, { decoder, encoder }))
     return {
       draw = function(steps, path) save(path, own.batches(steps)) end,
       test = function(path)
@@ -342,7 +349,7 @@ function works.whole(file, size, form)
     }
   end
   local losses = {}
-  local training = coroutine.create(function()
+  local paused = coroutine.create(function()
     model:train {
       decoder = { steps = decoder }, encoder = { steps = encoder }, seed = seed, quiet = true,
       on_step = function(_, _, loss)
@@ -352,17 +359,16 @@ function works.whole(file, size, form)
     }
   end)
   local function run(steps)
-    for _ = 1, steps do assert(coroutine.resume(training)) end
+    for _ = 1, steps do assert(coroutine.resume(paused)) end
   end
   return {
     run = run,
-    check = function() -- of a run of a few steps: all that a peer needs to take the same
-      local own = samples(model, seed)
-      local all, draws = own.batches(decoder + encoder), own.draws(encoder)
-      all.noise, all.directions, all.prior = draws.noise, draws.directions, own.prior(encoder)
-      all.budget = core.tensor { decoder, encoder }
-      save(file, add_state(add_state(all, "decoder.", model.decoder), "encoder.", model.encoder))
-      run(decoder + encoder)
+    check = function() -- all of stage 1, the first steps of stage 2: with all that a peer needs to take the same
+      local own, steps = samples(model, seed), decoder + 2 * CHECKS
+      local all, draws = own.batches(steps), own.draws(2 * CHECKS)
+      all.noise, all.directions, all.prior = draws.noise, draws.directions, own.prior(2 * CHECKS)
+      save(file, beginning(all, model, { decoder, encoder }))
+      run(steps)
       return losses
     end,
     infer = function(_, path)
@@ -451,5 +457,5 @@ for line in io.lines() do
   for word in line:gmatch "[^\t]+" do words[#words + 1] = word end
   local ok, result = xpcall(answers[words[1]], debug.traceback, table.unpack(words, 2))
   if not ok then io.stderr:write(result, "\n") end
-  print(ok and "ok\t" .. (result or "") or "no\t" .. result:match "^[^\n]*")
+  print(ok and "ok\t" .. (result or "") or "no\t" .. result:match("^[^\n]*"):gsub("^[^:]+:%d+: ", ""))
 end

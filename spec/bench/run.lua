@@ -39,7 +39,7 @@ parser:option("--without", "Forms (or peers) whose label has this in it are left
 parser:option("--rounds", "Interleaved rounds.", "9"):convert(count)
 parser:option("--seconds", "Of each measurement.", "0.4"):convert(positive)
 parser:option("--threads", "Of everyone.", "2"):convert(count)
-parser:option("--budget", "Most steps of a whole run, of the decoder and of the encoder.", "2000x2000"):convert(budget)
+parser:option("--budget", "Most steps of a whole run, of the decoder and of the encoder.", "2000x3000"):convert(budget)
 parser:flag("--cpu", "One thread for everyone, and its processor time: for a machine that others use as well.")
 parser:option("--python", "The Python that has the peers.", "python3")
 parser:option("--json", "Writes all figures to this file.")

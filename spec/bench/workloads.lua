@@ -96,7 +96,7 @@ end
 for _, stage in ipairs { 1, 2 } do
   add {
     name = "bf16-stage" .. stage, workload = string.format("stage%d-64", stage), unit = "step", tolerance = 1e-4,
-    title = string.format("the same in bf16: stage %d, width 64", stage), flops = workloads.dcgan_flops(stage, 64, 64),
+    title = string.format("DCGAN stage %d step in bf16, width 64", stage), flops = workloads.dcgan_flops(stage, 64, 64),
     forms = { "own_bf16", "simvae", "bf16" },
     targets = {
       { times = 1.3, than = { "simvae" }, text = "our own fp32" },
@@ -187,8 +187,8 @@ add {
   workload = "flat-200to2000", memory = true, forms = { "simvae" }, targets = { { most = 1 } },
 }
 
--- The demo's run: net "conv", width 16, the default recipe. PyTorch is given its pictures, drawn by simvae outside the
--- timing; simvae draws its own within it. The times of a step come from the same runs.
+-- Net "conv", width 16, the default recipe, with about the demo's steps. PyTorch is given its pictures, drawn by simvae
+-- outside the timing; simvae draws its own within it. The times of a step come from the same runs.
 local as_fast = { { times = 1.3, than = { "eager", "last" }, text = "the same recipe in PyTorch" } }
 add {
   name = "whole", title = "box from nothing to MIG 0.56, net conv, width 16", unit = "run", measure = "whole",

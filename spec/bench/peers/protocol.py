@@ -40,25 +40,25 @@ def one_line(text):
     return " ".join(str(text).split())[:400]
 
 
-def serve(versions, load, out):
+def serve(versions, load, out, forget=lambda: None):
     """Answers until the input ends.
 
     load(workload, form, file) -> an object with run(steps), which leaves nothing
-    unfinished behind, and check() -> numbers.
+    unfinished behind, and check() -> numbers. forget() is called when all were dropped.
     """
     print("ready\t" + versions, file=out, flush=True)
     loaded = {}
     for line in sys.stdin:
         words = line.rstrip("\n").split("\t")
         try:
-            answer = act(words, loaded, load)
+            answer = act(words, loaded, load, forget)
         except Exception as error:  # the bench goes on without this form
             traceback.print_exc()
             answer = "no\t" + one_line(f"{type(error).__name__}: {error}")
         print(answer, file=out, flush=True)
 
 
-def act(words, loaded, load):
+def act(words, loaded, load, forget):
     what = words[0]
     if what == "load":
         loaded[words[1], words[2]] = load(words[1], words[2], words[3])
@@ -79,6 +79,7 @@ def act(words, loaded, load):
         return "ok\t%d" % (most if sys.platform == "darwin" else most * 1024)
     if what == "drop":
         loaded.clear()
+        forget()
         return "ok"
     return "no\tunknown request " + what
 

@@ -172,6 +172,15 @@ def stage2(width, form, arrays):
                     len(x), noises)
 
 
+def relative_errors(picture, x, least=4):
+    """Absolute errors as a share of the ink of both pictures."""
+    total = (picture + x).flatten(1)
+    if x.mean() > 0.5:
+        total = 2 - total
+    apart = (picture - x).abs().flatten(1).sum(1)
+    return (2 * apart / (total.sum(1) + apart + least)).mean()
+
+
 class Whole:
     """Both stages of the default recipe (lua/simvae/recipes.lua): the net "conv", batches as they are fed."""
 
@@ -180,6 +189,7 @@ class Whole:
         self.decoder = form.net(fill(conv_decoder(16), arrays, "decoder.")).train()
         self.encoder = form.net(fill(conv_encoder(16), arrays, "encoder.")).train()
         self.budget = [int(n) for n in arrays["budget"]]
+        self.peaks, self.warmups, self.pull = arrays["peaks"], arrays["warmups"], float(arrays["pull"][0])
         self.prior = torch.from_numpy(arrays["prior"])
         # given in a check: with them the steps are the same as simvae's
         self.noises, self.directions = arrays.get("noise"), arrays.get("directions")
@@ -191,7 +201,7 @@ class Whole:
     def begin(self, stage):
         net = (self.decoder, self.encoder)[stage]
         self.stage, self.done, self.norm = stage, 0, None
-        self.params, self.peak = list(net.parameters()), (8e-3, 2e-3)[stage]
+        self.params, self.peak = list(net.parameters()), float(self.peaks[stage])
         self.optimizer = torch.optim.Adam(self.params, lr=self.peak, fused=True)
         if stage == 1:
             self.decoder.eval().requires_grad_(False)
@@ -207,7 +217,7 @@ class Whole:
     def lr(self):
         """Of step self.done: half a cosine after a linear rise."""
         total = self.budget[self.stage]
-        rise = min(100, total)
+        rise = min(int(self.warmups[self.stage]), total)
         if self.done <= rise:
             return self.peak * self.done / rise
         return self.peak * 0.5 * (1 + math.cos(math.pi * (self.done - rise - 1) / max(1, total - rise - 1)))
@@ -232,14 +242,13 @@ class Whole:
         mean = raw + (torch.clamp(raw, -1, 1) - raw).detach()
         noise = torch.randn(64, 4) if self.noises is None else torch.from_numpy(self.noises[at])
         picture = torch.sigmoid(self.decoder(mean + deviation(heads) * noise))
-        off = picture - x
-        loss = 5 * F.l1_loss(picture, x)
+        loss, off = relative_errors(picture, x), picture - x
         coarse = 0
         for _ in range(4):
             off = F.avg_pool2d(off, 2)
             coarse = coarse + off.square().mean()
         loss = loss + 4 * coarse
-        weight = 3 * max(0, 1 - 2 * self.done / self.budget[1])
+        weight = self.pull * max(0, 1 - 2 * self.done / self.budget[1])
         if weight > 0:
             random = torch.randn(4, 32) if self.directions is None else torch.from_numpy(self.directions[at])
             all = torch.cat((random / random.square().sum(0, keepdim=True).sqrt(), torch.eye(4)), 1)
@@ -266,7 +275,7 @@ class Whole:
             self.step()
 
     def check(self):
-        return [self.step().item() for _ in range(sum(self.budget))]
+        return [self.step().item() for _ in range(self.budget[0] + len(self.noises))]
 
     def infer(self, pictures, file):
         """Means in the simulator's units, pixels of 64."""
@@ -311,7 +320,6 @@ def sgemm():
 def load(workload, name, file):
     if workload == "sgemm":
         return sgemm()
-    torch.compiler.reset()
     form = Form(name)
     arrays = dict(np.load(file))
     kind, _, size = workload.partition("-")
@@ -326,4 +334,5 @@ def load(workload, name, file):
     raise ValueError("no such workload: " + workload)
 
 
-protocol.serve("PyTorch " + torch.__version__ + " (" + torch.backends.cpu.get_cpu_capability() + ")", load, out)
+protocol.serve("PyTorch " + torch.__version__ + " (" + torch.backends.cpu.get_cpu_capability() + ")", load, out,
+               torch.compiler.reset)
