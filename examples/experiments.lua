@@ -30,6 +30,9 @@ function experiments.polygon()
   return {
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
+    net = "place",
+    decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
+    encoder = { steps = 16000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
   }
 end
 

@@ -284,11 +284,69 @@ describe("a run directory", function()
   end)
 end)
 
+describe("the default recipe of pictures", function()
+  local recipes = require "simvae.recipes"
+
+  it("weighs a picture's absolute errors by its ink, and coarse squared errors", function()
+    -- 0 where there is no figure, as a logit; 64 of 256 pixels lit, half of them found, nothing beside
+    local x, raw = sv.zeros(2, 1, 16, 16), sv.full(-40, { 2, 1, 16, 16 })
+    for i = 1, 8 do
+      for j = 1, 8 do
+        for n = 1, 2 do x:set(1, n, 1, i, j) end
+        if j <= 4 then raw:set(40, 1, 1, i, j) end
+        raw:set(40, 2, 1, i, j)
+      end
+    end
+    local model = sv.model { simulator = disc(), width = 4 }
+    local recipe = recipes.get(nil, model)
+    local run = { step = 10, total = 10, encoder = { prior = 3 } }
+    -- 32 pixels apart, 32 + 64 of ink, 4 of grace; blocks of 2 and 4 pixels are wrong as a whole or not at
+    -- all, one of the four blocks of 8 is half wrong, an eighth of the one of 16
+    local jaccard = (2 * 32 / (96 + 32 + 4) + 0) / 2
+    local coarse = (32 / 256 + 32 / 256 + (0.5 ^ 2) / 4 + (32 / 256) ^ 2) / 2
+    assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, raw, x, run, sv.zeros(2, 2)):item(), 1e-5)
+    -- dark on light is the same
+    assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, -raw, 1 - x, run, sv.zeros(2, 2)):item(), 1e-5)
+  end)
+
+  it("draws codes to the prior's distribution in the first half, unless told not to", function()
+    local model = sv.model { simulator = disc(), width = 4 }
+    local recipe = recipes.get(nil, model)
+    local x = sv.zeros(8, 1, 16, 16)
+    local function loss(mean, prior, step)
+      local run = { step = step, total = 10, encoder = { prior = prior }, rng = sv.rng(1),
+        prior = function(n) return sv.full(0.5, { n, 2 }) end }
+      return recipe.encoder_loss(model, sv.full(-40, { 8, 1, 16, 16 }), x, run, mean):item()
+    end
+    local near, far = sv.full(0.5, { 8, 2 }), sv.full(-0.5, { 8, 2 })
+    assert.near(0, loss(near, 3, 1), 1e-6)
+    assert.is_true(loss(far, 3, 1) > 1)
+    assert.near(0, loss(far, 0, 1), 1e-6)
+    assert.near(0, loss(far, 3, 5), 1e-6)
+  end)
+end)
+
+describe("the net \"place\"", function()
+  it("learns a picture with edges, and takes sides of 16 pixels and more", function()
+    local model = sv.model { simulator = disc(), net = "place", width = 4, seed = 3 }
+    assert.same({ 3, 1, 16, 16 }, model:decode(sv.full(0.5, { 3, 2 })).shape)
+    local function mse()
+      local z, x = disc():simulate_batch(64, sv.rng(5))
+      return sv.mean(sv.square(model:decode(z) - x)):item()
+    end
+    model:train_decoder { steps = 20, batch = 16, lr = 3e-3, quiet = true }
+    local before = mse()
+    model:train_decoder { steps = 200, batch = 16, lr = { peak = 5e-3, warmup = 10 }, quiet = true }
+    assert.is_true(mse() < before / 2)
+    raises("net \"place\" needs square images", sv.model, { simulator = line(), net = "place" })
+  end)
+end)
+
 describe("bad input to a model", function()
   it("is named", function()
     raises("unknown option 'widht'; did you mean 'width'", sv.model, { simulator = disc(), widht = 3 })
     raises("simulator must be made by sv.simulator", sv.model, { simulator = {} })
-    raises("net is \"conv\", \"dcgan\"", sv.model, { simulator = disc(), net = "resnet" })
+    raises("net is \"conv\", \"place\", \"dcgan\"", sv.model, { simulator = disc(), net = "resnet" })
     raises("loss is one of bce", sv.model, { simulator = disc(), loss = "huber" })
     raises("needs square images", sv.model, { simulator = line(), net = "dcgan" })
     local model = sv.model { simulator = disc(), width = 4 }
@@ -296,6 +354,8 @@ describe("bad input to a model", function()
     raises("decode: takes %(N, x, y%); got %(2, 3%)", model.decode, model, sv.zeros(2, 3))
     raises("unknown option 'stpes'; did you mean 'steps'", model.train, model, { decoder = { stpes = 3 } })
     raises("recipe is", model.train, model, { recipe = "best" })
+    raises("train: decoder: lr: option 'peak' is missing", model.train, model, { decoder = { lr = { warmup = 3 } } })
+    raises("train: decoder: lr: peak must be above 0", model.train, model, { decoder = { lr = { peak = 0 } } })
   end)
 
   it("in files is refused", function()

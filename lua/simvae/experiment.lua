@@ -201,21 +201,23 @@ function experiment.experiment(t, argv)
   local stages = {}
   for _, stage in ipairs { "decoder", "encoder" } do
     local o = {}
-    for k, v in pairs(t[stage]) do o[k] = v end
+    if a.recipe ~= "paper" then -- whose budget is its own
+      for k, v in pairs(t[stage]) do o[k] = v end
+    end
     o.steps = steps or o.steps
     stages[stage] = o
   end
   local net, bounded = t.net, nil
   if a.recipe == "paper" then -- its architecture and its plain encoder as well
     bounded = false
-    if #t.simulator.output == 3 then net, width = "dcgan", a.width end
+    if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
   end
   local model = sv.model { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed,
     bounded = bounded }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
-    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, simulations = t.simulations, cache = a.cache or t.cache,
-    max_failures = t.max_failures, timeout = t.timeout }
+    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
+    simulations = t.simulations, max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples,
     factors = t.factors })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))

@@ -29,10 +29,10 @@ local options = {
 }
 
 --- Makes a model with fresh weights.
--- @tparam table t simulator; net ("conv" for square images, "dcgan" the paper's, "mlp" for all else; a builder;
--- or { decoder =, encoder = }), width (conv 16, dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian",
--- or a function (prediction, x) -> number), bounded ("clamp" or "tanh": how the encoder's mean is
--- kept within the prior's bounds; false: the paper's plain form)
+-- @tparam table t simulator; net ("conv" for square images, "place" for figures with edges that it should get sharp,
+-- "dcgan" the paper's, "mlp" for all else; a builder; or { decoder =, encoder = }), width (conv and place 16,
+-- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),
+-- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form)
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", t, options)
@@ -44,7 +44,7 @@ function model.new(t)
   if self.bounded == true then self.bounded = "clamp" end
   local image = #sim.output == 3
   if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "conv" or "mlp" end
-  if self.width == nil then self.width = ({ conv = 16, dcgan = 32 })[self.net] or 128 end
+  if self.width == nil then self.width = ({ conv = 16, place = 16, dcgan = 32 })[self.net] or 128 end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
   self.decoder, self.encoder = nets.build(self.net, {
