@@ -10,6 +10,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box plotter: a rectangle's width, height and place, from its picture alone.",
+    decoder = { steps = 6000 }, encoder = { steps = 14000 },
     demo = { steps = 2000, samples = 2000 },
   }
 end
@@ -31,8 +32,8 @@ function experiments.polygon()
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
     net = "place",
-    decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
-    encoder = { steps = 16000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
+    decoder = { steps = 6000, lr = { peak = 5e-3, warmup = 100 } },
+    encoder = { prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
   }
 end
 

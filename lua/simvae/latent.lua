@@ -135,8 +135,9 @@ function Latent:squash(raw, how)
   return core.concat(pieces, 2)
 end
 
---- How far raw outputs of intervals lie outside [-1, 1]: the mean of the squares. Added to
--- a loss it leads an encoder back into the prior's support, where the decoder was trained.
+--- How far raw outputs of intervals lie outside [-1, 1]: the mean of a Huber loss, d^2 up to a
+-- distance of 1 and 2 d - 1 beyond, so that one far off does not rule the gradient. Added to a
+-- loss it leads an encoder back into the prior's support, where the decoder was trained.
 -- @tparam tensor raw (N, size)
 -- @treturn tensor one number
 function Latent:overshoot(raw)
@@ -148,7 +149,8 @@ function Latent:overshoot(raw)
     end
     outside = outside * core.tensor(mask)
   end
-  return core.mean(core.square(outside))
+  local near = core.clamp(outside, 0, 1)
+  return core.mean(core.square(near) + (outside - near) * 2)
 end
 
 return latent

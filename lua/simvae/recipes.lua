@@ -73,7 +73,7 @@ recipes.default = {
   name = "default",
   batch = 64,
   decoder = { steps = 4000, lr = { peak = 8e-3, warmup = 100 }, clip = "auto" },
-  encoder = { steps = 8000, lr = { peak = 4e-3, warmup = 100 }, clip = "auto", noise = 1,
+  encoder = { steps = 8000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1,
     prior = 3 },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
