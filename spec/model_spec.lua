@@ -305,6 +305,9 @@ describe("the default recipe of pictures", function()
     local jaccard = (2 * 32 / (96 + 32 + 4) + 0) / 2
     local coarse = (32 / 256 + 32 / 256 + (0.5 ^ 2) / 4 + (32 / 256) ^ 2) / 2
     assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, raw, x, run, sv.zeros(2, 2)):item(), 1e-5)
+    run.encoder.errors = "absolute"
+    assert.near(5 * 32 / 512 + 4 * coarse, recipe.encoder_loss(model, raw, x, run, sv.zeros(2, 2)):item(), 1e-5)
+    run.encoder.errors = "relative"
     -- dark on light is the same
     assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, -raw, 1 - x, run, sv.zeros(2, 2)):item(), 1e-5)
   end)

@@ -55,6 +55,8 @@ local function parse(t, argv)
   parser:option("--samples", "Samples of the evaluation."):convert(whole(100))
   parser:option("--workers", "Processes that run the simulator beside the training; 0: none."):convert(whole(0))
   parser:option("--cache", "File that keeps the samples: a run that is started again does not make them again.")
+  parser:option("--simulations", "Runs of the simulator in all: both stages go over them in epochs.")
+    :convert(whole(1))
   parser:flag("--quiet", "No progress.")
   if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
   return parser:parse(argv)
@@ -217,7 +219,7 @@ function experiment.experiment(t, argv)
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
-    simulations = t.simulations, max_failures = t.max_failures, timeout = t.timeout }
+    simulations = a.simulations or t.simulations, max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples,
     factors = t.factors })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))

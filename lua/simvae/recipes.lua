@@ -3,7 +3,7 @@
 --   paper     Adam at 1e-3 throughout, D alone, as in section 4 of the paper
 --   default   what was found to invert better: see notebooks/recipes.md
 --
--- A recipe is a table: batch, decoder and encoder (steps, lr, clip, noise, prior), and the two
+-- A recipe is a table: batch, decoder and encoder (steps, lr, clip, noise, prior, errors), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.check"
 local core = require "simvae.core"
@@ -74,14 +74,15 @@ recipes.default = {
   batch = 64,
   decoder = { steps = 4000, lr = { peak = 8e-3, warmup = 100 }, clip = "auto" },
   encoder = { steps = 8000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1,
-    prior = 3 },
+    prior = 3, errors = "relative" },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
     local total
     if #model.simulator.output == 3 and model.loss.name ~= "function" then
       -- absolute errors stay sharp near the answer, where those of bce and mse vanish
       local picture = model.loss:to_output(raw)
-      local fine = model.loss.given and model.loss(raw, x) or relative_errors(picture, x, 4)
+      local fine = model.loss.given and model.loss(raw, x)
+        or run.encoder.errors == "absolute" and core.l1_loss(picture, x) * 5 or relative_errors(picture, x, 4)
       total = fine + coarse_errors(picture - x) * 4
     else
       total = model.loss(raw, x)

@@ -59,6 +59,7 @@ local stage_options = {
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
   prior = { "number", min = 0 },
+  errors = { "string", one_of = { "relative", "absolute" } },
 }
 
 -- lr = { … }: a cosine over the stage's steps, however many they are.
@@ -451,7 +452,8 @@ end
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
 -- its running average) }, encoder = { steps, lr, batch, clip, noise, prior (how strongly the codes of a batch are drawn
 -- to the prior's distribution during the first half; 0 where many parameters give one output, and codes need not
--- follow the prior) },
+-- follow the prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss
+-- of its own) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
