@@ -514,10 +514,18 @@ bool sv_conv_few(const sv_conv *c);
 size_t sv_conv_few_work(const sv_conv *c);
 void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
                         sv_real *work);
+/* From few channels, in full precision (the same file): forward with packed weights, more columns than SV_DOT_MAX,
+ * where sv_conv_from_few says so; grad_w where it suits. */
+bool sv_conv_from_few(const sv_conv *c);
+void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_real *bias, sv_real *y);
+bool sv_conv_few_weight_suits(const sv_conv *c);
+size_t sv_conv_few_weight_work(const sv_conv *c); /* 0: never */
+void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
 /* Forward, or back: grad_x, with fewer multiplications (ops/conv_fast.c), where sv_conv_fast
  * says so. zeros: as many as there are channels on either side. */
 bool sv_conv_fast(const sv_conv *c);
-size_t sv_conv_fast_work(const sv_conv *c); /* 0: never */
+size_t sv_conv_fast_work(const sv_conv *c);                           /* 0: never */
+size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key); /* as sv_conv_kept */
 void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_real *bias,
                       const sv_real *zeros, sv_real *y, sv_real *work);
 size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (ops/conv_fast_weight.c) */

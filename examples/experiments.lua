@@ -33,7 +33,7 @@ function experiments.polygon()
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
     net = "place",
     decoder = { lr = { peak = 5e-3, warmup = 100 } },
-    encoder = { prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
+    encoder = { steps = 6000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
   }
 end
 

@@ -152,6 +152,82 @@ describe("by the definition:", function()
   end
 end)
 
+-- Pictures have few channels, and a way of their own (csrc/ops/conv_few.c).
+describe("from few channels, by the definition:", function()
+  for _, case in ipairs {
+    { from = 3, to = 16, kernel = 4, stride = 2, pad = 1, n = 9, h = 64, w = 64 },
+    { from = 1, to = 48, kernel = 5, stride = 1, pad = 2, n = 3, h = 13, w = 9 },
+    { from = 4, to = 32, kernel = 3, stride = 3, pad = 0, n = 5, h = 20, w = 17 },
+    { from = 2, to = 16, kernel = 4, stride = 2, pad = 5, n = 1, h = 6, w = 3 },
+    { from = 3, to = 24, kernel = 4, stride = 2, pad = 1, n = 2, h = 8, w = 10 },
+    { from = 2, to = 16, kernel = 1, stride = 300, pad = 0, n = 2, h = 301, w = 1 },
+    { from = 1, to = 16, kernel = 2, stride = 3, pad = 0, n = 1, h = 4, w = 5000 },
+  } do
+    local K, stride, pad = case.kernel, case.stride, case.pad
+    local title = string.format("%d -> %d channels, kernel %d, stride %d, pad %d", case.from, case.to, K, stride, pad)
+    it(title, function()
+      local rng = sv.rng(case.to)
+      local x = sv.parameter(rng:normal { case.n, case.from, case.h, case.w })
+      local w, bias = sv.parameter(rng:normal { case.to, case.from, K, K }), sv.parameter(rng:normal { case.to })
+      local tape <close> = sv.tape()
+      local y = sv.conv2d(x, w, bias, { stride = stride, padding = pad })
+      local g = rng:normal(y.shape)
+      tape:keep(y)
+      tape:backward(sv.sum(y * g))
+      local down, across = y.shape[3], y.shape[4]
+      -- Calls f(x's place, y's place, weight's place) for all that a weight joins, and sums what it gives.
+      local function sum(first, last, f)
+        local total = 0
+        for n = first.n or 1, last.n or case.n do
+          for i = first.i or 1, last.i or down do
+            for j = first.j or 1, last.j or across do
+              for a = first.a or 1, last.a or K do
+                for b = first.b or 1, last.b or K do
+                  local p, q = (i - 1) * stride - pad + a, (j - 1) * stride - pad + b
+                  if p >= 1 and q >= 1 and p <= case.h and q <= case.w then total = total + f(n, i, j, a, b, p, q) end
+                end
+              end
+            end
+          end
+        end
+        return total
+      end
+      local function close_to(products) return products * (core.real == "double" and 2 ^ -48 or 2 ^ -21) end
+      for _ = 1, 20 do
+        local n, o, c = rng:integer(1, case.n), rng:integer(1, case.to), rng:integer(1, case.from)
+        local i, j, a, b = rng:integer(1, down), rng:integer(1, across), rng:integer(1, K), rng:integer(1, K)
+        local at, expected = { n = n, i = i, j = j }, bias:get(o)
+        for channel = 1, case.from do
+          expected = expected + sum(at, at, function(_, _, _, k, l, p, q)
+            return w:get(o, channel, k, l) * x:get(n, channel, p, q)
+          end)
+        end
+        assert.near(expected, y:get(n, o, i, j), close_to(K * K * case.from))
+        at = { a = a, b = b }
+        expected = sum(at, at, function(m, t, u, _, _, p, q) return g:get(m, o, t, u) * x:get(m, c, p, q) end)
+        assert.near(expected, w.grad:get(o, c, a, b), close_to(case.n * down * across))
+      end
+    end)
+  end
+
+  it("the same bits for any number of threads", function()
+    local rng = sv.rng(8)
+    local x, w = rng:normal { 7, 3, 32, 32 }, sv.parameter(rng:normal { 16, 3, 4, 4 })
+    local before, results = core.threads(), {}
+    for k, threads in ipairs { 1, 3 } do
+      core.threads(threads)
+      local tape <close> = sv.tape()
+      local y = sv.conv2d(x, w, { stride = 2, padding = 1 })
+      results[k] = { y:totable() }
+      w:zero_grad()
+      tape:backward(sv.sum(y * y))
+      results[k][2] = w.grad:totable()
+    end
+    core.threads(before)
+    assert.same(results[1], results[2])
+  end)
+end)
+
 describe("linear with an activation", function()
   local nn, autograd = sv.nn, require "simvae.autograd"
   local names = { "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "silu", "gelu" }
@@ -223,7 +299,7 @@ describe("linear with an activation", function()
   end)
 end)
 
--- Of weights that stay as they are, convolutions of few pixels keep what they made (csrc/core/call.c): a clone,
+-- Of weights that stay as they are, convolutions keep what they made where it is dear (csrc/core/call.c): a clone,
 -- which no call has met, shows what they should give.
 describe("convolutions with weights that were met before", function()
   local rng = sv.rng(6)
@@ -248,15 +324,25 @@ describe("convolutions with weights that were met before", function()
     { "one that no change of weights is", function() end },
   }
   for name, op in pairs(ops) do
-    it("follow every change of them: " .. name, function()
-      local w = sv.parameter(rng:normal { 24, 24, 4, 4 })
-      local x = rng:normal { 2, 24, 8, 8 }
-      for _, change in ipairs(changes) do
-        for _, stride in ipairs { 2, 2, 2, 1, 1, 1, 3, 2, 2 } do
-          assert.same(op(x, w:clone(), stride):totable(), op(x, w, stride):totable(), change[1])
+    for _, size in ipairs { { 24, 2, 8 }, { 32, 3, 16 } } do -- the plain form, the fast one
+      local channels, batch, side = table.unpack(size)
+      it(string.format("follow every change of them: %s, %d channels", name, channels), function()
+        local w = sv.parameter(rng:normal { channels, channels, 4, 4 })
+        local x = rng:normal { batch, channels, side, side }
+        for _, change in ipairs(changes) do
+          for _, stride in ipairs { 2, 2, 2, 1, 1, 1, 3, 2, 2 } do
+            assert.same(op(x, w:clone(), stride):totable(), op(x, w, stride):totable(), change[1])
+          end
+          change[2](w)
+          assert.same(op(x, w:clone(), 2):totable(), op(x, w, 2):totable(), "after " .. change[1])
         end
-        change[2](w)
-        assert.same(op(x, w:clone(), 2):totable(), op(x, w, 2):totable(), "after " .. change[1])
+      end)
+    end
+    it("follow the form that the batch asks for: " .. name, function()
+      local w = rng:normal { 16, 16, 4, 4 }
+      for _, batch in ipairs { 3, 3, 3, 40, 40, 40, 3, 3 } do
+        local x = rng:normal { batch, 16, 16, 16 }
+        assert.same(op(x, w:clone(), 2):totable(), op(x, w, 2):totable())
       end
     end)
   end

@@ -35,6 +35,7 @@
 enum {
     PIECE = 16,       /* inner channels of weights that a task expands */
     WIDTH = 128,      /* columns of a task */
+    BLOCK = 32,       /* tiles of a task, of the smallest */
     DEPTH = 512,      /* of a step */
     LARGE_MIN = 2048, /* outputs that larger tiles are worth it for */
     SMALL_MIN = 48    /* tiles of 2x2 that are worth it at all */
@@ -111,6 +112,12 @@ static void run_task(void *arg, long task, int worker) {
     long ldv = phases * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
     long mstep = f->block * ldm + SLACK;
     sv_real *v = sv_scratch(worker), *m = v + f->products * vstep;
+    const sv_real *from[BLOCK];
+    sv_real *to[BLOCK];
+    for (long t = 0; t < BLOCK; t++) {
+        from[t] = v + least(t, tiles - 1) * ldv;
+        to[t] = m + least(t, tiles - 1) * ldm;
+    }
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
         long channels = least(f->slab, f->x.channels - c0), depth = phases * channels / f->half;
         f->factors->spread(&f->x, t0, tiles, out, phases, c0, channels, v, ldv, vstep);
@@ -126,9 +133,8 @@ static void run_task(void *arg, long task, int worker) {
                     sv_real *c[SV_MR];
                     k.rows = least(SV_MR, tiles - t);
                     for (long r = 0; r < SV_MR; r++) {
-                        long row = least(t + r, tiles - 1);
-                        a[r] = v + q * vstep + row * ldv;
-                        c[r] = m + q * mstep + row * ldm + j;
+                        a[r] = from[t + r] + q * vstep;
+                        c[r] = to[t + r] + q * mstep + j;
                     }
                     k.a = a;
                     k.c = c;
@@ -180,7 +186,7 @@ static fast plan(const sv_conv *c, bool back, bool half) {
     f.ow = back ? c->w : c->ow;
     f.cols = back ? c->cin : c->cout;
     f.tiles = c->n * f.x.down * f.x.across;
-    f.block = f.products == POINTS ? 16 : 32;
+    f.block = f.products == POINTS ? BLOCK / 2 : BLOCK;
     f.width = least(WIDTH, f.cols);
     f.slab = least(back ? DEPTH : DEPTH / 4, f.x.channels);
     f.blocks = divide_up(f.tiles, f.block);
@@ -201,6 +207,12 @@ bool sv_conv_fast_suits(const sv_conv *c) {
 bool sv_conv_fast(const sv_conv *c) {
     const char *way = getenv("SV_CONV");
     return sv_conv_fast_suits(c) && !(way && strcmp(way, "plain") == 0);
+}
+
+size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key) {
+    fast f = plan(c, back, sv_pairs_now() != NULL);
+    *key = (uint64_t)(f.form - sv_forms + 1) * 4 + (f.half > 1 ? 2 : 0) + back;
+    return (size_t)(f.products * f.size * (back ? 4 : 1));
 }
 
 /* Precision may change before the backward pass. */
@@ -226,7 +238,7 @@ void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_re
     f.w = weight;
     f.bias = bias;
     f.y = y;
-    f.panels = work;
-    sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), expand_weights, &f);
+    f.panels = c->kept ? c->kept : work;
+    if (!c->ready) sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), expand_weights, &f);
     sv_parallel(f.blocks * f.widths * (back ? 4 : 1), run_task, &f);
 }

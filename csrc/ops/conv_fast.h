@@ -140,23 +140,35 @@ INLINE void scatter(const long tile, const vec *y, const long from, vec *w, cons
     }
 }
 
-/* Along one axis, then along the other: LANES channels of the pixels at[] to r[q]. */
-INLINE void spread_window(const long tall, const long wide, const sv_real *const *at, long c, vec *r) {
-    vec d[MOST], t[POINTS];
-    for (long i = 0; i <= tall; i++) {
-        for (long j = 0; j <= wide; j++) d[j] = FROM(at[i * (wide + 1) + j] + c);
-        spread(wide, d, 1, t + i * (wide + 1), 1);
-    }
-    for (long j = 0; j <= wide; j++) spread(tall, t + j, wide + 1, r + j, wide + 1);
+/* Asks for LANES channels of a pixel to be brought from memory. */
+INLINE void bring(const sv_real *pixel) {
+    for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i);
 }
 
-INLINE void scatter_tile(const long tall, const long wide, const sv_real *const *at, long c, vec *r) {
-    vec d[MOST], t[POINTS];
-    for (long i = 0; i < tall; i++) {
-        for (long j = 0; j < wide; j++) d[j] = FROM(at[i * wide + j] + c);
-        scatter(wide, d, 1, t + i * (wide + 1), 1);
+/* Along the rows: LANES channels of the pixels at[] to t[], whose columns are then still to do. next[]: the pixels that
+ * come after these. */
+INLINE void spread_across(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,
+                          long c, vec *t) {
+    vec d[MOST];
+    for (long i = 0; i <= tall; i++, at += wide + 1, next += wide + 1, t += wide + 1) {
+        for (long j = 0; j <= wide; j++) {
+            d[j] = FROM(at[j] + c);
+            bring(next[j] + c);
+        }
+        spread(wide, d, 1, t, 1);
     }
-    for (long j = 0; j <= wide; j++) scatter(tall, t + j, wide + 1, r + j, wide + 1);
+}
+
+INLINE void scatter_across(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,
+                           long c, vec *t) {
+    vec d[MOST];
+    for (long i = 0; i < tall; i++, at += wide, next += wide, t += wide + 1) {
+        for (long j = 0; j < wide; j++) {
+            d[j] = FROM(at[j] + c);
+            bring(next[j] + c);
+        }
+        scatter(wide, d, 1, t, 1);
+    }
 }
 
 INLINE void expand_taps(const long tall, const long wide, const sv_real (*g)[SV_NR], const long *taps, long c, vec *r) {
@@ -167,27 +179,24 @@ INLINE void expand_taps(const long tall, const long wide, const sv_real (*g)[SV_
     for (long j = 0; j <= wide; j++) expand(tall, t + j, wide + 1, r + j, wide + 1);
 }
 
-/* Where channel c0 of the pixels of a tile's window is. */
+/* Where channel c0 of the pixels of a tile's window is. Without a branch: which pixels are outside changes all along.
+ */
 INLINE void find_window(const sv_view *v, const long rows, const long cols, long tile, long phase, long c0,
                         const sv_real **at) {
     long u = tile % v->across, rest = tile / v->across, t = rest % v->down;
-    const sv_real *image = v->x + rest / v->down * v->h * v->w * v->channels + c0, *zeros = v->zeros;
+    const long pixel = v->channels * (long)sizeof *v->x, row = v->w * pixel;
+    const intptr_t zeros = (intptr_t)v->zeros, image = (intptr_t)(v->x + c0) + rest / v->down * v->h * row - zeros;
     long y = t * v->down_step + v->from + v->sign * (phase / 2);
     long x = u * v->across_step + v->from + v->sign * (phase % 2);
-    long row[MOST], col[MOST]; /* -1: outside */
-    for (long i = 0; i < rows; i++, y += v->step) row[i] = y >= 0 && y < v->h ? y * v->w * v->channels : -1;
-    for (long j = 0; j < cols; j++, x += v->step) col[j] = x >= 0 && x < v->w ? x * v->channels : -1;
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < cols; j++) *at++ = (row[i] | col[j]) < 0 ? zeros : image + row[i] + col[j];
-}
-
-/* The same, of the window after it; asks for its pixels to be brought from memory. */
-INLINE void find_ahead(const sv_view *v, const long rows, const long cols, long tile, long phase, long c0,
-                       long channels, const sv_real **at) {
-    enum { LINE = 64 / sizeof(sv_real) };
-    find_window(v, rows, cols, tile, phase, c0, at);
-    for (long q = 0; q < rows * cols; q++)
-        for (long c = 0; c < channels; c += LINE) __builtin_prefetch(at[q] + c);
+    intptr_t col[MOST], inside[MOST];
+    for (long j = 0; j < cols; j++, x += v->step) {
+        col[j] = x * pixel;
+        inside[j] = -(intptr_t)((unsigned long)x < (unsigned long)v->w);
+    }
+    for (long i = 0; i < rows; i++, y += v->step) {
+        const intptr_t from = image + y * row, in = -(intptr_t)((unsigned long)y < (unsigned long)v->h);
+        for (long j = 0; j < cols; j++) *at++ = (const sv_real *)(zeros + ((from + col[j]) & in & inside[j]));
+    }
 }
 
 #endif

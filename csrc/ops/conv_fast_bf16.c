@@ -19,20 +19,23 @@ INLINE_PAIRS void store_pairs(float *to, const vec *first, const vec *second) {
 
 INLINE_PAIRS void spread_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long phase,
                               long phases, long c0, long channels, float *to, long ld, long step) {
-    const long points = (tall + 1) * (wide + 1), windows = n * phases;
+    const long windows = n * phases;
     const float *next[POINTS], *at[POINTS];
-    find_ahead(x, tall + 1, wide + 1, tile, phase, c0, channels, next);
+    find_window(x, tall + 1, wide + 1, tile, phase, c0, next);
     for (long i = 0; i < windows; i++) {
         long after = least(i + 1, windows - 1);
         memcpy(at, next, sizeof at);
-        find_ahead(x, tall + 1, wide + 1, tile + after / phases, phase + after % phases, c0, channels, next);
+        find_window(x, tall + 1, wide + 1, tile + after / phases, phase + after % phases, c0, next);
         float *row = to + i / phases * ld + i % phases * channels / 2;
         for (long c = 0; c < channels; c += LANES) {
-            vec r[POINTS];
-            spread_window(tall, wide, at, c, r);
-            for (long q = 0; q < points; q++)
-                _mm256_storeu_si256((__m256i *)(void *)(row + q * step + c / 2),
-                                    (__m256i)_mm512_cvtneps_pbh((__m512)r[q]));
+            vec t[POINTS], r[MOST];
+            spread_across(tall, wide, at, next, c, t);
+            for (long j = 0; j <= wide; j++) {
+                spread(tall, t + j, wide + 1, r, 1);
+                for (long q = 0; q <= tall; q++)
+                    _mm256_storeu_si256((__m256i *)(void *)(row + (q * (wide + 1) + j) * step + c / 2),
+                                        (__m256i)_mm512_cvtneps_pbh((__m512)r[q]));
+            }
         }
     }
 }
@@ -54,43 +57,51 @@ typedef struct two {
 } two;
 
 INLINE_PAIRS void find_two(const sv_view *v, const long rows, const long cols, long tile, long last, long phase,
-                           long c0, long channels, two *w) {
-    find_ahead(v, rows, cols, least(tile, last), phase, c0, channels, w->at[0]);
-    find_ahead(v, rows, cols, least(tile + 1, last), phase, c0, channels, w->at[1]);
+                           long c0, two *w) {
+    find_window(v, rows, cols, least(tile, last), phase, c0, w->at[0]);
+    find_window(v, rows, cols, least(tile + 1, last), phase, c0, w->at[1]);
 }
 
 INLINE_PAIRS void step_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long c0,
                             long channels, float *to, long ld, long step) {
-    const long points = (tall + 1) * (wide + 1), last = tile + n - 1;
+    const long last = tile + n - 1;
     two now, next;
-    find_two(x, tall + 1, wide + 1, tile, last, 0, c0, channels, &next);
+    find_two(x, tall + 1, wide + 1, tile, last, 0, c0, &next);
     for (long i = 0; i < (n + 1) / 2 * 4; i++) {
         long after = i + 1;
         now = next;
-        find_two(x, tall + 1, wide + 1, tile + after / 4 * 2, last, after % 4, c0, channels, &next);
+        find_two(x, tall + 1, wide + 1, tile + after / 4 * 2, last, after % 4, c0, &next);
         float *row = to + i / 4 * ld + i % 4 * channels;
         for (long c = 0; c < channels; c += LANES) {
-            vec r[POINTS], s[POINTS] = {{0}};
-            spread_window(tall, wide, now.at[0], c, r);
-            if (i / 4 * 2 + 1 < n) spread_window(tall, wide, now.at[1], c, s);
-            for (long q = 0; q < points; q++) store_pairs(row + q * step + c, r + q, s + q);
+            vec v[POINTS], w[POINTS] = {{0}}, r[MOST], s[MOST];
+            spread_across(tall, wide, now.at[0], next.at[0], c, v);
+            if (i / 4 * 2 + 1 < n) spread_across(tall, wide, now.at[1], next.at[1], c, w);
+            for (long j = 0; j <= wide; j++) {
+                spread(tall, v + j, wide + 1, r, 1);
+                spread(tall, w + j, wide + 1, s, 1);
+                for (long q = 0; q <= tall; q++) store_pairs(row + (q * (wide + 1) + j) * step + c, r + q, s + q);
+            }
         }
     }
 }
 
 INLINE_PAIRS void scatter_rows(const long tall, const long wide, const sv_view *gy, long tile, long n, long c0,
                                long channels, float *to, long ld, long step) {
-    const long points = (tall + 1) * (wide + 1), last = tile + n - 1;
+    const long last = tile + n - 1;
     two now, next;
-    find_two(gy, tall, wide, tile, last, 0, c0, channels, &next);
+    find_two(gy, tall, wide, tile, last, 0, c0, &next);
     for (long t = 0; t < n; t += 2, to += ld) {
         now = next;
-        find_two(gy, tall, wide, tile + t + 2, last, 0, c0, channels, &next);
+        find_two(gy, tall, wide, tile + t + 2, last, 0, c0, &next);
         for (long c = 0; c < channels; c += LANES) {
-            vec r[POINTS], s[POINTS] = {{0}};
-            scatter_tile(tall, wide, now.at[0], c, r);
-            if (t + 1 < n) scatter_tile(tall, wide, now.at[1], c, s);
-            for (long q = 0; q < points; q++) store_pairs(to + q * step + c, r + q, s + q);
+            vec v[POINTS], w[POINTS] = {{0}}, r[MOST], s[MOST];
+            scatter_across(tall, wide, now.at[0], next.at[0], c, v);
+            if (t + 1 < n) scatter_across(tall, wide, now.at[1], next.at[1], c, w);
+            for (long j = 0; j <= wide; j++) {
+                scatter(tall, v + j, wide + 1, r, 1);
+                scatter(tall, w + j, wide + 1, s, 1);
+                for (long q = 0; q <= tall; q++) store_pairs(to + (q * (wide + 1) + j) * step + c, r + q, s + q);
+            }
         }
     }
 }

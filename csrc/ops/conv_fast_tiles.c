@@ -6,34 +6,39 @@
 
 INLINE void spread_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long phase, long phases,
                         long c0, long channels, sv_real *to, long ld, long step) {
-    const long points = (tall + 1) * (wide + 1), windows = n * phases;
+    const long windows = n * phases;
     const sv_real *next[POINTS], *at[POINTS];
-    find_ahead(x, tall + 1, wide + 1, tile, phase, c0, channels, next);
+    find_window(x, tall + 1, wide + 1, tile, phase, c0, next);
     for (long i = 0; i < windows; i++) {
         long after = least(i + 1, windows - 1);
         memcpy(at, next, sizeof at);
-        find_ahead(x, tall + 1, wide + 1, tile + after / phases, phase + after % phases, c0, channels, next);
+        find_window(x, tall + 1, wide + 1, tile + after / phases, phase + after % phases, c0, next);
         sv_real *row = to + i / phases * ld + i % phases * channels;
         for (long c = 0; c < channels; c += LANES) {
-            vec r[POINTS];
-            spread_window(tall, wide, at, c, r);
-            for (long q = 0; q < points; q++) AT(row + q * step + c) = r[q];
+            vec t[POINTS], r[MOST];
+            spread_across(tall, wide, at, next, c, t);
+            for (long j = 0; j <= wide; j++) {
+                spread(tall, t + j, wide + 1, r, 1);
+                for (long q = 0; q <= tall; q++) AT(row + (q * (wide + 1) + j) * step + c) = r[q];
+            }
         }
     }
 }
 
 INLINE void scatter_rows(const long tall, const long wide, const sv_view *gy, long tile, long n, long c0, long channels,
                          sv_real *to, long ld, long step) {
-    const long points = (tall + 1) * (wide + 1);
     const sv_real *next[POINTS], *at[POINTS];
-    find_ahead(gy, tall, wide, tile, 0, c0, channels, next);
+    find_window(gy, tall, wide, tile, 0, c0, next);
     for (long t = 0; t < n; t++, to += ld) {
         memcpy(at, next, sizeof at);
-        find_ahead(gy, tall, wide, tile + least(t + 1, n - 1), 0, c0, channels, next);
+        find_window(gy, tall, wide, tile + least(t + 1, n - 1), 0, c0, next);
         for (long c = 0; c < channels; c += LANES) {
-            vec r[POINTS];
-            scatter_tile(tall, wide, at, c, r);
-            for (long q = 0; q < points; q++) AT(to + q * step + c) = r[q];
+            vec v[POINTS], r[MOST];
+            scatter_across(tall, wide, at, next, c, v);
+            for (long j = 0; j <= wide; j++) {
+                scatter(tall, v + j, wide + 1, r, 1);
+                for (long q = 0; q <= tall; q++) AT(to + (q * (wide + 1) + j) * step + c) = r[q];
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
-/* conv_few.c: the data gradient of a convolution, and so the transposed one,
- * towards few channels: a decoder's last layer.
+/* conv_few.c: convolutions from and towards few channels: an encoder's first layer, a
+ * decoder's last one.
+ *
+ * The data gradient, and so the transposed convolution, towards few channels.
  *
  * sv_conv_grad_x gives each phase of x a product of its own, cin columns wide. With
  * one to four columns most of a vector is empty. Here all taps are one product,
@@ -17,6 +19,14 @@
  *
  * The first chunk starts `pad` pixels before the image. A task makes some rows of one
  * image, so that its part of P stays in the second-level cache.
+ *
+ * From few channels, a patch is some short runs. To find them, and put those together that
+ * hang over a border, takes about as long as the products do. So rows of x are copied, some
+ * at a time for the first-level cache, to have zeros around them, and forward runs over them.
+ *
+ * The weight gradient is the product of patches' [kernel * kernel * cin][pixels of gy] and
+ * gy [pixels][cout]. Nothing is packed for it: the pixels of a row of windows, seen at one of
+ * their numbers, are stride * cin apart in a row of x, and gy is a panel of B as it lies.
  */
 #include "../simvae.h"
 #include "loops.h"
@@ -138,4 +148,164 @@ void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weig
     pack(c, weight, work);
     if (sv_pairs_now() && f.columns > SV_DOT_MAX) sv_pair_panels(work, c->cout, f.columns);
     sv_parallel(c->n * f.strips, fill_strip, &f);
+}
+
+/* ---- from few channels: rows of x, with zeros around them ---------------------------- */
+
+enum {
+    PADDED = 1 << 12, /* numbers of such rows that are read at a time */
+    MOST_RUNS = 32    /* rows of gy or y, likewise */
+};
+
+typedef struct padded {
+    const sv_conv *c;
+    long length, rows; /* of a padded row of x; rows of y at a time */
+    const sv_real *x;
+} padded;
+
+static padded plan_rows(const sv_conv *c) {
+    padded f = {.c = c, .length = ((c->ow - 1) * c->stride + c->kernel) * c->cin};
+    long fit = f.length > 0 ? PADDED / f.length : 0;
+    f.rows = fit < c->kernel ? 0 : least((fit - c->kernel) / c->stride + 1, MOST_RUNS);
+    return f;
+}
+
+bool sv_conv_from_few(const sv_conv *c) {
+    if (c->cin > SV_DOT_MAX || c->cin < 1) return false;
+    return c->kernel * c->cin <= RUN && c->stride * c->cin <= RUN && plan_rows(c).rows > 0;
+}
+
+/* Those that `rows` rows of y from row t on of an image see. */
+static void pad_rows(const padded *f, long image, long t, long rows, sv_real *to) {
+    const sv_conv *c = f->c;
+    long pixels = f->length / c->cin, left = least(c->pad, pixels), inside = least(c->w, pixels - left);
+    long after = (pixels - left - inside) * c->cin;
+    for (long y = t * c->stride - c->pad, end = y + (rows - 1) * c->stride + c->kernel; y < end; y++, to += f->length) {
+        if (y < 0 || y >= c->h) {
+            memset(to, 0, (size_t)f->length * sizeof *to);
+            continue;
+        }
+        memset(to, 0, (size_t)(left * c->cin) * sizeof *to);
+        memcpy(to + left * c->cin, f->x + (image * c->h + y) * c->w * c->cin, (size_t)(inside * c->cin) * sizeof *to);
+        memset(to + f->length - after, 0, (size_t)after * sizeof *to);
+    }
+}
+
+/* ---- forward ------------------------------------------------------------------------- */
+
+typedef struct forward {
+    padded p;
+    long strips; /* of an image: p.rows rows of y each */
+    const sv_real *panels, *bias;
+    sv_real *y;
+} forward;
+
+static void forward_strip(void *arg, long task, int worker) {
+    const forward *f = arg;
+    const sv_conv *c = f->p.c;
+    void (*tile)(const sv_tile *) = sv_kernel_now()->tile;
+    long image = task / f->strips, t0 = task % f->strips * f->p.rows, rows = least(f->p.rows, c->oh - t0);
+    long run = c->kernel * c->cin, depth = c->kernel * run, step = c->stride * c->cin;
+    sv_real *x = sv_scratch(worker);
+    pad_rows(&f->p, image, t0, rows, x);
+    sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1};
+    const sv_real *from[SV_MR * RUN], *a[SV_MR * RUN]; /* rows that are missing are read as well, and not stored */
+    for (long i = 0; i < k.segs * SV_MR; i++) from[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
+    for (long t = 0; t < rows; t++)
+        for (long u = 0; u < c->ow; u += SV_MR) {
+            sv_real *to[SV_MR];
+            k.rows = least(SV_MR, c->ow - u);
+            for (long i = 0; i < k.segs * SV_MR; i++) a[i] = from[i] + t * c->stride * f->p.length + u * step;
+            for (long j = 0; j < c->cout; j += SV_NR) {
+                for (long r = 0; r < k.rows; r++)
+                    to[r] = f->y + ((image * c->oh + t0 + t) * c->ow + u + r) * c->cout + j;
+                k.cols = least(SV_NR, c->cout - j);
+                k.ldb = sv_panel_width(c->cout, j / SV_NR);
+                k.b = f->panels + j * depth;
+                k.bias = f->bias ? f->bias + j : NULL;
+                k.a = a;
+                k.c = to;
+                tile(&k);
+            }
+        }
+}
+
+void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_real *bias, sv_real *y) {
+    forward f = {.p = plan_rows(c), .panels = panels, .bias = bias, .y = y};
+    f.p.x = x;
+    f.strips = (c->oh + f.p.rows - 1) / f.p.rows;
+    sv_parallel(c->n * f.strips, forward_strip, &f);
+}
+
+/* ---- the weight gradient ------------------------------------------------------------- */
+
+enum {
+    MOST_PARTS = 8,    /* of the rows of gy, whose sums are added in order */
+    PART_PIXELS = 512, /* of gy, in a part */
+    LANES = 16
+};
+
+typedef struct weight {
+    padded p;
+    long parts;
+    const sv_real *gy;
+    sv_real *sums; /* [part][tap][ci][co] */
+} weight;
+
+static long weight_parts(const sv_conv *c) {
+    long parts = least(MOST_PARTS, c->n * c->oh * c->ow / PART_PIXELS);
+    return parts < 1 ? 1 : parts;
+}
+
+bool sv_conv_few_weight_suits(const sv_conv *c) { return sv_conv_from_few(c) && c->cout > 0 && c->cout % LANES == 0; }
+
+size_t sv_conv_few_weight_work(const sv_conv *c) {
+    return sv_conv_few_weight_suits(c) ? (size_t)(weight_parts(c) * c->kernel * c->kernel * c->cin * c->cout) : 0;
+}
+
+static void sum_part(void *arg, long part, int worker) {
+    const weight *f = arg;
+    const sv_conv *c = f->p.c;
+    const sv_kernel *kernel = sv_kernel_now();
+    long run = c->kernel * c->cin, height = c->kernel * run, all = c->n * c->oh;
+    long row = all * part / f->parts, end = all * (part + 1) / f->parts;
+    sv_real *x = sv_scratch(worker), *sums = f->sums + part * height * c->cout;
+    sv_tile k = {.run = c->ow, .last = c->ow, .step = c->stride * c->cin, .ldb = c->cout};
+    if (row == end) memset(sums, 0, (size_t)(height * c->cout) * sizeof *sums);
+    for (; row < end; row += k.segs) {
+        long t = row % c->oh;
+        k.segs = least(least(f->p.rows, c->oh - t), end - row);
+        pad_rows(&f->p, row / c->oh, t, k.segs, x);
+        for (long i = 0; i < height; i += SV_MR) {
+            const sv_real *a[SV_MR * MOST_RUNS];
+            sv_real *to[SV_MR];
+            k.rows = least(SV_MR, height - i);
+            for (long r = 0; r < SV_MR; r++) {
+                long at = least(i + r, height - 1), ky = at / run;
+                for (long s = 0; s < k.segs; s++) a[s * SV_MR + r] = x + (s * c->stride + ky) * f->p.length + at % run;
+            }
+            for (long j = 0; j < c->cout; j += SV_NR) {
+                for (long r = 0; r < SV_MR; r++) to[r] = sums + least(i + r, height - 1) * c->cout + j;
+                k.cols = least(SV_NR, c->cout - j);
+                k.b = f->gy + row * c->ow * c->cout + j;
+                k.a = a;
+                k.c = to;
+                kernel->tile(&k);
+            }
+        }
+        k.add = true;
+    }
+}
+
+void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work) {
+    weight f = {.p = plan_rows(c), .parts = weight_parts(c), .gy = gy, .sums = work};
+    long taps = c->kernel * c->kernel, size = taps * c->cin * c->cout;
+    f.p.x = x;
+    sv_parallel(f.parts, sum_part, &f);
+    for (long part = 1; part < f.parts; part++)
+        for (long i = 0; i < size; i++) work[i] += work[part * size + i];
+    for (long o = 0; o < c->cout; o++)
+        for (long i = 0; i < c->cin; i++)
+            for (long tap = 0; tap < taps; tap++)
+                gw[(o * c->cin + i) * taps + tap] = work[(tap * c->cin + i) * c->cout + o];
 }

@@ -272,14 +272,17 @@ size_t sv_conv_work(const sv_conv *c) {
     if (fast > most) most = fast;
     size_t weight = (size_t)(weight_parts(c) * taps * c->cin * c->cout);
     if (sv_conv_fast_weight_work(c) > weight) weight = sv_conv_fast_weight_work(c);
+    if (sv_conv_few_weight_work(c) > weight) weight = sv_conv_few_weight_work(c);
     return (size_t)zeros_size(c) + (most > weight ? most : weight) + 16;
 }
 
 static long phase_start(const sv_conv *c, long ry, long rx);
 
 size_t sv_conv_kept(const sv_conv *c, bool back, uint64_t *key) {
-    if (c->n * c->oh * c->ow > KEPT_PIXELS || (back && sv_conv_few(c)) || sv_conv_fast(c)) return 0;
-    *key = (uint64_t)c->stride * 4 + (sv_pairs_now() ? 2 : 0) + back;
+    if (back && sv_conv_few(c)) return 0;
+    if (sv_conv_fast(c)) return sv_conv_fast_kept(c, back, key);
+    if (c->n * c->oh * c->ow > KEPT_PIXELS) return 0;
+    *key = ((uint64_t)c->stride << 32) + (sv_pairs_now() ? 2 : 0) + back;
     return back ? (size_t)phase_start(c, c->stride, 0) : sv_panels_size(c->kernel * c->kernel * c->cin, c->cout);
 }
 
@@ -338,6 +341,10 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
     if (!c->ready) {
         select_weights(&s);
         if (half) sv_pair_panels(panels, taps * c->cin, c->cout);
+    }
+    if (!half && c->cout > SV_DOT_MAX && sv_conv_from_few(c)) {
+        sv_conv_forward_few(c, x, panels, bias, y);
+        return;
     }
     window v = patches(c, x, work);
     sv_product p = {
@@ -495,6 +502,10 @@ void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_re
     sv_real *sums = lay_zeros(c, work);
     if (sv_conv_fast(c)) {
         sv_conv_fast_weight(c, x, gy, work, gw, sums);
+        return;
+    }
+    if (!sv_pairs_now() && sv_conv_few_weight_suits(c)) {
+        sv_conv_few_weight(c, x, gy, gw, sums);
         return;
     }
     window v = patches(c, x, work);

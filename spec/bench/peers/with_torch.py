@@ -254,7 +254,8 @@ class Whole:
             all = torch.cat((random / random.square().sum(0, keepdim=True).sqrt(), torch.eye(4)), 1)
             ours, prior = (mean @ all).sort(0).values, (self.prior[at] @ all).sort(0).values
             loss = loss + weight * (ours - prior).square().mean()
-        return loss + F.relu(raw.abs() - 1).square().mean()
+        outside = F.relu(raw.abs() - 1)
+        return loss + F.huber_loss(outside, torch.zeros_like(outside), delta=1.0) * 2
 
     def step(self):
         if self.done == self.budget[self.stage]:
