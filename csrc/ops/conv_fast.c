@@ -209,10 +209,14 @@ bool sv_conv_fast(const sv_conv *c) {
     return sv_conv_fast_suits(c) && !(way && strcmp(way, "plain") == 0);
 }
 
+/* Above this many numbers (8 MiB in float) expanding is cheap beside the products, and the memory is dear. */
+#define KEPT_MOST ((size_t)2 << 20)
+
 size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key) {
     fast f = plan(c, back, sv_pairs_now() != NULL);
     *key = (uint64_t)(f.form - sv_forms + 1) * 4 + (f.half > 1 ? 2 : 0) + back;
-    return (size_t)(f.products * f.size * (back ? 4 : 1));
+    size_t size = (size_t)(f.products * f.size * (back ? 4 : 1));
+    return size <= KEPT_MOST ? size : 0;
 }
 
 /* Precision may change before the backward pass. */
