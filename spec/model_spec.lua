@@ -312,6 +312,15 @@ describe("the default recipe of pictures", function()
     assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, -raw, 1 - x, run, sv.zeros(2, 2)):item(), 1e-5)
   end)
 
+  it("lends a recipe of one's own what its stages leave out", function()
+    local model = sv.model { simulator = disc(), width = 4 }
+    local own = recipes.get({ encoder = { steps = 2 } }, model)
+    assert.same({ steps = 2, prior = 3 }, { steps = own.encoder.steps, prior = own.encoder.prior })
+    assert.equal(8000, recipes.default.encoder.steps)
+    model:train { recipe = { encoder = { steps = 2 } }, decoder = { steps = 1 }, batch = 4, quiet = true }
+    assert.equal(2, model.trained.encoder)
+  end)
+
   it("draws codes to the prior's distribution in the first half, unless told not to", function()
     local model = sv.model { simulator = disc(), width = 4 }
     local recipe = recipes.get(nil, model)

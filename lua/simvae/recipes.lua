@@ -117,7 +117,11 @@ local vector = changed(recipes.default, {
 -- @treturn table
 function recipes.get(recipe, model)
   local default = #model.simulator.output == 3 and recipes.default or vector
-  if type(recipe) == "table" then return changed(default, changed({ name = "custom" }, recipe)) end
+  if type(recipe) == "table" then
+    local own = changed(default, changed({ name = "custom" }, recipe))
+    for _, stage in ipairs { "decoder", "encoder" } do own[stage] = changed(default[stage], own[stage]) end
+    return own
+  end
   if recipe == nil or recipe == "default" then return default end
   local found = recipes[recipe]
   if type(found) ~= "table" then

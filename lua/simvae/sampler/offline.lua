@@ -1,6 +1,7 @@
 --- A cache as a data set: epochs over samples that are there, without the simulator.
 local cache = require "simvae.sampler.cache"
 local core = require "simvae.core"
+local epochs = require "simvae.sampler.epochs"
 
 local offline = {}
 local Offline = {}
@@ -26,6 +27,7 @@ function offline.open(self)
     return nil, string.format("%s: holds %d samples, none of them %s", path, store.count,
       wants_held and "held out" or "for training")
   end
+  self.shuffled = epochs(self.seed, #self.samples)
   return setmetatable(self, Offline)
 end
 
@@ -33,11 +35,7 @@ end
 local function sample_at(self, k)
   local epoch, place = k // #self.samples, k % #self.samples + 1
   if self.shuffle == false then return self.samples[place] end
-  if self.epoch ~= epoch then
-    self.epoch = epoch
-    self.order = core.rng(self.seed):at(epoch + 1):permutation(#self.samples):totable()
-  end
-  return self.samples[math.tointeger(self.order[place])]
+  return self.samples[self.shuffled(epoch, place)]
 end
 
 local function read(self, from, n)

@@ -3,6 +3,7 @@
 -- The first epoch hands out samples as another sampler makes them, in its order, and keeps them in memory; each
 -- later one is a permutation of them, a function of the seed and the epoch.
 local core = require "simvae.core"
+local epochs = require "simvae.sampler.epochs"
 
 local pool = {}
 local Pool = {}
@@ -16,6 +17,7 @@ function pool.new(source, simulations)
   local sim = source.simulator
   return setmetatable({
     source = source, batch = source.batch, simulations = simulations, drawn = 0, kept = 0,
+    shuffled = epochs(source.seed, simulations),
     z = core.buffer(core.zeros(simulations, #sim.params)),
     x = core.buffer(core.zeros { simulations, table.unpack(sim.output) }),
   }, Pool)
@@ -39,11 +41,7 @@ end
 local function row_at(self, k)
   local epoch, place = k // self.simulations, k % self.simulations + 1
   if epoch == 0 then return place end
-  if self.epoch ~= epoch then
-    self.epoch = epoch
-    self.order = core.rng(self.source.seed):at(epoch + 1):permutation(self.simulations):totable()
-  end
-  return math.tointeger(self.order[place])
+  return self.shuffled(epoch, place)
 end
 
 --- The next batch.
