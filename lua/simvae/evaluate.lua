@@ -18,6 +18,15 @@ local options = {
   interval = { "integer", default = 100, min = 0 },
   max_failures = { "number", default = 0.2, min = 0, max = 1 },
   factors = { "table" },
+  refine = { "table" },
+}
+
+local refine_options = {
+  samples = { "integer", default = 1000, min = 2 },
+  steps = { "integer", min = 0 },
+  lr = { "number", above = 0 },
+  starts = { "integer", min = 1 },
+  spread = { "number", above = 0 },
 }
 
 -- Evaluation draws from a stream of its own: the samples of a training run with the
@@ -197,6 +206,41 @@ local function pass(model, n, rng, all, o)
   append(all.std, std:totable())
 end
 
+-- The first samples once more, each answer refined through the decoder: how much closer model:invert is.
+local function refined(model, all, o)
+  local sim = model.simulator
+  local settings = { steps = o.steps, lr = o.lr, starts = o.starts, spread = o.spread, seed = 1 }
+  local n = math.min(o.samples, #all.z)
+  local again = residual.new()
+  local known, answers, iou, light, count = {}, {}, 0, nil, 0
+  local started = core.system.clock()
+  for from = 1, n, 64 do
+    local scope <close> = core.scope()
+    local to = math.min(from + 63, n)
+    local x, good = run(sim, core.tensor(table.move(all.z, from, to, 1, {})))
+    if x then
+      local answer = model:invert(x, settings)
+      for i, row in ipairs(answer:totable()) do
+        known[#known + 1] = all.z[from - 1 + (good and good[i] or i)]
+        answers[#answers + 1] = row
+      end
+      local y, fine = run(sim, answer)
+      if y then
+        if fine then x = rows_of(x, fine) end
+        again:add(x, y)
+        count = count + x.shape[1]
+        if all.inked then
+          local mean, _, is_light = metrics.iou(x, y, { light = light })
+          iou, light = iou + mean * x.shape[1], is_light
+        end
+      end
+    end
+  end
+  return { samples = #answers, z = known, mean = answers, iou = all.inked and count > 0 and iou / count or nil,
+    resimulation_r2 = count > 0 and again:r2() or nil, seconds = core.system.clock() - started,
+    steps = settings.steps, starts = settings.starts }
+end
+
 -- Mutual information gap of the columns of some factors; chance level and interval on request.
 local function gap_of(z, v, o, settings, which, seed)
   local own, columns = {}, {}
@@ -292,7 +336,8 @@ local by_name = parameters.by_name
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
 --   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
---   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise
+--   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise;
+--   refine: { samples (1000), steps, lr, starts, spread (as of model:invert) }: what that makes of the first samples
 -- @treturn table
 --   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
 --   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
@@ -305,10 +350,13 @@ local by_name = parameters.by_name
 --   and 0.954);
 --   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, what came back, their parameters;
+--   refined: where asked for, of model:invert's answers: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
+--   steps, starts, seconds;
 --   samples, failures, seconds, names, notes (sentences about what is odd), options
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
 local function evaluate(model, opts)
   local o = check.options("evaluate", opts, options)
+  if o.refine then o.refine = check.options("evaluate: refine", o.refine, refine_options) end
   local sim = check_model(model)
   local params = sim.params
   local started = core.system and core.system.clock and core.system.clock() or os.time()
@@ -363,8 +411,19 @@ local function evaluate(model, opts)
   for i, p in ipairs(params) do
     range.low[i], range.high[i], range.period[i], range.log[i] = p.low, p.high, p.period, p.scale == "log"
   end
-  local absolute, relative = metrics.rmse(core.tensor(all.known), r.z, range)
-  r.rmse, r.rmse_relative = by_name(params, absolute), by_name(params, relative)
+  local function errors(mean, known)
+    local absolute, relative = metrics.rmse(mean, known, range)
+    return by_name(params, absolute), by_name(params, relative)
+  end
+  r.rmse, r.rmse_relative = errors(core.tensor(all.known), r.z)
+  if o.refine then
+    local f = refined(model, all, o.refine)
+    if f.samples > 0 then
+      f.z, f.mean = core.tensor(f.z), core.tensor(f.mean)
+      f.rmse, f.rmse_relative = errors(f.mean, f.z)
+      r.refined = f
+    end
+  end
   if all.failures > 0 then
     r.notes[#r.notes + 1] = string.format("the simulator failed on %d of %d samples, which were left out; the first: "
       .. "%s", all.failures, o.samples, all.message)

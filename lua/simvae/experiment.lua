@@ -29,6 +29,7 @@ local options = {
   timeout = { "number", above = 0 },
   doc = { "string" },
   factors = { "table" },       -- parameters that MIG is averaged over
+  refine = { "table", default = { steps = 60 } }, -- of model:invert: what the evaluation refines answers by
   pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
 }
 
@@ -165,6 +166,9 @@ function experiment.numbers(model, r)
       separations = r.orbit.separations, mim = r.orbit.mim:totable(), chance = r.orbit.chance:totable() },
     consistent_mim = r.consistent and { score = r.consistent.score, by = r.consistent.by },
     invariants = r.invariants and { samples = r.invariants.samples, by = r.invariants.by },
+    refined = r.refined and { samples = r.refined.samples, steps = r.refined.steps, starts = r.refined.starts,
+      iou = r.refined.iou, resimulation_r2 = r.refined.resimulation_r2, rmse = r.refined.rmse,
+      rmse_relative = r.refined.rmse_relative, seconds = r.refined.seconds },
     coverage = r.coverage, notes = r.notes, evaluation_seconds = r.seconds,
   }
 end
@@ -177,6 +181,7 @@ function experiment.line(model, r)
   end
   local again = r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "none"
   if r.iou then again = again .. string.format("  IoU %.3f", r.iou) end
+  if r.refined and r.refined.iou then again = again .. string.format(" (refined %.3f)", r.refined.iou) end
   for _, name in ipairs(r.invariants and r.invariants.names or {}) do
     local fit = r.invariants.by[name]
     again = again .. string.format("  %s slope %.4f R2 %.4f", name, fit.slope, fit.r2)
@@ -188,6 +193,7 @@ end
 --- Runs an experiment.
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
 -- samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
 -- pictures: paths of PNGs to be inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
 -- workers, simulations, cache, max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
@@ -220,8 +226,10 @@ function experiment.experiment(t, argv)
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
     simulations = a.simulations or t.simulations, max_failures = t.max_failures, timeout = t.timeout }
-  local r = sv.evaluate(model, { samples = a.samples or (a.demo and budget.samples) or t.samples,
-    factors = t.factors })
+  local samples = a.samples or (a.demo and budget.samples) or t.samples
+  local refine = { samples = math.max(2, samples // 10) } -- it takes long
+  for k, v in pairs(t.refine) do refine[k] = v end
+  local r = sv.evaluate(model, { samples = samples, factors = t.factors, refine = refine })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
   local figures = experiment.figures(model, r, a.out, t.pictures)

@@ -29,8 +29,8 @@ local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   replay = { "simvae.sampler", "replay" },
-  model = { "simvae.model", "new", also = "simvae.train" },
-  load = { "simvae.model", "load", also = "simvae.train" },
+  model = { "simvae.model", "new", also = { "simvae.train", "simvae.invert" } },
+  load = { "simvae.model", "load", also = { "simvae.train", "simvae.invert" } },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
   grad_check = { "simvae.autograd", "grad_check" },
@@ -49,7 +49,7 @@ return setmetatable(sv, {
       value = require(modules[name])
     elseif functions[name] then
       local f = functions[name]
-      if f.also then require(f.also) end
+      for _, more in ipairs(f.also or {}) do require(more) end
       value = require(f[1])
       if f[2] then
         value = value[f[2]]

@@ -135,6 +135,20 @@ function Latent:squash(raw, how)
   return core.concat(pieces, 2)
 end
 
+--- Raw outputs whose squash is near a code: the code itself, of class probabilities their logarithms (at least those
+-- of 0.02, so that another class can still be reached).
+-- @tparam tensor code (N, size); it need not lie within the support
+-- @treturn tensor (N, size)
+function Latent:unsquash(code)
+  if self.plain then return code end
+  local pieces = {}
+  for i, part in ipairs(self.parts) do
+    local c = core.slice(code, 2, part.first, part.last)
+    pieces[i] = part.kind == "class" and core.log(core.clamp(c, 0.02, 1)) or c
+  end
+  return core.concat(pieces, 2)
+end
+
 --- How far raw outputs of intervals lie outside [-1, 1]: the mean of a Huber loss, d^2 up to a
 -- distance of 1 and 2 d - 1 beyond, so that one far off does not rule the gradient. Added to a
 -- loss it leads an encoder back into the prior's support, where the decoder was trained.

@@ -102,7 +102,8 @@ local function in_chunks(x, f)
   return table.unpack(joined)
 end
 
-local function check_batch(what, x, shape, axes)
+--- A batch of the right shape: the tensor itself, a table made one, or one sample as a batch of one.
+function model.check_batch(what, x, shape, axes)
   if type(x) == "table" and getmetatable(x) == nil then x = core.tensor(x) end
   if getmetatable(x) ~= core.metatable then
     check.fail(3, "%s: takes a tensor (N, %s); got %s", what, axes, check.describe(x))
@@ -123,7 +124,7 @@ end
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
 function Model:encode(x)
-  x = check_batch("encode", x, self.simulator.output, table.concat(self.simulator.output, ", "))
+  x = model.check_batch("encode", x, self.simulator.output, table.concat(self.simulator.output, ", "))
   self.encoder:eval()
   return in_chunks(x, function(part)
     local code, spread = self:posterior(self.loss:standardise(part))
@@ -135,40 +136,11 @@ end
 -- @tparam tensor z (N, K), in units
 -- @treturn tensor (N, …output)
 function Model:decode(z)
-  z = check_batch("decode", z, { #self.simulator.params }, table.concat(self.simulator.names, ", "))
+  z = model.check_batch("decode", z, { #self.simulator.params }, table.concat(self.simulator.names, ", "))
   self.decoder:eval()
   return in_chunks(z, function(part)
     return self.loss:to_output(self.decoder(self.latent:to_code(part)))
   end)
-end
-
---- Refines the encoder's answer: minimises D[x, G(z)] from encode(x) on, by Adam through
--- the decoder. Slower and closer than encode.
--- @tparam tensor x (N, …output)
--- @tparam ?table options steps (100), lr (0.02)
--- @treturn tensor z (N, K), in units
--- @treturn number the mean D that was reached
-function Model:invert(x, options_given)
-  local o = check.options("invert", options_given,
-    { steps = { "integer", default = 100, min = 0 }, lr = { "number", default = 0.02, above = 0 } })
-  local optim = require "simvae.optim"
-  x = check_batch("invert", x, self.simulator.output, table.concat(self.simulator.output, ", "))
-  local start = self.latent:to_code(self:encode(x))
-  local raw = core.parameter(start)
-  local target = self.loss:standardise(x)
-  self.decoder:eval()
-  self.decoder:freeze()
-  local opt = optim.adam({ raw }, { lr = o.lr })
-  local value = 0
-  for step = 1, o.steps do
-    local tape <close> = core.tape()
-    local d = self.loss(self.decoder(self.latent:squash(raw)), target)
-    value = d:item()
-    tape:backward(d * x.shape[1]) -- so that the size of the batch does not matter
-    opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))
-  end
-  self.decoder:unfreeze()
-  return (self.latent:to_units(core.no_grad(self.latent.squash, self.latent, raw))), value
 end
 
 -- ---- saving ------------------------------------------------------------------------------
@@ -291,7 +263,7 @@ function model.load(path, sim, settings)
   return self
 end
 
--- Training adds its methods in simvae.train.
+-- simvae.train and simvae.invert add their methods.
 model.class = Model
 
 return model

@@ -151,15 +151,78 @@ local function expansion(functions, maps, side)
   }
 end
 
+-- Where the maps of a picture have their weight: softmax of each over the places, and the mean of u and of v under it
+-- ("feature points": Finn, Tan, Duan, Darrell, Levine and Abbeel 2016), beside how gathered it is, the sum of squares.
+-- (N, maps, side, side) -> (N, 3 maps).
+local function points(places, maps, side)
+  return nn.layer {
+    label = string.format("points of %d maps", maps),
+    forward = function(_, x)
+      local n = x.shape[1]
+      local weight = core.softmax(core.reshape(x, n * maps, side * side), 2)
+      local at = core.matmul(weight, places, { transpose_y = true })
+      return core.concat({ core.reshape(at, n, 2 * maps), core.reshape(core.sum(core.square(weight), 2), n, maps) }, 2)
+    end,
+  }
+end
+
+-- The encoder of "place": the halvings of "conv" down to hidden units, from there back up to a quarter of the
+-- picture's side, joined at each level with what it was on the way down (Ronneberger, Fischer and Brox 2015), so that
+-- maps know what is everywhere and are exact about where; their points and the hidden units give the answer.
+local function place_encoder(t)
+  local levels, base = check_square("place", t.output)
+  local width, rng, side = t.width or 16, t.rng, t.output[2] // 4
+  local top, maps = channels_at(width, levels), 4 * width
+  local cells = top * base * base
+  local down, up = {}, {}
+  for level = 1, levels do
+    down[level] = nn.sequential(halving_layers({}, t.output[1], width, level, level, rng))
+  end
+  for level = levels - 1, 2, -1 do
+    up[#up + 1] = nn.sequential { doubling(channels_at(width, level + 1), channels_at(width, level), rng),
+      nn.leaky_relu(0.2) }
+  end
+  local inward = nn.sequential(hidden_layers({ nn.reshape { cells } }, cells, 1, nn.leaky_relu, rng))
+  local outward = nn.sequential { nn.linear(hidden, cells, { std = he(hidden), rng = rng }), nn.leaky_relu(0.2),
+    nn.reshape { top, base, base } }
+  local found = nn.sequential {
+    nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }), nn.leaky_relu(0.2),
+    nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }),
+    points(core.buffer(core.slice(place_functions(side), 1, 2, 3)), maps, side),
+  }
+  local answer = hidden_layers({}, hidden + 3 * maps, 2, nn.leaky_relu, rng)
+  answer[#answer + 1] = nn.linear(hidden, t.heads, { std = he(hidden, 0.3), rng = rng })
+  answer = nn.sequential(answer)
+  local inner = { inward, outward, found, answer }
+  table.move(down, 1, #down, #inner + 1, inner)
+  table.move(up, 1, #up, #inner + 1, inner)
+  return nn.layer {
+    label = "points and hidden units", inner = inner,
+    forward = function(_, x)
+      local seen = {}
+      for level = 1, levels do
+        x = down[level](x)
+        seen[level] = x
+      end
+      local units = inward(x)
+      local h = outward(units) + x
+      for i, double in ipairs(up) do
+        h = double(h)
+        if i < #up then h = h + seen[levels - i] end
+      end
+      return answer(core.concat({ units, found(core.concat({ h, seen[2] }, 2)) }, 2))
+    end,
+  }
+end
+
 --- For figures with edges, which the decoder of "conv" leaves blurred: it learns twice as close in as many steps, of
 -- twice the time each. Its hidden layers give the coefficients of maps over the picture at a quarter of its side, each
 -- a sum of ten functions of the place; layers that see one place each (1x1 convolutions) make features of them, two
 -- doublings the picture. So a line through the picture is three numbers, and what is learned at one place holds at all
 -- (compare the spatial broadcast decoder of Watters, Matthey, Burgess and Lerchner 2019, where code and place meet in a
--- sum). The encoder is that of "conv".
+-- sum). The encoder finds points in the picture and answers from where they are.
 function nets.place(t)
   check_square("place", t.output)
-  local _, encoder = nets.conv(t)
   local channels, width, rng, side = t.output[1], t.width or 16, t.rng, t.output[2] // 4
   local functions = place_functions(side)
   local F, maps = functions.shape[1], 6 * width
@@ -174,8 +237,7 @@ function nets.place(t)
   decoder[#decoder + 1] = doubling(maps, 2 * width, rng)
   decoder[#decoder + 1] = nn.silu()
   decoder[#decoder + 1] = doubling(2 * width, channels, rng)
-
-  return nn.sequential(decoder), encoder
+  return nn.sequential(decoder), place_encoder(t)
 end
 
 --- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in

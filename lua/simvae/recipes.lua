@@ -23,32 +23,6 @@ recipes.paper = {
   encoder_loss = plain,
 }
 
--- Absolute errors of a picture as a share of its ink: the Jaccard distance of both pictures (Ruzicka 1958),
--- averaged over the batch. A thin figure counts as much as a large one; with plain absolute errors nobody looks
--- at it. Ink is what differs from the ground, the side of 0.5 that most of the batch lies on.
--- `least`: ink of so many pixels is added to both, or a figure next to nothing would rule.
-local function relative_errors(picture, x, least)
-  local n = x.shape[1]
-  local total = core.reshape(picture + x, n, -1)
-  if core.mean(x):item() > 0.5 then total = 2 - total end
-  local apart = core.sum(core.reshape(core.abs(picture - x), n, -1), 2)
-  return core.mean(apart * 2 / (core.sum(total, 2) + apart + least))
-end
-
--- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels: where two pictures do
--- not overlap at all, only a coarse view has a gradient that leads anywhere.
-local function coarse_errors(difference)
-  local total = 0
-  local side = difference.shape[4]
-  for _ = 1, 4 do
-    if side % 2 ~= 0 then break end
-    side = side // 2
-    difference = core.avg_pool2d(difference, 2)
-    total = total + core.mean(core.square(difference))
-  end
-  return total
-end
-
 -- Sliced Wasserstein distance of two batches of codes (Rabin, Peyré, Delon and Bernot
 -- 2012): mean squared difference of sorted projections, on random directions and the axes.
 local function sliced_wasserstein(a, b, rng)
@@ -77,16 +51,8 @@ recipes.default = {
     prior = 3, errors = "relative" },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
-    local total
-    if #model.simulator.output == 3 and model.loss.name ~= "function" then
-      -- absolute errors stay sharp near the answer, where those of bce and mse vanish
-      local picture = model.loss:to_output(raw)
-      local fine = model.loss.given and model.loss(raw, x)
-        or run.encoder.errors == "absolute" and core.l1_loss(picture, x) * 5 or relative_errors(picture, x, 4)
-      total = fine + coarse_errors(picture - x) * 4
-    else
-      total = model.loss(raw, x)
-    end
+    local total = #model.simulator.output == 3 and core.mean(model.loss:misfit(raw, x, run.encoder.errors))
+      or model.loss(raw, x)
     local weight = prior_weight(run)
     if weight > 0 then
       total = total + sliced_wasserstein(mean, run.prior(mean.shape[1]), run.rng) * weight

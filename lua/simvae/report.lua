@@ -57,6 +57,15 @@ local function equivalence_cards(r)
       .. "simulator draws from the encoder's parameters with the one it was shown, averaged. Good from 0.85 on, fair "
       .. "from 0.7; thin lines score low.")
   end
+  if r.refined and r.refined.resimulation_r2 then
+    local f = r.refined
+    local name, share = worst_of(f.rmse_relative)
+    local value = f.iou and string.format("IoU %.3f", f.iou) or string.format("R² %.4f", f.resimulation_r2)
+    add("Refined", value, f.iou and grade(f.iou, 0.85, 0.7) or grade(f.resimulation_r2, 0.95, 0.8), string.format(
+      "The same of answers that gradient descent through the decoder refines (model:invert), over %d samples: "
+      .. "re-simulation R² %.4f, largest error %s ('%s'). %.0f ms a sample.", f.samples, f.resimulation_r2,
+      percent(share), name or "?", 1000 * f.seconds / f.samples))
+  end
   if r.orbit then
     add("Orbit-aligned MIM", string.format("%.3f", r.orbit.score), grade(r.orbit.score, 0.7, 0.4), string.format(
       "How well each parameter is told, after every answer is replaced by its equivalent nearest to the truth, above "
