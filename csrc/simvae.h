@@ -163,8 +163,8 @@ typedef struct sv_args {
     bool training;   /* a gradient will be asked for: aux must be filled */
 
     /* backward only */
-    const sv_real *grad_out; /* laid out as out */
-    sv_real **grad_in;       /* per input: NULL (not wanted), or to be written in full, laid out as the input */
+    sv_real *grad_out; /* laid out as out; may be spoilt */
+    sv_real **grad_in; /* per input: NULL (not wanted), or to be written in full, laid out as the input */
 } sv_args;
 
 enum {
@@ -172,7 +172,8 @@ enum {
     SV_OP_CHANNELS_LAST = 2, /* in[0] and out are channels-last when 4-d */
     SV_OP_VIEW = 4,          /* out shares in[0]'s memory; of equal count, the gradient passes as it is */
     SV_OP_NO_GRAD = 8,       /* has no gradient (argmax, comparisons, …) */
-    SV_OP_INTERNAL = 16      /* not part of the public table */
+    SV_OP_INTERNAL = 16,     /* not part of the public table */
+    SV_OP_IN_PLACE = 32      /* backward may be told to write grad_in[0], laid out as out, over grad_out */
 };
 
 /* A row. The signature is what call.c parses and sv.help prints:
@@ -487,6 +488,40 @@ void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a,
 void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long stride_a,
                    const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
 
+/* ---- ops/linear_kernel.c: linear layers whose weights fit into the cache --------- */
+
+/* y (rows, out) = act(x (rows, in) w' + bias), w (out, in). slopes (rows, out): of the activation,
+ * written by forward unless NULL, read by backward if there is one. */
+typedef struct sv_linear {
+    long rows, in, out;
+    sv_activation act; /* or NULL */
+    const double *opt; /* of act */
+    sv_real *slopes;
+    sv_real *own; /* w, if nobody else writes it and an optimizer is likely to do so after backward; or NULL */
+} sv_linear;
+
+bool sv_linear_small(const sv_linear *l); /* are these for it? */
+void sv_linear_forward(const sv_linear *l, const sv_real *x, const sv_real *w, const sv_real *bias, sv_real *y);
+size_t sv_linear_work(const sv_linear *l); /* numbers that backward's work must hold */
+/* From the gradient of y; gx, gw, gb, bias may each be NULL. */
+void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
+                        sv_real *gw, sv_real *gb, sv_real *work);
+
+/* ---- ops/conv_after.c: what follows a convolution in the same pass -------------- */
+
+/* y = act(gain * v + bias) of what a convolution makes, v; act as in sv_norm. In place of a
+ * pointer to one, NULL: y = v. */
+typedef struct sv_after {
+    const sv_real *bias, *gain; /* for each channel, or NULL: 0, 1 */
+    sv_real slope;              /* 1: no activation; never negative */
+} sv_after;
+
+bool sv_after_plain(const sv_after *a);                                          /* nothing but a bias */
+void sv_after_finish(const void *after, long row, long col, long n, sv_real *y); /* as sv_product.finish */
+void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y);         /* the same of rows of pixels */
+/* g: the gradient of y becomes that of v. */
+void sv_after_gradient(const sv_after *a, long rows, long cols, const sv_real *y, sv_real *g);
+
 /* ---- ops/conv_kernel.c: convolutions on channels-last images ------------------ */
 
 /* y (n, oh, ow, cout) = conv(x (n, h, w, cin)), square kernel. weight is
@@ -504,20 +539,20 @@ typedef struct sv_conv {
 size_t sv_conv_kept(const sv_conv *c, bool back, uint64_t *key);
 
 size_t sv_conv_work(const sv_conv *c); /* numbers that `work` must hold, for any of these */
-void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
-                     sv_real *work); /* bias: cout or NULL */
-void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
-                    sv_real *work); /* bias: cin or NULL */
+void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_after *after, sv_real *y,
+                     sv_real *work);
+void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
+                    sv_real *work);
 void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
 /* grad_x towards few channels (ops/conv_few.c), where sv_conv_few says so. */
 bool sv_conv_few(const sv_conv *c);
 size_t sv_conv_few_work(const sv_conv *c);
-void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
                         sv_real *work);
 /* From few channels, in full precision (the same file): forward with packed weights, more columns than SV_DOT_MAX,
  * where sv_conv_from_few says so; grad_w where it suits. */
 bool sv_conv_from_few(const sv_conv *c);
-void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_real *bias, sv_real *y);
+void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_after *after, sv_real *y);
 bool sv_conv_few_weight_suits(const sv_conv *c);
 size_t sv_conv_few_weight_work(const sv_conv *c); /* 0: never */
 void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
@@ -526,7 +561,7 @@ void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, s
 bool sv_conv_fast(const sv_conv *c);
 size_t sv_conv_fast_work(const sv_conv *c);                           /* 0: never */
 size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key); /* as sv_conv_kept */
-void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_real *bias,
+void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_after *after,
                       const sv_real *zeros, sv_real *y, sv_real *work);
 size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (ops/conv_fast_weight.c) */
 void sv_conv_fast_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, const sv_real *zeros, sv_real *gw,

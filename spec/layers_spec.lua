@@ -253,8 +253,9 @@ describe("linear with an activation", function()
     it("gives what the two ops give, and its gradient: " .. name, function()
       local function both(x, w, b) return sv.linear(x, w, b, { activation = name, slope = 0.3 }) end
       local function apart(x, w, b) return act(name, sv.linear(x, w, b), 0.3) end
-      -- one row, few, and many, which are summed in parts and shared out
-      for _, size in ipairs { { 1, 40, 70 }, { 5, 3, 7 }, { 300, 33, 20 }, { 130, 64, 3 } } do
+      -- one row, few, and many, which are summed in parts and shared out; few outputs; too many for that way
+      for _, size in ipairs { { 1, 40, 70 }, { 5, 3, 7 }, { 300, 33, 20 }, { 1300, 9, 37 }, { 130, 64, 3 },
+        { 20, 520, 6 } } do
         local rows, from, to = table.unpack(size)
         local rng = sv.rng(rows)
         local given = { rng:normal { rows, from }, rng:normal { to, from } * 0.2, rng:normal { to } }
@@ -268,6 +269,23 @@ describe("linear with an activation", function()
       assert.is_true(ok, report)
     end)
   end
+
+  it("has the same gradients where only some are wanted", function()
+    local rng = sv.rng(8)
+    local x, w, b = rng:normal { 300, 20 }, rng:normal { 40, 20 }, rng:normal { 40 }
+    local function gradients(wanted)
+      local leaves = { sv.tensor(x), sv.tensor(w), sv.tensor(b) }
+      for i, t in ipairs(leaves) do
+        if wanted[i] then leaves[i] = sv.parameter(t) end
+      end
+      local tape <close> = sv.tape()
+      tape:backward(sv.sum(sv.square(sv.linear(leaves[1], leaves[2], leaves[3], "tanh"))))
+      for i, t in ipairs(leaves) do leaves[i] = wanted[i] and t.grad:totable() end
+      return leaves
+    end
+    local all = gradients { true, true, true }
+    for i = 1, 3 do assert.same(all[i], gradients({ i == 1, i == 2, i == 3 })[i]) end
+  end)
 
   it("is what nn.sequential makes of a linear layer and the activation behind it", function()
     local rng = sv.rng(4)
@@ -283,19 +301,146 @@ describe("linear with an activation", function()
 
   it("gives the same bits for any number of threads", function()
     local rng = sv.rng(5)
-    local given = { rng:normal { 300, 40 }, rng:normal { 70, 40 }, rng:normal { 70 } }
-    local function all(threads)
-      core.threads(threads)
-      local tables = {}
-      for i, t in ipairs(results(function(x, w, b) return sv.linear(x, w, b, "gelu") end, given)) do
-        tables[i] = t:totable()
-      end
-      return tables
-    end
     local before = core.threads()
-    local one, three = all(1), all(3)
-    core.threads(before)
-    assert.same(one, three)
+    for _, rows in ipairs { 50, 300, 1500 } do
+      local given = { rng:normal { rows, 40 }, rng:normal { 70, 40 }, rng:normal { 70 } }
+      local function all(threads)
+        core.threads(threads)
+        local tables = {}
+        for i, t in ipairs(results(function(x, w, b) return sv.linear(x, w, b, "gelu") end, given)) do
+          tables[i] = t:totable()
+        end
+        return tables
+      end
+      local one, two, five = all(1), all(2), all(5)
+      core.threads(before)
+      assert.same(one, two)
+      assert.same(one, five)
+    end
+  end)
+end)
+
+describe("convolutions with what follows them", function()
+  local nn = sv.nn
+  local options = {
+    conv2d = { stride = 2, padding = 1 }, conv_transpose2d = { stride = 2, padding = 1, output_padding = 0 },
+  }
+  -- Channels in and out, batch, side: few channels on either side, one, the plain form, the fast ones, from many
+  -- channels, which are summed in slabs.
+  local sizes = {
+    { 3, 16, 5, 16 }, { 16, 3, 5, 16 }, { 4, 1, 2, 9 }, { 5, 7, 2, 9 }, { 16, 32, 4, 12 }, { 16, 32, 32, 16 },
+    { 272, 16, 16, 18 }, { 96, 160, 3, 14 },
+  }
+
+  local function with(o, more)
+    local t = {}
+    for _, from in ipairs { o, more or {} } do
+      for k, v in pairs(from) do t[k] = v end
+    end
+    return t
+  end
+
+  -- y, and the gradients towards x, w and b
+  local function results(f, given)
+    local leaves = {}
+    for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
+    local tape <close> = sv.tape()
+    local y = f(table.unpack(leaves))
+    local out = { tape:keep(y:clone()) }
+    tape:backward(sv.sum(y * sv.sin(y)))
+    for i, t in ipairs(leaves) do out[i + 1] = t.grad end
+    return out
+  end
+
+  local function random(op, size, rng)
+    local from, to, batch, side = table.unpack(size)
+    local shape = op == "conv2d" and { to, from, 4, 4 } or { from, to, 4, 4 }
+    local norm = { rng:uniform(-1, 1.5, { to }), rng:normal { to }, rng:normal { to }, rng:uniform(0.5, 2, { to }) }
+    return { rng:normal { batch, from, side, side }, rng:normal(shape) * (0.5 / from ^ 0.5), rng:normal { to } }, norm
+  end
+
+  for op, o in pairs(options) do
+    for _, name in ipairs { "none", "relu", "leaky_relu" } do
+      local act = with(o, { activation = name, slope = 0.3 })
+      it(string.format("give what the ops give one by one: %s, %s", op, name), function()
+        for i, size in ipairs(sizes) do
+          local given, norm = random(op, size, sv.rng(i))
+          local scale, shift, mean, var = table.unpack(norm)
+          local function activated(y)
+            return name == "relu" and sv.relu(y) or name == "leaky_relu" and sv.leaky_relu(y, 0.3) or y
+          end
+          local function alike(both, apart)
+            local got = results(both, given)
+            for k, expected in ipairs(results(apart, given)) do
+              close(expected, got[k], string.format("size %d, result %d", i, k))
+            end
+          end
+          alike(function(x, w, b) return sv[op](x, w, b, act) end,
+            function(x, w, b) return activated(sv[op](x, w, b, o)) end)
+          alike(function(x, w, b) return sv[op .. "_norm"](x, w, b, scale, shift, mean, var, act) end,
+            function(x, w, b)
+              return activated(sv.batch_norm(sv[op](x, w, b, o), scale, shift, mean, var, { training = false }))
+            end)
+        end
+      end)
+    end
+
+    it("give the same bits for any number of threads: " .. op, function()
+      local given, norm = random(op, sizes[6], sv.rng(7))
+      local scale, shift, mean, var = table.unpack(norm)
+      local function all(threads)
+        core.threads(threads)
+        local tables = {}
+        for i, t in ipairs(results(function(x, w, b)
+          return sv[op .. "_norm"](x, w, b, scale, shift, mean, var, with(o, { activation = "relu" }))
+        end, given)) do
+          tables[i] = t:totable()
+        end
+        return tables
+      end
+      local before = core.threads()
+      local one, three = all(1), all(3)
+      core.threads(before)
+      assert.same(one, three)
+    end)
+
+    it("want a norm that is a constant, and no slope below 0: " .. op, function()
+      local given, norm = random(op, { 3, 2, 2, 8 }, sv.rng(8))
+      local x, w, b = table.unpack(given)
+      norm[2] = sv.parameter(norm[2])
+      assert.has_error(function() sv[op .. "_norm"](x, w, b, table.unpack(norm)) end, nil, "shift is a constant here")
+      assert.has_error(function() sv[op](x, w, b, { activation = "leaky_relu", slope = -1 }) end, nil, "0 or more")
+    end)
+  end
+
+  it("are what nn.sequential makes of them", function()
+    local rng = sv.rng(3)
+    local x = rng:normal { 4, 3, 16, 16 }
+    local function layers(slope)
+      return {
+        nn.conv2d(3, 16, 4, { stride = 2, padding = 1, rng = rng }), nn.leaky_relu(slope),
+        nn.conv2d(16, 32, 4, { stride = 2, padding = 1, bias = false, rng = rng }),
+        nn.batch_norm(32, { std = 0.3, rng = rng }), nn.leaky_relu(slope),
+        nn.conv_transpose2d(32, 16, 4, { stride = 2, padding = 1, rng = rng }), nn.batch_norm(16), nn.relu(),
+        nn.conv_transpose2d(16, 3, 4, { stride = 2, padding = 1, rng = rng }), nn.batch_norm(3),
+      }
+    end
+    local function count(net, wanted)
+      local z = sv.parameter(x)
+      local tape <close> = sv.tape()
+      local y = tape:keep(net(z))
+      assert.matches("^tape: " .. wanted .. " ops", tostring(tape))
+      return y
+    end
+    local net = nn.sequential(layers(0.2))
+    for _ = 1, 3 do count(net, 8) end -- to channels-last first, each norm on its own
+    net:eval()
+    local expected = count(net, 8)
+    net:freeze()
+    close(expected, count(net, 5), "frozen")
+    net:train()
+    count(net, 8)
+    count(nn.sequential(layers(-0.2)):eval():freeze(), 7)
   end)
 end)
 

@@ -43,14 +43,7 @@ INLINE void tile(const sv_tile *t, const bool wide, const long step) {
 #undef STEP
         }
     }
-    __mmask16 left = first(t->cols), right = first(t->cols - 16);
-#define DONE(r)                                         \
-    if (r < t->rows) {                                  \
-        finish(t, t->c[r], 0, left, lo##r);             \
-        if (wide) finish(t, t->c[r], 16, right, hi##r); \
-    }
-    EACH_ROW(DONE)
-#undef DONE
+    FINISH_TILE(t, wide)
 }
 
 TARGET static void avx512_tile(const sv_tile *t) {

@@ -1,5 +1,5 @@
 /* kernel_avx512.h: what the two AVX-512 kernels, of floats and of pairs of
- * bfloat16, share: masks, and how a finished row of a tile is stored. */
+ * bfloat16, share: masks, and how a finished tile is stored. */
 #ifndef SV_KERNEL_AVX512_H
 #define SV_KERNEL_AVX512_H
 
@@ -14,10 +14,33 @@
 /* A mask of the first n of 16 lanes. */
 static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1); }
 
-INLINE void finish(const sv_tile *t, float *c, long col, __mmask16 mask, __m512 v) {
-    if (t->add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c + col));
-    if (t->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, t->bias + col));
-    _mm512_mask_storeu_ps(c + col, mask, v);
-}
+/* The end of tile(): lo and hi of each row to C. What the tile says is read before the first store, for all that the
+ * compiler knows a store may change it. */
+#define TILE_ADD(r)                                                                      \
+    if (r < rows) {                                                                      \
+        lo##r = _mm512_add_ps(lo##r, _mm512_maskz_loadu_ps(left, c[r]));                 \
+        if (wide) hi##r = _mm512_add_ps(hi##r, _mm512_maskz_loadu_ps(right, c[r] + 16)); \
+    }
+#define TILE_BIAS(r)                         \
+    lo##r = _mm512_add_ps(lo##r, left_bias); \
+    if (wide) hi##r = _mm512_add_ps(hi##r, right_bias);
+#define TILE_STORE(r)                                             \
+    if (r < rows) {                                               \
+        _mm512_mask_storeu_ps(c[r], left, lo##r);                 \
+        if (wide) _mm512_mask_storeu_ps(c[r] + 16, right, hi##r); \
+    }
+#define FINISH_TILE(t, wide)                                                                       \
+    const __mmask16 left = first((t)->cols), right = first((t)->cols - 16);                        \
+    float *const *c = (t)->c;                                                                      \
+    const long rows = (t)->rows;                                                                   \
+    if ((t)->add) {                                                                                \
+        EACH_ROW(TILE_ADD)                                                                         \
+    }                                                                                              \
+    if ((t)->bias) {                                                                               \
+        const __m512 left_bias = _mm512_maskz_loadu_ps(left, (t)->bias);                           \
+        const __m512 right_bias = wide ? _mm512_maskz_loadu_ps(right, (t)->bias + 16) : left_bias; \
+        EACH_ROW(TILE_BIAS)                                                                        \
+    }                                                                                              \
+    EACH_ROW(TILE_STORE)
 
 #endif

@@ -128,12 +128,19 @@ static void pass_view(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
 static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     sv_args *a = &n->args;
     sv_real *wanted[SV_MAX_IN], *result[SV_MAX_IN];
-    sv_storage *beside[SV_MAX_IN];
+    sv_storage *beside[SV_MAX_IN], *own = n->grad;
+    a->grad_out = own->data;
     for (int k = 0; k < a->nin; k++) {
         sv_tensor *t = n->in[k];
         wanted[k] = result[k] = NULL;
         beside[k] = NULL;
         if (!t || !t->needs_grad) continue;
+        if (k == 0 && (a->op->flags & SV_OP_IN_PLACE) && !t->is_leaf && !tape->nodes[t->node]->grad) {
+            tape->nodes[t->node]->grad = own; /* memory that is in the cache already */
+            wanted[0] = own->data;
+            n->grad = NULL;
+            continue;
+        }
         bool added;
         result[k] = wanted[k] = destination(L, c, tape, t, &added);
         if (added) {
@@ -144,7 +151,6 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     sv_storage *work = a->backward_work_count ? take(L, c, a->backward_work_count) : NULL;
     for (int k = 0; k < SV_MAX_AUX; k++) a->aux[k] = n->aux[k] ? n->aux[k]->data : NULL;
     a->work = work ? work->data : NULL;
-    a->grad_out = n->grad->data;
     a->grad_in = wanted;
     a->op->backward(a);
     for (int k = 0; k < a->nin; k++)

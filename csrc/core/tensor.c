@@ -1,5 +1,6 @@
 /* The tensor userdata: making, indexing and reading it from Lua. Arithmetic
  * stands in ops/; printing in lua/simvae/display.lua. */
+#include "../ops/loops.h"
 #include "../simvae.h"
 
 #include <math.h>
@@ -105,22 +106,30 @@ typedef struct {
     sv_real *to;
 } relayout;
 
+/* Colour pictures: blocks as narrow as three are not what sv_kernel.turn is good at. */
+SV_CLONES static void weave(long n, const sv_real *restrict from, sv_real *restrict to) {
+    for (long p = 0; p < n; p++) {
+        to[3 * p] = from[p];
+        to[3 * p + 1] = from[n + p];
+        to[3 * p + 2] = from[2 * n + p];
+    }
+}
+
 static void transpose_to_last(void *arg, long n, int worker) {
     (void)worker;
     relayout *r = arg;
-    const sv_real *from = r->from + n * r->c * r->hw;
-    sv_real *to = r->to + n * r->c * r->hw;
-    for (long p = 0; p < r->hw; p++)
-        for (long c = 0; c < r->c; c++) to[p * r->c + c] = from[c * r->hw + p];
+    const long image = n * r->c * r->hw;
+    if (r->c == 3)
+        weave(r->hw, r->from + image, r->to + image);
+    else
+        sv_kernel_now()->turn(r->c, r->hw, r->from + image, r->hw, r->to + image, r->c);
 }
 
 static void transpose_to_plain(void *arg, long n, int worker) {
     (void)worker;
     relayout *r = arg;
-    const sv_real *from = r->from + n * r->c * r->hw;
-    sv_real *to = r->to + n * r->c * r->hw;
-    for (long c = 0; c < r->c; c++)
-        for (long p = 0; p < r->hw; p++) to[c * r->hw + p] = from[p * r->c + c];
+    const long image = n * r->c * r->hw;
+    sv_kernel_now()->turn(r->hw, r->c, r->from + image, r->c, r->to + image, r->hw);
 }
 
 void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last) {

@@ -1,39 +1,44 @@
 /* conv2d and conv_transpose2d: checks and rows; the loops are in conv_kernel.c. A
  * transposed convolution is a convolution seen from the other side (its forward is
- * the other's data gradient), so that both share one struct and three functions. */
+ * the other's data gradient), so that both share one struct and three functions.
+ *
+ * Either also comes with a batch norm behind it that is a constant: what a frozen network
+ * is made of. What follows in the same pass, that and an activation, is in conv_after.c. */
 #include "../simvae.h"
 
-/* ---- conv2d -------------------------------------------------------------------- */
+enum { WEIGHT = 1, BIAS, SCALE, SHIFT, RUNNING_MEAN, RUNNING_VAR };
+enum { STRIDE, PADDING, EXTRA };
 
-static sv_conv conv_of(const sv_args *a) {
-    const sv_tensor *x = a->in[0], *w = a->in[1];
-    return (sv_conv){.n = (long)x->shape[0],
-                     .h = (long)x->shape[2],
-                     .w = (long)x->shape[3],
-                     .cin = (long)x->shape[1],
-                     .oh = (long)a->shape[2],
-                     .ow = (long)a->shape[3],
-                     .cout = (long)w->shape[0],
-                     .kernel = (long)w->shape[2],
-                     .stride = (long)a->opt[0],
-                     .pad = (long)a->opt[1]};
-}
+/* Options behind those of the convolution itself. */
+static const double *activation_of(const sv_args *a, bool transposed) { return a->opt + (transposed ? 3 : 2); }
+enum { ACTIVATION, SLOPE, EPS };
 
-/* Checks that both kinds share; channels: the axis of w that meets x's channels. */
+static bool has_norm(const sv_args *a) { return a->nin > SCALE; }
+
+/* Checks that all kinds share. channels: the axis of w that meets x's channels, 0 in a transposed one. */
 static bool check(sv_args *a, int channels) {
-    const sv_tensor *x = a->in[0], *w = a->in[1], *b = a->in[2];
+    static const char *const names[] = {"", "", "b", "scale", "shift", "running_mean", "running_var"};
+    const sv_tensor *x = a->in[0], *w = a->in[WEIGHT];
+    const double *options = activation_of(a, channels == 0);
     if (x->ndim != 4) return sv_fail(a, "x must be (N, C, H, W)");
     if (w->ndim != 4 || w->shape[2] != w->shape[3])
         return sv_fail(a, channels ? "w must be (out, in, K, K)" : "w must be (in, out, K, K)");
     if (x->shape[1] != w->shape[channels])
         return sv_fail(a, "x has %zu channels, w takes %zu", x->shape[1], w->shape[channels]);
-    if (b && (b->ndim != 1 || b->shape[0] != w->shape[!channels]))
-        return sv_fail(a, "b must be (%zu,), one for each output channel", w->shape[!channels]);
-    if (a->opt[0] < 1) return sv_fail(a, "stride must be 1 or more; got %g", a->opt[0]);
-    if (a->opt[1] < 0) return sv_fail(a, "padding must be 0 or more; got %g", a->opt[1]);
+    for (int k = BIAS; k < a->nin; k++) {
+        const sv_tensor *t = a->in[k];
+        if (t && (t->ndim != 1 || t->shape[0] != w->shape[!channels]))
+            return sv_fail(a, "%s must be (%zu,), one for each output channel", names[k], w->shape[!channels]);
+        if (k > BIAS && t->needs_grad)
+            return sv_fail(a, "%s is a constant here; freeze it, or use batch_norm on its own", names[k]);
+    }
+    if (a->opt[STRIDE] < 1) return sv_fail(a, "stride must be 1 or more; got %g", a->opt[STRIDE]);
+    if (a->opt[PADDING] < 0) return sv_fail(a, "padding must be 0 or more; got %g", a->opt[PADDING]);
+    if (options[SLOPE] < 0) return sv_fail(a, "slope must be 0 or more; got %g", options[SLOPE]);
     a->ndim = 4;
     a->shape[0] = x->shape[0];
     a->shape[1] = w->shape[!channels];
+    if (has_norm(a)) a->aux_count[0] = a->aux_count[1] = a->shape[1];
     return true;
 }
 
@@ -43,13 +48,62 @@ static void need_work(sv_args *a, const sv_conv *c, long rows) {
     a->backward_work_count = sums > loops ? sums : loops;
 }
 
+/* Of a norm, the factor and the bias that it is, in aux, where forward has put them. */
+static sv_after after_of(const sv_args *a, bool transposed) {
+    const double *options = activation_of(a, transposed);
+    const sv_real slopes[] = {1, 0, (sv_real)options[SLOPE]};
+    sv_after after = {.bias = a->in[BIAS] ? a->in[BIAS]->data : NULL, .slope = slopes[(int)options[ACTIVATION]]};
+    if (!has_norm(a)) return after;
+    after.gain = a->aux[0];
+    after.bias = a->aux[1];
+    return after;
+}
+
+static void fold_norm(const sv_args *a, bool transposed) {
+    if (!has_norm(a)) return;
+    const sv_real *b = a->in[BIAS] ? a->in[BIAS]->data : NULL, *mean = a->in[RUNNING_MEAN]->data;
+    sv_real *gain = a->aux[0], *bias = a->aux[1];
+    sv_norm norm = {.cols = (long)a->shape[1], .eps = (sv_real)activation_of(a, transposed)[EPS]};
+    sv_norm_inverse(&norm, a->in[RUNNING_VAR]->data, gain);
+    for (long j = 0; j < norm.cols; j++) {
+        gain[j] *= a->in[SCALE]->data[j];
+        bias[j] = a->in[SHIFT]->data[j] + ((b ? b[j] : 0) - mean[j]) * gain[j];
+    }
+}
+
+/* The gradient of what the convolution made, and of its bias. */
+static const sv_real *gradient(sv_args *a, bool transposed, long rows) {
+    sv_after after = after_of(a, transposed);
+    long cols = (long)a->shape[1];
+    bool bias = a->in[BIAS] && a->grad_in[BIAS];
+    sv_after_gradient(&after, rows, cols, a->out->data, a->grad_out);
+    if (bias) sv_column_sums(rows, cols, a->grad_out, a->grad_in[BIAS], a->work);
+    return a->grad_out;
+}
+
+/* ---- conv2d -------------------------------------------------------------------- */
+
+static sv_conv conv_of(const sv_args *a) {
+    const sv_tensor *x = a->in[0], *w = a->in[WEIGHT];
+    return (sv_conv){.n = (long)x->shape[0],
+                     .h = (long)x->shape[2],
+                     .w = (long)x->shape[3],
+                     .cin = (long)x->shape[1],
+                     .oh = (long)a->shape[2],
+                     .ow = (long)a->shape[3],
+                     .cout = (long)w->shape[0],
+                     .kernel = (long)w->shape[2],
+                     .stride = (long)a->opt[STRIDE],
+                     .pad = (long)a->opt[PADDING]};
+}
+
 static bool conv_shape(sv_args *a) {
     if (!check(a, 1)) return false;
-    long kernel = (long)a->in[1]->shape[2];
+    long kernel = (long)a->in[WEIGHT]->shape[2];
     for (int i = 2; i < 4; i++) {
-        long room = (long)a->in[0]->shape[i] + 2 * (long)a->opt[1] - kernel;
+        long room = (long)a->in[0]->shape[i] + 2 * (long)a->opt[PADDING] - kernel;
         if (room < 0) return sv_fail(a, "the kernel of %ld does not fit the padded image", kernel);
-        a->shape[i] = (size_t)(room / (long)a->opt[0] + 1);
+        a->shape[i] = (size_t)(room / (long)a->opt[STRIDE] + 1);
     }
     sv_conv c = conv_of(a);
     need_work(a, &c, c.n * c.oh * c.ow);
@@ -61,21 +115,23 @@ static void conv_forward(sv_args *a) {
     sv_conv c = conv_of(a);
     c.kept = a->kept;
     c.ready = a->kept_ready;
-    sv_conv_forward(&c, a->in[0]->data, a->in[1]->data, a->in[2] ? a->in[2]->data : NULL, a->out->data, a->work);
+    fold_norm(a, false);
+    sv_after after = after_of(a, false);
+    sv_conv_forward(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
 }
 
 static void conv_backward(sv_args *a) {
     sv_conv c = conv_of(a);
-    if (a->grad_in[0]) sv_conv_grad_x(&c, a->grad_out, a->in[1]->data, NULL, a->grad_in[0], a->work);
-    if (a->grad_in[1]) sv_conv_grad_w(&c, a->in[0]->data, a->grad_out, a->grad_in[1], a->work);
-    if (a->in[2] && a->grad_in[2]) sv_column_sums(c.n * c.oh * c.ow, c.cout, a->grad_out, a->grad_in[2], a->work);
+    const sv_real *g = gradient(a, false, c.n * c.oh * c.ow);
+    if (a->grad_in[0]) sv_conv_grad_x(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, a->in[0]->data, g, a->grad_in[WEIGHT], a->work);
 }
 
 /* ---- conv_transpose2d ---------------------------------------------------------- */
 
 /* The convolution that it is the transpose of: from out to x. */
 static sv_conv transposed_of(const sv_args *a) {
-    const sv_tensor *x = a->in[0], *w = a->in[1];
+    const sv_tensor *x = a->in[0], *w = a->in[WEIGHT];
     return (sv_conv){.n = (long)x->shape[0],
                      .h = (long)a->shape[2],
                      .w = (long)a->shape[3],
@@ -84,13 +140,14 @@ static sv_conv transposed_of(const sv_args *a) {
                      .ow = (long)x->shape[3],
                      .cout = (long)w->shape[0],
                      .kernel = (long)w->shape[2],
-                     .stride = (long)a->opt[0],
-                     .pad = (long)a->opt[1]};
+                     .stride = (long)a->opt[STRIDE],
+                     .pad = (long)a->opt[PADDING]};
 }
 
 static bool transposed_shape(sv_args *a) {
     if (!check(a, 0)) return false;
-    long stride = (long)a->opt[0], pad = (long)a->opt[1], extra = (long)a->opt[2], kernel = (long)a->in[1]->shape[2];
+    long stride = (long)a->opt[STRIDE], pad = (long)a->opt[PADDING], extra = (long)a->opt[EXTRA];
+    long kernel = (long)a->in[WEIGHT]->shape[2];
     if (extra < 0 || extra >= stride)
         return sv_fail(a, "output_padding must be 0 to stride - 1; got %ld with stride %ld", extra, stride);
     for (int i = 2; i < 4; i++) {
@@ -108,25 +165,42 @@ static void transposed_forward(sv_args *a) {
     sv_conv c = transposed_of(a);
     c.kept = a->kept;
     c.ready = a->kept_ready;
-    sv_conv_grad_x(&c, a->in[0]->data, a->in[1]->data, a->in[2] ? a->in[2]->data : NULL, a->out->data, a->work);
+    fold_norm(a, true);
+    sv_after after = after_of(a, true);
+    sv_conv_grad_x(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
 }
 
 static void transposed_backward(sv_args *a) {
     sv_conv c = transposed_of(a);
-    if (a->grad_in[0]) sv_conv_forward(&c, a->grad_out, a->in[1]->data, NULL, a->grad_in[0], a->work);
-    if (a->grad_in[1]) sv_conv_grad_w(&c, a->grad_out, a->in[0]->data, a->grad_in[1], a->work);
-    if (a->in[2] && a->grad_in[2]) sv_column_sums(c.n * c.h * c.w, c.cin, a->grad_out, a->grad_in[2], a->work);
+    const sv_real *g = gradient(a, true, c.n * c.h * c.w);
+    if (a->grad_in[0]) sv_conv_forward(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, g, a->in[0]->data, a->grad_in[WEIGHT], a->work);
 }
 
+#define ACTIVATED "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2"
+#define NORM "scale, shift, running_mean, running_var"
+
 const sv_op sv_ops_conv[] = {
-    {"conv2d", "x, w, b?; stride:int=1, padding:int=0", conv_shape, conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
+    {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED, conv_shape, conv_forward, conv_backward,
+     SV_OP_CHANNELS_LAST,
      "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding - K) / stride + 1, …): "
-     "cross-correlation, as in PyTorch.",
+     "cross-correlation, as in PyTorch, and, in the same pass, activated.",
      "r(2, 3, 6, 6), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1}"},
-    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0", transposed_shape,
+    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED, transposed_shape,
      transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
      "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding + K + output_padding, …): "
-     "the transpose of conv2d (Dumoulin and Visin 2016).",
+     "the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated.",
      "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1}"},
+    {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5", conv_shape,
+     conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
+     "conv2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
+     "r(2, 3, 6, 6), r(2, 3, 4, 4), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "
+     "{stride = 2, padding = 1}"},
+    {"conv_transpose2d_norm",
+     "x, w, b?, " NORM "; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED ", eps:num=1e-5",
+     transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
+     "conv_transpose2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
+     "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "
+     "{stride = 2, padding = 2, output_padding = 1}"},
     {0},
 };

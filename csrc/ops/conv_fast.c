@@ -24,6 +24,9 @@
  *
  * A task takes a block of tiles and of columns, and keeps its V and M in scratch, the
  * second-level cache, over slabs of the input channels; V and M never see main memory.
+ * Where weights are few it makes all four phases of its part of gx, whose windows of gy
+ * are the same but for a row or a column: each pixel is read once, and a thread meets the
+ * same images as in the layers before and behind. Else a phase's panels fill the cache.
  * The cut depends on the shapes alone. In pairs of bfloat16 (core/kernel_bf16.c), V and U
  * are made in single precision and rounded then. The weight gradient is in
  * conv_fast_weight.c.
@@ -33,13 +36,18 @@
 #include <string.h>
 
 enum {
-    PIECE = 16,       /* inner channels of weights that a task expands */
-    WIDTH = 128,      /* columns of a task */
-    BLOCK = 32,       /* tiles of a task, of the smallest */
-    DEPTH = 512,      /* of a step */
-    LARGE_MIN = 2048, /* outputs that larger tiles are worth it for */
-    SMALL_MIN = 48    /* tiles of 2x2 that are worth it at all */
+    PIECE = 16,         /* inner channels of weights that a task expands */
+    WIDTH = 128,        /* columns of a task */
+    BLOCK = 32,         /* tiles of a task, of the smallest */
+    DEPTH = 512,        /* of a step */
+    LARGE_MIN = 2048,   /* outputs that larger tiles are worth it for; half as many, if weights are few: */
+    FEW_WEIGHTS = 8,    /* of 16 numbers, for an output */
+    TOGETHER = 1 << 13, /* the same, that all phases of gx are made by one task for: they stay in the cache */
+    SMALL_MIN = 48      /* tiles of 2x2 that are worth it at all */
 };
+
+_Static_assert(4 * POINTS * (BLOCK / 2) * sizeof(sv_real) * (DEPTH / 4 + WIDTH + 2 * SLACK) <= SV_SCRATCH_BYTES,
+               "V and M of a task fit scratch, of four phases as well");
 
 typedef struct fast {
     const sv_form *form;
@@ -48,11 +56,12 @@ typedef struct fast {
     long half; /* 2: numbers in pairs */
     bool back; /* from gy to gx */
     sv_view x;
-    const sv_real *w, *bias;
+    const sv_real *w;
+    sv_after after;
     sv_real *y, *panels;
-    long oh, ow, cols;       /* of what is written */
-    long products, tiles;    /* of a tile; in all */
-    long block, width, slab; /* tiles and columns of a task; channels of a step */
+    long oh, ow, cols;               /* of what is written */
+    long products, tiles;            /* of a tile; in all */
+    long block, width, slab, phases; /* tiles, columns and phases of gx of a task; channels of a step */
     long blocks, widths;
     long depth;                  /* of a product, as it is stored */
     long size;                   /* of a product's panels */
@@ -103,51 +112,69 @@ static void find_outputs(const fast *f, long tile, long phase, long col, sv_real
         }
 }
 
+/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of V and M, SV_MR at a time. */
+typedef struct rows {
+    const sv_real *from[BLOCK];
+    sv_real *to[BLOCK];
+} rows;
+
+static void multiply(const fast *f, long out, long n0, long n, long tiles, long row, sv_tile *k, rows at, long vstep,
+                     long mstep) {
+    for (long q = 0; q < f->products; q++) {
+        const sv_real *panels = f->panels + (out * f->products + q) * f->size;
+        for (long j = 0; j < n; j += SV_NR) {
+            k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
+            k->b = panels + (n0 + j) * f->depth + row * k->ldb;
+            k->cols = least(n - j, SV_NR);
+            for (long t = 0; t < tiles; t += SV_MR) {
+                k->rows = least(SV_MR, tiles - t);
+                k->a = at.from + t;
+                k->c = at.to + t;
+                f->product(k);
+            }
+            for (long t = 0; t < BLOCK; t++) at.to[t] += SV_NR;
+        }
+        for (long t = 0; t < BLOCK; t++) {
+            at.from[t] += vstep;
+            at.to[t] += mstep - divide_up(n, SV_NR) * SV_NR;
+        }
+    }
+}
+
 static void run_task(void *arg, long task, int worker) {
     const fast *f = arg;
     long block = task % f->blocks, rest = task / f->blocks;
-    long n0 = rest % f->widths * f->width, out = rest / f->widths;
+    long n0 = rest % f->widths * f->width, out = rest / f->widths * f->phases;
     long n = least(f->width, f->cols - n0), t0 = block * f->block, tiles = least(f->block, f->tiles - t0);
-    long phases = f->back ? 1 : 4;
-    long ldv = phases * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
+    long beside = f->back ? 1 : 4;
+    long ldv = beside * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
     long mstep = f->block * ldm + SLACK;
-    sv_real *v = sv_scratch(worker), *m = v + f->products * vstep;
-    const sv_real *from[BLOCK];
-    sv_real *to[BLOCK];
-    for (long t = 0; t < BLOCK; t++) {
-        from[t] = v + least(t, tiles - 1) * ldv;
-        to[t] = m + least(t, tiles - 1) * ldm;
-    }
+    sv_real *v = sv_scratch(worker), *m = v + f->phases * f->products * vstep;
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
-        long channels = least(f->slab, f->x.channels - c0), depth = phases * channels / f->half;
-        f->factors->spread(&f->x, t0, tiles, out, phases, c0, channels, v, ldv, vstep);
+        long channels = least(f->slab, f->x.channels - c0), depth = beside * channels / f->half;
+        if (f->phases > 1)
+            f->factors->around(&f->x, t0, tiles, c0, channels, v, ldv, vstep);
+        else
+            f->factors->spread(&f->x, t0, tiles, out, beside, c0, channels, v, ldv, vstep);
         sv_tile k = {.segs = 1, .run = depth, .last = depth, .step = 1, .add = c0 > 0};
-        for (long q = 0; q < f->products; q++) {
-            const sv_real *panels = f->panels + (out * f->products + q) * f->size;
-            for (long j = 0; j < n; j += SV_NR) {
-                k.ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
-                k.b = panels + (n0 + j) * f->depth + phases * c0 / f->half * k.ldb;
-                k.cols = least(n - j, SV_NR);
-                for (long t = 0; t < tiles; t += SV_MR) {
-                    const sv_real *a[SV_MR];
-                    sv_real *c[SV_MR];
-                    k.rows = least(SV_MR, tiles - t);
-                    for (long r = 0; r < SV_MR; r++) {
-                        a[r] = from[t + r] + q * vstep;
-                        c[r] = to[t + r] + q * mstep + j;
-                    }
-                    k.a = a;
-                    k.c = c;
-                    f->product(&k);
-                }
+        for (long i = 0; i < f->phases; i++) {
+            rows at;
+            for (long t = 0; t < BLOCK; t++) {
+                at.from[t] = v + i * f->products * vstep + least(t, tiles - 1) * ldv;
+                at.to[t] = m + i * f->products * mstep + least(t, tiles - 1) * ldm;
             }
+            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, at, vstep, mstep);
         }
     }
-    for (long t = 0; t < tiles; t++) {
-        sv_real *at[(MOST - 1) * (MOST - 1)];
-        find_outputs(f, t0 + t, out, n0, at);
-        f->form->collect(m + t * ldm, mstep, f->bias ? f->bias + n0 : NULL, n, at);
-    }
+    sv_after after = f->after;
+    if (after.bias) after.bias += n0;
+    if (after.gain) after.gain += n0;
+    for (long i = 0; i < f->phases; i++)
+        for (long t = 0; t < tiles; t++) {
+            sv_real *at[(MOST - 1) * (MOST - 1)];
+            find_outputs(f, t0 + t, out + i, n0, at);
+            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, at);
+        }
 }
 
 /* Tiles of 4x4, or in pairs of bfloat16, whose rounding they would make more of, of 4x2: where
@@ -164,7 +191,9 @@ enum sv_form_name sv_conv_fast_form(long n, long down, long across, bool half) {
 
 static fast plan(const sv_conv *c, bool back, bool half) {
     long down = back ? divide_up(c->h, 2) : c->oh, across = back ? divide_up(c->w, 2) : c->ow;
-    bool many = c->n * down * across >= LARGE_MIN; /* or expanded weights cost more than they save */
+    long outputs = c->n * down * across, weights = c->cin * c->cout;
+    /* Or expanded weights cost more than they save. */
+    bool many = outputs >= LARGE_MIN || (outputs >= LARGE_MIN / 2 && weights <= FEW_WEIGHTS * outputs);
     enum sv_form_name name = many ? sv_conv_fast_form(c->n, down, across, half) : SV_FORM_22;
     const sv_form *form = &sv_forms[name];
     fast f = {.back = back, .form = form, .half = half ? 2 : 1};
@@ -188,7 +217,8 @@ static fast plan(const sv_conv *c, bool back, bool half) {
     f.tiles = c->n * f.x.down * f.x.across;
     f.block = f.products == POINTS ? BLOCK / 2 : BLOCK;
     f.width = least(WIDTH, f.cols);
-    f.slab = least(back ? DEPTH : DEPTH / 4, f.x.channels);
+    f.phases = back && weights <= TOGETHER ? 4 : 1;
+    f.slab = least(back ? DEPTH / f.phases : DEPTH / 4, f.x.channels);
     f.blocks = divide_up(f.tiles, f.block);
     f.widths = divide_up(f.cols, f.width);
     f.depth = (back ? 1 : 4) * f.x.channels / f.half;
@@ -232,7 +262,7 @@ size_t sv_conv_fast_work(const sv_conv *c) {
     return (size_t)most;
 }
 
-void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_real *bias,
+void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_after *after,
                       const sv_real *zeros, sv_real *y, sv_real *work) {
     const sv_pairs *pairs = sv_pairs_now();
     fast f = plan(c, back, pairs != NULL);
@@ -240,9 +270,9 @@ void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_re
     f.x.x = x;
     f.x.zeros = zeros;
     f.w = weight;
-    f.bias = bias;
+    f.after = after ? *after : (sv_after){.slope = 1};
     f.y = y;
     f.panels = c->kept ? c->kept : work;
     if (!c->ready) sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), expand_weights, &f);
-    sv_parallel(f.blocks * f.widths * (back ? 4 : 1), run_task, &f);
+    sv_parallel(f.blocks * f.widths * (back ? 4 : 1) / f.phases, run_task, &f);
 }

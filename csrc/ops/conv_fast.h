@@ -23,6 +23,7 @@ enum {
     LANES = 16,           /* numbers handled at once: channels are multiples of it */
     MOST = 5,             /* points along an axis: outputs of a tile + 1 */
     POINTS = MOST * MOST, /* products of a tile */
+    WIDEST = MOST + 1,    /* pixels along an axis that some phase of a tile sees */
     SLACK = 16            /* numbers between matrices, or they would share few lines of the cache */
 };
 
@@ -39,6 +40,8 @@ typedef struct sv_view {
  * product q, factors lie from q * step on; channels and columns are multiples of LANES.
  *
  * spread: rows of pixels, a tile each, `phases` phases from `phase` on beside each other.
+ * around: the same of a data gradient, all four phases, whose pixels are the same but for a
+ *   row or a column, so that each is read once; products of a phase follow those of the one before.
  * expand: a row of weights, 2x2 taps of g[tap][SV_NR]; in pairs two rows, of which the
  *   second is at g[16 + tap].
  * steps, scatter: as spread, of all four phases, and tiles of gradients; in pairs, two rows
@@ -46,16 +49,17 @@ typedef struct sv_view {
 typedef struct sv_factors {
     void (*spread)(const sv_view *x, long tile, long n, long phase, long phases, long c0, long channels, sv_real *to,
                    long ld, long step);
+    void (*around)(const sv_view *x, long tile, long n, long c0, long channels, sv_real *to, long ld, long step);
     void (*expand)(const sv_real (*g)[SV_NR], const long *taps, long width, sv_real *to, long step);
     void (*steps)(const sv_view *x, long tile, long n, long c0, long channels, sv_real *to, long ld, long step);
     void (*scatter)(const sv_view *gy, long tile, long n, long c0, long channels, sv_real *to, long ld, long step);
 } sv_factors;
 
-/* collect: the pixels at[], n columns, from m[q * step + …]; NULL: outside.
+/* collect: the pixels at[], n columns, from m[q * step + …], and what follows; NULL: outside.
  * shrink: 16 taps of LANES input channels from at[phase][q * step + …]. */
 typedef struct sv_form {
     long tall, wide; /* outputs of a tile */
-    void (*collect)(const sv_real *m, long step, const sv_real *bias, long n, sv_real *const *at);
+    void (*collect)(const sv_real *m, long step, const sv_after *after, long n, sv_real *const *at);
     void (*shrink)(const sv_real *const *at, long step, sv_real *taps);
     sv_factors full;
 } sv_form;
@@ -159,6 +163,20 @@ INLINE void spread_across(const long tall, const long wide, const sv_real *const
     }
 }
 
+/* Along the rows of the pixels that any phase of a data gradient sees: of the phases of odd and of even columns. */
+INLINE void spread_around(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,
+                          long c, vec *odd, vec *even) {
+    vec d[WIDEST];
+    for (long i = 0; i < tall + 2; i++, at += wide + 2, next += wide + 2, odd += wide + 1, even += wide + 1) {
+        for (long j = 0; j < wide + 2; j++) {
+            d[j] = FROM(at[j] + c);
+            bring(next[j] + c);
+        }
+        spread(wide, d + 1, 1, odd, 1);
+        spread(wide, d, 1, even, 1);
+    }
+}
+
 INLINE void scatter_across(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,
                            long c, vec *t) {
     vec d[MOST];
@@ -188,7 +206,7 @@ INLINE void find_window(const sv_view *v, const long rows, const long cols, long
     const intptr_t zeros = (intptr_t)v->zeros, image = (intptr_t)(v->x + c0) + rest / v->down * v->h * row - zeros;
     long y = t * v->down_step + v->from + v->sign * (phase / 2);
     long x = u * v->across_step + v->from + v->sign * (phase % 2);
-    intptr_t col[MOST], inside[MOST];
+    intptr_t col[WIDEST], inside[WIDEST];
     for (long j = 0; j < cols; j++, x += v->step) {
         col[j] = x * pixel;
         inside[j] = -(intptr_t)((unsigned long)x < (unsigned long)v->w);

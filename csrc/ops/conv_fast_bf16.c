@@ -40,6 +40,31 @@ INLINE_PAIRS void spread_rows(const long tall, const long wide, const sv_view *x
     }
 }
 
+INLINE_PAIRS void around_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long c0,
+                              long channels, float *to, long ld, long step) {
+    const long products = (tall + 1) * (wide + 1);
+    const float *next[WIDEST * WIDEST], *at[WIDEST * WIDEST];
+    find_window(x, tall + 2, wide + 2, tile, 3, c0, next);
+    for (long t = 0; t < n; t++, to += ld) {
+        memcpy(at, next, sizeof at);
+        find_window(x, tall + 2, wide + 2, tile + least(t + 1, n - 1), 3, c0, next);
+        for (long c = 0; c < channels; c += LANES) {
+            vec v[2][WIDEST * MOST], r[MOST];
+            spread_around(tall, wide, at, next, c, v[0], v[1]);
+            for (long phase = 0; phase < 4; phase++) {
+                const vec *from = v[phase % 2] + (1 - phase / 2) * (wide + 1);
+                float *phase_to = to + phase * products * step + c / 2;
+                for (long j = 0; j <= wide; j++) {
+                    spread(tall, from + j, wide + 1, r, 1);
+                    for (long q = 0; q <= tall; q++)
+                        _mm256_storeu_si256((__m256i *)(void *)(phase_to + (q * (wide + 1) + j) * step),
+                                            (__m256i)_mm512_cvtneps_pbh((__m512)r[q]));
+                }
+            }
+        }
+    }
+}
+
 INLINE_PAIRS void expand_rows(const long tall, const long wide, const float (*g)[SV_NR], const long *taps, long width,
                               float *to, long step) {
     const long points = (tall + 1) * (wide + 1);
@@ -111,6 +136,10 @@ INLINE_PAIRS void scatter_rows(const long tall, const long wide, const sv_view *
                                                  long c0, long channels, float *to, long ld, long step) {         \
         spread_rows(tall, wide, x, tile, n, phase, phases, c0, channels, to, ld, step);                           \
     }                                                                                                             \
+    TARGET_PAIRS static void around_##tall##wide(const sv_view *x, long tile, long n, long c0, long channels,     \
+                                                 float *to, long ld, long step) {                                 \
+        around_rows(tall, wide, x, tile, n, c0, channels, to, ld, step);                                          \
+    }                                                                                                             \
     TARGET_PAIRS static void steps_##tall##wide(const sv_view *x, long tile, long n, long c0, long channels,      \
                                                 float *to, long ld, long step) {                                  \
         step_rows(tall, wide, x, tile, n, c0, channels, to, ld, step);                                            \
@@ -129,7 +158,7 @@ FORM(4, 2)
 FORM(4, 4)
 
 #define ROW(tall, wide) \
-    { spread_##tall##wide, expand_##tall##wide, steps_##tall##wide, scatter_##tall##wide }
+    { spread_##tall##wide, around_##tall##wide, expand_##tall##wide, steps_##tall##wide, scatter_##tall##wide }
 
 const sv_factors sv_forms_bf16[SV_FORMS] = {
     [SV_FORM_22] = ROW(2, 2),

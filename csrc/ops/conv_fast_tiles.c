@@ -25,6 +25,29 @@ INLINE void spread_rows(const long tall, const long wide, const sv_view *x, long
     }
 }
 
+INLINE void around_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long c0, long channels,
+                        sv_real *to, long ld, long step) {
+    const long products = (tall + 1) * (wide + 1);
+    const sv_real *next[WIDEST * WIDEST], *at[WIDEST * WIDEST];
+    find_window(x, tall + 2, wide + 2, tile, 3, c0, next);
+    for (long t = 0; t < n; t++, to += ld) {
+        memcpy(at, next, sizeof at);
+        find_window(x, tall + 2, wide + 2, tile + least(t + 1, n - 1), 3, c0, next);
+        for (long c = 0; c < channels; c += LANES) {
+            vec v[2][WIDEST * MOST], r[MOST];
+            spread_around(tall, wide, at, next, c, v[0], v[1]);
+            for (long phase = 0; phase < 4; phase++) {
+                const vec *from = v[phase % 2] + (1 - phase / 2) * (wide + 1);
+                sv_real *phase_to = to + phase * products * step + c;
+                for (long j = 0; j <= wide; j++) {
+                    spread(tall, from + j, wide + 1, r, 1);
+                    for (long q = 0; q <= tall; q++) AT(phase_to + (q * (wide + 1) + j) * step) = r[q];
+                }
+            }
+        }
+    }
+}
+
 INLINE void scatter_rows(const long tall, const long wide, const sv_view *gy, long tile, long n, long c0, long channels,
                          sv_real *to, long ld, long step) {
     const sv_real *next[POINTS], *at[POINTS];
@@ -68,19 +91,31 @@ INLINE void collect(const long tile, const vec *m, const long from, vec *y, cons
     }
 }
 
-INLINE void collect_tile(const long tall, const long wide, const sv_real *m, long step, const sv_real *bias, long n,
+/* u where positive, else slope * u. */
+INLINE void rectify(vec *u, const sv_real slope) {
+    const vec low = *u * slope;
+    const __typeof__(*u > 0) positive = *u > 0;
+    *u = (vec)((positive & (__typeof__(positive))*u) | (~positive & (__typeof__(positive))low));
+}
+
+INLINE void collect_tile(const long tall, const long wide, const sv_real *m, long step, const sv_after *after, long n,
                          sv_real *const *at) {
     for (long c = 0; c < n; c += LANES) {
         vec d[MOST], t[POINTS], r[MOST];
-        const vec b = bias ? FROM(bias + c) : (vec){0};
+        const vec b = after->bias ? FROM(after->bias + c) : (vec){0};
+        const vec g = after->gain ? FROM(after->gain + c) : (vec){0} + 1;
+        const bool active = after->slope != 1;
         for (long i = 0; i <= tall; i++) {
             for (long j = 0; j <= wide; j++) d[j] = FROM(m + (i * (wide + 1) + j) * step + c);
             collect(wide, d, 1, t + i * wide, 1);
         }
         for (long j = 0; j < wide; j++) {
             collect(tall, t + j, wide, r, 1);
-            for (long i = 0; i < tall; i++)
-                if (at[i * wide + j]) AT(at[i * wide + j] + c) = r[i] + b;
+            for (long i = 0; i < tall; i++) {
+                vec u = r[i] * g + b;
+                if (active) rectify(&u, after->slope);
+                if (at[i * wide + j]) AT(at[i * wide + j] + c) = u;
+            }
         }
     }
 }
@@ -118,6 +153,10 @@ INLINE void shrink_taps(const long tall, const long wide, const sv_real *const *
                                               long channels, sv_real *to, long ld, long step) {                       \
         spread_rows(tall, wide, x, tile, n, phase, phases, c0, channels, to, ld, step);                               \
     }                                                                                                                 \
+    SV_CLONES static void around_##tall##wide(const sv_view *x, long tile, long n, long c0, long channels,            \
+                                              sv_real *to, long ld, long step) {                                      \
+        around_rows(tall, wide, x, tile, n, c0, channels, to, ld, step);                                              \
+    }                                                                                                                 \
     static void steps_##tall##wide(const sv_view *x, long tile, long n, long c0, long channels, sv_real *to, long ld, \
                                    long step) {                                                                       \
         spread_##tall##wide(x, tile, n, 0, 4, c0, channels, to, ld, step);                                            \
@@ -130,9 +169,9 @@ INLINE void shrink_taps(const long tall, const long wide, const sv_real *const *
                                               long step) {                                                            \
         expand_row(tall, wide, g, taps, width, to, step);                                                             \
     }                                                                                                                 \
-    SV_CLONES static void collect_##tall##wide(const sv_real *m, long step, const sv_real *bias, long n,              \
+    SV_CLONES static void collect_##tall##wide(const sv_real *m, long step, const sv_after *after, long n,            \
                                                sv_real *const *at) {                                                  \
-        collect_tile(tall, wide, m, step, bias, n, at);                                                               \
+        collect_tile(tall, wide, m, step, after, n, at);                                                              \
     }                                                                                                                 \
     SV_CLONES static void shrink_##tall##wide(const sv_real *const *at, long step, sv_real *taps) {                   \
         shrink_taps(tall, wide, at, step, taps);                                                                      \
@@ -142,11 +181,11 @@ FORM(2, 2)
 FORM(4, 2)
 FORM(4, 4)
 
-#define ROW(tall, wide)                                                                        \
-    {                                                                                          \
-        tall, wide, collect_##tall##wide, shrink_##tall##wide, {                               \
-            spread_##tall##wide, expand_##tall##wide, steps_##tall##wide, scatter_##tall##wide \
-        }                                                                                      \
+#define ROW(tall, wide)                                                                                             \
+    {                                                                                                               \
+        tall, wide, collect_##tall##wide, shrink_##tall##wide, {                                                    \
+            spread_##tall##wide, around_##tall##wide, expand_##tall##wide, steps_##tall##wide, scatter_##tall##wide \
+        }                                                                                                           \
     }
 
 const sv_form sv_forms[SV_FORMS] = {

@@ -45,7 +45,8 @@ typedef struct few {
     long down, across;            /* chunks in a column and in a row of x */
     long strips, height;          /* of an image; chunks in one */
     const sv_real *gy, *panels;
-    sv_real start[MOST], *gx; /* start: the bias, for a whole chunk */
+    const sv_after *after;
+    sv_real start[MOST], *gx; /* start: a bias that is all that follows, for a whole chunk */
 } few;
 
 static long least(long a, long b) { return a < b ? a : b; }
@@ -133,17 +134,20 @@ static void fill_strip(void *arg, long task, int worker) {
                     from[rows++] =
                         products + (m - i - t0) * c->ow * f->columns + (i * c->stride + r) * c->kernel * c->cin;
             (f->chunk > 8 ? sum_wide : sum_narrow)(f, from, rows, row);
-            memcpy(f->gx + (image * c->h + y) * c->w * c->cin, row + c->pad * c->cin,
-                   (size_t)(c->w * c->cin) * sizeof *row);
+            sv_real *gx = f->gx + (image * c->h + y) * c->w * c->cin;
+            memcpy(gx, row + c->pad * c->cin, (size_t)(c->w * c->cin) * sizeof *row);
+            if (!sv_after_plain(f->after)) sv_after_rows(f->after, c->w, c->cin, gx);
         }
 }
 
-void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
                         sv_real *work) {
     few f = plan(c);
     f.gy = gy;
     f.panels = work;
     f.gx = gx;
+    f.after = after;
+    const sv_real *bias = after && sv_after_plain(after) ? after->bias : NULL;
     for (long i = 0; i < f.chunk; i++) f.start[i] = bias ? bias[i % c->cin] : 0;
     pack(c, weight, work);
     if (sv_pairs_now() && f.columns > SV_DOT_MAX) sv_pair_panels(work, c->cout, f.columns);
@@ -195,8 +199,9 @@ static void pad_rows(const padded *f, long image, long t, long rows, sv_real *to
 
 typedef struct forward {
     padded p;
-    long strips; /* of an image: p.rows rows of y each */
-    const sv_real *panels, *bias;
+    long strips;                  /* of an image: p.rows rows of y each */
+    const sv_real *panels, *bias; /* bias: that is all that follows, or NULL */
+    const sv_after *after;
     sv_real *y;
 } forward;
 
@@ -211,14 +216,14 @@ static void forward_strip(void *arg, long task, int worker) {
     sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1};
     const sv_real *from[SV_MR * RUN], *a[SV_MR * RUN]; /* rows that are missing are read as well, and not stored */
     for (long i = 0; i < k.segs * SV_MR; i++) from[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
-    for (long t = 0; t < rows; t++)
+    for (long t = 0; t < rows; t++) {
+        sv_real *y = f->y + (image * c->oh + t0 + t) * c->ow * c->cout;
         for (long u = 0; u < c->ow; u += SV_MR) {
             sv_real *to[SV_MR];
             k.rows = least(SV_MR, c->ow - u);
             for (long i = 0; i < k.segs * SV_MR; i++) a[i] = from[i] + t * c->stride * f->p.length + u * step;
             for (long j = 0; j < c->cout; j += SV_NR) {
-                for (long r = 0; r < k.rows; r++)
-                    to[r] = f->y + ((image * c->oh + t0 + t) * c->ow + u + r) * c->cout + j;
+                for (long r = 0; r < k.rows; r++) to[r] = y + (u + r) * c->cout + j;
                 k.cols = least(SV_NR, c->cout - j);
                 k.ldb = sv_panel_width(c->cout, j / SV_NR);
                 k.b = f->panels + j * depth;
@@ -228,10 +233,13 @@ static void forward_strip(void *arg, long task, int worker) {
                 tile(&k);
             }
         }
+        if (!sv_after_plain(f->after)) sv_after_rows(f->after, c->ow, c->cout, y);
+    }
 }
 
-void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_real *bias, sv_real *y) {
-    forward f = {.p = plan_rows(c), .panels = panels, .bias = bias, .y = y};
+void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_after *after, sv_real *y) {
+    forward f = {.p = plan_rows(c), .panels = panels, .after = after, .y = y};
+    if (after && sv_after_plain(after)) f.bias = after->bias;
     f.p.x = x;
     f.strips = (c->oh + f.p.rows - 1) / f.p.rows;
     sv_parallel(c->n * f.strips, forward_strip, &f);

@@ -317,11 +317,18 @@ static long place_forward(const sv_conv *c, long tap, long inner, long *first, l
     return 0;
 }
 
-void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_real *bias, sv_real *y,
+static void set_after(sv_product *p, const sv_after *after) {
+    if (after && sv_after_plain(after)) p->bias = after->bias;
+    if (sv_after_plain(after)) return;
+    p->finish = sv_after_finish;
+    p->finish_arg = after;
+}
+
+void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_after *after, sv_real *y,
                      sv_real *work) {
     sv_real *panels = lay_zeros(c, work);
     if (sv_conv_fast(c)) {
-        sv_conv_run_fast(c, false, x, weight, bias, work, y, panels);
+        sv_conv_run_fast(c, false, x, weight, after, work, y, panels);
         return;
     }
     long taps = c->kernel * c->kernel;
@@ -343,7 +350,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         if (half) sv_pair_panels(panels, taps * c->cin, c->cout);
     }
     if (!half && c->cout > SV_DOT_MAX && sv_conv_from_few(c)) {
-        sv_conv_forward_few(c, x, panels, bias, y);
+        sv_conv_forward_few(c, x, panels, after, y);
         return;
     }
     window v = patches(c, x, work);
@@ -355,9 +362,9 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         .panels = panels,
         .c = y,
         .ldc = c->cout,
-        .bias = bias,
         .half = half,
     };
+    set_after(&p, after);
     sv_products(&p, 1);
 }
 
@@ -399,15 +406,15 @@ static phase find_phase(const sv_conv *c, long residue, long size) {
     return p;
 }
 
-void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_real *bias, sv_real *gx,
+void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
                     sv_real *work) {
     if (sv_conv_few(c)) {
-        sv_conv_grad_x_few(c, gy, weight, bias, gx, work);
+        sv_conv_grad_x_few(c, gy, weight, after, gx, work);
         return;
     }
     sv_real *panels = lay_zeros(c, work);
     if (sv_conv_fast(c)) {
-        sv_conv_run_fast(c, true, gy, weight, bias, work, gx, panels);
+        sv_conv_run_fast(c, true, gy, weight, after, work, gx, panels);
         return;
     }
     long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
@@ -464,8 +471,8 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
                 .panels = panels + phase_start(c, ry, rx),
                 .place = place_lattice,
                 .place_arg = &to[count],
-                .bias = bias,
             };
+            set_after(&p[count], after);
             if (p[count].k == 0) p[count].a.run = 1;
             p[count].half = in_pairs(c->cin, c->cout);
             if (p[count].half && !c->ready) sv_pair_panels(panels + phase_start(c, ry, rx), p[count].k, c->cin);

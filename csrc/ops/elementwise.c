@@ -87,7 +87,6 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
     }
 
 #define HALF ((sv_real)0.5)
-#define INV_SQRT_2PI ((sv_real)0.39894228040143267794)
 
 UNARY(neg, -x, -1)
 UNARY(exp, sv_exp(x), y)
@@ -104,7 +103,8 @@ ACTIVATION(softplus, sv_softplus(x), sv_sigmoid(x))
 ACTIVATION(relu, x > 0 ? x : 0, (sv_real)(x > 0))
 ACTIVATION(leaky_relu, x > 0 ? x : o[0] * x, x > 0 ? 1 : o[0])
 ACTIVATION(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
-ACTIVATION(gelu, x *sv_normal_cdf(x), sv_normal_cdf(x) + x * INV_SQRT_2PI * sv_exp_bell(x))
+#define NORMAL_CDF sv_normal_cdf(x, sv_normal_density(x))
+ACTIVATION(gelu, x *NORMAL_CDF, NORMAL_CDF + x * sv_normal_density(x))
 
 const sv_activation sv_activations[] = {NULL,          relu_in_place,    leaky_relu_in_place,
                                         tanh_in_place, sigmoid_in_place, softplus_in_place,

@@ -1,6 +1,5 @@
 /* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
 #include "../simvae.h"
-#include "loops.h"
 
 #include <string.h>
 
@@ -85,26 +84,22 @@ static void matmul_backward(sv_args *a) {
 
 enum { ACTIVATION, SLOPE };
 
-/* The gradients towards x and w of a stretch of rows are in one part, so that a thread
- * reads what it has just written; the parts of w's gradient are then added in order. */
-enum { PARTS = 2, PART_ROWS = 64, PART_WEIGHTS = 1 << 16, ADDED = 4096, PAD = 16 };
+enum { PAD = 16 };
 
-typedef struct linear {
-    long rows, in, out, parts;
-    size_t scaled, sums, partial; /* where they start in the backward's work */
-} linear;
-
-static size_t round_up(size_t n) { return (n + PAD - 1) / PAD * PAD; }
-
-static linear linear_of(const sv_args *a) {
+static sv_linear linear_of(const sv_args *a) {
     const sv_tensor *x = a->in[0], *w = a->in[1];
-    linear l = {.in = (long)w->shape[1], .out = (long)w->shape[0], .parts = 1};
+    sv_linear l = {.in = (long)w->shape[1], .out = (long)w->shape[0]};
     l.rows = l.in > 0 ? (long)x->count / l.in : 0;
-    if (l.in * l.out <= PART_WEIGHTS) l.parts = l.rows / PART_ROWS;
-    l.parts = l.parts < 1 ? 1 : l.parts > PARTS ? PARTS : l.parts;
-    if (a->opt[ACTIVATION] != 0) l.sums = round_up((size_t)(l.rows * l.out));
-    l.partial = l.sums + round_up(l.rows > 0 ? sv_column_sums_work(l.rows, l.out) : 0);
+    l.act = sv_activations[(int)a->opt[ACTIVATION]];
+    l.opt = &a->opt[SLOPE];
+    l.slopes = a->aux[0];
+    if (w->is_leaf && w->storage->version != SV_FOREIGN) l.own = w->data;
     return l;
+}
+
+/* Numbers of backward's work before those of sv_column_sums: the gradient before the activation. */
+static size_t scaled_count(const sv_linear *l) {
+    return l->act ? ((size_t)(l->rows * l->out) + PAD - 1) / PAD * PAD : 0;
 }
 
 static bool linear_shape(sv_args *a) {
@@ -115,101 +110,68 @@ static bool linear_shape(sv_args *a) {
     if (b && (b->ndim != 1 || b->shape[0] != w->shape[0])) return sv_fail(a, "b must be (%zu,)", w->shape[0]);
     sv_same_shape(a, x);
     a->shape[a->ndim - 1] = w->shape[0];
-    linear l = linear_of(a);
-    if (a->opt[ACTIVATION] != 0) a->aux_count[0] = (size_t)(l.rows * l.out);
-    a->backward_work_count = l.partial + (l.parts > 1 ? (size_t)(l.parts * l.in * l.out) : 0);
+    sv_linear l = linear_of(a);
+    if (l.act) a->aux_count[0] = (size_t)(l.rows * l.out);
+    a->backward_work_count =
+        sv_linear_small(&l) ? sv_linear_work(&l) : scaled_count(&l) + sv_column_sums_work(l.rows, l.out);
     return true;
 }
 
-typedef struct activated {
-    sv_activation act;
-    sv_real *slopes;
-    long cols;
-    const double *opt;
-} activated;
-
 static void activate(const void *arg, long row, long col, long n, sv_real *c) {
-    const activated *v = arg;
-    v->act((size_t)n, c, v->slopes ? v->slopes + row * v->cols + col : NULL, v->opt);
+    const sv_linear *l = arg;
+    l->act((size_t)n, c, l->slopes ? l->slopes + row * l->out + col : NULL, l->opt);
 }
 
 static void linear_forward(sv_args *a) {
-    linear l = linear_of(a);
+    sv_linear l = linear_of(a);
     const sv_real *x = a->in[0]->data, *w = a->in[1]->data, *b = a->in[2] ? a->in[2]->data : NULL;
     sv_real *y = a->out->data;
-    activated v = {sv_activations[(int)a->opt[ACTIVATION]], a->training ? a->aux[0] : NULL, l.out, &a->opt[SLOPE]};
+    if (!a->training) l.slopes = NULL;
     if (l.rows == 1) { /* y' = w x' + b': w is read once, where it lies, and not packed */
         sv_gemm(false, true, l.out, 1, l.in, w, l.in, x, l.in, false, NULL, y, 1);
         for (long i = 0; b && i < l.out; i++) y[i] += b[i];
-        if (v.act) activate(&v, 0, 0, l.out, y);
-        return;
+        if (l.act) activate(&l, 0, 0, l.out, y);
+    } else if (sv_linear_small(&l)) {
+        sv_linear_forward(&l, x, w, b, y);
+    } else {
+        sv_product p = sv_dense_product(false, true, l.rows, l.out, l.in, x, l.in, w, l.in);
+        p.c = y;
+        p.ldc = l.out;
+        p.bias = b;
+        p.finish = l.act ? activate : NULL;
+        p.finish_arg = &l;
+        sv_products(&p, 1);
     }
-    sv_product p = sv_dense_product(false, true, l.rows, l.out, l.in, x, l.in, w, l.in);
-    p.c = y;
-    p.ldc = l.out;
-    p.bias = b;
-    p.finish = v.act ? activate : NULL;
-    p.finish_arg = &v;
-    sv_products(&p, 1);
-}
-
-typedef struct addition {
-    size_t count;
-    long parts;
-    const sv_real *partial;
-    sv_real *to;
-} addition;
-
-SV_CLONES static void add_parts(const addition *s, size_t from, size_t end) {
-    const sv_real *restrict x = s->partial, *restrict y = x + s->count;
-    sv_real *restrict to = s->to;
-    for (size_t i = from; i < end; i++) to[i] = x[i] + y[i];
-    for (long k = 2; k < s->parts; k++) {
-        y += s->count;
-        for (size_t i = from; i < end; i++) to[i] += y[i];
-    }
-}
-
-static void add_stripe(void *arg, long i, int worker) {
-    const addition *s = arg;
-    size_t from, end;
-    (void)worker;
-    sv_stripe(s->count, i, &from, &end);
-    add_parts(s, from, end);
 }
 
 static void linear_backward(sv_args *a) {
-    linear l = linear_of(a);
+    sv_linear l = linear_of(a);
     const sv_real *g = a->grad_out, *x = a->in[0]->data, *w = a->in[1]->data;
     sv_real *gx = a->grad_in[0], *gw = a->grad_in[1], *gb = a->in[2] ? a->grad_in[2] : NULL;
-    sv_real *scaled = a->work, *sums = a->work + l.sums, *partial = a->work + l.partial;
-    if (a->opt[ACTIVATION] != 0) {
-        sv_scaled_column_sums(l.rows, l.out, g, a->aux[0], scaled, gb, sums);
+    if (sv_linear_small(&l)) {
+        sv_linear_backward(&l, g, x, w, gx, gw, gb, a->work);
+        return;
+    }
+    sv_real *scaled = a->work, *sums = a->work + scaled_count(&l);
+    if (l.act) {
+        sv_scaled_column_sums(l.rows, l.out, g, l.slopes, scaled, gb, sums);
         g = scaled;
     } else if (gb) {
         sv_column_sums(l.rows, l.out, g, gb, sums);
     }
-    sv_product p[2 * PARTS];
+    sv_product p[2];
     long count = 0;
-    for (long i = 0; i < l.parts; i++) {
-        long row = l.rows * i / l.parts, rows = l.rows * (i + 1) / l.parts - row;
-        if (gx) {
-            p[count] = sv_dense_product(false, false, rows, l.in, l.out, g + row * l.out, l.out, w, l.in);
-            p[count].c = gx + row * l.in;
-            p[count++].ldc = l.in;
-        }
-        if (gw) {
-            p[count] = sv_dense_product(true, false, l.out, l.in, rows, g + row * l.out, l.out, x + row * l.in, l.in);
-            p[count].c = l.parts > 1 ? partial + i * l.in * l.out : gw;
-            p[count++].ldc = l.in;
-        }
+    if (gx) {
+        p[count] = sv_dense_product(false, false, l.rows, l.in, l.out, g, l.out, w, l.in);
+        p[count].c = gx;
+        p[count++].ldc = l.in;
+    }
+    if (gw) {
+        p[count] = sv_dense_product(true, false, l.out, l.in, l.rows, g, l.out, x, l.in);
+        p[count].c = gw;
+        p[count++].ldc = l.in;
     }
     sv_products(p, count);
-    addition sum = {(size_t)(l.in * l.out), l.parts, partial, gw};
-    if (gw && l.parts > 1 && sum.count >= ADDED)
-        sv_parallel(SV_STRIPES, add_stripe, &sum);
-    else if (gw && l.parts > 1)
-        add_parts(&sum, 0, sum.count);
 }
 
 const sv_op sv_ops_matmul[] = {

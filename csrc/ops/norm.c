@@ -172,7 +172,7 @@ const sv_op sv_ops_norm[] = {
     {"batch_norm",
      "x, scale, shift, running_mean?, running_var?; training:bool=true, momentum:num=0.1, eps:num=1e-5, "
      "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2",
-     batch_norm_shape, batch_norm_forward, batch_norm_backward, SV_OP_CHANNELS_LAST,
+     batch_norm_shape, batch_norm_forward, batch_norm_backward, SV_OP_CHANNELS_LAST | SV_OP_IN_PLACE,
      "x (N, C) or (N, C, H, W), normalised over all axes but C, scaled, shifted (Ioffe and Szegedy 2015) and, in the "
      "same pass, activated. In training by the batch's mean and biased variance, moving the running ones; else by "
      "the running ones.",

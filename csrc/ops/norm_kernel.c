@@ -145,13 +145,14 @@ INLINE void gradient_strip(const pass *p, long block, long j, const int w, long 
     (void)block;
     for (long r = from; r < until; r++) {
         const sv_real *restrict x = p->x + r * p->cols + j;
-        const sv_real *restrict gy = p->gy + r * p->cols + j;
-        sv_real *restrict gx = p->out + r * p->cols + j;
+        const sv_real *gy = p->gy + r * p->cols + j;
+        sv_real *gx = p->out + r * p->cols + j, v[STRIP]; /* gx may be gy */
         for (int i = 0; i < w; i++) {
             sv_real g = gy[i], low = g * slope;
             g = x[i] * gain[i] + offset[i] > 0 ? g : low;
-            gx[i] = gain[i] * g - of_x[i] * (x[i] - mean[i]) - rest[i];
+            v[i] = gain[i] * g - of_x[i] * (x[i] - mean[i]) - rest[i];
         }
+        for (int i = 0; i < w; i++) gx[i] = v[i];
     }
 }
 

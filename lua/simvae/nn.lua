@@ -184,6 +184,14 @@ local function check_conv(what, inputs, outputs, kernel)
   check.value(what, "kernel", kernel, { "integer", min = 1 })
 end
 
+-- What convolutions take into their own pass, beside a batch norm that is a constant.
+local rectifiers = { relu = true, leaky_relu = true }
+
+local function with_norm(op, self, x, norm, ...)
+  return op(x, self.own.weight, self.own.bias, norm.own.weight, norm.own.bias, norm.buffers.running_mean,
+    norm.buffers.running_var, ...)
+end
+
 --- Convolution: (N, in, H, W) -> (N, out, H', W').
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
@@ -196,8 +204,12 @@ function nn.conv2d(inputs, outputs, kernel, options)
   return nn.layer {
     label = string.format("conv2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
     own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
-    forward = function(self, x)
-      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding)
+    fuses = rectifiers,
+    forward = function(self, x, activation, slope)
+      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope)
+    end,
+    forward_norm = function(self, x, norm, activation, slope)
+      return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps)
     end,
   }
 end
@@ -217,8 +229,14 @@ function nn.conv_transpose2d(inputs, outputs, kernel, options)
   return nn.layer {
     label = string.format("conv_transpose2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
     own = weights({ inputs, outputs, kernel, kernel }, outputs * kernel * kernel, outputs, o),
-    forward = function(self, x)
-      return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding)
+    fuses = rectifiers,
+    forward = function(self, x, activation, slope)
+      return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding,
+        activation, slope)
+    end,
+    forward_norm = function(self, x, norm, activation, slope)
+      return with_norm(core.conv_transpose2d_norm, self, x, norm, o.stride, o.padding, o.output_padding, activation,
+        slope, norm.eps)
     end,
   }
 end
@@ -239,7 +257,11 @@ function nn.batch_norm(channels, options)
     label = "batch_norm " .. channels,
     own = { weight = core.parameter(scale), bias = core.parameter(core.zeros(channels)) },
     buffers = { running_mean = core.buffer(core.zeros(channels)), running_var = core.buffer(core.ones(channels)) },
-    fuses = { relu = true, leaky_relu = true },
+    eps = o.eps,
+    constant_norm = function(self)
+      return not (self.training or self.own.weight.needs_grad or self.own.bias.needs_grad)
+    end,
+    fuses = rectifiers,
     forward = function(self, x, activation, slope)
       return core.batch_norm(x, self.own.weight, self.own.bias, self.buffers.running_mean,
         self.buffers.running_var, self.training, o.momentum, o.eps, activation or "none", slope or 0)
@@ -305,7 +327,8 @@ function nn.reshape(shape)
 end
 
 --- Layers one after another. One that has `fuses[name]` takes the activation of that name behind it into its own
--- pass: forward(self, x, name, slope).
+-- pass: forward(self, x, name, slope). One that has forward_norm does so as well with a batch norm in evaluation
+-- that is frozen: forward_norm(self, x, norm, name, slope).
 -- @tparam {Layer,...} layers
 function nn.sequential(layers)
   for i, l in ipairs(layers) do
@@ -317,17 +340,20 @@ function nn.sequential(layers)
     label = "sequential",
     inner = layers,
     forward = function(self, x)
-      local i, n = 1, #self.inner
-      while i <= n do
-        local layer, next_one = self.inner[i], self.inner[i + 1]
-        local fused = next_one and next_one.activation
-        if fused and layer.fuses and layer.fuses[fused] then
-          x = layer:forward(x, fused, next_one.slope)
-          i = i + 2
-        else
-          x = layer:forward(x)
-          i = i + 1
+      local inner, i = self.inner, 1
+      while inner[i] do
+        local layer, behind, norm = inner[i], inner[i + 1], nil
+        if layer.forward_norm and behind and behind.constant_norm and behind:constant_norm() then
+          i, norm, behind = i + 1, behind, inner[i + 2]
         end
+        local name, slope = behind and behind.activation, behind and behind.slope
+        if name and layer.fuses and layer.fuses[name] and (slope or 0) >= 0 then
+          i = i + 1
+        else
+          name, slope = nil, nil
+        end
+        if norm then x = layer:forward_norm(x, norm, name, slope) else x = layer:forward(x, name, slope) end
+        i = i + 1
       end
       return x
     end,

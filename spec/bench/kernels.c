@@ -129,8 +129,9 @@ static void check_conv(sv_conv c) {
     sv_real *y = numbers(ny), *gx = numbers(nx), *gw = numbers(nw);
     sv_real *work = numbers(sv_conv_work(&c));
     double *ty = calloc(ny, 8), *tx = calloc(nx, 8), *tw = calloc(nw, 8);
-    sv_conv_forward(&c, x, w, by, y, work);
-    sv_conv_grad_x(&c, gy, w, bx, gx, work);
+    const sv_after to_y = {.bias = by, .slope = 1}, to_x = {.bias = bx, .slope = 1};
+    sv_conv_forward(&c, x, w, &to_y, y, work);
+    sv_conv_grad_x(&c, gy, w, &to_x, gx, work);
     sv_conv_grad_w(&c, x, gy, gw, work);
     for (size_t i = 0; i < ny; i++) ty[i] = (double)by[i % (size_t)c.cout];
     for (size_t i = 0; i < nx; i++) tx[i] = (double)bx[i % (size_t)c.cin];
@@ -166,9 +167,9 @@ static void check_conv(sv_conv c) {
     sv_real *z = numbers(nx > ny ? nx > nw ? nx : nw : ny > nw ? ny : nw);
     int threads = sv_threads();
     sv_set_threads(threads == 3 ? 1 : 3);
-    sv_conv_forward(&c, x, w, by, z, work);
+    sv_conv_forward(&c, x, w, &to_y, z, work);
     report("forward differs with threads", memcmp(z, y, ny * sizeof *y) != 0, 0);
-    sv_conv_grad_x(&c, gy, w, bx, z, work);
+    sv_conv_grad_x(&c, gy, w, &to_x, z, work);
     report("grad_x differs with threads", memcmp(z, gx, nx * sizeof *y) != 0, 0);
     sv_conv_grad_w(&c, x, gy, z, work);
     report("grad_w differs with threads", memcmp(z, gw, nw * sizeof *y) != 0, 0);
@@ -191,6 +192,7 @@ static void check_convs(void) {
     check_conv(conv(2, 33, 18, 32, 48, 4, 2, 1));
     check_conv(conv(36, 17, 16, 32, 48, 4, 2, 1));
     check_conv(conv(13, 8, 8, 208, 144, 4, 2, 1));
+    check_conv(conv(16, 17, 18, 16, 272, 4, 2, 1));
     check_conv(conv(9, 5, 7, 64, 272, 4, 2, 1));
     check_conv(conv(2, 4, 4, 300, 10, 4, 1, 0));
     check_conv(conv(2, 9, 11, 5, 7, 3, 1, 1));

@@ -1,0 +1,265 @@
+/* linear_kernel.c: linear layers whose weights fit into the second-level cache.
+ *
+ * Beside a product of 256 rows and 128 by 128 weights, what a general one does on the
+ * way (core/gemm.c) counts: packing a factor anew for every block, a region of the pool
+ * for each step. Here a thread takes some rows through the whole layer:
+ *
+ *     forward    for each panel of 32 columns of w', turned into scratch once:
+ *                y = x w' + b, then the activation of the rows that are complete
+ *     backward   s = grad_y * slopes and its column sums, into scratch; then
+ *                grad_x = s w, for each panel of 32 columns of w, 8 rows of s at
+ *                a time; and grad_w = s' x, 8 columns of s, read where they lie
+ *
+ * Both cut the rows alike, so that a thread finds in its cache what it wrote there
+ * before. The rows of backward are cut by the shapes alone, because the parts of
+ * grad_w and of the bias' gradient that each cut gives are added up: in order, by
+ * the thread that computed the last of them. Everything else is the same for any cut,
+ * which may then follow the number of threads.
+ */
+#include "loops.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+    SIDE = 512,        /* inputs and outputs at most */
+    PART = 128,        /* rows in a part of backward, and in a piece of forward, about */
+    MAX_PARTS = 8,     /* more rows: more stretches in a part */
+    LEAST_PIECE = 16,  /* rows worth turning the weights for */
+    PAD = 16,          /* numbers between rows of s: not a power of two apart, or they share few lines of the cache */
+    IN_LINE = 1 << 18, /* multiply-adds not worth handing to other threads */
+    FINISH = 64,       /* of these, about as dear as an activation */
+    BLOCK = 32,        /* rows of grad_w that are added up together */
+    MAX_BLOCKS = SIDE / BLOCK,
+    LINE = 64 / sizeof(sv_real)
+};
+
+static long least(long a, long b) { return a < b ? a : b; }
+
+static long most(long a, long b) { return a > b ? a : b; }
+
+static long divide_up(long a, long b) { return (a + b - 1) / b; }
+
+static long parts_of(const sv_linear *l) { return most(1, least(MAX_PARTS, l->rows / PART)); }
+
+/* Where piece i of n starts: at a whole number of tiles. */
+static long cut(long rows, long i, long n) { return i < n ? rows * i / n / SV_MR * SV_MR : rows; }
+
+bool sv_linear_small(const sv_linear *l) { return l->in <= SIDE && l->out <= SIDE && l->out > SV_DOT_MAX; }
+
+static void run(double work, long tasks, sv_body body, void *arg) {
+    if (work < IN_LINE)
+        for (long i = 0; i < tasks; i++) body(arg, i, 0);
+    else
+        sv_parallel(tasks, body, arg);
+}
+
+/* C[rows <= 8][cols] (+)= A B (+ bias): number k of row r of A at a + r * lda + k * step. */
+static void tile(long rows, long depth, const sv_real *a, long lda, long step, const sv_real *panel, long width,
+                 long cols, bool add, const sv_real *bias, sv_real *c, long ldc) {
+    const sv_real *from[SV_MR];
+    sv_real *to[SV_MR];
+    for (long r = 0; r < SV_MR; r++) {
+        from[r] = a + (r < rows ? r : 0) * lda;
+        to[r] = c + (r < rows ? r : 0) * ldc;
+    }
+    sv_kernel_now()->tile(&(sv_tile){.rows = rows,
+                                     .cols = cols,
+                                     .segs = 1,
+                                     .run = depth,
+                                     .last = depth,
+                                     .step = step,
+                                     .a = from,
+                                     .b = panel,
+                                     .ldb = width,
+                                     .c = to,
+                                     .add = add,
+                                     .bias = bias});
+}
+
+static inline void fetch(const sv_real *x, long from, long to) {
+    for (long i = from; i < to; i += LINE) __builtin_prefetch(x + i);
+}
+
+/* ---- forward --------------------------------------------------------------------- */
+
+typedef struct forward {
+    const sv_linear *l;
+    const sv_real *x, *w, *bias;
+    sv_real *y;
+    long pieces;
+} forward;
+
+/* The panels start with another one in each piece: where the thread's last step may have left the weights. */
+static void forward_piece(void *arg, long i, int worker) {
+    const forward *f = arg;
+    const sv_linear *l = f->l;
+    sv_real *panel = sv_scratch(worker);
+    const long from = cut(l->rows, i, f->pieces), to = cut(l->rows, i + 1, f->pieces);
+    const long panels = divide_up(l->out, SV_NR), first = panels * i / f->pieces;
+    for (long q = 0; q < panels; q++) {
+        long n = (first + q) % panels * SV_NR, next = (first + q + 1) % panels * SV_NR;
+        long cols = least(SV_NR, l->out - n), width = sv_panel_width(l->out, n / SV_NR);
+        long ahead = q + 1 < panels ? least(SV_NR, l->out - next) * l->in : 0; /* numbers of the next panel */
+        sv_kernel_now()->turn(cols, l->in, f->w + n * l->in, l->in, panel, width);
+        for (long k = 0; k < l->in && cols < width; k++)
+            memset(panel + k * width + cols, 0, (size_t)(width - cols) * sizeof *panel);
+        for (long m = from; m < to; m += SV_MR) {
+            long rows = least(SV_MR, to - m);
+            sv_real *y = f->y + m * l->out;
+            fetch(f->w + next * l->in, ahead * (m - from) / (to - from), ahead * (m + rows - from) / (to - from));
+            tile(rows, l->in, f->x + m * l->in, l->in, 1, panel, width, cols, false, f->bias ? f->bias + n : NULL,
+                 y + n, l->out);
+            if (l->act && q + 1 == panels)
+                l->act((size_t)(rows * l->out), y, l->slopes ? l->slopes + m * l->out : NULL, l->opt);
+        }
+    }
+}
+
+void sv_linear_forward(const sv_linear *l, const sv_real *x, const sv_real *w, const sv_real *bias, sv_real *y) {
+    forward f = {l, x, w, bias, y, most(sv_threads(), divide_up(l->rows, PART))};
+    f.pieces = most(1, least(f.pieces, l->rows / LEAST_PIECE));
+    run((double)l->rows * (double)l->out * (double)(l->in + (l->act ? FINISH : 0)), f.pieces, forward_piece, &f);
+}
+
+/* ---- backward -------------------------------------------------------------------- */
+
+/* A task is one part of the rows and, where there are more threads than parts, one
+ * slice of the work there is after s: of grad_x's panels, of grad_w's blocks. */
+typedef struct backward {
+    const sv_linear *l;
+    const sv_real *g, *x, *w;
+    sv_real *gx, *gw, *gb;
+    long parts, slices;
+    double *sums;                 /* (parts, out): of the columns of s */
+    sv_real *partial;             /* grad_w of each part but the first */
+    sv_real *own;                 /* w, if there is one slice and it may be claimed, or NULL */
+    atomic_long read;             /* parts that need w no more */
+    atomic_long summed;           /* parts whose sums are there */
+    atomic_long done[MAX_BLOCKS]; /* the same of a block of grad_w */
+} backward;
+
+static size_t sums_count(const sv_linear *l) {
+    size_t numbers = (size_t)(parts_of(l) * l->out) * (sizeof(double) / sizeof(sv_real));
+    return (numbers + PAD - 1) / PAD * PAD;
+}
+
+size_t sv_linear_work(const sv_linear *l) { return sums_count(l) + (size_t)((parts_of(l) - 1) * l->in * l->out); }
+
+/* s = g * slopes (NULL: g), rows of s ld apart; sums: of its columns. */
+SV_CLONES static void scale(long rows, long cols, const sv_real *restrict g, const sv_real *restrict slopes,
+                            sv_real *restrict s, long ld, sv_real *restrict sums) {
+    memset(sums, 0, (size_t)cols * sizeof *sums);
+    for (long r = 0; r < rows; r++, g += cols, s += ld) {
+        if (slopes) {
+            for (long j = 0; j < cols; j++) sums[j] += s[j] = g[j] * slopes[j];
+            slopes += cols;
+        } else {
+            for (long j = 0; j < cols; j++) sums[j] += s[j] = g[j];
+        }
+    }
+}
+
+/* A row-major matrix as panels, one behind the other. */
+static void pack(long depth, long n, const sv_real *from, sv_real *to) {
+    const long whole = n / SV_NR * SV_NR, cols = n - whole, width = sv_panel_width(n, n / SV_NR);
+    for (long k = 0; k < depth; k++, from += n) {
+        for (long j = 0; j < whole; j += SV_NR) memcpy(to + j * depth + k * SV_NR, from + j, SV_NR * sizeof *to);
+        if (cols == 0) continue;
+        sv_real *last = to + whole * depth + k * width;
+        memcpy(last, from + whole, (size_t)cols * sizeof *to);
+        memset(last + cols, 0, (size_t)(width - cols) * sizeof *to);
+    }
+}
+
+SV_CLONES static void add(long n, const sv_real *restrict x, sv_real *restrict to) {
+    for (long i = 0; i < n; i++) to[i] += x[i];
+}
+
+/* Is this the last of n to come here? What the others wrote before can then be read. */
+static bool is_last(atomic_long *count, long n) { return atomic_fetch_add(count, 1) == n - 1; }
+
+/* Rows row … row + rows - 1 of grad_x. */
+static void run_grad_x(const backward *b, long slice, long row, long rows, const sv_real *s, long ld, sv_real *panels) {
+    const sv_linear *l = b->l;
+    pack(l->out, l->in, b->w, panels);
+    for (long n = slice * SV_NR; n < l->in; n += b->slices * SV_NR) {
+        long cols = least(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
+        for (long m = 0; m < rows; m += SV_MR)
+            tile(least(SV_MR, rows - m), l->out, s + m * ld, ld, 1, panels + n * l->out, width, cols, false, NULL,
+                 b->gx + (row + m) * l->in + n, l->in);
+    }
+}
+
+/* Writes what is there. Every thread has read the weights, so an optimizer's first write to a line of the cache waits
+ * until the others have let go of it: for as long as all of the arithmetic on that line, or several times that. Here
+ * that goes on beside a product. */
+static void claim(sv_real *x, long from, long to) {
+    for (long i = divide_up(from, LINE) * LINE; i < to; i += LINE) *(volatile sv_real *)(x + i) = x[i];
+}
+
+/* What these rows, a part's first, others or last, give to grad_w. Each part starts with the
+ * block behind its own: then it comes last to its own, which it adds up, and the next time
+ * (a thread having the same part) it finds the sum and the weights in its cache. */
+static void run_grad_w(backward *b, long part, long slice, long row, long rows, bool first, bool final,
+                       const sv_real *s, long ld, sv_real *panels) {
+    const sv_linear *l = b->l;
+    const long blocks = divide_up(l->out, BLOCK), count = divide_up(blocks - slice, b->slices), all = l->in * l->out;
+    const long own = all * part / b->parts, own_count = all * (part + 1) / b->parts - own;
+    sv_real *to = part > 0 ? b->partial + (part - 1) * all : b->gw;
+    long claimed = 0;
+    pack(rows, l->in, b->x + row * l->in, panels);
+    for (long q = 0; q < count; q++) {
+        long block = slice + b->slices * ((q + divide_up((part + 1) * count, b->parts)) % count);
+        long from = block * BLOCK, end = least(l->out, from + BLOCK);
+        for (long n = 0; n < l->in; n += SV_NR) {
+            long cols = least(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
+            for (long o = from; o < end; o += SV_MR)
+                tile(least(SV_MR, end - o), rows, s + o, 1, ld, panels + n * rows, width, cols, !first, NULL,
+                     to + o * l->in + n, l->in);
+            if (b->own && final && atomic_load(&b->read) == b->parts) {
+                long now = own_count * (q * l->in + n + cols) / (count * l->in);
+                claim(b->own + own, claimed, now);
+                claimed = now;
+            }
+        }
+        if (!final || !is_last(&b->done[block], b->parts)) continue;
+        for (long p = 1; p < b->parts; p++)
+            add((end - from) * l->in, b->partial + (p - 1) * all + from * l->in, b->gw + from * l->in);
+    }
+}
+
+static void backward_task(void *arg, long i, int worker) {
+    backward *b = arg;
+    const sv_linear *l = b->l;
+    const long part = i / b->slices, slice = i % b->slices, ld = divide_up(l->out, PAD) * PAD + PAD;
+    const long start = cut(l->rows, part, b->parts), length = cut(l->rows, part + 1, b->parts) - start;
+    const long stretches = most(1, divide_up(length, PART));
+    double *sums = b->sums + part * l->out;
+    sv_real *columns = sv_scratch(worker), *s = columns + SIDE, *panels = s + (PART + SV_MR) * (SIDE + PAD);
+    for (long k = 0; k < stretches; k++) {
+        long row = start + cut(length, k, stretches), rows = start + cut(length, k + 1, stretches) - row;
+        scale(rows, l->out, b->g + row * l->out, l->slopes ? l->slopes + row * l->out : NULL, s, ld, columns);
+        for (long j = 0; slice == 0 && j < l->out; j++) sums[j] = (k > 0 ? sums[j] : 0) + (double)columns[j];
+        if (b->gx) run_grad_x(b, slice, row, rows, s, ld, panels);
+        if (k + 1 == stretches) atomic_fetch_add(&b->read, 1);
+        if (b->gw) run_grad_w(b, part, slice, row, rows, k == 0, k + 1 == stretches, s, ld, panels);
+    }
+    if (slice == 0 && b->gb && is_last(&b->summed, b->parts))
+        for (long j = 0; j < l->out; j++) {
+            double sum = 0;
+            for (long p = 0; p < b->parts; p++) sum += b->sums[p * l->out + j];
+            b->gb[j] = (sv_real)sum;
+        }
+}
+
+void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
+                        sv_real *gw, sv_real *gb, sv_real *work) {
+    backward b = {.l = l, .g = g, .x = x, .w = w, .gx = gx, .gw = gw, .gb = gb, .parts = parts_of(l)};
+    b.slices = least(divide_up(sv_threads(), b.parts), divide_up(l->out, BLOCK));
+    b.sums = (double *)(void *)work;
+    b.partial = work + sums_count(l);
+    b.own = b.slices == 1 && b.parts > 1 ? l->own : NULL;
+    double products = (double)l->in * ((gx ? 1 : 0) + (gw ? 1 : 0));
+    run((double)l->rows * (double)l->out * (products + FINISH), b.parts * b.slices, backward_task, &b);
+}
