@@ -516,9 +516,10 @@ typedef struct sv_after {
     sv_real slope;              /* 1: no activation; never negative */
 } sv_after;
 
-bool sv_after_plain(const sv_after *a);                                          /* nothing but a bias */
-void sv_after_finish(const void *after, long row, long col, long n, sv_real *y); /* as sv_product.finish */
-void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y);         /* the same of rows of pixels */
+bool sv_after_plain(const sv_after *a);                                  /* nothing but a bias */
+const sv_real *sv_after_bias(const sv_after *a);                         /* if that is all that follows; or NULL */
+void sv_after_product(const sv_after *a, sv_product *p);                 /* makes it the end of a product */
+void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y); /* applies it to rows of pixels */
 /* g: the gradient of y becomes that of v. */
 void sv_after_gradient(const sv_after *a, long rows, long cols, const sv_real *y, sv_real *g);
 

@@ -138,6 +138,8 @@ describe("evaluate", function()
     assert.is_true(r.refined.resimulation_r2 > 0.95 and r.refined.resimulation_r2 > r.resimulation_r2 + 0.3)
     assert.is_true(r.refined.rmse.turn < 30 and r.rmse.turn > 80)
     assert.is_nil(evaluate(model, { samples = 500, interval = 0, chance = 0 }).refined)
+    local plain = { simulator = waves, encode = model.encode, decode = model.decode }
+    raises("refine takes a model with :invert", function() evaluate(plain, { refine = {} }) end)
     raises("evaluate: refine: ", function() evaluate(model, { refine = { start = 1 } }) end)
   end)
 end)

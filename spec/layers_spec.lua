@@ -228,21 +228,21 @@ describe("from few channels, by the definition:", function()
   end)
 end)
 
+-- y, and the gradients towards x, w and b, of a function of the three
+local function results(f, given)
+  local leaves = {}
+  for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
+  local tape <close> = sv.tape()
+  local y = f(table.unpack(leaves))
+  local out = { tape:keep(y:clone()) }
+  tape:backward(sv.sum(y * sv.sin(y)))
+  for i, t in ipairs(leaves) do out[i + 1] = t.grad end
+  return out
+end
+
 describe("linear with an activation", function()
   local nn, autograd = sv.nn, require "simvae.autograd"
   local names = { "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "silu", "gelu" }
-
-  -- y, and the gradients towards x, w and b, of a function of the three
-  local function results(f, given)
-    local leaves = {}
-    for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
-    local tape <close> = sv.tape()
-    local y = f(table.unpack(leaves))
-    local out = { tape:keep(y:clone()) }
-    tape:backward(sv.sum(y * sv.sin(y)))
-    for i, t in ipairs(leaves) do out[i + 1] = t.grad end
-    return out
-  end
 
   local function act(name, x, slope)
     if name == "leaky_relu" then return sv.leaky_relu(x, slope) end
@@ -338,18 +338,6 @@ describe("convolutions with what follows them", function()
       for k, v in pairs(from) do t[k] = v end
     end
     return t
-  end
-
-  -- y, and the gradients towards x, w and b
-  local function results(f, given)
-    local leaves = {}
-    for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
-    local tape <close> = sv.tape()
-    local y = f(table.unpack(leaves))
-    local out = { tape:keep(y:clone()) }
-    tape:backward(sv.sum(y * sv.sin(y)))
-    for i, t in ipairs(leaves) do out[i + 1] = t.grad end
-    return out
   end
 
   local function random(op, size, rng)

@@ -312,6 +312,16 @@ describe("the default recipe of pictures", function()
     assert.near(jaccard + 4 * coarse, recipe.encoder_loss(model, -raw, 1 - x, run, sv.zeros(2, 2)):item(), 1e-5)
   end)
 
+  it("shows a loss of one's own the whole batch, once a step", function()
+    local seen = {}
+    local model = sv.model { simulator = disc(), width = 4, loss = function(y, x)
+      seen[#seen + 1] = x.shape[1]
+      return sv.mean(sv.square(y - x))
+    end }
+    model:train { batch = 4, quiet = true, decoder = { steps = 0 }, encoder = { steps = 3 } }
+    assert.same({ 4, 4, 4 }, seen)
+  end)
+
   it("lends a recipe of one's own what its stages leave out", function()
     local model = sv.model { simulator = disc(), width = 4 }
     local own = recipes.get({ encoder = { steps = 2 } }, model)

@@ -11,6 +11,8 @@
 
 bool sv_after_plain(const sv_after *a) { return !a || (!a->gain && a->slope == 1); }
 
+const sv_real *sv_after_bias(const sv_after *a) { return a && sv_after_plain(a) ? a->bias : NULL; }
+
 SV_CLONES static void finish_row(const sv_real *gain, const sv_real *bias, sv_real slope, long n, sv_real *restrict y) {
     for (long j = 0; j < n; j++) {
         sv_real u = y[j] * (gain ? gain[j] : 1) + (bias ? bias[j] : 0), low = u * slope;
@@ -18,10 +20,17 @@ SV_CLONES static void finish_row(const sv_real *gain, const sv_real *bias, sv_re
     }
 }
 
-void sv_after_finish(const void *after, long row, long col, long n, sv_real *y) {
+static void finish(const void *after, long row, long col, long n, sv_real *y) {
     const sv_after *a = after;
     (void)row;
     finish_row(a->gain ? a->gain + col : NULL, a->bias ? a->bias + col : NULL, a->slope, n, y);
+}
+
+void sv_after_product(const sv_after *a, sv_product *p) {
+    p->bias = sv_after_bias(a);
+    if (sv_after_plain(a)) return;
+    p->finish = finish;
+    p->finish_arg = a;
 }
 
 void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y) {

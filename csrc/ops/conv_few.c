@@ -147,7 +147,7 @@ void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weig
     f.panels = work;
     f.gx = gx;
     f.after = after;
-    const sv_real *bias = after && sv_after_plain(after) ? after->bias : NULL;
+    const sv_real *bias = sv_after_bias(after);
     for (long i = 0; i < f.chunk; i++) f.start[i] = bias ? bias[i % c->cin] : 0;
     pack(c, weight, work);
     if (sv_pairs_now() && f.columns > SV_DOT_MAX) sv_pair_panels(work, c->cout, f.columns);
@@ -238,8 +238,7 @@ static void forward_strip(void *arg, long task, int worker) {
 }
 
 void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_after *after, sv_real *y) {
-    forward f = {.p = plan_rows(c), .panels = panels, .after = after, .y = y};
-    if (after && sv_after_plain(after)) f.bias = after->bias;
+    forward f = {.p = plan_rows(c), .panels = panels, .bias = sv_after_bias(after), .after = after, .y = y};
     f.p.x = x;
     f.strips = (c->oh + f.p.rows - 1) / f.p.rows;
     sv_parallel(c->n * f.strips, forward_strip, &f);

@@ -317,13 +317,6 @@ static long place_forward(const sv_conv *c, long tap, long inner, long *first, l
     return 0;
 }
 
-static void set_after(sv_product *p, const sv_after *after) {
-    if (after && sv_after_plain(after)) p->bias = after->bias;
-    if (sv_after_plain(after)) return;
-    p->finish = sv_after_finish;
-    p->finish_arg = after;
-}
-
 void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_after *after, sv_real *y,
                      sv_real *work) {
     sv_real *panels = lay_zeros(c, work);
@@ -364,7 +357,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
         .ldc = c->cout,
         .half = half,
     };
-    set_after(&p, after);
+    sv_after_product(after, &p);
     sv_products(&p, 1);
 }
 
@@ -472,7 +465,7 @@ void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, 
                 .place = place_lattice,
                 .place_arg = &to[count],
             };
-            set_after(&p[count], after);
+            sv_after_product(after, &p[count]);
             if (p[count].k == 0) p[count].a.run = 1;
             p[count].half = in_pairs(c->cin, c->cout);
             if (p[count].half && !c->ready) sv_pair_panels(panels + phase_start(c, ry, rx), p[count].k, c->cin);

@@ -33,6 +33,7 @@ local refine_options = {
 -- same seed are not among them.
 local STREAM = 0x6576616c << 24
 local WORST = 12
+local REFINED = 64 -- samples that are refined at a time
 
 -- ---- running the simulator, failures and all ------------------------------------
 
@@ -150,6 +151,33 @@ local function join_worst(worst)
   return { x = join(x), y = join(y), z = core.tensor(z) }
 end
 
+-- Sums of S(answer) against x, the outputs of the simulator that were answered: of pictures in grey the IoU as well.
+local function resimulation(sim)
+  return { sim = sim, again = residual.new(), iou = 0, inked = #sim.output == 3 and sim.output[1] == 1 }
+end
+
+-- Adds a batch. Gives what the simulator drew again (nil: nothing), x of these samples, their numbers (nil: all), and
+-- what it failed with.
+local function add_again(sums, x, answer)
+  local y, fine, message = run(sums.sim, answer)
+  if y then
+    if fine then x = rows_of(x, fine) end
+    sums.again:add(x, y)
+    if sums.inked then
+      local mean, _, light = metrics.iou(x, y, { light = sums.light })
+      sums.iou, sums.light = sums.iou + mean * x.shape[1], light
+    end
+  end
+  return y, x, fine, message
+end
+
+-- Mean IoU and R² of all that was added; nil where there is none.
+local function marks(sums)
+  local n = sums.again.count
+  if n == 0 then return nil end
+  return sums.inked and sums.iou / n or nil, sums.again:r2()
+end
+
 -- What one batch of n samples adds to the lists and sums in `all`.
 local function pass(model, n, rng, all, o)
   local scope <close> = core.scope()
@@ -175,31 +203,22 @@ local function pass(model, n, rng, all, o)
     moved[i], outside = parameters.within(params, row)
     if outside then all.outside = all.outside + 1 end
   end
-  local again = core.tensor(moved)
-  local y, fine, message = run(sim, again)
-  local first, numbers = #all.z, fine
-  if fine then
-    all.lost, all.message = all.lost + #answers - #fine, all.message or message
-    if y then x = rows_of(x, fine) end
-  end
+  local first = #all.z
+  local y, seen, numbers, message = add_again(all.resimulated, x, core.tensor(moved))
+  if numbers then all.lost, all.message = all.lost + #answers - #numbers, all.message or message end
   if y then
-    all.again:add(x, y)
-    local m = x.shape[1]
+    local m = seen.shape[1]
     local same = model:encode(y)
     check_finite(all.names, same, "mean", #all.z)
     append(all.same, same:totable())
     for i = 1, m do all.first[#all.first + 1] = answers[numbers and numbers[i] or i] end
-    if all.inked then
-      local mean_iou, _, light = metrics.iou(x, y, { light = all.light })
-      all.iou, all.light = all.iou + mean_iou * m, light
-    end
-    local errors = core.sub(x:reshape(m, -1), y:reshape(m, -1)):square():mean(2):totable()
+    local errors = core.sub(seen:reshape(m, -1), y:reshape(m, -1)):square():mean(2):totable()
     local rows, known = z:totable(), {}
     for i, e in ipairs(errors) do
       local k = numbers and numbers[i] or i
       all.errors[first + k], known[i] = e, rows[k]
     end
-    keep_worst(all.worst, x, y, known, errors)
+    keep_worst(all.worst, seen, y, known, errors)
   end
   append(all.z, z:totable())
   append(all.mean, answers)
@@ -211,12 +230,11 @@ local function refined(model, all, o)
   local sim = model.simulator
   local settings = { steps = o.steps, lr = o.lr, starts = o.starts, spread = o.spread, seed = 1 }
   local n = math.min(o.samples, #all.z)
-  local again = residual.new()
-  local known, answers, iou, light, count = {}, {}, 0, nil, 0
+  local sums, known, answers = resimulation(sim), {}, {}
   local started = core.system.clock()
-  for from = 1, n, 64 do
+  for from = 1, n, REFINED do
     local scope <close> = core.scope()
-    local to = math.min(from + 63, n)
+    local to = math.min(from + REFINED - 1, n)
     local x, good = run(sim, core.tensor(table.move(all.z, from, to, 1, {})))
     if x then
       local answer = model:invert(x, settings)
@@ -224,21 +242,12 @@ local function refined(model, all, o)
         known[#known + 1] = all.z[from - 1 + (good and good[i] or i)]
         answers[#answers + 1] = row
       end
-      local y, fine = run(sim, answer)
-      if y then
-        if fine then x = rows_of(x, fine) end
-        again:add(x, y)
-        count = count + x.shape[1]
-        if all.inked then
-          local mean, _, is_light = metrics.iou(x, y, { light = light })
-          iou, light = iou + mean * x.shape[1], is_light
-        end
-      end
+      add_again(sums, x, answer)
     end
   end
-  return { samples = #answers, z = known, mean = answers, iou = all.inked and count > 0 and iou / count or nil,
-    resimulation_r2 = count > 0 and again:r2() or nil, seconds = core.system.clock() - started,
-    steps = settings.steps, starts = settings.starts }
+  local iou, r2 = marks(sums)
+  return { samples = #answers, z = known, mean = answers, iou = iou, resimulation_r2 = r2,
+    seconds = core.system.clock() - started, steps = o.steps, starts = o.starts }
 end
 
 -- Mutual information gap of the columns of some factors; chance level and interval on request.
@@ -298,12 +307,13 @@ local function truth_of(sim, all, v, o, settings, which)
   return result
 end
 
-local function check_model(model)
+local function check_model(model, refine)
   local sim = type(model) == "table" and model.simulator
   if not sim or not sim.params or not model.encode or not model.decode then
     check.fail(3, "evaluate: takes a model (sv.model, sv.load), with :encode, :decode and .simulator; got %s",
       check.describe(model))
   end
+  if refine and not model.invert then check.fail(3, "evaluate: refine takes a model with :invert") end
   return sim
 end
 
@@ -357,15 +367,14 @@ local by_name = parameters.by_name
 local function evaluate(model, opts)
   local o = check.options("evaluate", opts, options)
   if o.refine then o.refine = check.options("evaluate: refine", o.refine, refine_options) end
-  local sim = check_model(model)
+  local sim = check_model(model, o.refine)
   local params = sim.params
   local started = core.system and core.system.clock and core.system.clock() or os.time()
   local names, levels = {}, {}
   for i, p in ipairs(params) do names[i], levels[i] = p.name, p.levels or false end
   local all = {
     z = {}, mean = {}, std = {}, errors = {}, worst = {}, names = names, outside = 0, failures = 0, lost = 0,
-    decoder = residual.new(), again = residual.new(), first = {}, same = {}, iou = 0,
-    inked = #sim.output == 3 and sim.output[1] == 1,
+    decoder = residual.new(), resimulated = resimulation(sim), first = {}, same = {},
   }
   local which = factor_numbers(sim, o.factors)
   local rng = core.rng(o.seed ~ STREAM)
@@ -391,7 +400,6 @@ local function evaluate(model, opts)
     truth = truth_of(sim, all, v, o, settings, which),
     z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std), errors = all.errors,
     worst = join_worst(all.worst),
-    resimulation_r2 = all.again.count > 0 and all.again:r2() or nil,
     decoder_mse = all.decoder:mse(), decoder_r2 = all.decoder:r2(),
     coverage = coverage(params, all.z, all.mean, all.std),
     accuracy = accuracy(params, all.z, all.mean),
@@ -399,10 +407,10 @@ local function evaluate(model, opts)
     notes = collapsed(params, all.mean),
   }
   local about = { simulator = sim, bins = o.bins }
+  r.iou, r.resimulation_r2 = marks(all.resimulated)
   r.orbit = metrics.orbit_mim(r.mean, r.z, about)
   r.invariants = metrics.invariant_mim(core.tensor(all.known), r.z, about)
   if #all.first > 0 then
-    if all.inked then r.iou = all.iou / #all.first end
     if #all.first >= o.bins * o.bins then
       r.consistent = metrics.consistent_mim(core.tensor(all.first), core.tensor(all.same), about)
     end

@@ -21,7 +21,7 @@ local options = {
   seed = { "integer", default = 1 },
 }
 
--- Answers to one chunk, and those that fit best so far: codes and misfits by row.
+-- Answers to one chunk that fit best so far: rows in units, and their misfits.
 local Answers = {}
 Answers.__index = Answers
 
@@ -32,16 +32,14 @@ function Answers:offer(code)
   local units = of.latent:to_units(code)
   local again = of.latent:to_code(units)
   local misfit = core.no_grad(function() return of.loss:misfit(of.decoder(again), self.x) end):totable()
-  local codes, rows = again:totable(), units:totable()
+  local rows = units:totable()
   for i, value in ipairs(misfit) do
-    if not self.misfit[i] or value < self.misfit[i] then
-      self.misfit[i], self.codes[i], self.units[i] = value, codes[i], rows[i]
-    end
+    if not self.misfit[i] or value < self.misfit[i] then self.misfit[i], self.rows[i] = value, rows[i] end
   end
 end
 
 local function answers(self, x)
-  return setmetatable({ model = self, x = x, misfit = {}, codes = {}, units = {} }, Answers)
+  return setmetatable({ model = self, x = x, misfit = {}, rows = {} }, Answers)
 end
 
 -- The code that is reached downhill from another: Adam on each sample's own misfit.
@@ -66,7 +64,7 @@ local function nearby(self, x, code, rng, spread)
     local raw = self.latent:unsquash(code + rng:normal(code.shape) * spread)
     found:offer(core.no_grad(self.latent.squash, self.latent, raw))
   end
-  return core.tensor(found.codes)
+  return self.latent:to_code(core.tensor(found.rows))
 end
 
 --- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
@@ -99,7 +97,7 @@ function Model:invert(x, options_given)
         best:offer(descend(self, part, start, o))
       end
     end
-    for i, row in ipairs(best.units) do
+    for i, row in ipairs(best.rows) do
       rows[#rows + 1] = row
       total = total + best.misfit[i]
     end

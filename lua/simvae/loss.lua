@@ -17,6 +17,8 @@ Loss.__index = Loss
 
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
+local ops = { bce = core.bce_with_logits, mse = core.mse_loss, l1 = core.l1_loss }
+
 --- Chooses by the output where nothing is asked for: bce for images, mse for vectors
 -- (`given` is false then, and a recipe may compare in its own way).
 -- @param kind a name, a function, or nil
@@ -110,9 +112,7 @@ end
 -- @treturn tensor (N,)
 function Loss:each(raw, x)
   local kind = self.kind
-  if kind == "bce" then return mean_of_each(core.bce_with_logits(raw, x, "none")) end
-  if kind == "mse" then return mean_of_each(core.square(raw - x)) end
-  if kind == "l1" then return mean_of_each(core.abs(raw - x)) end
+  if ops[kind] then return mean_of_each(ops[kind](raw, x, "none")) end
   if kind == "gaussian" then return mean_of_each(self:surprise(raw, x)) end
   local values = {}
   for i = 1, x.shape[1] do
@@ -132,9 +132,7 @@ end
 -- @tparam tensor x the simulator's, standardised by :standardise
 function Loss:__call(raw, x)
   local kind = self.kind
-  if kind == "bce" then return core.bce_with_logits(raw, x) end
-  if kind == "mse" then return core.mse_loss(raw, x) end
-  if kind == "l1" then return core.l1_loss(raw, x) end
+  if ops[kind] then return ops[kind](raw, x) end
   if kind == "gaussian" then return core.mean(self:surprise(raw, x)) end
   local value = kind(self:to_output(raw), self.mean and x * self.std + self.mean or x)
   if getmetatable(value) ~= core.metatable or value.count ~= 1 then

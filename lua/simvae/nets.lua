@@ -169,8 +169,7 @@ end
 -- The encoder of "place": the halvings of "conv" down to hidden units, from there back up to a quarter of the
 -- picture's side, joined at each level with what it was on the way down (Ronneberger, Fischer and Brox 2015), so that
 -- maps know what is everywhere and are exact about where; their points and the hidden units give the answer.
-local function place_encoder(t)
-  local levels, base = check_square("place", t.output)
+local function place_encoder(t, levels, base)
   local width, rng, side = t.width or 16, t.rng, t.output[2] // 4
   local top, maps = channels_at(width, levels), 4 * width
   local cells = top * base * base
@@ -222,7 +221,7 @@ end
 -- (compare the spatial broadcast decoder of Watters, Matthey, Burgess and Lerchner 2019, where code and place meet in a
 -- sum). The encoder finds points in the picture and answers from where they are.
 function nets.place(t)
-  check_square("place", t.output)
+  local levels, base = check_square("place", t.output)
   local channels, width, rng, side = t.output[1], t.width or 16, t.rng, t.output[2] // 4
   local functions = place_functions(side)
   local F, maps = functions.shape[1], 6 * width
@@ -237,7 +236,7 @@ function nets.place(t)
   decoder[#decoder + 1] = doubling(maps, 2 * width, rng)
   decoder[#decoder + 1] = nn.silu()
   decoder[#decoder + 1] = doubling(2 * width, channels, rng)
-  return nn.sequential(decoder), place_encoder(t)
+  return nn.sequential(decoder), place_encoder(t, levels, base)
 end
 
 --- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in

@@ -51,8 +51,8 @@ recipes.default = {
     prior = 3, errors = "relative" },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
-    local total = #model.simulator.output == 3 and core.mean(model.loss:misfit(raw, x, run.encoder.errors))
-      or model.loss(raw, x)
+    local plainly = #model.simulator.output ~= 3 or model.loss.name == "function" -- which sees the batch as a whole
+    local total = plainly and model.loss(raw, x) or core.mean(model.loss:misfit(raw, x, run.encoder.errors))
     local weight = prior_weight(run)
     if weight > 0 then
       total = total + sliced_wasserstein(mean, run.prior(mean.shape[1]), run.rng) * weight
