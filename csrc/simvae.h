@@ -497,7 +497,6 @@ typedef struct sv_linear {
     sv_activation act; /* or NULL */
     const double *opt; /* of act */
     sv_real *slopes;
-    sv_real *own; /* w, if nobody else writes it and an optimizer is likely to do so after backward; or NULL */
 } sv_linear;
 
 bool sv_linear_small(const sv_linear *l); /* are these for it? */

@@ -133,8 +133,6 @@ typedef struct backward {
     long parts, slices;
     double *sums;                 /* (parts, out): of the columns of s */
     sv_real *partial;             /* grad_w of each part but the first */
-    sv_real *own;                 /* w, if there is one slice and it may be claimed, or NULL */
-    atomic_long read;             /* parts that need w no more */
     atomic_long summed;           /* parts whose sums are there */
     atomic_long done[MAX_BLOCKS]; /* the same of a block of grad_w */
 } backward;
@@ -191,23 +189,14 @@ static void run_grad_x(const backward *b, long slice, long row, long rows, const
     }
 }
 
-/* Writes what is there. Every thread has read the weights, so an optimizer's first write to a line of the cache waits
- * until the others have let go of it: for as long as all of the arithmetic on that line, or several times that. Here
- * that goes on beside a product. */
-static void claim(sv_real *x, long from, long to) {
-    for (long i = divide_up(from, LINE) * LINE; i < to; i += LINE) *(volatile sv_real *)(x + i) = x[i];
-}
-
 /* What these rows, a part's first, others or last, give to grad_w. Each part starts with the
  * block behind its own: then it comes last to its own, which it adds up, and the next time
- * (a thread having the same part) it finds the sum and the weights in its cache. */
+ * (a thread having the same part) it finds the sum in its cache. */
 static void run_grad_w(backward *b, long part, long slice, long row, long rows, bool first, bool final,
                        const sv_real *s, long ld, sv_real *panels) {
     const sv_linear *l = b->l;
     const long blocks = divide_up(l->out, BLOCK), count = divide_up(blocks - slice, b->slices), all = l->in * l->out;
-    const long own = all * part / b->parts, own_count = all * (part + 1) / b->parts - own;
     sv_real *to = part > 0 ? b->partial + (part - 1) * all : b->gw;
-    long claimed = 0;
     pack(rows, l->in, b->x + row * l->in, panels);
     for (long q = 0; q < count; q++) {
         long block = slice + b->slices * ((q + divide_up((part + 1) * count, b->parts)) % count);
@@ -217,11 +206,6 @@ static void run_grad_w(backward *b, long part, long slice, long row, long rows, 
             for (long o = from; o < end; o += SV_MR)
                 tile(least(SV_MR, end - o), rows, s + o, 1, ld, panels + n * rows, width, cols, !first, NULL,
                      to + o * l->in + n, l->in);
-            if (b->own && final && atomic_load(&b->read) == b->parts) {
-                long now = own_count * (q * l->in + n + cols) / (count * l->in);
-                claim(b->own + own, claimed, now);
-                claimed = now;
-            }
         }
         if (!final || !is_last(&b->done[block], b->parts)) continue;
         for (long p = 1; p < b->parts; p++)
@@ -242,7 +226,6 @@ static void backward_task(void *arg, long i, int worker) {
         scale(rows, l->out, b->g + row * l->out, l->slopes ? l->slopes + row * l->out : NULL, s, ld, columns);
         for (long j = 0; slice == 0 && j < l->out; j++) sums[j] = (k > 0 ? sums[j] : 0) + (double)columns[j];
         if (b->gx) run_grad_x(b, slice, row, rows, s, ld, panels);
-        if (k + 1 == stretches) atomic_fetch_add(&b->read, 1);
         if (b->gw) run_grad_w(b, part, slice, row, rows, k == 0, k + 1 == stretches, s, ld, panels);
     }
     if (slice == 0 && b->gb && is_last(&b->summed, b->parts))
@@ -259,7 +242,6 @@ void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, 
     b.slices = least(divide_up(sv_threads(), b.parts), divide_up(l->out, BLOCK));
     b.sums = (double *)(void *)work;
     b.partial = work + sums_count(l);
-    b.own = b.slices == 1 && b.parts > 1 ? l->own : NULL;
     double products = (double)l->in * ((gx ? 1 : 0) + (gw ? 1 : 0));
     run((double)l->rows * (double)l->out * (products + FINISH), b.parts * b.slices, backward_task, &b);
 }

@@ -93,7 +93,6 @@ static sv_linear linear_of(const sv_args *a) {
     l.act = sv_activations[(int)a->opt[ACTIVATION]];
     l.opt = &a->opt[SLOPE];
     l.slopes = a->aux[0];
-    if (w->is_leaf && w->storage->version != SV_FOREIGN) l.own = w->data;
     return l;
 }
 
