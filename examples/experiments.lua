@@ -32,9 +32,9 @@ function experiments.polygon()
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
     net = "place",
-    decoder = { steps = 8000, lr = { peak = 5e-3, warmup = 100 } },
+    decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
     encoder = { steps = 5000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
-    refine = { steps = 80, starts = 4 },   -- out of the wrong order of corners
+    refine = { steps = 100, starts = 4 },  -- out of the wrong order of corners
   }
 end
 
