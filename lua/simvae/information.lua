@@ -54,7 +54,7 @@ end
 -- @treturn table H(v_j) in nats
 function information.matrix(what, z, v, opts)
   opts = check.options(what, opts, information.options)
-  matrix.check_rows(what, z, v)
+  z, v = matrix.pair(what, z, v, nil, 4)
   local z_names = opts.z_names or (z.shape[2] == v.shape[2] and opts.names) or nil
   local bins_z = bins_of(what, "z", "z_levels", opts.z_levels, z, opts.bins, z_names)
   local bins_v = bins_of(what, "v", "levels", opts.levels, v, opts.bins, opts.names)

@@ -14,38 +14,35 @@ end
 -- @tparam string what the caller's name, for messages
 -- @tparam string name the argument's name
 -- @tparam tensor|table t (N, K); a vector counts as one column
+-- @tparam[opt] integer level of the blame, as of check.fail
 -- @treturn tensor (N, K)
-function matrix.check(what, name, t)
+function matrix.check(what, name, t, level)
+  level = level or 3
   if type(t) == "table" then t = core.tensor(t) end
   if not matrix.is_tensor(t) then
-    check.fail(3, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name, check.describe(t))
+    check.fail(level, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name, check.describe(t))
   end
   if t.ndim == 1 then t = t:reshape(t.shape[1], 1) end
   if t.ndim ~= 2 or t.count == 0 then
-    check.fail(3, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name, check.shape_text(t.shape))
+    check.fail(level, "%s: %s takes a tensor of shape (samples, columns); got %s", what, name,
+      check.shape_text(t.shape))
   end
   return t
 end
 
---- Raises unless both have as many samples.
-function matrix.check_rows(what, z, v)
-  if z.shape[1] ~= v.shape[1] then
-    check.fail(3, "%s: z has %d samples, v has %d; rows of both belong together", what, z.shape[1], v.shape[1])
-  end
-end
-
 --- Raises for numbers that are not finite, naming column and row.
-function matrix.check_finite(what, name, t, names)
+function matrix.check_finite(what, name, t, names, level)
   local finite, at = t:finite()
   if finite then return end
   local columns = t.shape[2]
-  check.fail(3, "%s: %s of %s is not finite at sample %d", what, matrix.column(names, (at - 1) % columns + 1), name,
-    (at - 1) // columns + 1)
+  check.fail(level or 3, "%s: %s of %s is not finite at sample %d", what,
+    matrix.column(names, (at - 1) % columns + 1), name, (at - 1) // columns + 1)
 end
 
 --- Raises for columns that are constant or not finite.
-function matrix.check_varied(what, name, t, names)
-  matrix.check_finite(what, name, t, names)
+function matrix.check_varied(what, name, t, names, level)
+  level = level or 3
+  matrix.check_finite(what, name, t, names, level + 1)
   for k, c in ipairs(matrix.columns(t)) do
     local varies = false
     for i = 2, #c do
@@ -54,8 +51,54 @@ function matrix.check_varied(what, name, t, names)
         break
       end
     end
-    if not varies then check.fail(3, "%s: %s of %s is constant", what, matrix.column(names, k), name) end
+    if not varies then check.fail(level, "%s: %s of %s is constant", what, matrix.column(names, k), name) end
   end
+end
+
+--- Two matrices whose rows belong together: latents and factors.
+-- @tparam string what the caller's name, for messages
+-- @tparam tensor|table z (N, K)
+-- @tparam tensor|table v (N, M)
+-- @tparam[opt] {string,string} called the arguments' names ({"z", "v"})
+-- @tparam[opt] integer level of the blame, as of check.fail
+-- @treturn tensor z
+-- @treturn tensor v
+function matrix.pair(what, z, v, called, level)
+  called, level = called or { "z", "v" }, (level or 3) + 1
+  z, v = matrix.check(what, called[1], z, level), matrix.check(what, called[2], v, level)
+  if z.shape[1] ~= v.shape[1] then
+    check.fail(level - 1, "%s: %s has %d samples, %s has %d; rows of both belong together", what, called[1], z.shape[1],
+      called[2], v.shape[1])
+  end
+  return z, v
+end
+
+--- The same where latents are scored by factors: those vary, and all is finite.
+-- @tparam[opt] table names of v's columns
+function matrix.scored(what, z, v, names)
+  z, v = matrix.pair(what, z, v, nil, 4)
+  matrix.check_varied(what, "v", v, names, 4)
+  matrix.check_finite(what, "z", z, nil, 4)
+  return z, v
+end
+
+--- The same where each column of one estimates that of the other: as many columns, and all is finite.
+-- @tparam[opt] table names of the columns
+-- @tparam[opt] {string,string} called the arguments' names ({"z", "v"})
+-- @treturn tensor z
+-- @treturn tensor v
+-- @treturn integer how many columns they have
+function matrix.estimates(what, z, v, names, called)
+  called = called or { "z", "v" }
+  z, v = matrix.pair(what, z, v, called, 4)
+  local K = v.shape[2]
+  if z.shape[2] ~= K then
+    check.fail(3, "%s: %s has %d columns, %s has %d; column k of one estimates column k of the other", what, called[1],
+      z.shape[2], called[2], K)
+  end
+  matrix.check_finite(what, called[1], z, names, 4)
+  matrix.check_finite(what, called[2], v, names, 4)
+  return z, v, K
 end
 
 --- How messages call a column: column 3 ('radius').

@@ -39,14 +39,9 @@ end
 local function errors(path, z_true, z_hat, names, units, opts)
   opts = check.options("errors", opts, options)
   check.value("errors", "path", path, { "string" })
-  local v, z = matrix.check("errors", "z_true", z_true), matrix.check("errors", "z_hat", z_hat)
-  matrix.check_rows("errors", z, v)
-  local K = v.shape[2]
-  if z.shape[2] ~= K then check.fail(2, "errors: z_true has %d columns, z_hat has %d", K, z.shape[2]) end
+  local z, v, K = matrix.estimates("errors", z_hat, z_true, names, { "z_hat", "z_true" })
   names, units = names or {}, units or {}
   local period = matrix.per_column("errors", "period", opts.period, K, names)
-  matrix.check_finite("errors", "z_true", v, names)
-  matrix.check_finite("errors", "z_hat", z, names)
   local vs, zs, data = matrix.columns(v), matrix.columns(z), {}
   local rows, columns = output.layout(K, 4)
   local script = { string.format("set multiplot layout %d,%d%s", rows, columns,

@@ -21,14 +21,9 @@ local options = { log = { "table" }, points = { "integer", default = 2000, min =
 local function scatter(path, z_true, z_hat, names, units, opts)
   opts = check.options("scatter", opts, options)
   check.value("scatter", "path", path, { "string" })
-  local v, z = matrix.check("scatter", "z_true", z_true), matrix.check("scatter", "z_hat", z_hat)
-  matrix.check_rows("scatter", z, v)
-  local K = v.shape[2]
-  if z.shape[2] ~= K then check.fail(2, "scatter: z_true has %d columns, z_hat has %d", K, z.shape[2]) end
+  local z, v, K = matrix.estimates("scatter", z_hat, z_true, names, { "z_hat", "z_true" })
   names, units = names or {}, units or {}
   local log = matrix.per_column("scatter", "log", opts.log, K, names)
-  matrix.check_finite("scatter", "z_true", v, names)
-  matrix.check_finite("scatter", "z_hat", z, names)
   local vs, zs, data, fits = matrix.columns(v), matrix.columns(z), {}, {}
   local rows, columns = output.layout(K, 4)
   local script = { string.format("set multiplot layout %d,%d%s", rows, columns,

@@ -104,10 +104,7 @@ end
 -- @treturn number in [0, 1]; chance is 1 / M
 local function beta_vae(z, v, opts)
   opts = check.options("beta_vae", opts, options)
-  z, v = matrix.check("beta_vae", "z", z), matrix.check("beta_vae", "v", v)
-  matrix.check_rows("beta_vae", z, v)
-  matrix.check_varied("beta_vae", "v", v, opts.names)
-  matrix.check_finite("beta_vae", "z", z)
+  z, v = matrix.scored("beta_vae", z, v, opts.names)
   local n, M = z.shape[1], v.shape[2]
   if M < 2 then check.fail(2, "beta_vae: needs at least two factors; v has one column") end
   if n < 1000 then

@@ -24,8 +24,7 @@ local function chance(z, v, opts)
   local own = check.options("chance", { repeats = rest.repeats, seed = rest.seed },
     { repeats = { "integer", default = 20, min = 1 }, seed = { "integer", default = 1 } })
   rest.repeats, rest.seed = nil, nil
-  z, v = matrix.check("chance", "z", z), matrix.check("chance", "v", v)
-  matrix.check_rows("chance", z, v)
+  z, v = matrix.pair("chance", z, v)
   local rng, n = core.rng(own.seed), z.shape[1]
   local total = core.buffer(core.zeros(z.shape[2], v.shape[2]))
   local sum, squares = 0, 0

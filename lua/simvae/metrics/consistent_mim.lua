@@ -45,8 +45,7 @@ end
 -- @raise columns that are not finite; too few samples
 local function consistent_mim(z, again, opts)
   local o = check.options("consistent_mim", opts, options)
-  z, again = matrix.check("consistent_mim", "z", z), matrix.check("consistent_mim", "again", again)
-  matrix.check_rows("consistent_mim", z, again)
+  z, again = matrix.pair("consistent_mim", z, again, { "z", "again" })
   local params = o.simulator.params
   local K = #params
   if z.shape[2] ~= K or again.shape[2] ~= K then
@@ -82,9 +81,9 @@ local function consistent_mim(z, again, opts)
     result.score = result.score + full:get(k, k) / K
   end
   if o.v then
-    matrix.check_rows("consistent_mim", z, o.v)
+    local _, v = matrix.pair("consistent_mim", z, o.v)
     result.spread = {}
-    for k, column in ipairs(matrix.columns(parameters.scaled(params, o.v:totable()))) do
+    for k, column in ipairs(matrix.columns(parameters.scaled(params, v:totable()))) do
       local truth = deviation(column)
       result.spread[names[k]] = truth > 0 and spreads[k] / truth or nil
     end

@@ -135,10 +135,7 @@ end
 --   importance = (K, M), columns add up to 1}
 local function scores(_, z, v, opts)
   opts = check.options("dci", opts, options)
-  z, v = matrix.check("dci", "z", z), matrix.check("dci", "v", v)
-  matrix.check_rows("dci", z, v)
-  matrix.check_varied("dci", "v", v, opts.names)
-  matrix.check_finite("dci", "z", z)
+  z, v = matrix.scored("dci", z, v, opts.names)
   local n, K, M = z.shape[1], z.shape[2], v.shape[2]
   if n < 60 then check.fail(2, "dci: %d samples are too few to train and test trees; give at least 60", n) end
   local levels = matrix.per_column("dci", "levels", opts.levels, M, opts.names)

@@ -56,10 +56,7 @@ end
 -- @treturn table R² of each factor
 local function explicitness(z, v, opts)
   opts = check.options("explicitness", opts, { names = { "table" } })
-  z, v = matrix.check("explicitness", "z", z), matrix.check("explicitness", "v", v)
-  matrix.check_rows("explicitness", z, v)
-  matrix.check_varied("explicitness", "v", v, opts.names)
-  matrix.check_finite("explicitness", "z", z)
+  z, v = matrix.scored("explicitness", z, v, opts.names)
   local n, K = z.shape[1], z.shape[2]
   if n < 4 * (K + 1) then
     check.fail(2, "explicitness: %d samples are too few for %d latents; give at least %d", n, K, 4 * (K + 1))

@@ -67,10 +67,7 @@ end
 -- @treturn table number of the factor that each latent stands for, false for latents that never varied least
 local function factor_vae(z, v, opts)
   opts = check.options("factor_vae", opts, options)
-  z, v = matrix.check("factor_vae", "z", z), matrix.check("factor_vae", "v", v)
-  matrix.check_rows("factor_vae", z, v)
-  matrix.check_varied("factor_vae", "v", v, opts.names)
-  matrix.check_finite("factor_vae", "z", z)
+  z, v = matrix.scored("factor_vae", z, v, opts.names)
   local n, K, M = z.shape[1], z.shape[2], v.shape[2]
   if n < 10 * opts.batch then
     check.fail(2, "factor_vae: %d samples are too few for batches of %d; give at least %d", n, opts.batch,

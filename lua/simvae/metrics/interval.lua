@@ -44,8 +44,7 @@ local function interval(z, v, opts)
     level = { "number", default = 0.95, min = 0.5, max = 0.999 },
   })
   rest.repeats, rest.seed, rest.level = nil, nil, nil
-  z, v = matrix.check("interval", "z", z), matrix.check("interval", "v", v)
-  matrix.check_rows("interval", z, v)
+  z, v = matrix.pair("interval", z, v)
   local estimate = mim(z, v, rest)
   local rng, n, K, M = core.rng(own.seed), z.shape[1], z.shape[2], v.shape[2]
   local gaps, entries = {}, {}

@@ -64,8 +64,7 @@ end
 --   nil where the simulator declares none, or fewer than three samples lie within the limits
 local function invariant_mim(z, v, opts)
   local o = check.options("invariant_mim", opts, options)
-  z, v = matrix.check("invariant_mim", "z", z), matrix.check("invariant_mim", "v", v)
-  matrix.check_rows("invariant_mim", z, v)
+  z, v = matrix.pair("invariant_mim", z, v)
   local sim = o.simulator
   local invariants = sim.invariants or {}
   if #invariants == 0 then return nil end

@@ -16,7 +16,6 @@
 -- * It sees single columns only: information that two z share jointly is lost.
 -- * A one-to-many inverse (polygon, rlc) may be right and score 0.
 local information = require "simvae.information"
-local matrix = require "simvae.matrix"
 
 --- Mutual information of every column of z with every column of v, divided by H(v).
 -- @tparam tensor z (N, K): what is judged, such as the encoder's means
@@ -30,7 +29,6 @@ local matrix = require "simvae.matrix"
 -- @treturn tensor (K, M), entries in [0, 1]
 -- @raise which column is constant, not finite or has more values than classes; too few samples; unequal N
 local function mim(z, v, opts)
-  z, v = matrix.check("mim", "z", z), matrix.check("mim", "v", v)
   local result = information.matrix("mim", z, v, opts)
   return result
 end

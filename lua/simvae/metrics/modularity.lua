@@ -21,7 +21,7 @@ local matrix = require "simvae.matrix"
 -- @treturn number in [0, 1]
 -- @treturn table the score of each latent
 local function modularity(z, v, opts)
-  z, v = matrix.check("modularity", "z", z), matrix.check("modularity", "v", v)
+  z, v = matrix.pair("modularity", z, v)
   local M = v.shape[2]
   if M < 2 then check.fail(2, "modularity: needs at least two factors; v has one column") end
   local shares, entropy = information.matrix("modularity", z, v, opts)

@@ -69,8 +69,7 @@ end
 -- @raise columns that are not finite; too few samples
 local function orbit_mim(z, v, opts)
   local o = check.options("orbit_mim", opts, options)
-  z, v = matrix.check("orbit_mim", "z", z), matrix.check("orbit_mim", "v", v)
-  matrix.check_rows("orbit_mim", z, v)
+  z, v = matrix.pair("orbit_mim", z, v)
   local sim, params = o.simulator, o.simulator.params
   local K = #params
   if z.shape[2] ~= K or v.shape[2] ~= K then

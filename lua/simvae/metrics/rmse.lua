@@ -44,14 +44,8 @@ end
 -- @raise a column that is not finite; a range that is empty; unequal shapes
 local function rmse(z, v, opts)
   opts = check.options("rmse", opts, options)
-  z, v = matrix.check("rmse", "z", z), matrix.check("rmse", "v", v)
-  matrix.check_rows("rmse", z, v)
-  local K = v.shape[2]
-  if z.shape[2] ~= K then
-    check.fail(2, "rmse: z has %d columns, v has %d; column k of z estimates column k of v", z.shape[2], K)
-  end
-  matrix.check_finite("rmse", "z", z, opts.names)
-  matrix.check_finite("rmse", "v", v, opts.names)
+  local K
+  z, v, K = matrix.estimates("rmse", z, v, opts.names)
   local by = {}
   for _, name in ipairs { "low", "high", "period", "log" } do
     by[name] = matrix.per_column("rmse", name, opts[name], K, opts.names)

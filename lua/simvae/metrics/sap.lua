@@ -57,10 +57,7 @@ end
 -- @treturn tensor (K, M) of single predictabilities
 local function sap(z, v, opts)
   opts = check.options("sap", opts, { levels = { "table" }, names = { "table" } })
-  z, v = matrix.check("sap", "z", z), matrix.check("sap", "v", v)
-  matrix.check_rows("sap", z, v)
-  matrix.check_varied("sap", "v", v, opts.names)
-  matrix.check_finite("sap", "z", z)
+  z, v = matrix.scored("sap", z, v, opts.names)
   local levels = matrix.per_column("sap", "levels", opts.levels, v.shape[2], opts.names)
   local zs, vs, scores, sum = matrix.columns(z), matrix.columns(v), {}, 0
   for i = 1, #zs do scores[i] = {} end
