@@ -5,7 +5,6 @@
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
 #include <immintrin.h>
-#include <string.h>
 
 #define TARGET_PAIRS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
 #define INLINE_PAIRS TARGET_PAIRS __attribute__((always_inline)) static inline
@@ -17,53 +16,15 @@ INLINE_PAIRS void store_pairs(float *to, const vec *first, const vec *second) {
     _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
 }
 
-INLINE_PAIRS void spread_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long phase,
-                              long phases, long c0, long channels, float *to, long ld, long step) {
-    const long windows = n * phases;
-    const float *next[POINTS], *at[POINTS];
-    find_window(x, tall + 1, wide + 1, tile, phase, c0, next);
-    for (long i = 0; i < windows; i++) {
-        long after = least(i + 1, windows - 1);
-        memcpy(at, next, sizeof at);
-        find_window(x, tall + 1, wide + 1, tile + after / phases, phase + after % phases, c0, next);
-        float *row = to + i / phases * ld + i % phases * channels / 2;
-        for (long c = 0; c < channels; c += LANES) {
-            vec t[POINTS], r[MOST];
-            spread_across(tall, wide, at, next, c, t);
-            for (long j = 0; j <= wide; j++) {
-                spread(tall, t + j, wide + 1, r, 1);
-                for (long q = 0; q <= tall; q++)
-                    _mm256_storeu_si256((__m256i *)(void *)(row + (q * (wide + 1) + j) * step + c / 2),
-                                        (__m256i)_mm512_cvtneps_pbh((__m512)r[q]));
-            }
-        }
-    }
+/* Neighbours of one vector. */
+INLINE_PAIRS void store_half(float *to, const vec v) {
+    _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh((__m512)v));
 }
 
-INLINE_PAIRS void around_rows(const long tall, const long wide, const sv_view *x, long tile, long n, long c0,
-                              long channels, float *to, long ld, long step) {
-    const long products = (tall + 1) * (wide + 1);
-    const float *next[WIDEST * WIDEST], *at[WIDEST * WIDEST];
-    find_window(x, tall + 2, wide + 2, tile, 3, c0, next);
-    for (long t = 0; t < n; t++, to += ld) {
-        memcpy(at, next, sizeof at);
-        find_window(x, tall + 2, wide + 2, tile + least(t + 1, n - 1), 3, c0, next);
-        for (long c = 0; c < channels; c += LANES) {
-            vec v[2][WIDEST * MOST], r[MOST];
-            spread_around(tall, wide, at, next, c, v[0], v[1]);
-            for (long phase = 0; phase < 4; phase++) {
-                const vec *from = v[phase % 2] + (1 - phase / 2) * (wide + 1);
-                float *phase_to = to + phase * products * step + c / 2;
-                for (long j = 0; j <= wide; j++) {
-                    spread(tall, from + j, wide + 1, r, 1);
-                    for (long q = 0; q <= tall; q++)
-                        _mm256_storeu_si256((__m256i *)(void *)(phase_to + (q * (wide + 1) + j) * step),
-                                            (__m256i)_mm512_cvtneps_pbh((__m512)r[q]));
-                }
-            }
-        }
-    }
-}
+#define ROWS INLINE_PAIRS
+#define PLACE(c) ((c) / 2)
+#define KEEP(to, v) store_half(to, v)
+#include "conv_fast_rows.h"
 
 INLINE_PAIRS void expand_rows(const long tall, const long wide, const float (*g)[SV_NR], const long *taps, long width,
                               float *to, long step) {
