@@ -1,7 +1,7 @@
 /* The tensor userdata: making, indexing and reading it from Lua. Arithmetic
  * stands in ops/; printing in lua/simvae/display.lua. */
-#include "../ops/loops.h"
 #include "../simvae.h"
+#include "loops.h"
 
 #include <math.h>
 #include <stdio.h>

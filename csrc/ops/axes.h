@@ -2,7 +2,7 @@
 #ifndef SV_AXES_H
 #define SV_AXES_H
 
-#include "loops.h"
+#include "../core/loops.h"
 #include "vmath.h"
 
 /* An axis option (0-based, or counted from the end: -1 the last) as 0 … ndim - 1. */

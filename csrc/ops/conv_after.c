@@ -6,8 +6,8 @@
  *
  * For slope >= 0 the sign of y is that of act's argument, so that y is all the gradient needs.
  */
+#include "../core/loops.h"
 #include "../simvae.h"
-#include "loops.h"
 
 bool sv_after_plain(const sv_after *a) { return !a || (!a->gain && a->slope == 1); }
 

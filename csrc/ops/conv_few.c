@@ -28,8 +28,8 @@
  * gy [pixels][cout]. Nothing is packed for it: the pixels of a row of windows, seen at one of
  * their numbers, are stride * cin apart in a row of x, and gy is a panel of B as it lies.
  */
+#include "../core/loops.h"
 #include "../simvae.h"
-#include "loops.h"
 #include <string.h>
 
 enum {

@@ -38,8 +38,8 @@
  * [pixels][16 cin], cut along the pixels into a fixed number of parts that are
  * added in order.
  */
+#include "../core/loops.h"
 #include "../simvae.h"
-#include "loops.h"
 #include <string.h>
 
 enum {

@@ -2,7 +2,7 @@
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */
-#include "loops.h"
+#include "../core/loops.h"
 #include "vmath.h"
 
 #include <string.h>

@@ -16,7 +16,7 @@
  * the thread that computed the last of them. Everything else is the same for any cut,
  * which may then follow the number of threads.
  */
-#include "loops.h"
+#include "../core/loops.h"
 
 #include <stdatomic.h>
 #include <string.h>
