@@ -118,18 +118,29 @@ static int l_resident(lua_State *L) {
     return 2;
 }
 
-/* processor() -> its name as the system gives it, and the number of cores online */
+/* processor() -> its name as the system gives it, and the number of cores online. Of an x86 the family and model are
+ * added: virtual machines often name the maker alone. */
 static int l_processor(lua_State *L) {
-    char line[256], name[256] = "unknown processor";
+    char line[256], name[200] = "unknown processor";
+    int family = -1, model = -1;
     FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
-            snprintf(name, sizeof name, "%s", strchr(line, ':') + 2);
+    while (f && fgets(line, sizeof line, f)) {
+        const char *value = strchr(line, ':');
+        if (!value) continue;
+        value++;
+        if (!strncmp(line, "cpu family", 10)) family = atoi(value);
+        if (!strncmp(line, "model\t", 6)) model = atoi(value);
+        if (!strncmp(line, "model name", 10)) {
+            snprintf(name, sizeof name, "%s", value + 1);
             name[strcspn(name, "\n")] = '\0';
             break;
         }
+    }
     if (f) fclose(f);
-    lua_pushstring(L, name);
+    if (family >= 0 && model >= 0)
+        lua_pushfstring(L, "%s (family %d, model %d)", name, family, model);
+    else
+        lua_pushstring(L, name);
     lua_pushinteger(L, (lua_Integer)sysconf(_SC_NPROCESSORS_ONLN));
     return 2;
 }
