@@ -35,6 +35,7 @@ function experiments.polygon()
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
     encoder = { steps = 5000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
     refine = { steps = 100, starts = 4 },  -- out of the wrong order of corners
+    base = { x1 = 12, y1 = 14, x2 = 50, y2 = 20, x3 = 44, y3 = 52, x4 = 18, y4 = 46 }, -- at the middle all corners meet
   }
 end
 

@@ -30,6 +30,7 @@ local options = {
   doc = { "string" },
   factors = { "table" },       -- parameters that MIG is averaged over
   refine = { "table", default = { steps = 60 } }, -- of model:invert: what the evaluation refines answers by
+  base = { "table" },          -- where the other parameters stay in the traversals; default: the middle
   pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
 }
 
@@ -70,8 +71,9 @@ end
 -- @tparam table r of sv.evaluate
 -- @tparam string out the run directory
 -- @tparam ?{string,...} pictures paths of PNGs that the simulator did not draw
+-- @tparam ?table base where the other parameters stay in the traversals, as of figures.traversals
 -- @treturn {table,...} path and caption of each figure
-function experiment.figures(model, r, out, pictures)
+function experiment.figures(model, r, out, pictures, base)
   local figures = require "simvae.figures"
   local sim = model.simulator
   local folder = out .. "/figures"
@@ -117,9 +119,9 @@ function experiment.figures(model, r, out, pictures)
       .. "samples within the range of comparison.", r.invariants.samples), figures.scatter(folder .. "/invariants.png",
       r.invariants.v, r.invariants.z, r.invariants.names, of, { log = logs }))
   end
-  local still, moving = figures.traversals(folder .. "/traversals.png", model)
-  add("The decoder's output as one parameter moves from its lower to its upper bound, the others at the middle.",
-    still, moving)
+  local still, moving = figures.traversals(folder .. "/traversals.png", model, { base = base })
+  add("The decoder's output as one parameter moves from its lower to its upper bound, the others "
+    .. (base and "staying where they are." or "at the middle."), still, moving)
   if still and moving then add("The same, moving.", moving) end
   add("Mutual information between the encoder's parameters and the true ones; below, of the true ones with "
     .. (sim.symmetry and "random equivalents of theirs" or "themselves") .. ": what a perfect encoder would show.",
@@ -194,7 +196,8 @@ end
 -- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
 -- samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
--- pictures: paths of PNGs to be inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
+-- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
+-- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
 -- workers, simulations, cache, max_failures, timeout: as of model:train
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
@@ -232,7 +235,7 @@ function experiment.experiment(t, argv)
   local r = sv.evaluate(model, { samples = samples, factors = t.factors, refine = refine })
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
-  local figures = experiment.figures(model, r, a.out, t.pictures)
+  local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
   sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
   print(experiment.line(model, r))
   print("report: " .. a.out .. "/report.html")
