@@ -61,6 +61,15 @@ for _, work in ipairs(workloads) do
     shares = shares or work.flops
   end
 end
+for _, part in ipairs(args.without) do
+  local found = false
+  for _, form in pairs(workloads.forms) do
+    found = found or has(form.label, { part }) or has(form.worker or "", { part })
+  end
+  if not found then
+    parser:error(string.format("--without %q: no form or peer has that in its name; give it once for each", part))
+  end
+end
 if #chosen == 0 then parser:error("no workload has that in its name; --list names them") end
 if args.list then
   for _, work in ipairs(chosen) do print(string.format("%-16s %s", work.name, work.title)) end
