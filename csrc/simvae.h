@@ -566,6 +566,7 @@ void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_re
 size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (ops/conv_fast_weight.c) */
 void sv_conv_fast_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, const sv_real *zeros, sv_real *gw,
                          sv_real *work);
+void sv_add_row(long n, const sv_real *x, sv_real *to); /* to += x */
 /* Sums over rows of a (rows, cols) matrix: the gradient of a bias. */
 size_t sv_column_sums_work(long rows, long cols);
 void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);

@@ -21,7 +21,7 @@
  * The cut into tasks and steps depends on the shapes alone, so sums are formed in
  * the same order for any number of threads.
  */
-#include "../simvae.h"
+#include "loops.h"
 #include <string.h>
 
 enum {
@@ -47,12 +47,6 @@ typedef struct cut {
     bool dot;
     const sv_pairs *pairs; /* factors are rounded to pairs, two of k in the place of one */
 } cut;
-
-static long least(long a, long b) { return a < b ? a : b; }
-
-static long divide_up(long a, long b) { return (a + b - 1) / b; }
-
-static long round_up(long a, long b) { return divide_up(a, b) * b; }
 
 size_t sv_panels_size(long k, long n) {
     if (n <= SV_DOT_MAX) return (size_t)(k * n);

@@ -1,4 +1,4 @@
-/* loops.h: how an elementwise loop is cut for the pool and compiled for the CPU.
+/* loops.h: how a loop is cut for the pool and compiled for the CPU.
  *
  * SV_CLONES compiles a function for several instruction sets and picks one when
  * the library is loaded, where compiler and system can do that; elsewhere it is
@@ -15,6 +15,12 @@
 #else
 #define SV_CLONES
 #endif
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+
+static inline long divide_up(long a, long b) { return (a + b - 1) / b; }
+
+static inline long round_up(long a, long b) { return divide_up(a, b) * b; }
 
 /* Elements of one piece of work: large enough to hide the hand-over, small
  * enough for the second-level cache, and never a function of the thread count. */

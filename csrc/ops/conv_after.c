@@ -53,13 +53,13 @@ SV_CLONES static void gradient_rows(const sv_real *gain, sv_real slope, long row
 static void gradient_block(void *arg, long block, int worker) {
     const pass *p = arg;
     (void)worker;
-    long from = block * p->block, rows = p->rows - from < p->block ? p->rows - from : p->block;
+    long from = block * p->block, rows = least(p->block, p->rows - from);
     gradient_rows(p->after->gain, p->after->slope, rows, p->cols, p->y + from * p->cols, p->g + from * p->cols);
 }
 
 void sv_after_gradient(const sv_after *a, long rows, long cols, const sv_real *y, sv_real *g) {
     pass p = {.after = a, .rows = rows, .cols = cols, .y = y, .g = g};
     if (rows < 1 || cols < 1 || sv_after_plain(a)) return;
-    p.block = (SV_CHUNK + cols - 1) / cols;
-    sv_parallel((rows + p.block - 1) / p.block, gradient_block, &p);
+    p.block = divide_up(SV_CHUNK, cols);
+    sv_parallel(divide_up(rows, p.block), gradient_block, &p);
 }

@@ -17,7 +17,7 @@
 #ifndef SV_CONV_FAST_H
 #define SV_CONV_FAST_H
 
-#include "../simvae.h"
+#include "../core/loops.h"
 
 enum {
     LANES = 16,           /* numbers handled at once: channels are multiples of it */
@@ -81,10 +81,6 @@ typedef struct unaligned {
 #define INLINE __attribute__((always_inline, unused)) static inline
 #define AT(p) (((unaligned *)(void *)(p))->v)
 #define FROM(p) (((const unaligned *)(const void *)(p))->v)
-
-INLINE long least(long a, long b) { return a < b ? a : b; }
-
-INLINE long divide_up(long a, long b) { return (a + b - 1) / b; }
 
 #define POINT ((sv_real)0.625)
 #define NEAR ((sv_real)0.375)

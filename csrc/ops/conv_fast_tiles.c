@@ -1,6 +1,5 @@
 /* conv_fast_tiles.c: the tiles of conv_fast.h in full precision, and what becomes of
  * products in any. */
-#include "../core/loops.h"
 #include "conv_fast.h"
 #include <string.h>
 

@@ -49,8 +49,6 @@ typedef struct few {
     sv_real start[MOST], *gx; /* start: a bias that is all that follows, for a whole chunk */
 } few;
 
-static long least(long a, long b) { return a < b ? a : b; }
-
 static few plan(const sv_conv *c) {
     few f = {.c = c, .overlap = c->kernel / c->stride, .chunk = c->stride * c->cin};
     f.columns = c->kernel * c->kernel * c->cin;

@@ -51,8 +51,6 @@ enum {
     HALF_MAX = 8192     /* channels of a pixel that fit a task's scratch as pairs of bfloat16 */
 };
 
-static long least(long a, long b) { return a < b ? a : b; }
-
 /* Row number row of images of down x across points is point (t, u) of image i. */
 static void split(long row, long down, long across, long *i, long *t, long *u) {
     if (row <= 0xffffffffL && across <= 0xffff && down <= 0xffff) { /* quicker to divide */
@@ -545,7 +543,7 @@ typedef struct column_sums {
 
 static long fold(long rows, long cols) { return cols < FEW && rows % FOLD == 0 ? FOLD : 1; }
 
-SV_CLONES static void add_row(long n, const sv_real *restrict x, sv_real *restrict to) {
+SV_CLONES void sv_add_row(long n, const sv_real *restrict x, sv_real *restrict to) {
     for (long i = 0; i < n; i++) to[i] += x[i];
 }
 
@@ -564,7 +562,7 @@ static void sum_block(void *arg, long i, int worker) {
         if (s->factor)
             add_scaled_row(s->cols, s->x + at, s->factor + at, s->scaled + at, to);
         else
-            add_row(s->cols, s->x + at, to);
+            sv_add_row(s->cols, s->x + at, to);
     }
 }
 

@@ -34,11 +34,7 @@ enum {
     LINE = 64 / sizeof(sv_real)
 };
 
-static long least(long a, long b) { return a < b ? a : b; }
-
 static long most(long a, long b) { return a > b ? a : b; }
-
-static long divide_up(long a, long b) { return (a + b - 1) / b; }
 
 static long parts_of(const sv_linear *l) { return most(1, least(MAX_PARTS, l->rows / PART)); }
 
@@ -138,8 +134,7 @@ typedef struct backward {
 } backward;
 
 static size_t sums_count(const sv_linear *l) {
-    size_t numbers = (size_t)(parts_of(l) * l->out) * (sizeof(double) / sizeof(sv_real));
-    return (numbers + PAD - 1) / PAD * PAD;
+    return (size_t)round_up(parts_of(l) * l->out * (long)(sizeof(double) / sizeof(sv_real)), PAD);
 }
 
 size_t sv_linear_work(const sv_linear *l) { return sums_count(l) + (size_t)((parts_of(l) - 1) * l->in * l->out); }
@@ -168,10 +163,6 @@ static void pack(long depth, long n, const sv_real *from, sv_real *to) {
         memcpy(last, from + whole, (size_t)cols * sizeof *to);
         memset(last + cols, 0, (size_t)(width - cols) * sizeof *to);
     }
-}
-
-SV_CLONES static void add(long n, const sv_real *restrict x, sv_real *restrict to) {
-    for (long i = 0; i < n; i++) to[i] += x[i];
 }
 
 /* Is this the last of n to come here? What the others wrote before can then be read. */
@@ -209,14 +200,14 @@ static void run_grad_w(backward *b, long part, long slice, long row, long rows, 
         }
         if (!final || !is_last(&b->done[block], b->parts)) continue;
         for (long p = 1; p < b->parts; p++)
-            add((end - from) * l->in, b->partial + (p - 1) * all + from * l->in, b->gw + from * l->in);
+            sv_add_row((end - from) * l->in, b->partial + (p - 1) * all + from * l->in, b->gw + from * l->in);
     }
 }
 
 static void backward_task(void *arg, long i, int worker) {
     backward *b = arg;
     const sv_linear *l = b->l;
-    const long part = i / b->slices, slice = i % b->slices, ld = divide_up(l->out, PAD) * PAD + PAD;
+    const long part = i / b->slices, slice = i % b->slices, ld = round_up(l->out, PAD) + PAD;
     const long start = cut(l->rows, part, b->parts), length = cut(l->rows, part + 1, b->parts) - start;
     const long stretches = most(1, divide_up(length, PART));
     double *sums = b->sums + part * l->out;

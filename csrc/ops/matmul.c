@@ -1,5 +1,5 @@
 /* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
-#include "../simvae.h"
+#include "../core/loops.h"
 
 #include <string.h>
 
@@ -97,9 +97,7 @@ static sv_linear linear_of(const sv_args *a) {
 }
 
 /* Numbers of backward's work before those of sv_column_sums: the gradient before the activation. */
-static size_t scaled_count(const sv_linear *l) {
-    return l->act ? ((size_t)(l->rows * l->out) + PAD - 1) / PAD * PAD : 0;
-}
+static size_t scaled_count(const sv_linear *l) { return l->act ? (size_t)round_up(l->rows * l->out, PAD) : 0; }
 
 static bool linear_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *w = a->in[1], *b = a->in[2];

@@ -64,10 +64,10 @@ end
 -- @treturn tensor z
 -- @treturn tensor v
 function matrix.pair(what, z, v, called, level)
-  called, level = called or { "z", "v" }, (level or 3) + 1
-  z, v = matrix.check(what, called[1], z, level), matrix.check(what, called[2], v, level)
+  called, level = called or { "z", "v" }, level or 3
+  z, v = matrix.check(what, called[1], z, level + 1), matrix.check(what, called[2], v, level + 1)
   if z.shape[1] ~= v.shape[1] then
-    check.fail(level - 1, "%s: %s has %d samples, %s has %d; rows of both belong together", what, called[1], z.shape[1],
+    check.fail(level, "%s: %s has %d samples, %s has %d; rows of both belong together", what, called[1], z.shape[1],
       called[2], v.shape[1])
   end
   return z, v

@@ -54,6 +54,8 @@ local function has(text, words)
   return false
 end
 
+local function of_form(form, words) return has(form.label, words) or has(form.worker or "", words) end
+
 local chosen, shares = {}, false
 for _, work in ipairs(workloads) do
   if #args.only == 0 or has(work.name, args.only) or has(work.title, args.only) then
@@ -63,9 +65,7 @@ for _, work in ipairs(workloads) do
 end
 for _, part in ipairs(args.without) do
   local found = false
-  for _, form in pairs(workloads.forms) do
-    found = found or has(form.label, { part }) or has(form.worker or "", { part })
-  end
+  for _, form in pairs(workloads.forms) do found = found or of_form(form, { part }) end
   if not found then
     parser:error(string.format("--without %q: no form or peer has that in its name; give it once for each", part))
   end
@@ -131,7 +131,7 @@ local o = {
   programs = programs, env = env,
   skip = function(form, work)
     local same = args.cpu and form == workloads.forms.one and work.forms[1] ~= "one" -- all have one thread then
-    return same or args.cpu and work.children or has(form.label, args.without) or has(form.worker or "", args.without)
+    return same or args.cpu and work.children or of_form(form, args.without)
   end,
 }
 local results, sgemm, wrong = {}, nil, false
