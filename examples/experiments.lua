@@ -31,10 +31,11 @@ function experiments.polygon()
   return {
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
-    net = "place",
+    net = "place", answers = 8, -- corners may be joined in several ways that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
-    encoder = { steps = 5000, prior = 0 }, -- it finds one of eight orders, whose codes are not the prior's draws
-    refine = { steps = 100, starts = 4 },  -- out of the wrong order of corners
+    -- answers are in one of eight orders, and so no draws of the prior
+    encoder = { steps = 14000, sleep = 0.5, noise = 0, prior = 0 },
+    refine = { steps = 100, starts = 4 },
     base = { x1 = 12, y1 = 14, x2 = 50, y2 = 20, x3 = 44, y3 = 52, x4 = 18, y4 = 46 }, -- at the middle all corners meet
   }
 end

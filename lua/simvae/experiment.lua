@@ -15,6 +15,7 @@ local options = {
   simulator = { "table", required = true },
   net = { "string|function|table" },
   width = { "integer", min = 1 },
+  answers = { "integer", min = 1 },
   loss = { "string|function" },
   batch = { "integer", min = 1 },
   decoder = { "table", default = {} },
@@ -193,8 +194,8 @@ function experiment.line(model, r)
 end
 
 --- Runs an experiment.
--- @tparam table t simulator; net, width, loss, batch, decoder, encoder, recipe (as of sv.model and model:train);
--- samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- @tparam table t simulator; net, width, answers, loss, batch, decoder, encoder, recipe (as of sv.model and
+-- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
 -- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
 -- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
@@ -218,13 +219,13 @@ function experiment.experiment(t, argv)
     o.steps = steps or o.steps
     stages[stage] = o
   end
-  local net, bounded = t.net, nil
+  local net, bounded, answers = t.net, nil, t.answers
   if a.recipe == "paper" then -- its architecture and its plain encoder as well
-    bounded = false
+    bounded, answers = false, nil
     if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
   end
   local model = sv.model { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed,
-    bounded = bounded }
+    bounded = bounded, answers = answers }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,

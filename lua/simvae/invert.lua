@@ -2,7 +2,8 @@
 -- decoder begins, as in semi-amortized inference (Kim, Wiseman, Miller, Sontag and Rush 2018).
 --
 --     local z = model:invert(x)                          -- from the encoder's answer downhill
---     local z = model:invert(x, { starts = 3 })          -- and from two places near it: out of a wrong basin
+--     local z = model:invert(x, { starts = 3 })          -- and from its other answers, or places near it: out of a
+--                                                        -- wrong basin
 local check = require "simvae.check"
 local core = require "simvae.core"
 local model = require "simvae.model"
@@ -70,9 +71,10 @@ end
 --- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
 -- the decoder. Slower and closer than encode, and never further off by that measure.
 -- @tparam tensor x (N, …output)
--- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the first
--- of them the encoder's answer, each other the best of eight at normal distances about it, of which spread (0.3: as
--- a share of half the range) is the standard deviation; the answer that fits best is kept. seed (1) of these
+-- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
+-- answers first, the best before the others, then each the best of eight at normal distances about the first, of
+-- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
+-- seed (1) of these
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean misfit that was reached
 function Model:invert(x, options_given)
@@ -86,15 +88,13 @@ function Model:invert(x, options_given)
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
     local part = self.loss:standardise(core.slice(x, 1, from, math.min(from + CHUNK - 1, n)))
-    local code = core.no_grad(self.posterior, self, part)
+    local codes = core.no_grad(self.ranked, self, part)
     local rng = core.rng(o.seed, from)
     local best = answers(self, part)
-    best:offer(code)
+    best:offer(codes[1])
     if o.steps > 0 then
-      best:offer(descend(self, part, code, o))
-      for _ = 2, o.starts do
-        local start = nearby(self, part, code, rng, o.spread)
-        best:offer(descend(self, part, start, o))
+      for start = 1, o.starts do
+        best:offer(descend(self, part, codes[start] or nearby(self, part, codes[1], rng, o.spread), o))
       end
     end
     for i, row in ipairs(best.rows) do

@@ -26,13 +26,16 @@ local options = {
   seed = { "integer", default = 1 },
   loss = { "string|function" },        -- D of both stages; default: by the output
   bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
+  answers = { "integer", default = 1, min = 1, max = 64 },
 }
 
 --- Makes a model with fresh weights.
 -- @tparam table t simulator; net ("conv" for square images, "place" for figures with edges that it should get sharp,
 -- "dcgan" the paper's, "mlp" for all else; a builder; or { decoder =, encoder = }), width (conv and place 16,
 -- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),
--- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form)
+-- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
+-- answers (1): how many the encoder gives to an output, each with a probability, where many parameters give one output
+-- or nearly so and an average of them gives another (mixture density network: Bishop 1994); needs train's encoder.sleep
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", t, options)
@@ -48,7 +51,7 @@ function model.new(t)
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
   self.decoder, self.encoder = nets.build(self.net, {
-    code = self.latent.size, heads = 2 * self.latent.size,
+    code = self.latent.size, heads = self.answers * 2 * self.latent.size + (self.answers > 1 and self.answers or 0),
     output = sim.output, width = self.width, rng = core.rng(self.seed, 0x6e6574),
   })
   self.decoder:eval()
@@ -69,17 +72,68 @@ end
 
 -- ---- the two directions, in code space (with gradients) -----------------------------
 
---- The encoder's answer as a normal distribution over codes.
+--- The encoder's answers as normal distributions over codes: row (n - 1) A + a is answer a of the A (`answers` of
+-- sv.model, else 1) to output n.
 -- @tparam tensor x (N, …), standardised
--- @treturn tensor mean (N, size)
--- @treturn tensor std (N, size)
--- @treturn tensor the encoder's raw outputs for the mean (N, size)
+-- @treturn tensor mean (N A, size)
+-- @treturn tensor std (N A, size)
+-- @treturn tensor the encoder's raw outputs for the mean (N A, size)
+-- @treturn ?tensor (N, A) logits of the answers' probabilities; nil where A is 1
 function Model:posterior(x)
   local heads = self.encoder(x)
-  local n = self.latent.size
+  local n, A, score = self.latent.size, self.answers, nil
+  if A > 1 then
+    score = core.slice(heads, 2, 2 * n * A + 1)
+    heads = core.reshape(core.slice(heads, 2, 1, 2 * n * A), -1, 2 * n)
+  end
   local raw, log_std = core.slice(heads, 2, 1, n), core.slice(heads, 2, n + 1, 2 * n)
   local mean = self.bounded and self.latent:squash(raw, self.bounded) or raw
-  return mean, core.exp(core.clamp(log_std - 1, -7, 1)), raw
+  return mean, core.exp(core.clamp(log_std - 1, -7, 1)), raw, score
+end
+
+--- One answer of the A to each output.
+-- @tparam tensor t (N A, size), of posterior
+-- @tparam tensor index (N,) numbers from 1 to A
+-- @treturn tensor (N, size)
+function Model:choose(t, index)
+  local n, size = index.shape[1], t.shape[2]
+  local at = core.expand(core.reshape(index, n, 1, 1), n, 1, size)
+  return core.reshape(core.gather(core.reshape(t, n, self.answers, size), at, 2), n, size)
+end
+
+--- The encoder's answers, the one that the decoder reproduces best first.
+-- @tparam tensor x (N, …), standardised
+-- @treturn {tensor,...} means (N, size), one of each answer
+-- @treturn {tensor,...} stds (N, size)
+function Model:ranked(x)
+  local mean, std = self:posterior(x)
+  local A = self.answers
+  if A == 1 then return { mean }, { std } end
+  local n, misfits = x.shape[1], {}
+  for a = 1, A do
+    local scope <close> = core.scope()
+    local code = self:choose(mean, core.full(a, { n }))
+    misfits[a] = self.loss:misfit(self.decoder(code), x):totable()
+  end
+  local order = {}
+  for i = 1, n do
+    local list = {}
+    for a = 1, A do list[a] = a end
+    table.sort(list, function(a, b)
+      if misfits[a][i] == misfits[b][i] then return a < b end
+      return misfits[a][i] < misfits[b][i]
+    end)
+    for rank, a in ipairs(list) do
+      order[rank] = order[rank] or {}
+      order[rank][i] = a
+    end
+  end
+  local means, stds = {}, {}
+  for rank, index in ipairs(order) do
+    index = core.tensor(index)
+    means[rank], stds[rank] = self:choose(mean, index), self:choose(std, index)
+  end
+  return means, stds
 end
 
 -- ---- use, in units ---------------------------------------------------------------------
@@ -119,16 +173,36 @@ function model.check_batch(what, x, shape, axes)
   return x
 end
 
---- Infers the parameters of outputs.
+--- Infers the parameters of outputs: of several answers (`answers` of sv.model) the one that the decoder reproduces
+-- best.
 -- @tparam tensor x (N, …output), or one output
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
 function Model:encode(x)
   x = model.check_batch("encode", x, self.simulator.output, table.concat(self.simulator.output, ", "))
   self.encoder:eval()
+  self.decoder:eval()
   return in_chunks(x, function(part)
-    local code, spread = self:posterior(self.loss:standardise(part))
-    return self.latent:to_units(code, spread)
+    local codes, spreads = self:ranked(self.loss:standardise(part))
+    return self.latent:to_units(codes[1], spreads[1])
+  end)
+end
+
+--- All answers to outputs, as a mixture of normal distributions.
+-- @tparam tensor x (N, …output), or one output
+-- @treturn tensor means (N, A, K), in the simulator's units; A is `answers` of sv.model
+-- @treturn tensor standard deviations (N, A, K), in the same units
+-- @treturn tensor probabilities (N, A)
+function Model:infer(x)
+  x = model.check_batch("infer", x, self.simulator.output, table.concat(self.simulator.output, ", "))
+  self.encoder:eval()
+  local A, K = self.answers, #self.simulator.params
+  return in_chunks(x, function(part)
+    local n = part.shape[1]
+    local code, spread, _, score = self:posterior(self.loss:standardise(part))
+    local mean, std = self.latent:to_units(code, spread)
+    local shares = score and core.softmax(score, 2) or core.ones(n, 1)
+    return core.reshape(mean, n, A, K), core.reshape(std, n, A, K), shares
   end)
 end
 
@@ -185,7 +259,7 @@ function Model:description()
     simulator = self.simulator.name, params = params, output = self.simulator.output,
     net = type(self.net) == "string" and self.net or "custom", width = self.width, loss = self.loss.name,
     loss_given = self.loss.given,
-    bounded = self.bounded, seed = self.seed,
+    bounded = self.bounded, seed = self.seed, answers = self.answers,
   }
 end
 
@@ -255,7 +329,7 @@ function model.load(path, sim, settings)
   if not whose then return nil, why end
   local self = model.new {
     simulator = whose, net = settings.net or about.net, width = about.width, seed = about.seed,
-    loss = settings.loss or about.loss_given and about.loss or nil, bounded = about.bounded,
+    loss = settings.loss or about.loss_given and about.loss or nil, bounded = about.bounded, answers = about.answers,
   }
   local ok, misfit = self:load_state(state)
   if not ok then return nil, string.format("%s: %s", path, misfit) end

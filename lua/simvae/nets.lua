@@ -151,28 +151,41 @@ local function expansion(functions, maps, side)
   }
 end
 
--- Where the maps of a picture have their weight: softmax of each over the places, and the mean of u and of v under it
--- ("feature points": Finn, Tan, Duan, Darrell, Levine and Abbeel 2016), beside how gathered it is, the sum of squares.
--- (N, maps, side, side) -> (N, 3 maps).
-local function points(places, maps, side)
+-- Where the maps of a picture have their weight, (N, 3 maps, side, side) -> (N, 3 maps). Of each point one map's
+-- softmax over the places says where it is looked for ("feature points": Finn, Tan, Duan, Darrell, Levine and Abbeel
+-- 2016), two how far to the right and up of there it is, in steps of two cells: exact to less than a cell, and what is
+-- learned at one place holds at all (compare the offsets of Papandreou and others 2017). Gives the u of all points,
+-- their v, and how gathered each map is, its sum of squares.
+local function points(count, side)
+  local cells = side * side
+  local places = core.buffer(core.slice(place_functions(side), 1, 2, 3))
   return nn.layer {
-    label = string.format("points of %d maps", maps),
+    label = string.format("%d points", count),
     forward = function(_, x)
       local n = x.shape[1]
-      local weight = core.softmax(core.reshape(x, n * maps, side * side), 2)
-      local at = core.matmul(weight, places, { transpose_y = true })
-      return core.concat({ core.reshape(at, n, 2 * maps), core.reshape(core.sum(core.square(weight), 2), n, maps) }, 2)
+      local maps = core.reshape(x, n, 3 * count, cells)
+      local weight = core.softmax(core.slice(maps, 2, 1, count), 3)
+      local at = core.matmul(core.reshape(weight, n * count, cells), places, { transpose_y = true })
+      local found = {}
+      for axis = 1, 2 do
+        local offset = core.slice(maps, 2, axis * count + 1, (axis + 1) * count)
+        found[axis] = core.reshape(core.slice(at, 2, axis, axis), n, count)
+          + core.sum(weight * offset, 3) * (4 / side)
+      end
+      found[3] = core.sum(core.square(weight), 3)
+      return core.concat(found, 2)
     end,
   }
 end
 
 -- The encoder of "place": the halvings of "conv" down to hidden units, from there back up to a quarter of the
 -- picture's side, joined at each level with what it was on the way down (Ronneberger, Fischer and Brox 2015), so that
--- maps know what is everywhere and are exact about where; their points and the hidden units give the answer.
+-- maps know what is everywhere and are exact about where. Its answer is a sum of the places of points, to which hidden
+-- units add what is not a place.
 local function place_encoder(t, levels, base)
   local width, rng, side = t.width or 16, t.rng, t.output[2] // 4
   local top, maps = channels_at(width, levels), 4 * width
-  local cells = top * base * base
+  local cells, count = top * base * base, 4 * width
   local down, up = {}, {}
   for level = 1, levels do
     down[level] = nn.sequential(halving_layers({}, t.output[1], width, level, level, rng))
@@ -184,15 +197,14 @@ local function place_encoder(t, levels, base)
   local inward = nn.sequential(hidden_layers({ nn.reshape { cells } }, cells, 1, nn.leaky_relu, rng))
   local outward = nn.sequential { nn.linear(hidden, cells, { std = he(hidden), rng = rng }), nn.leaky_relu(0.2),
     nn.reshape { top, base, base } }
-  local found = nn.sequential {
-    nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }), nn.leaky_relu(0.2),
-    nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }),
-    points(core.buffer(core.slice(place_functions(side), 1, 2, 3)), maps, side),
-  }
-  local answer = hidden_layers({}, hidden + 3 * maps, 2, nn.leaky_relu, rng)
-  answer[#answer + 1] = nn.linear(hidden, t.heads, { std = he(hidden, 0.3), rng = rng })
-  answer = nn.sequential(answer)
-  local inner = { inward, outward, found, answer }
+  local marks = nn.sequential { nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }), nn.leaky_relu(0.2),
+    nn.conv2d(maps, 3 * count, 1, { std = he(maps, 0.3), rng = rng }) }
+  local found = points(count, side)
+  local where = nn.linear(2 * count, t.heads, { std = math.sqrt(1 / (2 * count)), bias = false, rng = rng })
+  local rest = hidden_layers({}, hidden + 3 * count, 1, nn.leaky_relu, rng)
+  rest[#rest + 1] = nn.linear(hidden, t.heads, { std = 0.01 * he(hidden), rng = rng })
+  rest = nn.sequential(rest)
+  local inner = { inward, outward, marks, found, where, rest }
   table.move(down, 1, #down, #inner + 1, inner)
   table.move(up, 1, #up, #inner + 1, inner)
   return nn.layer {
@@ -209,7 +221,8 @@ local function place_encoder(t, levels, base)
         h = double(h)
         if i < #up then h = h + seen[levels - i] end
       end
-      return answer(core.concat({ units, found(core.concat({ h, seen[2] }, 2)) }, 2))
+      local at = found(marks(core.concat({ h, seen[2] }, 2)))
+      return where(core.slice(at, 2, 1, 2 * count)) + rest(core.concat({ units, at }, 2))
     end,
   }
 end

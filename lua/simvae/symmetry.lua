@@ -138,6 +138,25 @@ local function reach(sim, element, row, limit)
   return sign * good
 end
 
+--- The images of many rows under the maps without a free number. One that lies outside the bounds gives way to the row.
+-- @tparam Simulator sim
+-- @tparam {table,...} rows in units
+-- @treturn {table,...} lists of rows: the rows themselves, then one list of each map
+function symmetry.images(sim, rows)
+  local lists = { rows }
+  for _, element in ipairs(sim.symmetry or {}) do
+    if not element.free then
+      local list = {}
+      for i, row in ipairs(rows) do
+        local image = apply(sim, element, row)
+        list[i] = inside(sim.params, image) and image or row
+      end
+      lists[#lists + 1] = list
+    end
+  end
+  return lists
+end
+
 --- A random equivalent within the bounds: one of the finite part, each as likely, then moved along
 -- each family, uniformly on its scale.
 -- @tparam Simulator sim

@@ -20,6 +20,7 @@ local optim = require "simvae.optim"
 local progress = require "simvae.progress"
 local recipes = require "simvae.recipes"
 local sampler = require "simvae.sampler"
+local sleep = require "simvae.sleep"
 
 local Model = model.class
 local STAGES = { "decoder", "encoder" }
@@ -32,15 +33,37 @@ local COLLECT_EVERY = 50
 
 local step = {}
 
+-- Fresh samples of the simulator: z in units, x as networks see it.
+local function samples(self, run)
+  local z, x = run.sampler:next()
+  return z, self.loss:standardise(x)
+end
+
 --- One step of stage 1 on a batch, under the caller's tape.
 -- @treturn tensor the loss
-function step.decoder(self, run, z, x)
+function step.decoder(self, run)
+  local z, x = samples(self, run)
   return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
 end
 
---- One step of stage 2: x alone.
-function step.encoder(self, run, _, x)
-  local mean, std, raw = self:posterior(x)
+-- One answer of several to each output, drawn by the encoder's probabilities: numbers (N,).
+local function draw_answers(score, rng)
+  local u = core.clamp(rng:uniform(score.shape), 1e-30, 1)
+  return core.argmax(score - core.log(-core.log(u)), 2) -- with Gumbel's noise (Maddison, Tarlow and Minka 2014)
+end
+
+--- One step of stage 2: x alone, or (see simvae.sleep) the decoder's own pictures.
+function step.encoder(self, run)
+  if sleep.phase(run) ~= "encoder" then
+    local _, z = run.prior(run.encoder.batch)
+    return sleep.loss(self, z)
+  end
+  local _, x = samples(self, run)
+  local mean, std, raw, score = self:posterior(x)
+  if score then
+    local one = draw_answers(score:detach(), run.rng)
+    mean, std, raw = self:choose(mean, one), self:choose(std, one), self:choose(raw, one)
+  end
   local code = mean
   if run.noise > 0 then
     code = mean + std * run.rng:normal(mean.shape) * run.noise
@@ -58,6 +81,7 @@ local stage_options = {
   batch = { "integer", min = 1 },
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
+  sleep = { "number", min = 0, max = 1 },
   prior = { "number", min = 0 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
@@ -93,7 +117,7 @@ local function configuration(self, run)
   about.simulations = run.simulations
   for _, stage in ipairs(STAGES) do
     local o = run[stage]
-    about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip,
+    about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep,
       lr = type(o.lr) == "number" and o.lr or "function" }
   end
   return about
@@ -180,6 +204,7 @@ local function open_log(run, resumed)
     if old then
       for line in old:lines() do
         local at, stage = line:match "^(%d+),(%a+),"
+        if stage == "sleep" then stage = "encoder" end
         local past = at and (stage == "encoder" and run.stage == "decoder"
           or stage == run.stage and tonumber(at) > run.step)
         if at and not past then kept[#kept + 1] = line .. "\n" end
@@ -224,8 +249,7 @@ end
 -- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
 local function take_step(self, run, stage)
   local tape <close> = core.tape()
-  local z, x = run.sampler:next()
-  local value = step[stage](self, run, z, self.loss:standardise(x))
+  local value = step[stage](self, run)
   local number = value:item()
   if number ~= number or number == math.huge or number == -math.huge then return number end
   tape:backward(value)
@@ -265,7 +289,7 @@ local function run_stage(self, run, stage)
 
   local bar = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
   local window, since, saved = 0, core.system.clock(), core.system.clock()
-  local smooth
+  local smooth, last, shown -- the loss, averaged and as it was, and of which phase it is
   while run.step < total do
     run.total = total
     run.step = run.step + 1
@@ -276,17 +300,21 @@ local function run_stage(self, run, stage)
         value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
     end
     self.trained[stage] = self.trained[stage] + 1
-    smooth = smooth and smooth + 0.05 * (value - smooth) or value
+    local loss_of = stage == "encoder" and sleep.phase(run) or stage
+    if loss_of ~= "between" then -- whose loss is none of those about it
+      smooth = smooth and loss_of == shown and smooth + 0.05 * (value - smooth) or value
+      last, shown = value, loss_of
+    end
     window = window + 1
     local now = core.system.clock()
     if run.step % run.log_every == 0 or run.step == total then
       local rate = window * o.batch / (now - since)
-      log_row(run, stage, value, run.lr, rate)
+      log_row(run, shown or stage, last or value, run.lr, rate)
       window, since = 0, now
       run.rate = rate
     end
     local failed = run.sampler:counts()
-    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth,
+    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth or value,
       run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
     if run.out and now - saved >= run.checkpoint_every then
       saved = now
@@ -342,7 +370,7 @@ local function prepare(self, given, stages)
     for name, value in pairs(run.recipe[stage]) do
       if o[name] == nil then o[name] = value end
     end
-    o.batch = o.batch or run.batch
+    o.batch, o.sleep = o.batch or run.batch, o.sleep or 0
     if not stages[stage] then o.steps = 0 end
     if type(o.lr) == "table" then
       local lr = check.options("train: " .. stage .. ": lr", o.lr, cosine_options)
@@ -350,6 +378,7 @@ local function prepare(self, given, stages)
     end
     run[stage] = o
   end
+  sleep.check(self, run.encoder, 5)
   if run.out then
     local ok, why = core.system.mkdir(run.out)
     if not ok then check.fail(3, "train: out cannot be made: %s", why) end
@@ -363,7 +392,8 @@ local function prepare(self, given, stages)
   run.prior = function(n)
     local rng = core.rng(run.seed + 0x7072696f72)
     rng:take((run.step - 1) * n)
-    return self.latent:to_code(self.simulator:sample(n, rng))
+    local z = self.simulator:sample(n, rng)
+    return self.latent:to_code(z), z
   end
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
@@ -450,10 +480,11 @@ end
 
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
--- its running average) }, encoder = { steps, lr, batch, clip, noise, prior (how strongly the codes of a batch are drawn
--- to the prior's distribution during the first half; 0 where many parameters give one output, and codes need not
--- follow the prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss
--- of its own) },
+-- its running average) }, encoder = { steps, lr, batch, clip, noise, sleep (0: the share of its steps that come first
+-- and learn from the decoder's own pictures, as every third of the others then does; see simvae.sleep), prior (how
+-- strongly the codes of a batch are drawn to the prior's distribution during the first half; 0 where many parameters
+-- give one output, and codes need not follow the prior), errors ("relative" to each picture's ink, or "absolute": of
+-- pictures, where the model has no loss of its own) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.

@@ -1,0 +1,80 @@
+--- Sleep: the encoder learns to name the causes of pictures that the decoder has drawn itself.
+--
+-- Stage 2 proper looks at outputs alone, and its gradient comes through the decoder: where the encoder settled on a
+-- wrong answer that looks nearly right (a convex figure for one that crosses itself) no small step leads out. The sleep
+-- phase of wake-sleep (Hinton, Dayan, Frey and Neal 1995) sees no such walls: codes z are drawn from the prior, the
+-- frozen decoder draws G(z), and the encoder is regressed on z. No label of the simulator's is used.
+--
+-- Many z may give one output. So errors are taken to the nearest equivalent of z under the declared symmetry, and an
+-- encoder with several answers is trained in its best one, its scores to tell which one that is (multiple choice
+-- learning: Guzmán-Rivera, Batra and Kohli 2012).
+local check = require "simvae.check"
+local core = require "simvae.core"
+local symmetry = require "simvae.symmetry"
+
+local sleep = {}
+
+local ALL = 0.05    -- weight of the answers that are not the best: none is forgotten
+local SPREAD = 0.02 -- weight of the standard deviations' likelihood, which are to follow the errors, not to rule them
+local SCORE = 0.02  -- weight of the scores' cross-entropy
+local AGAIN = 3     -- every third of the other steps is sleep: scores and spreads are learned there alone
+
+--- What a step of stage 2 is: "sleep" (the first, by `encoder.sleep`), "encoder", or "between" (sleep once more).
+function sleep.phase(run)
+  local o = run.encoder
+  if run.step <= o.sleep * o.steps then return "sleep" end
+  return o.sleep > 0 and run.step % AGAIN == 0 and "between" or "encoder"
+end
+
+--- Refuses what cannot be trained so.
+-- @tparam Model model
+-- @tparam table o the encoder's options of a run
+-- @tparam ?integer level of the caller
+function sleep.check(model, o, level)
+  if o.steps == 0 then return end
+  if model.answers > 1 and o.sleep == 0 then
+    check.fail(level, "train: the model gives %d answers, whose scores are learned in sleep; "
+      .. "encoder = { sleep = 0.5 } or so, or a model without `answers`", model.answers)
+  end
+  for _, element in ipairs(o.sleep > 0 and model.simulator.symmetry or {}) do
+    if element.free then
+      check.fail(level, "train: encoder.sleep takes symmetries of finitely many maps; '%s' of simulator '%s' has a "
+        .. "free number: sleep = 0", tostring(element.name), model.simulator.name)
+    end
+  end
+end
+
+--- The loss of one step of sleep.
+-- @tparam Model model
+-- @tparam tensor z (N, K) draws of the prior, in units
+-- @treturn tensor one number
+function sleep.loss(model, z)
+  local latent, A = model.latent, model.answers
+  local n, size = z.shape[1], latent.size
+  local targets = {}
+  for i, rows in ipairs(symmetry.images(model.simulator, z:totable())) do
+    targets[i] = latent:to_code(core.tensor(rows))
+  end
+  local drawn = core.no_grad(function()
+    return model.loss:standardise(model.loss:to_output(model.decoder(targets[1])))
+  end)
+  local mean, std, raw, score = model:posterior(drawn)
+  local images = core.stack(targets, 2)
+  local M = #targets
+  local errors = core.mean(core.abs(core.reshape(mean, n, A, 1, size) - core.reshape(images, n, 1, M, size)), 4)
+  local nearest = core.min(errors, 3)
+  local best = core.argmin(nearest, 2)
+  local total = core.mean(core.min(nearest, 2)) * (1 - ALL) + core.mean(nearest) * ALL + latent:overshoot(raw)
+
+  -- a normal distribution's negative log-likelihood in the spread alone, which comes to be the size of the errors
+  local own = model:choose(mean, best):detach()
+  local image = core.argmin(model:choose(core.reshape(errors, n * A, M), best), 2)
+  local at = core.expand(core.reshape(image, n, 1, 1), n, 1, size)
+  local square = core.square(own - core.reshape(core.gather(images, at, 2), n, size))
+  local spread = model:choose(std, best)
+  total = total + core.mean(square / (core.square(spread) * 2) + core.log(spread)) * SPREAD
+  if score then total = total + core.cross_entropy(score, best) * SCORE end
+  return total
+end
+
+return sleep

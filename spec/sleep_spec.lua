@@ -1,0 +1,169 @@
+local helper = require "spec.helper"
+local sv = require "simvae"
+local core = require "simvae.core"
+local sleep = require "simvae.sleep"
+local symmetry = require "simvae.symmetry"
+
+local raises = helper.raises
+
+-- x = z^2: two right answers to every output, whose mean is wrong for all.
+local function squares(declared)
+  return sv.simulator {
+    name = "squares", params = { { name = "z", low = -1, high = 1 } }, output = { 1, 1, 1 },
+    simulate = function(z, out) out:set(z.z ^ 2, 1, 1, 1) end,
+    symmetry = declared and { { name = "sign", map = function(z) return { z = -z.z } end } } or nil,
+  }
+end
+
+-- The formula as the decoder, so that only the encoder is learned.
+local formula = sv.nn.func(function(code) return core.reshape(core.square(code), -1, 1, 1, 1) end)
+
+local function model_of(sim, options)
+  options.simulator = sim
+  options.net = function(t)
+    local _, encoder = sv.nets.mlp(t)
+    return formula, encoder
+  end
+  options.width, options.loss = 32, "mse"
+  return sv.model(options)
+end
+
+-- An encoder that gives the same heads to all outputs.
+local function constant(sim, answers, heads)
+  heads = core.tensor { heads }
+  return sv.model { simulator = sim, answers = answers, loss = "mse", net = {
+    decoder = formula,
+    encoder = sv.nn.func(function(x) return core.expand(heads, { x.shape[1], heads.shape[2] }) end),
+  } }
+end
+
+describe("the loss of sleep", function()
+  it("is that of the best answer to the nearest equivalent, of its spread, and of the scores", function()
+    local z = core.tensor { { 0.5 }, { -0.1 } }
+    -- answers 0.3 and -0.2, log std - 1 = 0.2 and -0.4, scores 1 and 3
+    local heads = { 0.3, 0.2, -0.2, -0.4, 1, 3 }
+    local std1, std2 = math.exp(-0.8), math.exp(-1.4)
+    local function nll(off, std) return off ^ 2 / (2 * std ^ 2) + math.log(std) end
+    local surprise = { math.log(1 + math.exp(2)), math.log(1 + math.exp(-2)) }
+    -- declared: 0.5 is 0.2 from answer 1 and, as -0.5, 0.3 from answer 2; 0.1 (or -0.1) is 0.2 and 0.1 off
+    local best, all = (0.2 + 0.1) / 2, (0.2 + 0.3 + 0.2 + 0.1) / 4
+    assert.near(0.95 * best + 0.05 * all + 0.02 * (nll(0.2, std1) + nll(0.1, std2)) / 2
+      + 0.02 * (surprise[1] + surprise[2]) / 2, sleep.loss(constant(squares(true), 2, heads), z):item(), 1e-6)
+    -- without the symmetry 0.5 is 0.7 from answer 2, and -0.1 is 0.4 from answer 1
+    all = (0.2 + 0.7 + 0.4 + 0.1) / 4
+    assert.near(0.95 * best + 0.05 * all + 0.02 * (nll(0.2, std1) + nll(0.1, std2)) / 2
+      + 0.02 * (surprise[1] + surprise[2]) / 2, sleep.loss(constant(squares(false), 2, heads), z):item(), 1e-6)
+    -- a single answer has no score
+    assert.near((0.2 + 0.2) / 2 + 0.02 * nll(0.2, std1), sleep.loss(constant(squares(true), 1, { 0.3, 0.2 }), z):item(),
+      1e-6)
+  end)
+
+  it("leads answers that lie outside the support back in", function()
+    local inside = sleep.loss(constant(squares(true), 1, { 1, 0 }), core.tensor { { 1 } }):item()
+    local outside = sleep.loss(constant(squares(true), 1, { 1.5, 0 }), core.tensor { { 1 } }):item()
+    assert.near(0.25, outside - inside, 1e-6)
+  end)
+
+  it("takes an image outside the bounds for none", function()
+    local sim = sv.simulator { name = "shift", params = { { name = "z", low = 0, high = 1 } }, output = { 1 },
+      simulate = function(z, out) out[1] = math.cos(4 * math.pi * z.z) end,
+      symmetry = { { name = "half", map = function(z) return { z = z.z + 0.5 } end },
+        { name = "impedance", free = { low = 0, high = math.huge, scale = "log" }, map = function(z) return z end } } }
+    local images = symmetry.images(sim, { { 0.25 }, { 0.75 } })
+    assert.same({ { { 0.25 }, { 0.75 } }, { { 0.75 }, { 0.75 } } }, images)
+  end)
+end)
+
+describe("stage 2 with sleep", function()
+  it("finds both answers and their probabilities where one answer cannot be right", function()
+    local model = model_of(squares(false), { answers = 2, seed = 1 })
+    model:train_encoder { steps = 1500, sleep = 0.7, noise = 0, prior = 0, batch = 64, quiet = true,
+      lr = { peak = 5e-3, warmup = 20 } }
+    local x = core.reshape(core.tensor { 0.04, 0.25, 0.64 }, 3, 1, 1, 1)
+    local means, stds, shares = model:infer(x)
+    assert.same({ 3, 2, 1 }, means.shape)
+    assert.same({ 3, 2, 1 }, stds.shape)
+    for i, root in ipairs { 0.2, 0.5, 0.8 } do
+      local a, b = means:get(i, 1, 1), means:get(i, 2, 1)
+      assert.near(-root, math.min(a, b), 0.06)
+      assert.near(root, math.max(a, b), 0.06)
+      assert.near(1, shares:get(i, 1) + shares:get(i, 2), 1e-6)
+      assert.near(0.5, shares:get(i, 1), 0.2)
+      assert.near(x:get(i, 1, 1, 1), model:encode(x):get(i, 1) ^ 2, 0.04)
+    end
+  end)
+
+  it("gives one answer of a declared symmetry, and a standard deviation of the size of its errors", function()
+    local sim = squares(true)
+    local model = model_of(sim, { seed = 2 })
+    model:train_encoder { steps = 1500, sleep = 1, noise = 0, prior = 0, batch = 64, quiet = true,
+      lr = { peak = 5e-3, warmup = 20 } }
+    local z, x = sim:simulate_batch(2000, core.rng(5))
+    local mean, std = model:encode(x)
+    local off = core.abs(core.abs(mean) - core.abs(z)):totable()
+    local within = 0
+    for i = 1, 2000 do if off[i][1] <= 2 * std:get(i, 1) then within = within + 1 end end
+    assert.is_true(core.mean(core.abs(core.abs(mean) - core.abs(z))):item() < 0.03)
+    assert.is_true(within / 2000 > 0.85, "within two standard deviations: " .. within / 2000)
+    assert.is_true(core.mean(std):item() < 0.1)
+  end)
+
+  it("is logged as such, and goes on from where it was interrupted as if it had not been", function()
+    local folder = helper.temporary_folder()
+    local function train(out, stop)
+      local model = model_of(squares(false), { answers = 2, seed = 3 })
+      model:train { out = out, quiet = true, log_every = 5, batch = 8, decoder = { steps = 0 },
+        encoder = { steps = 20, sleep = 0.5, noise = 0 },
+        on_step = function(stage, at) if stage == "encoder" and at == stop then error("interrupted!", 0) end end }
+      return model
+    end
+    local whole = train(folder .. "/whole")
+    local log = assert(io.open(folder .. "/whole/log.csv")):read "a"
+    assert.matches("\n5,sleep,.*\n10,sleep,.*\n15,encoder,.*\n20,encoder,", log)
+    for _, stop in ipairs { 7, 13 } do
+      local out = folder .. "/stop" .. stop
+      assert.is_false(pcall(train, out, stop))
+      local again = train(out)
+      for name, t in pairs(whole:state()) do
+        assert.equal(0, core.max(core.abs(t - again:state()[name])):item(), name)
+      end
+    end
+    raises("encoder.sleep was 0.5 and is now 0.25", function()
+      model_of(squares(false), { answers = 2, seed = 3 }):train { out = folder .. "/whole", quiet = true, batch = 8,
+        decoder = { steps = 0 }, encoder = { steps = 20, sleep = 0.25 } }
+    end)
+  end)
+end)
+
+describe("a model of several answers", function()
+  it("gives the one that the decoder reproduces best, and begins at the others when it inverts", function()
+    local model = constant(squares(false), 3, { 0.9, -1, 0.5, -1, -0.6, -3, 5, 0, 0 })
+    local x = core.reshape(core.tensor { 0.25, 0.8, 0.36 }, 3, 1, 1, 1)
+    local mean, std = model:encode(x)
+    for i, z in ipairs { 0.5, 0.9, -0.6 } do assert.near(z, mean:get(i, 1), 1e-6) end
+    assert.near(math.exp(-4), std:get(3, 1), 1e-6)
+    local codes = model:ranked(x)
+    assert.near(-0.6, codes[2]:get(1, 1), 1e-6)
+    assert.near(0.9, codes[3]:get(1, 1), 1e-6)
+    local z, misfit = model:invert(x, { starts = 3 })
+    assert.near(0, misfit, 1e-5)
+    assert.near(math.sqrt(0.8), math.abs(z:get(2, 1)), 1e-2)
+    local path = helper.temporary_folder() .. "/several.safetensors"
+    local learned = model_of(squares(false), { answers = 2, seed = 3 })
+    assert(learned:save(path))
+    local nets = learned.net
+    assert.same(learned:encode(x):totable(), assert(sv.load(path, squares(false), { net = nets })):encode(x):totable())
+  end)
+
+  it("refuses what it cannot be trained by", function()
+    local several = model_of(squares(false), { answers = 2 })
+    raises("gives 2 answers, whose scores are learned in sleep", several.train, several, { quiet = true,
+      decoder = { steps = 0 }, encoder = { steps = 2 } })
+    raises("answers must be from 1 to 64; got 0", sv.model, { simulator = squares(false), answers = 0 })
+    raises("sleep must be from 0 to 1; got 2", several.train_encoder, several, { steps = 2, sleep = 2 })
+    local rlc = require "simvae.simulators.rlc"
+    local model = sv.model { simulator = rlc, width = 4 }
+    raises("'impedance' of simulator 'rlc' has a free number", model.train_encoder, model,
+      { steps = 2, sleep = 0.5, quiet = true })
+  end)
+end)
