@@ -91,14 +91,21 @@ function Model:posterior(x)
   return mean, core.exp(core.clamp(log_std - 1, -7, 1)), raw, score
 end
 
---- One answer of the A to each output.
--- @tparam tensor t (N A, size), of posterior
+--- One row of each sample's.
+-- @tparam tensor t (N, A, size)
 -- @tparam tensor index (N,) numbers from 1 to A
 -- @treturn tensor (N, size)
+function model.pick(t, index)
+  local n, size = index.shape[1], t.shape[3]
+  return core.reshape(core.gather(t, core.expand(core.reshape(index, n, 1, 1), n, 1, size), 2), n, size)
+end
+
+--- One answer to each output, of those that posterior gives.
+-- @tparam tensor t (N A, …)
+-- @tparam tensor index (N,) numbers from 1 to A
+-- @treturn tensor (N, …)
 function Model:choose(t, index)
-  local n, size = index.shape[1], t.shape[2]
-  local at = core.expand(core.reshape(index, n, 1, 1), n, 1, size)
-  return core.reshape(core.gather(core.reshape(t, n, self.answers, size), at, 2), n, size)
+  return model.pick(core.reshape(t, index.shape[1], self.answers, t.shape[2]), index)
 end
 
 --- The encoder's answers, the one that the decoder reproduces best first.
@@ -114,6 +121,7 @@ function Model:ranked(x)
     local scope <close> = core.scope()
     local code = self:choose(mean, core.full(a, { n }))
     misfits[a] = self.loss:misfit(self.decoder(code), x):totable()
+    for i, v in ipairs(misfits[a]) do misfits[a][i] = v == v and v or math.huge end
   end
   local order = {}
   for i = 1, n do

@@ -10,6 +10,7 @@
 -- learning: Guzmán-Rivera, Batra and Kohli 2012).
 local check = require "simvae.check"
 local core = require "simvae.core"
+local pick = require "simvae.model".pick
 local symmetry = require "simvae.symmetry"
 
 local sleep = {}
@@ -68,9 +69,7 @@ function sleep.loss(model, z)
 
   -- a normal distribution's negative log-likelihood in the spread alone, which comes to be the size of the errors
   local own = model:choose(mean, best):detach()
-  local image = core.argmin(model:choose(core.reshape(errors, n * A, M), best), 2)
-  local at = core.expand(core.reshape(image, n, 1, 1), n, 1, size)
-  local square = core.square(own - core.reshape(core.gather(images, at, 2), n, size))
+  local square = core.square(own - pick(images, core.argmin(pick(errors, best), 2)))
   local spread = model:choose(std, best)
   total = total + core.mean(square / (core.square(spread) * 2) + core.log(spread)) * SPREAD
   if score then total = total + core.cross_entropy(score, best) * SCORE end
