@@ -33,9 +33,10 @@ function experiments.polygon()
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
     net = "place", answers = 8, -- corners may be joined in several ways that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
+    sleep = { steps = 6000 },
     -- answers are in one of eight orders, and so no draws of the prior
-    encoder = { steps = 14000, sleep = 0.5, noise = 0, prior = 0 },
-    refine = { steps = 100, starts = 4 },
+    encoder = { steps = 5000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0 },
+    refine = { steps = 60, starts = 4 },
     base = { x1 = 12, y1 = 14, x2 = 50, y2 = 20, x3 = 44, y3 = 52, x4 = 18, y4 = 46 }, -- at the middle all corners meet
   }
 end
@@ -45,7 +46,11 @@ function experiments.dsprites()
     simulator = require "simvae.simulators.dsprites",
     doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
-    encoder = { errors = "absolute" }, -- most sprites are small: relative ones rule too much
+    answers = 4, -- hearts are taken for squares otherwise
+    decoder = { steps = 12000 }, -- after 4,000 its squares are discs
+    sleep = { steps = 4000 },
+    -- most sprites are small: relative errors rule too much
+    encoder = { steps = 4000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0, errors = "absolute" },
   }
 end
 

@@ -10,6 +10,7 @@
 -- where it stopped. With --commit, tables and small pictures are copied to examples/results/.
 local json = require "dkjson"
 local core = require "simvae.core"
+local model = require "simvae.model"
 local sv = require "simvae"
 local page = require "simvae.page"
 
@@ -271,8 +272,8 @@ local function all_runs(results)
   local rows = {}
   for _, name in ipairs(results.names) do
     for _, r in ipairs(results.simulators[name].runs) do
-      rows[#rows + 1] = { name, r.recipe, tostring(r.seed), string.format("%s + %s", r.numbers.steps.decoder,
-        r.numbers.steps.encoder), tostring(r.numbers.width), string.format("%.3f", r.measures.mig),
+      rows[#rows + 1] = { name, r.recipe, tostring(r.seed), model.steps_text(r.numbers.steps),
+        tostring(r.numbers.width), string.format("%.3f", r.measures.mig),
         r.measures.resimulation_r2 and string.format("%.4f", r.measures.resimulation_r2) or "–",
         string.format("%.0f", r.measures.seconds), r.numbers.version }
     end

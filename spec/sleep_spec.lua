@@ -77,8 +77,8 @@ end)
 describe("stage 2 with sleep", function()
   it("finds both answers and their probabilities where one answer cannot be right", function()
     local model = model_of(squares(false), { answers = 2, seed = 1 })
-    model:train_encoder { steps = 1500, sleep = 0.7, noise = 0, prior = 0, batch = 64, quiet = true,
-      lr = { peak = 5e-3, warmup = 20 } }
+    model:train { decoder = { steps = 0 }, sleep = { steps = 1000, lr = { peak = 5e-3, warmup = 20 } },
+      encoder = { steps = 500, noise = 0, prior = 0 }, batch = 64, quiet = true }
     local x = core.reshape(core.tensor { 0.04, 0.25, 0.64 }, 3, 1, 1, 1)
     local means, stds, shares = model:infer(x)
     assert.same({ 3, 2, 1 }, means.shape)
@@ -96,8 +96,7 @@ describe("stage 2 with sleep", function()
   it("gives one answer of a declared symmetry, and a standard deviation of the size of its errors", function()
     local sim = squares(true)
     local model = model_of(sim, { seed = 2 })
-    model:train_encoder { steps = 1500, sleep = 1, noise = 0, prior = 0, batch = 64, quiet = true,
-      lr = { peak = 5e-3, warmup = 20 } }
+    model:train_sleep { steps = 1500, batch = 64, quiet = true, lr = { peak = 5e-3, warmup = 20 } }
     local z, x = sim:simulate_batch(2000, core.rng(5))
     local mean, std = model:encode(x)
     local off = core.abs(core.abs(mean) - core.abs(z)):totable()
@@ -113,24 +112,25 @@ describe("stage 2 with sleep", function()
     local function train(out, stop)
       local model = model_of(squares(false), { answers = 2, seed = 3 })
       model:train { out = out, quiet = true, log_every = 5, batch = 8, decoder = { steps = 0 },
-        encoder = { steps = 20, sleep = 0.5, noise = 0 },
-        on_step = function(stage, at) if stage == "encoder" and at == stop then error("interrupted!", 0) end end }
+        sleep = { steps = 10 }, encoder = { steps = 10, noise = 0 },
+        on_step = function(stage, at) if stage == stop[1] and at == stop[2] then error("interrupted!", 0) end end }
       return model
     end
-    local whole = train(folder .. "/whole")
-    local log = assert(io.open(folder .. "/whole/log.csv")):read "a"
-    assert.matches("\n5,sleep,.*\n10,sleep,.*\n15,encoder,.*\n20,encoder,", log)
-    for _, stop in ipairs { 7, 13 } do
-      local out = folder .. "/stop" .. stop
+    local whole = train(folder .. "/whole", {})
+    local log = helper.read(folder .. "/whole/log.csv")
+    assert.matches("\n5,sleep,.*\n10,sleep,.*\n5,encoder,.*\n10,encoder,", log)
+    for i, stop in ipairs { { "sleep", 7 }, { "encoder", 3 } } do
+      local out = folder .. "/stop" .. i
       assert.is_false(pcall(train, out, stop))
-      local again = train(out)
+      local again = train(out, {})
+      assert.same({ decoder = 0, sleep = 10, encoder = 10 }, again.trained)
       for name, t in pairs(whole:state()) do
         assert.equal(0, core.max(core.abs(t - again:state()[name])):item(), name)
       end
     end
-    raises("encoder.sleep was 0.5 and is now 0.25", function()
+    raises("sleep.steps was 10 and is now 20", function()
       model_of(squares(false), { answers = 2, seed = 3 }):train { out = folder .. "/whole", quiet = true, batch = 8,
-        decoder = { steps = 0 }, encoder = { steps = 20, sleep = 0.25 } }
+        decoder = { steps = 0 }, sleep = { steps = 20 }, encoder = { steps = 10 } }
     end)
   end)
 end)
@@ -160,10 +160,11 @@ describe("a model of several answers", function()
     raises("gives 2 answers, whose scores are learned in sleep", several.train, several, { quiet = true,
       decoder = { steps = 0 }, encoder = { steps = 2 } })
     raises("answers must be from 1 to 64; got 0", sv.model, { simulator = squares(false), answers = 0 })
-    raises("sleep must be from 0 to 1; got 2", several.train_encoder, several, { steps = 2, sleep = 2 })
+    raises("sleep must be at least 0; got %-1", several.train_encoder, several, { steps = 2, sleep = -1 })
     local rlc = require "simvae.simulators.rlc"
     local model = sv.model { simulator = rlc, width = 4 }
     raises("'impedance' of simulator 'rlc' has a free number", model.train_encoder, model,
       { steps = 2, sleep = 0.5, quiet = true })
+    raises("'impedance' of simulator 'rlc' has a free number", model.train_sleep, model, { steps = 2, quiet = true })
   end)
 end)

@@ -19,6 +19,7 @@ local options = {
   loss = { "string|function" },
   batch = { "integer", min = 1 },
   decoder = { "table", default = {} },
+  sleep = { "table" },
   encoder = { "table", default = {} },
   recipe = { "string|table" },
   samples = { "integer", default = 10000, min = 100 },
@@ -194,7 +195,7 @@ function experiment.line(model, r)
 end
 
 --- Runs an experiment.
--- @tparam table t simulator; net, width, answers, loss, batch, decoder, encoder, recipe (as of sv.model and
+-- @tparam table t simulator; net, width, answers, loss, batch, decoder, sleep, encoder, recipe (as of sv.model and
 -- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
 -- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
@@ -211,12 +212,12 @@ function experiment.experiment(t, argv)
   local budget = a.demo and t.demo or {}
   local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
   local stages = {}
-  for _, stage in ipairs { "decoder", "encoder" } do
+  for _, stage in ipairs { "decoder", "sleep", "encoder" } do
     local o = {}
     if a.recipe ~= "paper" then -- whose budget is its own
-      for k, v in pairs(t[stage]) do o[k] = v end
+      for k, v in pairs(t[stage] or {}) do o[k] = v end
     end
-    o.steps = steps or o.steps
+    if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
     stages[stage] = o
   end
   local net, bounded, answers = t.net, nil, t.answers
@@ -228,7 +229,7 @@ function experiment.experiment(t, argv)
     bounded = bounded, answers = answers }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
-    encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
+    sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
     simulations = a.simulations or t.simulations, max_failures = t.max_failures, timeout = t.timeout }
   local samples = a.samples or (a.demo and budget.samples) or t.samples
   local refine = { samples = math.max(2, samples // 10) } -- it takes long

@@ -35,7 +35,7 @@ local options = {
 -- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),
 -- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
 -- answers (1): how many the encoder gives to an output, each with a probability, where many parameters give one output
--- or nearly so and an average of them gives another (mixture density network: Bishop 1994); needs train's encoder.sleep
+-- or nearly so and an average of them gives another (mixture density network: Bishop 1994); needs train's sleep
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", t, options)
@@ -50,13 +50,14 @@ function model.new(t)
   if self.width == nil then self.width = ({ conv = 16, place = 16, dcgan = 32 })[self.net] or 128 end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
+  local A, size = self.answers, self.latent.size
   self.decoder, self.encoder = nets.build(self.net, {
-    code = self.latent.size, heads = self.answers * 2 * self.latent.size + (self.answers > 1 and self.answers or 0),
+    code = size, answers = A, heads = 2 * A * size + (A > 1 and A or 0),
     output = sim.output, width = self.width, rng = core.rng(self.seed, 0x6e6574),
   })
   self.decoder:eval()
   self.encoder:eval()
-  self.trained = { decoder = 0, encoder = 0 }
+  self.trained = { decoder = 0, sleep = 0, encoder = 0 }
   return setmetatable(self, Model)
 end
 
@@ -66,8 +67,16 @@ function model.is(v)
 end
 
 function Model:__tostring()
-  return string.format("model of %s: decoder %d, encoder %d parameters; trained for %d + %d steps",
-    self.simulator.name, self.decoder:count(), self.encoder:count(), self.trained.decoder, self.trained.encoder)
+  return string.format("model of %s: decoder %d, encoder %d parameters; trained for %s steps",
+    self.simulator.name, self.decoder:count(), self.encoder:count(), model.steps_text(self.trained))
+end
+
+--- Steps of each stage as text: "4000 + 8000", or with sleep between them "4000 + 3000 + 8000".
+-- @tparam {[string]=integer} trained
+-- @treturn string
+function model.steps_text(trained)
+  local asleep = (trained.sleep or 0) > 0 and string.format(" + %d", trained.sleep) or ""
+  return string.format("%d%s + %d", trained.decoder or 0, asleep, trained.encoder or 0)
 end
 
 -- ---- the two directions, in code space (with gradients) -----------------------------

@@ -1,6 +1,7 @@
 --- Networks from layers: a decoder (code -> output) and an encoder (output -> heads).
 --
--- Each builder takes { code = inputs of the decoder, heads = outputs of the encoder,
+-- Each builder takes { code = inputs of the decoder, answers = A, heads = outputs of the encoder (of each answer its
+-- means and logarithms of standard deviations, then the scores of the answers where there are several),
 -- output = {C, H, W} or {n}, width =, rng = } and returns decoder, encoder.
 local check = require "simvae.check"
 local core = require "simvae.core"
@@ -151,11 +152,11 @@ local function expansion(functions, maps, side)
   }
 end
 
--- Where the maps of a picture have their weight, (N, 3 maps, side, side) -> (N, 3 maps). Of each point one map's
--- softmax over the places says where it is looked for ("feature points": Finn, Tan, Duan, Darrell, Levine and Abbeel
--- 2016), two how far to the right and up of there it is, in steps of two cells: exact to less than a cell, and what is
--- learned at one place holds at all (compare the offsets of Papandreou and others 2017). Gives the u of all points,
--- their v, and how gathered each map is, its sum of squares.
+-- Where the maps of a picture have their weight, (N, 3 points, side, side) -> (N, 2 points), the u and v of each point.
+-- One map's softmax over the places says where the point is looked for ("feature points": Finn, Tan, Duan, Darrell,
+-- Levine and Abbeel 2016), two how far to the right and up of there it is, in steps of two cells: exact to less than a
+-- cell, and what is learned at one place holds at all (compare the offsets of Papandreou and others 2017).
+-- Beside them, how gathered each point's map is: its sum of squares, (N, points).
 local function points(count, side)
   local cells = side * side
   local places = core.buffer(core.slice(place_functions(side), 1, 2, 3))
@@ -166,26 +167,26 @@ local function points(count, side)
       local maps = core.reshape(x, n, 3 * count, cells)
       local weight = core.softmax(core.slice(maps, 2, 1, count), 3)
       local at = core.matmul(core.reshape(weight, n * count, cells), places, { transpose_y = true })
-      local found = {}
+      local offsets = {}
       for axis = 1, 2 do
-        local offset = core.slice(maps, 2, axis * count + 1, (axis + 1) * count)
-        found[axis] = core.reshape(core.slice(at, 2, axis, axis), n, count)
-          + core.sum(weight * offset, 3) * (4 / side)
+        offsets[axis] = core.sum(weight * core.slice(maps, 2, axis * count + 1, (axis + 1) * count), 3)
       end
-      found[3] = core.sum(core.square(weight), 3)
-      return core.concat(found, 2)
+      local offset = core.reshape(core.stack(offsets, 3), n * count, 2)
+      return core.reshape(at + offset * (4 / side), n, 2 * count), core.sum(core.square(weight), 3)
     end,
   }
 end
 
 -- The encoder of "place": the halvings of "conv" down to hidden units, from there back up to a quarter of the
 -- picture's side, joined at each level with what it was on the way down (Ronneberger, Fischer and Brox 2015), so that
--- maps know what is everywhere and are exact about where. Its answer is a sum of the places of points, to which hidden
--- units add what is not a place.
+-- maps know what is everywhere and are exact about where. Two numbers of a code after the other are the coordinates of
+-- a point; what is no place finds its way into the offsets. Hidden units give the standard deviations and scores.
 local function place_encoder(t, levels, base)
   local width, rng, side = t.width or 16, t.rng, t.output[2] // 4
   local top, maps = channels_at(width, levels), 4 * width
-  local cells, count = top * base * base, 4 * width
+  local cells, answers = top * base * base, t.answers or 1
+  local means = answers * t.code
+  local count = (means + 1) // 2
   local down, up = {}, {}
   for level = 1, levels do
     down[level] = nn.sequential(halving_layers({}, t.output[1], width, level, level, rng))
@@ -200,11 +201,10 @@ local function place_encoder(t, levels, base)
   local marks = nn.sequential { nn.conv2d(maps, maps, 1, { std = he(maps), rng = rng }), nn.leaky_relu(0.2),
     nn.conv2d(maps, 3 * count, 1, { std = he(maps, 0.3), rng = rng }) }
   local found = points(count, side)
-  local where = nn.linear(2 * count, t.heads, { std = math.sqrt(1 / (2 * count)), bias = false, rng = rng })
   local rest = hidden_layers({}, hidden + 3 * count, 1, nn.leaky_relu, rng)
-  rest[#rest + 1] = nn.linear(hidden, t.heads, { std = 0.01 * he(hidden), rng = rng })
+  rest[#rest + 1] = nn.linear(hidden, t.heads - means, { std = he(hidden, 0.3), rng = rng })
   rest = nn.sequential(rest)
-  local inner = { inward, outward, marks, found, where, rest }
+  local inner = { inward, outward, marks, found, rest }
   table.move(down, 1, #down, #inner + 1, inner)
   table.move(up, 1, #up, #inner + 1, inner)
   return nn.layer {
@@ -221,8 +221,14 @@ local function place_encoder(t, levels, base)
         h = double(h)
         if i < #up then h = h + seen[levels - i] end
       end
-      local at = found(marks(core.concat({ h, seen[2] }, 2)))
-      return where(core.slice(at, 2, 1, 2 * count)) + rest(core.concat({ units, at }, 2))
+      local at, gathered = found(marks(core.concat({ h, seen[2] }, 2)))
+      local spread = rest(core.concat({ units, at, gathered }, 2))
+      local n = at.shape[1]
+      -- as heads stand: of each answer its means and its standard deviations, then the scores
+      local heads = core.concat({ core.reshape(core.slice(at, 2, 1, means), n, answers, t.code),
+        core.reshape(core.slice(spread, 2, 1, means), n, answers, t.code) }, 3)
+      heads = core.reshape(heads, n, 2 * means)
+      return answers > 1 and core.concat({ heads, core.slice(spread, 2, means + 1) }, 2) or heads
     end,
   }
 end

@@ -3,7 +3,7 @@
 --   paper     Adam at 1e-3 throughout, D alone, as in section 4 of the paper
 --   default   what was found to invert better: see notebooks/recipes.md
 --
--- A recipe is a table: batch, decoder and encoder (steps, lr, clip, noise, prior, errors), and the two
+-- A recipe is a table: batch, decoder, sleep and encoder (steps, lr, clip, noise, prior, errors, sleep), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.check"
 local core = require "simvae.core"
@@ -18,6 +18,7 @@ recipes.paper = {
   name = "paper",
   batch = 64,
   decoder = { steps = 4000, lr = 1e-3 },
+  sleep = { steps = 0, lr = 1e-3 },
   encoder = { steps = 4000, lr = 1e-3, noise = 1 },
   decoder_loss = plain,
   encoder_loss = plain,
@@ -47,6 +48,7 @@ recipes.default = {
   name = "default",
   batch = 64,
   decoder = { steps = 4000, lr = { peak = 8e-3, warmup = 100 }, clip = "auto" },
+  sleep = { steps = 0, lr = { peak = 2e-3, warmup = 100 }, clip = "auto" },
   encoder = { steps = 8000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1,
     prior = 3, errors = "relative" },
   decoder_loss = plain,
@@ -85,7 +87,7 @@ function recipes.get(recipe, model)
   local default = #model.simulator.output == 3 and recipes.default or vector
   if type(recipe) == "table" then
     local own = changed(default, changed({ name = "custom" }, recipe))
-    for _, stage in ipairs { "decoder", "encoder" } do own[stage] = changed(default[stage], own[stage]) end
+    for _, stage in ipairs { "decoder", "sleep", "encoder" } do own[stage] = changed(default[stage], own[stage]) end
     return own
   end
   if recipe == nil or recipe == "default" then return default end

@@ -167,7 +167,8 @@ end
 
 local function steps_text(steps)
   if type(steps) ~= "table" then return steps end
-  return string.format("%s decoder + %s encoder", steps.decoder or 0, steps.encoder or 0)
+  local asleep = (steps.sleep or 0) > 0 and steps.sleep .. " sleep + " or ""
+  return string.format("%s decoder + %s%s encoder", steps.decoder or 0, asleep, steps.encoder or 0)
 end
 
 local function settings(data, sim)

@@ -18,29 +18,22 @@ local sleep = {}
 local ALL = 0.05    -- weight of the answers that are not the best: none is forgotten
 local SPREAD = 0.02 -- weight of the standard deviations' likelihood, which are to follow the errors, not to rule them
 local SCORE = 0.02  -- weight of the scores' cross-entropy
-local AGAIN = 3     -- every third of the other steps is sleep: scores and spreads are learned there alone
-
---- What a step of stage 2 is: "sleep" (the first, by `encoder.sleep`), "encoder", or "between" (sleep once more).
-function sleep.phase(run)
-  local o = run.encoder
-  if run.step <= o.sleep * o.steps then return "sleep" end
-  return o.sleep > 0 and run.step % AGAIN == 0 and "between" or "encoder"
-end
 
 --- Refuses what cannot be trained so.
 -- @tparam Model model
--- @tparam table o the encoder's options of a run
+-- @tparam table run with sleep.steps, and of the encoder steps and sleep
 -- @tparam ?integer level of the caller
-function sleep.check(model, o, level)
-  if o.steps == 0 then return end
-  if model.answers > 1 and o.sleep == 0 then
-    check.fail(level, "train: the model gives %d answers, whose scores are learned in sleep; "
-      .. "encoder = { sleep = 0.5 } or so, or a model without `answers`", model.answers)
+function sleep.check(model, run, level)
+  local awake, asleep = run.encoder.steps > 0, run.encoder.sleep > 0
+  if model.answers > 1 and awake and not asleep then
+    check.fail(level, "train: the model gives %d answers, whose scores are learned in sleep: sleep = { steps = … }, or "
+      .. "encoder = { sleep = 0.5 }, or a model without `answers`", model.answers)
   end
-  for _, element in ipairs(o.sleep > 0 and model.simulator.symmetry or {}) do
+  if run.sleep.steps == 0 and not (awake and asleep) then return end
+  for _, element in ipairs(model.simulator.symmetry or {}) do
     if element.free then
-      check.fail(level, "train: encoder.sleep takes symmetries of finitely many maps; '%s' of simulator '%s' has a "
-        .. "free number: sleep = 0", tostring(element.name), model.simulator.name)
+      check.fail(level, "train: sleep takes symmetries of finitely many maps; '%s' of simulator '%s' has a free number",
+        tostring(element.name), model.simulator.name)
     end
   end
 end

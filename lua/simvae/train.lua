@@ -23,7 +23,9 @@ local sampler = require "simvae.sampler"
 local sleep = require "simvae.sleep"
 
 local Model = model.class
-local STAGES = { "decoder", "encoder" }
+-- Sleep is the first part of stage 2, where there is any.
+local STAGES = { "decoder", "sleep", "encoder" }
+local PLACE = { decoder = 1, sleep = 2, encoder = 3, done = 4 }
 
 -- A step leaves small garbage that Lua would let pile up to as much as the tensors in use; few objects are alive, so
 -- that a full collection now and then costs next to nothing and resident memory stays flat.
@@ -46,23 +48,18 @@ function step.decoder(self, run)
   return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
 end
 
--- One answer of several to each output, drawn by the encoder's probabilities: numbers (N,).
-local function draw_answers(score, rng)
-  local u = core.clamp(rng:uniform(score.shape), 1e-30, 1)
-  return core.argmax(score - core.log(-core.log(u)), 2) -- with Gumbel's noise (Maddison, Tarlow and Minka 2014)
+--- One step of the sleep before stage 2: the decoder's own pictures.
+function step.sleep(self, run)
+  return sleep.loss(self, run.dreams(run.sleep.batch))
 end
 
---- One step of stage 2: x alone, or (see simvae.sleep) the decoder's own pictures.
+--- One step of stage 2: x alone; beside it, as `encoder.sleep` says, some more of the decoder's own pictures.
 function step.encoder(self, run)
-  if sleep.phase(run) ~= "encoder" then
-    local _, z = run.prior(run.encoder.batch)
-    return sleep.loss(self, z)
-  end
   local _, x = samples(self, run)
   local mean, std, raw, score = self:posterior(x)
   if score then
-    local one = draw_answers(score:detach(), run.rng)
-    mean, std, raw = self:choose(mean, one), self:choose(std, one), self:choose(raw, one)
+    local best = core.argmax(score:detach(), 2)
+    mean, std, raw = self:choose(mean, best), self:choose(std, best), self:choose(raw, best)
   end
   local code = mean
   if run.noise > 0 then
@@ -70,6 +67,8 @@ function step.encoder(self, run)
   end
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if self.bounded == "clamp" then loss = loss + self.latent:overshoot(raw) end
+  local o = run.encoder
+  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2)) * o.sleep end
   return loss
 end
 
@@ -81,7 +80,7 @@ local stage_options = {
   batch = { "integer", min = 1 },
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
-  sleep = { "number", min = 0, max = 1 },
+  sleep = { "number", min = 0 },
   prior = { "number", min = 0 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
@@ -95,6 +94,7 @@ local cosine_options = {
 local train_options = {
   batch = { "integer", min = 1 },
   decoder = { "table" },
+  sleep = { "table" },
   encoder = { "table" },
   recipe = { "string|table" },
   out = { "string" },
@@ -117,8 +117,10 @@ local function configuration(self, run)
   about.simulations = run.simulations
   for _, stage in ipairs(STAGES) do
     local o = run[stage]
-    about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep,
-      lr = type(o.lr) == "number" and o.lr or "function" }
+    if stage ~= "sleep" or o.steps > 0 then
+      about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
+        lr = type(o.lr) == "number" and o.lr or "function" }
+    end
   end
   return about
 end
@@ -204,8 +206,7 @@ local function open_log(run, resumed)
     if old then
       for line in old:lines() do
         local at, stage = line:match "^(%d+),(%a+),"
-        if stage == "sleep" then stage = "encoder" end
-        local past = at and (stage == "encoder" and run.stage == "decoder"
+        local past = at and (PLACE[stage] > PLACE[run.stage]
           or stage == run.stage and tonumber(at) > run.step)
         if at and not past then kept[#kept + 1] = line .. "\n" end
       end
@@ -227,8 +228,13 @@ end
 
 -- ---- the loop -------------------------------------------------------------------------------
 
+-- The net that a stage trains.
+local function net_of(self, stage)
+  return stage == "decoder" and self.decoder or self.encoder
+end
+
 local function make_optimizer(self, run, stage)
-  local params = self[stage]:parameters()
+  local params = net_of(self, stage):parameters()
   if stage == "decoder" then
     for _, t in pairs(self.loss.own) do params[#params + 1] = t end
   end
@@ -265,7 +271,7 @@ local function run_stage(self, run, stage)
   run.stage = stage
   settle(run)
   run.optimizer = make_optimizer(self, run, stage)
-  run.parameters = self[stage]:parameters()
+  run.parameters = net_of(self, stage):parameters()
   run.noise = o.noise
   run.sampler.batch = o.batch
   if run.resumed then
@@ -277,19 +283,18 @@ local function run_stage(self, run, stage)
     for name, v in pairs(numbers) do map[name] = v end
     if run.resumed.where.stage == stage and next(map) then run.optimizer:load_state(map) end
   end
-  if stage == "encoder" then
+  if stage == "decoder" then
+    self.decoder:unfreeze()
+  else
     self.decoder:eval()
     self.decoder:freeze()
-    self.encoder:train()
-  else
-    self.decoder:unfreeze()
-    self.decoder:train()
   end
+  net_of(self, stage):train()
   run.resumed = nil
 
   local bar = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
   local window, since, saved = 0, core.system.clock(), core.system.clock()
-  local smooth, last, shown -- the loss, averaged and as it was, and of which phase it is
+  local smooth
   while run.step < total do
     run.total = total
     run.step = run.step + 1
@@ -299,22 +304,18 @@ local function run_stage(self, run, stage)
       error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
         value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
     end
-    self.trained[stage] = self.trained[stage] + 1
-    local loss_of = stage == "encoder" and sleep.phase(run) or stage
-    if loss_of ~= "between" then -- whose loss is none of those about it
-      smooth = smooth and loss_of == shown and smooth + 0.05 * (value - smooth) or value
-      last, shown = value, loss_of
-    end
+    self.trained[stage] = (self.trained[stage] or 0) + 1
+    smooth = smooth and smooth + 0.05 * (value - smooth) or value
     window = window + 1
     local now = core.system.clock()
     if run.step % run.log_every == 0 or run.step == total then
       local rate = window * o.batch / (now - since)
-      log_row(run, shown or stage, last or value, run.lr, rate)
+      log_row(run, stage, value, run.lr, rate)
       window, since = 0, now
       run.rate = rate
     end
     local failed = run.sampler:counts()
-    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth or value,
+    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth,
       run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
     if run.out and now - saved >= run.checkpoint_every then
       saved = now
@@ -324,10 +325,8 @@ local function run_stage(self, run, stage)
     if run.step % COLLECT_EVERY == 0 then collectgarbage() end
     if run.on_step and run.on_step(stage, run.step, value) == false then break end
   end
-  self[stage]:eval()
-  if stage == "encoder" then
-    self.decoder:unfreeze()
-  end
+  net_of(self, stage):eval()
+  self.decoder:unfreeze()
   bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
 end
 
@@ -346,7 +345,9 @@ end
 -- Its workers are forked here: before the network has made its threads and taken its memory.
 local function make_sampler(self, run)
   local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
-  for _, stage in ipairs(STAGES) do o.total = o.total + run[stage].steps * run[stage].batch end
+  for _, stage in ipairs(STAGES) do
+    if stage ~= "sleep" then o.total = o.total + run[stage].steps * run[stage].batch end -- which runs no simulator
+  end
   for name in pairs(sampler.options) do o[name] = run[name] end
   o.failures = o.failures or run.out and run.out .. "/failures.csv"
   o.offline, o.held_out, o.simulations = run.offline, run.held_out, run.simulations
@@ -370,7 +371,7 @@ local function prepare(self, given, stages)
     for name, value in pairs(run.recipe[stage]) do
       if o[name] == nil then o[name] = value end
     end
-    o.batch, o.sleep = o.batch or run.batch, o.sleep or 0
+    o.batch = o.batch or run.batch
     if not stages[stage] then o.steps = 0 end
     if type(o.lr) == "table" then
       local lr = check.options("train: " .. stage .. ": lr", o.lr, cosine_options)
@@ -378,7 +379,8 @@ local function prepare(self, given, stages)
     end
     run[stage] = o
   end
-  sleep.check(self, run.encoder, 5)
+  run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
+  sleep.check(self, run, 5)
   if run.out then
     local ok, why = core.system.mkdir(run.out)
     if not ok then check.fail(3, "train: out cannot be made: %s", why) end
@@ -392,8 +394,14 @@ local function prepare(self, given, stages)
   run.prior = function(n)
     local rng = core.rng(run.seed + 0x7072696f72)
     rng:take((run.step - 1) * n)
-    local z = self.simulator:sample(n, rng)
-    return self.latent:to_code(z), z
+    return self.latent:to_code(self.simulator:sample(n, rng))
+  end
+  -- and those, in units, that the encoder dreams of
+  run.dreams = function(n)
+    local rng = core.rng(run.seed + 0x736c656570)
+    local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
+    rng:take(before + (run.step - 1) * n)
+    return self.simulator:sample(n, rng)
   end
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
@@ -424,8 +432,8 @@ local function run_all(self, run, stages)
   if run.stage == "done" then return end
   fit_outputs(self, run)
   for _, stage in ipairs(STAGES) do
-    local behind = stage == "decoder" and run.stage == "encoder"
-    if stages[stage] and not behind then
+    local behind = PLACE[stage] < PLACE[run.stage]
+    if stages[stage] and not behind and (stage ~= "sleep" or run.sleep.steps > 0) then
       if run.stage ~= stage then run.step, run.norm = 0, nil end
       run_stage(self, run, stage)
       run.optimizer = nil
@@ -480,11 +488,11 @@ end
 
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
--- its running average) }, encoder = { steps, lr, batch, clip, noise, sleep (0: the share of its steps that come first
--- and learn from the decoder's own pictures, as every third of the others then does; see simvae.sleep), prior (how
--- strongly the codes of a batch are drawn to the prior's distribution during the first half; 0 where many parameters
--- give one output, and codes need not follow the prior), errors ("relative" to each picture's ink, or "absolute": of
--- pictures, where the model has no loss of its own) },
+-- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures (see
+-- simvae.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it, beside
+-- each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the prior's
+-- distribution during the first half; 0 where many parameters give one output, and codes need not follow the prior),
+-- errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its own) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
@@ -495,7 +503,7 @@ end
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures
 function Model:train(t)
-  return train(self, t, { decoder = true, encoder = true })
+  return train(self, t, { decoder = true, sleep = true, encoder = true })
 end
 
 --- Stage 1 alone: options as of train, with decoder's at the top level.
@@ -503,7 +511,12 @@ function Model:train_decoder(t)
   return self:train_stage("decoder", t)
 end
 
---- Stage 2 alone, through the decoder as it is.
+--- Sleep alone, with the decoder as it is.
+function Model:train_sleep(t)
+  return self:train_stage("sleep", t)
+end
+
+--- Stage 2 proper alone, through the decoder as it is.
 function Model:train_encoder(t)
   return self:train_stage("encoder", t)
 end
