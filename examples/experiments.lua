@@ -47,10 +47,10 @@ function experiments.dsprites()
     doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
     answers = 4, -- hearts are taken for squares otherwise
-    decoder = { steps = 12000 }, -- after 4,000 its squares are discs
-    sleep = { steps = 4000 },
+    decoder = { steps = 8000 }, -- after 4,000 its squares are discs
+    sleep = { steps = 3000 },
     -- most sprites are small: relative errors rule too much
-    encoder = { steps = 4000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0, errors = "absolute" },
+    encoder = { steps = 3000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0, errors = "absolute" },
   }
 end
 

@@ -229,8 +229,9 @@ function experiment.experiment(t, argv)
     bounded = bounded, answers = answers }
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
-    sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers, cache = a.cache or t.cache,
-    simulations = a.simulations or t.simulations, max_failures = t.max_failures, timeout = t.timeout }
+    sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
+    cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
+    max_failures = t.max_failures, timeout = t.timeout }
   local samples = a.samples or (a.demo and budget.samples) or t.samples
   local refine = { samples = math.max(2, samples // 10) } -- it takes long
   for k, v in pairs(t.refine) do refine[k] = v end

@@ -490,9 +490,10 @@ end
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
 -- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures (see
 -- simvae.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it, beside
--- each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the prior's
--- distribution during the first half; 0 where many parameters give one output, and codes need not follow the prior),
--- errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its own) },
+-- each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the
+-- prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow the
+-- prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
+-- own) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
