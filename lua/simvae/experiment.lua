@@ -132,7 +132,7 @@ function experiment.figures(model, r, out, pictures, base)
   add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units, { log = log }))
   add("Errors of each parameter.", figures.errors(folder .. "/errors.png", r.z, r.mean, sim.names, units,
     { period = period }))
-  add("The losses of both stages.", figures.learning_curves(folder .. "/learning.png", out .. "/log.csv"))
+  add("The losses of all stages.", figures.learning_curves(folder .. "/learning.png", out .. "/log.csv"))
   return list
 end
 
