@@ -57,7 +57,7 @@ function model.new(t)
   })
   self.decoder:eval()
   self.encoder:eval()
-  self.trained = { decoder = 0, sleep = 0, encoder = 0 }
+  self.trained = { decoder = 0, encoder = 0 }
   return setmetatable(self, Model)
 end
 
