@@ -2,7 +2,8 @@
 --
 -- Stage 1 minimises D[S(z), G(z)] over fresh samples of the prior (eq. 3); stage 2
 -- freezes G and minimises D[S(z), G(mu + eps sigma)] with mu, sigma = E(S(z)) (eq. 4):
--- the encoder sees outputs alone, never z.
+-- the encoder sees outputs alone, never the z that made them. It may begin with sleep, on
+-- what the decoder makes of draws of the prior (simvae.sleep).
 --
 --     model:train {
 --       batch = 64, out = "runs/box",
