@@ -19,7 +19,7 @@ local options = {
   loss = { "string|function" },
   batch = { "integer", min = 1 },
   decoder = { "table", default = {} },
-  sleep = { "table" },
+  sleep = { "table", default = {} },
   encoder = { "table", default = {} },
   recipe = { "string|table" },
   samples = { "integer", default = 10000, min = 100 },
@@ -212,10 +212,10 @@ function experiment.experiment(t, argv)
   local budget = a.demo and t.demo or {}
   local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
   local stages = {}
-  for _, stage in ipairs { "decoder", "sleep", "encoder" } do
+  for _, stage in ipairs(require "simvae.model".stages) do
     local o = {}
     if a.recipe ~= "paper" then -- whose budget is its own
-      for k, v in pairs(t[stage] or {}) do o[k] = v end
+      for k, v in pairs(t[stage]) do o[k] = v end
     end
     if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
     stages[stage] = o

@@ -71,12 +71,22 @@ function Model:__tostring()
     self.simulator.name, self.decoder:count(), self.encoder:count(), model.steps_text(self.trained))
 end
 
+--- Stages of a training in their order. Sleep is the first part of stage 2, where there is any.
+model.stages = { "decoder", "sleep", "encoder" }
+
 --- Steps of each stage as text: "4000 + 8000", or with sleep between them "4000 + 3000 + 8000".
 -- @tparam {[string]=integer} trained
+-- @tparam ?boolean named "4000 decoder + 8000 encoder"
 -- @treturn string
-function model.steps_text(trained)
-  local asleep = (trained.sleep or 0) > 0 and string.format(" + %d", trained.sleep) or ""
-  return string.format("%d%s + %d", trained.decoder or 0, asleep, trained.encoder or 0)
+function model.steps_text(trained, named)
+  local parts = {}
+  for _, stage in ipairs(model.stages) do
+    local steps = trained[stage] or 0
+    if steps > 0 or stage ~= "sleep" then
+      parts[#parts + 1] = string.format(named and "%d %s" or "%d", steps, stage)
+    end
+  end
+  return table.concat(parts, " + ")
 end
 
 -- ---- the two directions, in code space (with gradients) -----------------------------

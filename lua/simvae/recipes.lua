@@ -7,6 +7,7 @@
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.check"
 local core = require "simvae.core"
+local stages = require "simvae.model".stages
 
 local recipes = {}
 
@@ -87,7 +88,7 @@ function recipes.get(recipe, model)
   local default = #model.simulator.output == 3 and recipes.default or vector
   if type(recipe) == "table" then
     local own = changed(default, changed({ name = "custom" }, recipe))
-    for _, stage in ipairs { "decoder", "sleep", "encoder" } do own[stage] = changed(default[stage], own[stage]) end
+    for _, stage in ipairs(stages) do own[stage] = changed(default[stage], own[stage]) end
     return own
   end
   if recipe == nil or recipe == "default" then return default end

@@ -167,8 +167,7 @@ end
 
 local function steps_text(steps)
   if type(steps) ~= "table" then return steps end
-  local asleep = (steps.sleep or 0) > 0 and steps.sleep .. " sleep + " or ""
-  return string.format("%s decoder + %s%s encoder", steps.decoder or 0, asleep, steps.encoder or 0)
+  return require "simvae.model".steps_text(steps, true)
 end
 
 local function settings(data, sim)

@@ -24,9 +24,9 @@ local sampler = require "simvae.sampler"
 local sleep = require "simvae.sleep"
 
 local Model = model.class
--- Sleep is the first part of stage 2, where there is any.
-local STAGES = { "decoder", "sleep", "encoder" }
-local PLACE = { decoder = 1, sleep = 2, encoder = 3, done = 4 }
+local STAGES = model.stages
+local PLACE = { done = #STAGES + 1 }
+for i, stage in ipairs(STAGES) do PLACE[stage] = i end
 
 -- A step leaves small garbage that Lua would let pile up to as much as the tensors in use; few objects are alive, so
 -- that a full collection now and then costs next to nothing and resident memory stays flat.
@@ -111,6 +111,11 @@ local train_options = {
 }
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
+-- Whether a run comes to a stage at all: sleep is left out where it has no steps.
+local function takes(run, stage)
+  return stage ~= "sleep" or run.sleep.steps > 0
+end
+
 -- Everything that a continued run must share with the one it continues, as text.
 local function configuration(self, run)
   local about = self:description()
@@ -118,7 +123,7 @@ local function configuration(self, run)
   about.simulations = run.simulations
   for _, stage in ipairs(STAGES) do
     local o = run[stage]
-    if stage ~= "sleep" or o.steps > 0 then
+    if takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
@@ -207,7 +212,7 @@ local function open_log(run, resumed)
     if old then
       for line in old:lines() do
         local at, stage = line:match "^(%d+),(%a+),"
-        local past = at and (PLACE[stage] > PLACE[run.stage]
+        local past = at and ((PLACE[stage] or 0) > PLACE[run.stage]
           or stage == run.stage and tonumber(at) > run.step)
         if at and not past then kept[#kept + 1] = line .. "\n" end
       end
@@ -391,18 +396,17 @@ local function prepare(self, given, stages)
   end
   run.sampler = make_sampler(self, run)
   run.rng = core.rng(run.seed, 0x6e6f697365)
-  -- draws of the prior that no batch is made of; a function of the step, so that a resumed run has the same
-  run.prior = function(n)
-    local rng = core.rng(run.seed + 0x7072696f72)
-    rng:take((run.step - 1) * n)
-    return self.latent:to_code(self.simulator:sample(n, rng))
-  end
-  -- and those, in units, that the encoder dreams of
-  run.dreams = function(n)
-    local rng = core.rng(run.seed + 0x736c656570)
-    local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
-    rng:take(before + (run.step - 1) * n)
+  -- draws of the prior that no batch is made of; functions of the step, so that a resumed run has the same
+  local function draws(stream, at, n)
+    local rng = core.rng(run.seed + stream)
+    rng:take(at)
     return self.simulator:sample(n, rng)
+  end
+  run.prior = function(n) return self.latent:to_code(draws(0x7072696f72, (run.step - 1) * n, n)) end
+  -- what the encoder dreams of, in units
+  run.dreams = function(n)
+    local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
+    return draws(0x736c656570, before + (run.step - 1) * n, n)
   end
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
@@ -434,7 +438,7 @@ local function run_all(self, run, stages)
   fit_outputs(self, run)
   for _, stage in ipairs(STAGES) do
     local behind = PLACE[stage] < PLACE[run.stage]
-    if stages[stage] and not behind and (stage ~= "sleep" or run.sleep.steps > 0) then
+    if stages[stage] and not behind and takes(run, stage) then
       if run.stage ~= stage then run.step, run.norm = 0, nil end
       run_stage(self, run, stage)
       run.optimizer = nil
