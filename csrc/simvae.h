@@ -69,6 +69,13 @@ enum sv_layout {
     SV_CHANNELS_LAST = 1 /* shape (N, C, H, W), memory (N, H, W, C) */
 };
 
+/* What an op made of its weights, which is the same as long as they are and `key` is. */
+typedef struct sv_kept {
+    size_t count;
+    uint64_t key, version; /* of the weights' storage */
+    sv_real *numbers;
+} sv_kept;
+
 typedef struct sv_tensor {
     sv_storage *storage; /* user value 1 keeps it alive */
     sv_real *data;
@@ -83,7 +90,8 @@ typedef struct sv_tensor {
     struct sv_tensor *grad; /* user value 2; leaves only */
     struct sv_tape *tape;   /* the open tape whose node made it, or NULL */
     int node;               /* index of that node */
-    uint64_t met;           /* 1 + storage->version when last met as weights; user value 3: what is kept of them */
+    uint64_t met;           /* 1 + storage->version when last met as weights */
+    sv_kept *kept[2];       /* what ops forward and backward made of them: user values 3 and 4 keep it alive */
 } sv_tensor;
 
 #define SV_STORAGE "simvae.storage"
@@ -150,17 +158,15 @@ typedef struct sv_args {
     size_t aux_count[SV_MAX_AUX]; /* numbers kept from forward to backward */
     size_t work_count;            /* numbers of scratch during forward */
     size_t backward_work_count;   /* numbers of scratch during backward */
-    size_t kept_count;            /* numbers made of in[1], weights, that are the same as long as it is */
-    uint64_t kept_key;            /* … and this */
+    size_t kept_count[2];         /* numbers made of in[1], weights, forward and backward, to be kept if they stay */
     size_t view_offset;           /* SV_OP_VIEW: where out starts in in[0] */
     char message[SV_MESSAGE];     /* what is wrong, if shape() returns false */
 
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
     sv_real *work;
-    sv_real *kept;   /* those numbers; NULL: in[1] is about to change, they belong into work */
-    bool kept_ready; /* from an earlier forward; else to be written now */
-    bool training;   /* a gradient will be asked for: aux must be filled */
+    bool training; /* a gradient will be asked for: aux must be filled */
+    bool keeping;  /* in[1] stays what it is: what is made of it is kept */
 
     /* backward only */
     sv_real *grad_out; /* laid out as out; may be spoilt */
@@ -207,6 +213,9 @@ extern const sv_activation sv_activations[];
 
 /* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
  * pushes out. opt and list may be NULL where the op has no options. */
+/* Room for so many numbers made of in[1] in a pass, and whether they are there already; NULL: not kept. The key is what
+ * they depend on besides the weights. Not ready: the caller writes them. */
+sv_real *sv_kept_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready);
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);
 void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */

@@ -161,35 +161,37 @@ static enum sv_layout settle_layout(lua_State *L, sv_args *a, int base) {
     return layout;
 }
 
-/* What an op made of its weights, kept as their user value 3. */
-typedef struct {
-    size_t count;
-    uint64_t key, version;
-} kept;
-
 enum { KEPT = 3, KEPT_ALIGNMENT = 64 };
 
 /* Weights are prepared anew each time while they learn. Where they stay, the second call keeps what it made, and
  * later ones use it: a view that lives for one call keeps nothing. */
-static void find_kept(lua_State *L, const sv_context *c, sv_args *a, int weights) {
+static void make_room_for_kept(lua_State *L, const sv_context *c, sv_args *a, int weights) {
     sv_tensor *w = a->in[1];
     uint64_t version = w->storage->version;
     if ((w->needs_grad && sv_recording(c)) || w->storage->owner || version == SV_FOREIGN) return;
-    bool again = w->met == version + 1;
+    a->keeping = w->met == version + 1;
     w->met = version + 1;
-    if (!again) return;
-    lua_getiuservalue(L, weights, KEPT);
-    kept *k = lua_touserdata(L, -1);
-    if (!k || k->count != a->kept_count) {
-        k = lua_newuserdatauv(L, sizeof *k + KEPT_ALIGNMENT - 1 + a->kept_count * sizeof(sv_real), 0);
-        *k = (kept){.count = a->kept_count, .version = SV_FOREIGN};
-        lua_setiuservalue(L, weights, KEPT);
+    if (!a->keeping) return;
+    for (int pass = 0; pass < 2; pass++) {
+        size_t count = a->kept_count[pass];
+        if (count == 0 || (w->kept[pass] && w->kept[pass]->count == count)) continue;
+        if (pass > 0 && !(a->training && a->in[0]->needs_grad)) continue;
+        sv_kept *k = lua_newuserdatauv(L, sizeof *k + KEPT_ALIGNMENT - 1 + count * sizeof(sv_real), 0);
+        uintptr_t numbers = ((uintptr_t)(k + 1) + KEPT_ALIGNMENT - 1) & ~(uintptr_t)(KEPT_ALIGNMENT - 1);
+        *k = (sv_kept){.count = count, .version = SV_FOREIGN, .numbers = (sv_real *)numbers};
+        lua_setiuservalue(L, weights, KEPT + pass);
+        w->kept[pass] = k;
     }
-    lua_pop(L, 1);
-    a->kept = (sv_real *)(((uintptr_t)(k + 1) + KEPT_ALIGNMENT - 1) & ~(uintptr_t)(KEPT_ALIGNMENT - 1));
-    a->kept_ready = k->version == version && k->key == a->kept_key;
+}
+
+sv_real *sv_kept_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready) {
+    sv_kept *k = a->keeping ? a->in[1]->kept[backward] : NULL;
+    if (!k || k->count != count) return NULL;
+    uint64_t version = a->in[1]->storage->version;
+    *ready = k->version == version && k->key == key;
     k->version = version;
-    k->key = a->kept_key;
+    k->key = key;
+    return k->numbers;
 }
 
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list) {
@@ -230,7 +232,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
         work = sv_push_storage(L, c, a.work_count, SV_SCOPED);
         a.work = work->data;
     }
-    if (a.kept_count) find_kept(L, c, &a, base + 1);
+    if (a.kept_count[0] || a.kept_count[1]) make_room_for_kept(L, c, &a, base + 1);
     if (!(op->flags & SV_OP_VIEW)) op->forward(&a);
     if (work) sv_release_storage(c, work);
     lua_settop(L, out);

@@ -22,6 +22,7 @@
 
 enum { ALIGNMENT = 64 };
 #define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_MIN ((size_t)3 << 19) /* so that no more than a quarter of its pages is spare */
 
 typedef struct sv_size_class {
     struct sv_size_class *next;
@@ -66,30 +67,28 @@ static void note_peak(sv_context *c) {
     if (c->live + c->pooled > c->peak) c->peak = c->live + c->pooled;
 }
 
-/* Large blocks come from mmap, whose first touch costs a page fault for every
- * 4 KB; with huge pages, where the system has them, one for every 2 MB. */
-static void advise_huge(void *start, size_t bytes) {
+/* Numbers of a large storage start on a huge page of their own, where the system has them: tensors of a few megabytes
+ * in pages of 4 KB are more pages than the processor can keep track of. */
+static size_t alignment_for(size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes < 2 * HUGE_PAGE) return;
-    uintptr_t from = ((uintptr_t)start + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
-    uintptr_t to = ((uintptr_t)start + bytes) & ~(uintptr_t)(HUGE_PAGE - 1);
-    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
-#else
-    (void)start;
-    (void)bytes;
+    if (bytes >= HUGE_MIN) return HUGE_PAGE;
 #endif
+    return ALIGNMENT;
 }
 
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
 static sv_storage *new_storage(lua_State *L, size_t count) {
-    if (count > (SIZE_MAX / 2 - sizeof(sv_storage) - ALIGNMENT) / sizeof(sv_real))
+    if (count > (SIZE_MAX / 2 - sizeof(sv_storage) - 2 * HUGE_PAGE) / sizeof(sv_real))
         luaL_error(L, "a tensor of %f numbers is larger than the address space", (double)count);
-    size_t bytes = sizeof(sv_storage) + ALIGNMENT - 1 + count * sizeof(sv_real);
-    sv_storage *s = lua_newuserdatauv(L, bytes, 0);
+    size_t alignment = alignment_for(count * sizeof(sv_real)), bytes = round_up(count * sizeof(sv_real), alignment);
+    sv_storage *s = lua_newuserdatauv(L, sizeof(sv_storage) + alignment - 1 + bytes, 0);
     memset(s, 0, sizeof *s);
-    uintptr_t at = (uintptr_t)(s + 1);
-    s->data = (sv_real *)((at + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+    s->data = (sv_real *)round_up((uintptr_t)(s + 1), alignment);
     s->count = count;
-    advise_huge(s->data, count * sizeof(sv_real));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (alignment == HUGE_PAGE) madvise(s->data, bytes, MADV_HUGEPAGE);
+#endif
     luaL_setmetatable(L, SV_STORAGE);
     return s;
 }

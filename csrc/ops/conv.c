@@ -71,6 +71,18 @@ static void fold_norm(const sv_args *a, bool transposed) {
     }
 }
 
+/* The weights' panels for a pass, which goes from x to y of the convolution or back. */
+static void find_kept(const sv_args *a, bool backward, sv_conv *c, bool back) {
+    uint64_t key;
+    size_t count = sv_conv_kept(c, back, &key);
+    if (count > 0) c->kept = sv_kept_numbers(a, backward, count, key, &c->ready);
+}
+
+static void count_kept(sv_args *a, const sv_conv *c, bool transposed) {
+    uint64_t key;
+    for (int pass = 0; pass < 2; pass++) a->kept_count[pass] = sv_conv_kept(c, (pass > 0) != transposed, &key);
+}
+
 /* The gradient of what the convolution made, and of its bias. */
 static const sv_real *gradient(sv_args *a, bool transposed, long rows) {
     sv_after after = after_of(a, transposed);
@@ -107,14 +119,13 @@ static bool conv_shape(sv_args *a) {
     }
     sv_conv c = conv_of(a);
     need_work(a, &c, c.n * c.oh * c.ow);
-    a->kept_count = sv_conv_kept(&c, false, &a->kept_key);
+    count_kept(a, &c, false);
     return true;
 }
 
 static void conv_forward(sv_args *a) {
     sv_conv c = conv_of(a);
-    c.kept = a->kept;
-    c.ready = a->kept_ready;
+    find_kept(a, false, &c, false);
     fold_norm(a, false);
     sv_after after = after_of(a, false);
     sv_conv_forward(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
@@ -123,7 +134,10 @@ static void conv_forward(sv_args *a) {
 static void conv_backward(sv_args *a) {
     sv_conv c = conv_of(a);
     const sv_real *g = gradient(a, false, c.n * c.oh * c.ow);
-    if (a->grad_in[0]) sv_conv_grad_x(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    if (a->grad_in[0]) {
+        find_kept(a, true, &c, true);
+        sv_conv_grad_x(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    }
     if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, a->in[0]->data, g, a->grad_in[WEIGHT], a->work);
 }
 
@@ -157,14 +171,13 @@ static bool transposed_shape(sv_args *a) {
     }
     sv_conv c = transposed_of(a);
     need_work(a, &c, c.n * c.h * c.w);
-    a->kept_count = sv_conv_kept(&c, true, &a->kept_key);
+    count_kept(a, &c, true);
     return true;
 }
 
 static void transposed_forward(sv_args *a) {
     sv_conv c = transposed_of(a);
-    c.kept = a->kept;
-    c.ready = a->kept_ready;
+    find_kept(a, false, &c, true);
     fold_norm(a, true);
     sv_after after = after_of(a, true);
     sv_conv_grad_x(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
@@ -173,7 +186,10 @@ static void transposed_forward(sv_args *a) {
 static void transposed_backward(sv_args *a) {
     sv_conv c = transposed_of(a);
     const sv_real *g = gradient(a, true, c.n * c.h * c.w);
-    if (a->grad_in[0]) sv_conv_forward(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    if (a->grad_in[0]) {
+        find_kept(a, true, &c, false);
+        sv_conv_forward(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
+    }
     if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, g, a->in[0]->data, a->grad_in[WEIGHT], a->work);
 }
 

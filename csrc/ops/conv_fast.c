@@ -119,8 +119,12 @@ typedef struct rows {
 } rows;
 
 static void multiply(const fast *f, long out, long n0, long n, long tiles, long row, sv_tile *k, rows at, long vstep,
-                     long mstep) {
+                     long mstep, sv_real **out_at, long outs) {
+    long count = divide_up(tiles, SV_MR) * SV_MR;
     for (long q = 0; q < f->products; q++) {
+        for (long i = outs * q / f->products; i < outs * (q + 1) / f->products; i++)
+            for (long c = 0; c < n; c += 64 / (long)sizeof(sv_real))
+                if (out_at[i]) __builtin_prefetch(out_at[i] + c, 1);
         const sv_real *panels = f->panels + (out * f->products + q) * f->size;
         for (long j = 0; j < n; j += SV_NR) {
             k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
@@ -132,9 +136,9 @@ static void multiply(const fast *f, long out, long n0, long n, long tiles, long 
                 k->c = at.to + t;
                 f->product(k);
             }
-            for (long t = 0; t < BLOCK; t++) at.to[t] += SV_NR;
+            for (long t = 0; t < count; t++) at.to[t] += SV_NR;
         }
-        for (long t = 0; t < BLOCK; t++) {
+        for (long t = 0; t < count; t++) {
             at.from[t] += vstep;
             at.to[t] += mstep - divide_up(n, SV_NR) * SV_NR;
         }
@@ -150,6 +154,10 @@ static void run_task(void *arg, long task, int worker) {
     long ldv = beside * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
     long mstep = f->block * ldm + SLACK;
     sv_real *v = sv_scratch(worker), *m = v + f->phases * f->products * vstep;
+    sv_real *places[4 * BLOCK / 2 * 16];
+    long each = f->form->tall * f->form->wide;
+    for (long i = 0; i < f->phases; i++)
+        for (long t = 0; t < tiles; t++) find_outputs(f, t0 + t, out + i, n0, places + (i * tiles + t) * each);
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
         long channels = least(f->slab, f->x.channels - c0), depth = beside * channels / f->half;
         if (f->phases > 1)
@@ -159,11 +167,11 @@ static void run_task(void *arg, long task, int worker) {
         sv_tile k = {.segs = 1, .run = depth, .last = depth, .step = 1, .add = c0 > 0};
         for (long i = 0; i < f->phases; i++) {
             rows at;
-            for (long t = 0; t < BLOCK; t++) {
+            for (long t = 0; t < divide_up(tiles, SV_MR) * SV_MR; t++) {
                 at.from[t] = v + i * f->products * vstep + least(t, tiles - 1) * ldv;
                 at.to[t] = m + i * f->products * mstep + least(t, tiles - 1) * ldm;
             }
-            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, at, vstep, mstep);
+            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, at, vstep, mstep, places + i * tiles * each, c0 + channels < f->x.channels ? 0 : tiles * each);
         }
     }
     sv_after after = f->after;
@@ -171,9 +179,7 @@ static void run_task(void *arg, long task, int worker) {
     if (after.gain) after.gain += n0;
     for (long i = 0; i < f->phases; i++)
         for (long t = 0; t < tiles; t++) {
-            sv_real *at[(MOST - 1) * (MOST - 1)];
-            find_outputs(f, t0 + t, out + i, n0, at);
-            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, at);
+            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, places + (i * tiles + t) * each);
         }
 }
 

@@ -32,7 +32,10 @@ INLINE void expand_row(const long tall, const long wide, const sv_real (*g)[SV_N
     for (long c = 0; c < width; c += LANES) {
         vec r[POINTS];
         expand_taps(tall, wide, g, taps, c, r);
-        for (long q = 0; q < points; q++) AT(to + q * step + c) = r[q];
+        for (long q = 0; q < points; q++) {
+            AT(to + q * step + c) = r[q];
+            __builtin_prefetch(to + q * step + c + 4 * width, 1);
+        }
     }
 }
 
