@@ -92,6 +92,7 @@ typedef struct sv_tensor {
     int node;               /* index of that node */
     uint64_t met;           /* 1 + storage->version when last met as weights */
     sv_kept *kept[2];       /* what ops forward and backward made of them: user values 3 and 4 keep it alive */
+    uint64_t turned;        /* 1 + storage->version of which user value 5 is a copy in the other layout */
 } sv_tensor;
 
 #define SV_STORAGE "simvae.storage"
@@ -402,6 +403,7 @@ typedef struct sv_tile {
     const sv_real *b;    /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
     long ldb;            /* dot: column j at b + j * ldb */
     sv_real *const *c;   /* SV_MR rows */
+    long a_skip, c_skip; /* tile: added to each of a and c, so that products that lie alike need no pointers of their own */
     bool add;            /* to what C holds */
     const sv_real *bias; /* per column, or NULL */
 } sv_tile;

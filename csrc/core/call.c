@@ -126,13 +126,33 @@ static int raise(lua_State *L, const sv_args *a) {
 
 /* ---- applying an op ---------------------------------------------------------- */
 
-/* Replaces the tensor at a stack slot by one of the wanted layout. */
+enum { KEPT = 3, TURNED = 5 }; /* user values of a tensor */
+
+/* Replaces the tensor at a stack slot by one of the wanted layout. Under a tape it is noted with a constant, for other
+ * ops that meet it: a picture goes into the encoder and into the loss. */
 static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout layout) {
-    const sv_tensor *t = a->in[k];
+    sv_tensor *t = a->in[k];
     if (!t || t->ndim != 4 || t->layout == layout) return;
+    uint64_t version = t->storage->version;
+    bool noted = !t->needs_grad && version != SV_FOREIGN && sv_get_context(L)->tape;
+    if (noted && t->turned == version + 1) {
+        lua_getiuservalue(L, base + k, TURNED);
+        sv_tensor *there = lua_touserdata(L, -1);
+        if (there->layout == layout && there->life == there->storage->life) {
+            a->in[k] = there;
+            lua_replace(L, base + k);
+            return;
+        }
+        lua_pop(L, 1);
+    }
     bool same_memory = t->shape[1] == 1 || t->shape[2] * t->shape[3] == 1;
     const sv_op *op = same_memory ? &sv_op_relabel : layout == SV_PLAIN ? &sv_op_to_plain : &sv_op_to_channels_last;
     a->in[k] = sv_apply(L, op, 1, base + k, NULL, NULL);
+    if (noted && !same_memory) {
+        t->turned = version + 1;
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, base + k, TURNED);
+    }
     lua_replace(L, base + k);
 }
 
@@ -161,7 +181,7 @@ static enum sv_layout settle_layout(lua_State *L, sv_args *a, int base) {
     return layout;
 }
 
-enum { KEPT = 3, KEPT_ALIGNMENT = 64 };
+enum { KEPT_ALIGNMENT = 64 };
 
 /* Weights are prepared anew each time while they learn. Where they stay, the second call keeps what it made, and
  * later ones use it: a view that lives for one call keeps nothing. */

@@ -41,7 +41,7 @@ static void portable_part(const sv_tile *t, long row, long col) {
     const sv_real *b = t->b + col;
     for (long s = 0; s < t->segs; s++) {
         const sv_real *const *a = t->a + s * SV_MR + row;
-        const sv_real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+        const sv_real *a0 = a[0] + t->a_skip, *a1 = a[1] + t->a_skip, *a2 = a[2] + t->a_skip, *a3 = a[3] + t->a_skip;
         long end = (s + 1 < t->segs ? t->run : t->last) * t->step;
         for (long i = 0; i < end; i += t->step) {
             vec b0 = load(b), b1 = load(b + LANES);
@@ -57,7 +57,7 @@ static void portable_part(const sv_tile *t, long row, long col) {
     for (int r = 0; r < PR && row + r < t->rows; r++) {
         sv_real v[PC];
         memcpy(v, acc[r], sizeof v);
-        store_row(t, col, cols, t->c[row + r], v);
+        store_row(t, col, cols, t->c[row + r] + t->c_skip, v);
     }
 }
 

@@ -14,8 +14,7 @@ static bool usable(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-static void store(const sv_tile *t, long row, long col, long cols, const float *v) {
-    float *c = t->c[row] + col;
+static void store(const sv_tile *t, float *c, long col, long cols, const float *v) {
     for (long j = 0; j < cols; j++) {
         float x = v[j];
         if (t->add) x += c[j];
@@ -26,12 +25,12 @@ static void store(const sv_tile *t, long row, long col, long cols, const float *
 
 /* Full 16 columns stay in registers; the edge of a matrix goes through memory. */
 INLINE void finish(const sv_tile *t, long row, long col, __m256 lo, __m256 hi) {
-    float *c = t->c[row] + col;
+    float *c = t->c[row] + t->c_skip + col;
     if (t->cols - col < 16) {
         float v[16];
         _mm256_storeu_ps(v, lo);
         _mm256_storeu_ps(v + 8, hi);
-        store(t, row, col, t->cols - col, v);
+        store(t, c, col, t->cols - col, v);
         return;
     }
     if (t->add) {
@@ -56,7 +55,7 @@ INLINE void part(const sv_tile *t, long row, long col, const long step) {
     const long ldb = t->ldb;
     const float *const *a = t->a + row;
     for (long s = 0; s < t->segs; s++, a += SV_MR) {
-#define ROW(r) const float *a##r = a[r];
+#define ROW(r) const float *a##r = a[r] + t->a_skip;
         EACH_ROW(ROW)
 #undef ROW
         long end = (s + 1 < t->segs ? t->run : t->last) * step;
@@ -122,7 +121,7 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
     }
     for (int r = 0; r < 2 && row + r < t->rows; r++) {
         for (int j = 0; j < cols; j++) rest[r][j] += sum(acc[r][j]);
-        store(t, row + r, 0, cols, rest[r]);
+        store(t, t->c[row + r], 0, cols, rest[r]);
     }
 }
 

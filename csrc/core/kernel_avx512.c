@@ -22,10 +22,10 @@ INLINE void tile(const sv_tile *t, const bool wide, const long step) {
     EACH_ROW(ZERO)
 #undef ZERO
     const float *b = t->b;
-    const long ldb = t->ldb;
+    const long ldb = t->ldb, from = t->a_skip;
     const float *const *a = t->a;
     for (long s = 0; s < t->segs; s++, a += SV_MR) {
-#define ROW(r) const float *a##r = a[r];
+#define ROW(r) const float *a##r = a[r] + from;
         EACH_ROW(ROW)
 #undef ROW
         long end = (s + 1 < t->segs ? t->run : t->last) * step;

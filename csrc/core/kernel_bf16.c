@@ -26,7 +26,7 @@ INLINE_PAIRS void tile(const sv_tile *t, const bool wide, const long step) {
 #undef ZERO
     const float *b = t->b;
     const long ldb = t->ldb, end = t->last * step;
-#define ROW(r) const float *a##r = t->a[r];
+#define ROW(r) const float *a##r = t->a[r] + t->a_skip;
     EACH_ROW(ROW)
 #undef ROW
     for (long i = 0; i < end; i += step) {

@@ -17,7 +17,7 @@ static size_t product(int ndim, const size_t *shape) {
 
 /* Expects the storage on top of the stack; replaces it by the tensor. */
 static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, const size_t *shape) {
-    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, 4);
+    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, 5);
     memset(t, 0, sizeof *t);
     t->storage = s;
     t->data = s->data + offset;

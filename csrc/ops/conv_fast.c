@@ -46,6 +46,9 @@ enum {
     SMALL_MIN = 48      /* tiles of 2x2 that are worth it at all */
 };
 
+/* A form has 16 tiles of 16 pixels in a task, or twice as many of half as many or fewer. */
+enum { PLACES = 4 * BLOCK / 2 * (MOST - 1) * (MOST - 1) };
+
 _Static_assert(4 * POINTS * (BLOCK / 2) * sizeof(sv_real) * (DEPTH / 4 + WIDTH + 2 * SLACK) <= SV_SCRATCH_BYTES,
                "V and M of a task fit scratch, of four phases as well");
 
@@ -112,35 +115,31 @@ static void find_outputs(const fast *f, long tile, long phase, long col, sv_real
         }
 }
 
-/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of V and M, SV_MR at a time. */
+/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of the first of V and of M. While
+ * products are made, the pixels of y that become of them are fetched: places, of which there are `count`, or none. */
 typedef struct rows {
     const sv_real *from[BLOCK];
     sv_real *to[BLOCK];
 } rows;
 
-static void multiply(const fast *f, long out, long n0, long n, long tiles, long row, sv_tile *k, rows at, long vstep,
-                     long mstep, sv_real **out_at, long outs) {
-    long count = divide_up(tiles, SV_MR) * SV_MR;
+static void multiply(const fast *f, long out, long n0, long n, long tiles, long row, sv_tile *k, const rows *at,
+                     long vstep, long mstep, sv_real *const *places, long count) {
     for (long q = 0; q < f->products; q++) {
-        for (long i = outs * q / f->products; i < outs * (q + 1) / f->products; i++)
-            for (long c = 0; c < n; c += 64 / (long)sizeof(sv_real))
-                if (out_at[i]) __builtin_prefetch(out_at[i] + c, 1);
         const sv_real *panels = f->panels + (out * f->products + q) * f->size;
+        k->a_skip = q * vstep;
+        for (long i = count * q / f->products; i < count * (q + 1) / f->products; i++)
+            for (long c = 0; c < n; c += LANES) bring_to_write(places[i] + c);
         for (long j = 0; j < n; j += SV_NR) {
             k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
             k->b = panels + (n0 + j) * f->depth + row * k->ldb;
             k->cols = least(n - j, SV_NR);
+            k->c_skip = q * mstep + j;
             for (long t = 0; t < tiles; t += SV_MR) {
                 k->rows = least(SV_MR, tiles - t);
-                k->a = at.from + t;
-                k->c = at.to + t;
+                k->a = at->from + t;
+                k->c = at->to + t;
                 f->product(k);
             }
-            for (long t = 0; t < count; t++) at.to[t] += SV_NR;
-        }
-        for (long t = 0; t < count; t++) {
-            at.from[t] += vstep;
-            at.to[t] += mstep - divide_up(n, SV_NR) * SV_NR;
         }
     }
 }
@@ -154,12 +153,13 @@ static void run_task(void *arg, long task, int worker) {
     long ldv = beside * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
     long mstep = f->block * ldm + SLACK;
     sv_real *v = sv_scratch(worker), *m = v + f->phases * f->products * vstep;
-    sv_real *places[4 * BLOCK / 2 * 16];
-    long each = f->form->tall * f->form->wide;
+    sv_real *places[PLACES];
+    long each = f->form->tall * f->form->wide, all = tiles * each;
     for (long i = 0; i < f->phases; i++)
-        for (long t = 0; t < tiles; t++) find_outputs(f, t0 + t, out + i, n0, places + (i * tiles + t) * each);
+        for (long t = 0; t < tiles; t++) find_outputs(f, t0 + t, out + i, n0, places + i * all + t * each);
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
         long channels = least(f->slab, f->x.channels - c0), depth = beside * channels / f->half;
+        bool last = c0 + channels == f->x.channels;
         if (f->phases > 1)
             f->factors->around(&f->x, t0, tiles, c0, channels, v, ldv, vstep);
         else
@@ -171,7 +171,8 @@ static void run_task(void *arg, long task, int worker) {
                 at.from[t] = v + i * f->products * vstep + least(t, tiles - 1) * ldv;
                 at.to[t] = m + i * f->products * mstep + least(t, tiles - 1) * ldm;
             }
-            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, at, vstep, mstep, places + i * tiles * each, c0 + channels < f->x.channels ? 0 : tiles * each);
+            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, &at, vstep, mstep, places + i * all,
+                     last ? all : 0);
         }
     }
     sv_after after = f->after;
@@ -179,7 +180,7 @@ static void run_task(void *arg, long task, int worker) {
     if (after.gain) after.gain += n0;
     for (long i = 0; i < f->phases; i++)
         for (long t = 0; t < tiles; t++) {
-            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, places + (i * tiles + t) * each);
+            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, places + i * all + t * each);
         }
 }
 

@@ -145,6 +145,11 @@ INLINE void bring(const sv_real *pixel) {
     for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i);
 }
 
+/* The same of a pixel that will be written; NULL will not. */
+INLINE void bring_to_write(sv_real *pixel) {
+    for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i, 1);
+}
+
 /* Along the rows: LANES channels of the pixels at[] to t[], whose columns are then still to do. next[]: the pixels that
  * come after these. */
 INLINE void spread_across(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,

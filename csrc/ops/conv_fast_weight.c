@@ -62,6 +62,12 @@ static void run_task(void *arg, long task, int worker) {
     long vstep = steps * ldv + SLACK, wstep = steps * ldw + SLACK;
     long groups = rows / SV_MR, panels = 4 * inner / SV_NR, mstep = groups * panels * BLOCK + SLACK;
     sv_real *v = sv_scratch(worker), *w = v + g->products * vstep, *m = w + g->products * wstep;
+    const sv_real *a[SV_MR];
+    sv_real *c[SV_MR];
+    for (long r = 0; r < SV_MR; r++) {
+        a[r] = w + r;
+        c[r] = m + r * SV_NR;
+    }
     for (long t = from; t < until; t += g->chunk) {
         long n = least(g->chunk, until - t), depth = divide_up(n, g->half);
         g->factors->steps(&g->x, t, n, c0, inner, v, ldv, vstep);
@@ -69,19 +75,16 @@ static void run_task(void *arg, long task, int worker) {
         sv_tile k = {.rows = SV_MR, .cols = SV_NR, .segs = 1, .run = depth, .last = depth, .add = t > from};
         k.step = ldw;
         k.ldb = ldv;
+        k.a = a;
+        k.c = c;
         for (long q = 0; q < g->products; q++)
-            for (long i = 0; i < panels * groups; i++) {
-                const sv_real *a[SV_MR];
-                sv_real *c[SV_MR];
-                for (long r = 0; r < SV_MR; r++) {
-                    a[r] = w + q * wstep + i % groups * SV_MR + r;
-                    c[r] = m + q * mstep + i * BLOCK + r * SV_NR;
+            for (long panel = 0; panel < panels; panel++)
+                for (long group = 0; group < groups; group++) {
+                    k.a_skip = q * wstep + group * SV_MR;
+                    k.b = v + q * vstep + panel * SV_NR;
+                    k.c_skip = q * mstep + (panel * groups + group) * BLOCK;
+                    g->product(&k);
                 }
-                k.a = a;
-                k.b = v + q * vstep + i / groups * SV_NR;
-                k.c = c;
-                g->product(&k);
-            }
     }
     for (long o = 0; o < rows; o++)
         for (long i = 0; i < inner; i += LANES) {

@@ -206,7 +206,7 @@ typedef struct forward {
 static void forward_strip(void *arg, long task, int worker) {
     const forward *f = arg;
     const sv_conv *c = f->p.c;
-    void (*tile)(const sv_tile *) = sv_kernel_now()->tile;
+    void (*one_tile)(const sv_tile *) = sv_kernel_now()->tile;
     long image = task / f->strips, t0 = task % f->strips * f->p.rows, rows = least(f->p.rows, c->oh - t0);
     long run = c->kernel * c->cin, depth = c->kernel * run, step = c->stride * c->cin;
     sv_real *x = sv_scratch(worker);
@@ -214,9 +214,15 @@ static void forward_strip(void *arg, long task, int worker) {
     sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1};
     const sv_real *from[SV_MR * RUN], *a[SV_MR * RUN]; /* rows that are missing are read as well, and not stored */
     for (long i = 0; i < k.segs * SV_MR; i++) from[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
+    long row = c->w * c->cin, new = rows * c->stride * row, tiles = divide_up(c->ow, SV_MR) * rows, tile_no = 0;
+    const sv_real *next = f->p.x + (image * c->h + least(c->h, (t0 + rows - 1) * c->stride - c->pad + c->kernel)) * row;
+    new = least(new, f->p.x + c->n * c->h * row - next);
     for (long t = 0; t < rows; t++) {
         sv_real *y = f->y + (image * c->oh + t0 + t) * c->ow * c->cout;
         for (long u = 0; u < c->ow; u += SV_MR) {
+            for (long i = new * tile_no / tiles; i < new * (tile_no + 1) / tiles; i += 16) __builtin_prefetch(next + i);
+            for (long i = 0; i < SV_MR * c->cout; i += 16) __builtin_prefetch(y + (u + SV_MR) * c->cout + i, 1);
+            tile_no++;
             sv_real *to[SV_MR];
             k.rows = least(SV_MR, c->ow - u);
             for (long i = 0; i < k.segs * SV_MR; i++) a[i] = from[i] + t * c->stride * f->p.length + u * step;
@@ -228,7 +234,7 @@ static void forward_strip(void *arg, long task, int worker) {
                 k.bias = f->bias ? f->bias + j : NULL;
                 k.a = a;
                 k.c = to;
-                tile(&k);
+                one_tile(&k);
             }
         }
         if (!sv_after_plain(f->after)) sv_after_rows(f->after, c->ow, c->cout, y);
