@@ -99,7 +99,8 @@ describe("bench", function()
   it("says what a training led to, and why one could not be", function()
     local work = { name = "m", measure = "outcome", workload = "m", steps = 7, targets = {},
       forms = { "half", "full" } }
-    local forms = { half = { worker = "simvae", form = "bf16" }, full = { worker = "simvae", form = "all" } }
+    local forms = { half = { worker = "simvae", form = "bf16", label = "half" },
+      full = { worker = "simvae", form = "all", label = "full" } }
     local seeds = {}
     local ours = fake {
       load = function(name, form)
@@ -112,9 +113,28 @@ describe("bench", function()
     local o = { fresh = 2, skip = function() end }
     local result = measure.run(work, forms, o, function() return ours end)
     assert.equal("this CPU offers fp32", result.forms[1].missing)
-    assert.same({ 0.25, 0.75, 0.75, 0.75, 0.75 }, result.forms[2].samples) -- one seed says too little
+    assert.same({ 0.25, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75 }, result.forms[2].samples) -- one seed says too little
     assert.equal(0.75, result.forms[2].median)
-    assert.same({ "m-7s1", "m-7s2", "m-7s3", "m-7s4", "m-7s5" }, seeds)
+    assert.equal("m-7s1 m-7s2 m-7s3 m-7s4 m-7s5 m-7s6 m-7s7 m-7s8", table.concat(seeds, " "))
+    assert.is_nil(result.forms[2].paired)
+  end)
+
+  it("compares what trainings led to seed by seed", function()
+    local work = { name = "m", measure = "outcome", workload = "m", steps = 7, forms = { "half", "full" },
+      targets = { { within = 0.02, of = "full" } } }
+    local forms = { half = { worker = "simvae", form = "bf16", label = "half" },
+      full = { worker = "simvae", form = "all", label = "full" } }
+    local ours = fake { check = function(name, form)
+      local seed = tonumber(name:match "%d+$")
+      return tostring(seed * (form == "bf16" and 1 + 0.01 * (seed % 3) or 1)) -- ratios 1.01 1.02 1.00 1.01 …
+    end }
+    local result = measure.run(work, forms, { fresh = 1, skip = function() end }, function() return ours end)
+    assert.near(1.01, result.forms[2].paired.median, 1e-9)
+    assert.near(1, result.forms[2].paired.low, 0.01)
+    assert.matches("seed by seed, of 8 seeds, half is 1.010 of it", result.forms[2].note, 1, true)
+    local report = dofile "spec/bench/report.lua"
+    local judged = report.values({ about = {}, results = { result } }).results[1].targets[1]
+    assert.same({ "within 2% of full's, seed by seed", "+1.0%", true }, { judged.text, judged.value, judged.met })
   end)
 
   it("names every form that a workload or a target speaks of", function()

@@ -145,7 +145,7 @@ INLINE void bring(const sv_real *pixel) {
     for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i);
 }
 
-/* The same of a pixel that will be written; NULL will not. */
+/* The same of a pixel that will be written. */
 INLINE void bring_to_write(sv_real *pixel) {
     for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i, 1);
 }

@@ -184,9 +184,10 @@ function kinds.flat(work, _, result, _, start)
   f.note = string.format("%.1f, then %.1f MB", before, after)
 end
 
-local SEEDS = 5 -- at least: of one seed, two trainings that differ in their rounding alone end some percent apart
+local SEEDS = 8 -- at least: of one seed, two trainings that differ in their rounding alone end some percent apart
 
--- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says.
+-- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says. Seeds differ by more
+-- than forms do, so forms are compared seed by seed: of all but the first, f.paired sums up the ratios of the first to it.
 function kinds.outcome(work, o, result, workers)
   in_rounds(result, math.max(o.fresh, SEEDS), function(f, seed)
     local w, why = workers(f.form.worker)
@@ -199,6 +200,18 @@ function kinds.outcome(work, o, result, workers)
     if not answer then f.missing = why end
     return answer and tonumber(answer)
   end)
+  local first = result.forms[1]
+  for i = 2, #result.forms do
+    local f, ratios = result.forms[i], {}
+    for seed, value in ipairs(first.list) do
+      if f.list[seed] then ratios[#ratios + 1] = value / f.list[seed] end
+    end
+    if #ratios > 0 then
+      f.paired = measure.summary(ratios)
+      f.note = string.format("seed by seed, of %d seeds, %s is %.3f of it (%.3f … %.3f)", #ratios, first.form.label,
+        f.paired.median, f.paired.low, f.paired.high)
+    end
+  end
 end
 
 -- ---- a whole run ------------------------------------------------------------------------------------

@@ -59,8 +59,8 @@ local function judge(result, target, sgemm)
       value and string.format("%.1f%%", 100 * value), value and value <= target.part
   elseif target.within then
     local other = find(result, target.of)
-    local value = mine and other and other.median and mine / other.median - 1
-    return string.format("within %g%% of %s's", 100 * target.within, other and other.form.label or target.of),
+    local value = other and other.paired and other.paired.median - 1
+    return string.format("within %g%% of %s's, seed by seed", 100 * target.within, other and other.form.label or target.of),
       value and string.format("%+.1f%%", 100 * value), value and value <= target.within
   end
   local text = work.memory and string.format("at most %g MB", target.most)
