@@ -480,6 +480,44 @@ describe("convolutions with weights that were met before", function()
     end)
   end
 
+  -- y, and the gradient of x through frozen weights.
+  local function both_ways(op, x, w, stride)
+    local z = sv.parameter(x)
+    local tape <close> = sv.tape()
+    local y = op(z, w, stride)
+    local value = y:totable()
+    tape:backward(sv.sum(y * y))
+    return { value, z.grad:totable() }
+  end
+  for name, op in pairs(ops) do
+    for _, size in ipairs { { 24, 2, 8 }, { 32, 3, 16 } } do
+      local channels, batch, side = table.unpack(size)
+      it(string.format("give the gradient that new ones give: %s, %d channels", name, channels), function()
+        local w, x = rng:normal { channels, channels, 4, 4 }, rng:normal { batch, channels, side, side }
+        for _, change in ipairs(changes) do
+          if change[1] ~= "adam" then
+            for _, stride in ipairs { 2, 2, 2, 1, 1, 1, 2, 2 } do
+              assert.same(both_ways(op, x, w:clone(), stride), both_ways(op, x, w, stride), change[1])
+            end
+            change[2](w)
+          end
+        end
+      end)
+    end
+    it("give it under a tape that asks for several forms: " .. name, function()
+      local w = rng:normal { 16, 16, 4, 4 }
+      local few, many = rng:normal { 3, 16, 16, 16 }, rng:normal { 40, 16, 16, 16 }
+      for _ = 1, 3 do
+        local a, b = sv.parameter(few), sv.parameter(many)
+        local tape <close> = sv.tape()
+        local y, z = op(a, w, 2), op(b, w, 2)
+        tape:backward(sv.sum(y * y) + sv.sum(z * z))
+        assert.same(both_ways(op, few, w:clone(), 2)[2], a.grad:totable())
+        assert.same(both_ways(op, many, w:clone(), 2)[2], b.grad:totable())
+      end
+    end)
+  end
+
   it("do not notice whether a tape is open, or whether they are frozen", function()
     local w, x = sv.parameter(rng:normal { 24, 24, 4, 4 }), rng:normal { 2, 24, 8, 8 }
     local y = ops.conv2d(x, w, 2):totable()
@@ -494,6 +532,46 @@ describe("convolutions with weights that were met before", function()
       end
       for _ = 1, 3 do assert.same(y, ops.conv2d(x, w, 2):totable()) end
     end
+  end)
+end)
+
+describe("a constant that several convolutions meet", function()
+  local rng = sv.rng(8)
+  local w = rng:normal { 4, 3, 4, 4 }
+  local function conv(x) return sv.conv2d(x, w, { stride = 2, padding = 1 }):totable() end
+  it("is what it is, whatever was written since and whichever tape is open", function()
+    local x = rng:normal { 2, 3, 8, 8 }
+    local writes = { function() x:set(5, 1, 2, 3, 4) end, function() x:reshape(-1):fill(0.5) end,
+      function() x:copy(rng:normal(x.shape)) end, function() end }
+    for _, open in ipairs { sv.scope, sv.tape } do
+      for _, write in ipairs(writes) do
+        local outer <close> = open()
+        assert.same(conv(x:clone()), conv(x))
+        do
+          local inner <close> = open()
+          assert.same(conv(x:clone()), conv(x))
+          write()
+          assert.same(conv(x:clone()), conv(x))
+        end
+        assert.same(conv(x:clone()), conv(x))
+        write()
+        assert.same(conv(x:clone()), conv(x))
+      end
+      assert.same(conv(x:clone()), conv(x))
+    end
+  end)
+  it("is turned to channels last once under a tape", function()
+    local x, z = rng:normal { 2, 3, 8, 8 }, sv.parameter(rng:normal { 2, 3, 8, 8 })
+    local tape <close> = sv.tape()
+    local before = sv.memory().live
+    sv.conv2d(x, w)
+    local first = sv.memory().live - before
+    sv.conv2d(x, w)
+    local second = sv.memory().live - before - first
+    assert.is_true(second <= first - 4 * x.count, string.format("%d and %d bytes", first, second))
+    sv.conv2d(z, w) -- a parameter's gradient goes through the turn
+    tape:backward(sv.sum(sv.conv2d(z, w)))
+    assert.equal(z.count, z.grad.count)
   end)
 end)
 
