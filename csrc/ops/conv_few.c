@@ -156,7 +156,8 @@ void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weig
 
 enum {
     PADDED = 1 << 12, /* numbers of such rows that are read at a time */
-    MOST_RUNS = 32    /* rows of gy or y, likewise */
+    MOST_RUNS = 32,   /* rows of gy or y, likewise */
+    LINE = 64 / sizeof(sv_real)
 };
 
 typedef struct padded {
@@ -203,41 +204,49 @@ typedef struct forward {
     sv_real *y;
 } forward;
 
+/* Asks for numbers from..from + n - 1 to be brought to the cache, to be read or written. */
+static void bring(const sv_real *from, long n) {
+    for (long i = 0; i < n; i += LINE) __builtin_prefetch(from + i);
+}
+static void bring_to_write(sv_real *from, long n) {
+    for (long i = 0; i < n; i += LINE) __builtin_prefetch(from + i, 1);
+}
+
 static void forward_strip(void *arg, long task, int worker) {
     const forward *f = arg;
     const sv_conv *c = f->p.c;
-    void (*one_tile)(const sv_tile *) = sv_kernel_now()->tile;
+    void (*product)(const sv_tile *) = sv_kernel_now()->tile;
     long image = task / f->strips, t0 = task % f->strips * f->p.rows, rows = least(f->p.rows, c->oh - t0);
     long run = c->kernel * c->cin, depth = c->kernel * run, step = c->stride * c->cin;
-    sv_real *x = sv_scratch(worker);
+    sv_real *x = sv_scratch(worker), *y = f->y + (image * c->oh + t0) * c->ow * c->cout;
     pad_rows(&f->p, image, t0, rows, x);
-    sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1};
-    const sv_real *from[SV_MR * RUN], *a[SV_MR * RUN]; /* rows that are missing are read as well, and not stored */
-    for (long i = 0; i < k.segs * SV_MR; i++) from[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
-    long row = c->w * c->cin, new = rows * c->stride * row, tiles = divide_up(c->ow, SV_MR) * rows, tile_no = 0;
-    const sv_real *next = f->p.x + (image * c->h + least(c->h, (t0 + rows - 1) * c->stride - c->pad + c->kernel)) * row;
-    new = least(new, f->p.x + c->n * c->h * row - next);
+    const sv_real *a[SV_MR * RUN]; /* rows that are missing are read as well, and not stored */
+    sv_real *to[SV_MR];
+    sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1, .a = a, .c = to};
+    for (long i = 0; i < k.segs * SV_MR; i++) a[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
+    for (long r = 0; r < SV_MR; r++) to[r] = y + r * c->cout;
+    /* While products are made, the rows of x that the next strip sees first are fetched, and the pixels of y that come
+     * next. */
+    long row = c->w * c->cin, seen = image * c->h + least(c->h, (t0 + rows - 1) * c->stride - c->pad + c->kernel);
+    const sv_real *next = f->p.x + seen * row, *end = f->p.x + c->n * c->h * row;
+    long share = divide_up(rows * c->stride * row, rows * divide_up(c->ow, SV_MR));
     for (long t = 0; t < rows; t++) {
-        sv_real *y = f->y + (image * c->oh + t0 + t) * c->ow * c->cout;
-        for (long u = 0; u < c->ow; u += SV_MR) {
-            for (long i = new * tile_no / tiles; i < new * (tile_no + 1) / tiles; i += 16) __builtin_prefetch(next + i);
-            for (long i = 0; i < SV_MR * c->cout; i += 16) __builtin_prefetch(y + (u + SV_MR) * c->cout + i, 1);
-            tile_no++;
-            sv_real *to[SV_MR];
+        for (long u = 0; u < c->ow; u += SV_MR, next += share) {
+            long pixel = t * c->ow + u;
+            if (end - next >= share) bring(next, share);
+            if (u + SV_MR < c->ow || t + 1 < rows) bring_to_write(y + (pixel + SV_MR) * c->cout, SV_MR * c->cout);
             k.rows = least(SV_MR, c->ow - u);
-            for (long i = 0; i < k.segs * SV_MR; i++) a[i] = from[i] + t * c->stride * f->p.length + u * step;
+            k.a_skip = t * c->stride * f->p.length + u * step;
             for (long j = 0; j < c->cout; j += SV_NR) {
-                for (long r = 0; r < k.rows; r++) to[r] = y + (u + r) * c->cout + j;
+                k.c_skip = pixel * c->cout + j;
                 k.cols = least(SV_NR, c->cout - j);
                 k.ldb = sv_panel_width(c->cout, j / SV_NR);
                 k.b = f->panels + j * depth;
                 k.bias = f->bias ? f->bias + j : NULL;
-                k.a = a;
-                k.c = to;
-                one_tile(&k);
+                product(&k);
             }
         }
-        if (!sv_after_plain(f->after)) sv_after_rows(f->after, c->ow, c->cout, y);
+        if (!sv_after_plain(f->after)) sv_after_rows(f->after, c->ow, c->cout, y + t * c->ow * c->cout);
     }
 }
 
