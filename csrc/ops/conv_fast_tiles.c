@@ -34,7 +34,7 @@ INLINE void expand_row(const long tall, const long wide, const sv_real (*g)[SV_N
         expand_taps(tall, wide, g, taps, c, r);
         for (long q = 0; q < points; q++) {
             AT(to + q * step + c) = r[q];
-            __builtin_prefetch(to + q * step + c + 4 * width, 1);
+            __builtin_prefetch(to + q * step + c + width, 1);
         }
     }
 }
