@@ -400,11 +400,12 @@ typedef struct sv_tile {
     long rows, cols; /* rows and columns to store; a[] is always full */
     long segs, run, last, step;
     const sv_real *const *a;
-    const sv_real *b;    /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
-    long ldb;            /* dot: column j at b + j * ldb */
-    sv_real *const *c;   /* SV_MR rows */
-    long a_skip, c_skip; /* tile: added to each of a and c, so that products that lie alike need no pointers of their own */
-    bool add;            /* to what C holds */
+    const sv_real *b;  /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
+    long ldb;          /* dot: column j at b + j * ldb */
+    sv_real *const *c; /* SV_MR rows */
+    long a_skip,
+        c_skip; /* tile: added to each of a and c, so that products that lie alike need no pointers of their own */
+    bool add;   /* to what C holds */
     const sv_real *bias; /* per column, or NULL */
 } sv_tile;
 

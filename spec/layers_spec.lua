@@ -545,10 +545,10 @@ describe("a constant that several convolutions meet", function()
       function() x:copy(rng:normal(x.shape)) end, function() end }
     for _, open in ipairs { sv.scope, sv.tape } do
       for _, write in ipairs(writes) do
-        local outer <close> = open()
+        local tape <close> = open()
         assert.same(conv(x:clone()), conv(x))
         do
-          local inner <close> = open()
+          local scope <close> = open()
           assert.same(conv(x:clone()), conv(x))
           write()
           assert.same(conv(x:clone()), conv(x))

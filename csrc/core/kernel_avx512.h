@@ -16,23 +16,23 @@ static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n 
 
 /* The end of tile(): lo and hi of each row to C. What the tile says is read before the first store, for all that the
  * compiler knows a store may change it. */
-#define TILE_ADD(r)                                                                      \
-    if (r < rows) {                                                                      \
+#define TILE_ADD(r)                                                                             \
+    if (r < rows) {                                                                             \
         lo##r = _mm512_add_ps(lo##r, _mm512_maskz_loadu_ps(left, c[r] + skip));                 \
         if (wide) hi##r = _mm512_add_ps(hi##r, _mm512_maskz_loadu_ps(right, c[r] + skip + 16)); \
     }
 #define TILE_BIAS(r)                         \
     lo##r = _mm512_add_ps(lo##r, left_bias); \
     if (wide) hi##r = _mm512_add_ps(hi##r, right_bias);
-#define TILE_STORE(r)                                             \
-    if (r < rows) {                                               \
+#define TILE_STORE(r)                                                    \
+    if (r < rows) {                                                      \
         _mm512_mask_storeu_ps(c[r] + skip, left, lo##r);                 \
         if (wide) _mm512_mask_storeu_ps(c[r] + skip + 16, right, hi##r); \
     }
 #define FINISH_TILE(t, wide)                                                                       \
     const __mmask16 left = first((t)->cols), right = first((t)->cols - 16);                        \
     float *const *c = (t)->c;                                                                      \
-    const long rows = (t)->rows, skip = (t)->c_skip;                                                                   \
+    const long rows = (t)->rows, skip = (t)->c_skip;                                               \
     if ((t)->add) {                                                                                \
         EACH_ROW(TILE_ADD)                                                                         \
     }                                                                                              \

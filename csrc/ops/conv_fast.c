@@ -115,8 +115,9 @@ static void find_outputs(const fast *f, long tile, long phase, long col, sv_real
         }
 }
 
-/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of the first of V and of M. While
- * products are made, the pixels of y that become of them are fetched: places, of which there are `count`, or none. */
+/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of the first of V and of M.
+ * While products are made, the pixels of y that become of them are fetched: places, of which there are `count`, or
+ * none. */
 typedef struct rows {
     const sv_real *from[BLOCK];
     sv_real *to[BLOCK];

@@ -186,8 +186,9 @@ end
 
 local SEEDS = 8 -- at least: of one seed, two trainings that differ in their rounding alone end some percent apart
 
--- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says. Seeds differ by more
--- than forms do, so forms are compared seed by seed: of all but the first, f.paired sums up the ratios of the first to it.
+-- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says. Seeds differ by
+-- more than forms do, so forms are compared seed by seed: of all but the first, f.paired sums up the ratios of the
+-- first to it.
 function kinds.outcome(work, o, result, workers)
   in_rounds(result, math.max(o.fresh, SEEDS), function(f, seed)
     local w, why = workers(f.form.worker)

@@ -60,7 +60,8 @@ local function judge(result, target, sgemm)
   elseif target.within then
     local other = find(result, target.of)
     local value = other and other.paired and other.paired.median - 1
-    return string.format("within %g%% of %s's, seed by seed", 100 * target.within, other and other.form.label or target.of),
+    return string.format("within %g%% of %s's, seed by seed", 100 * target.within,
+      other and other.form.label or target.of),
       value and string.format("%+.1f%%", 100 * value), value and value <= target.within
   end
   local text = work.memory and string.format("at most %g MB", target.most)

@@ -14,7 +14,7 @@
 --   tolerance     how far peers' numbers may be from ours: relative, or absolute where `absolute`
 --   targets       times = f, than = forms: the best of those takes at least f times as long;
 --                 most = value, rate = value (units a second), share = part of the sgemm rate,
---                 part = f, of = form: at most that part of it; within = f, of = form: at most so much above it, of one seed
+--                 part = f, of = form: at most that part of it; within = f, of = form: so much above it at most
 local workloads = {}
 
 workloads.forms = {
