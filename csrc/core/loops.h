@@ -22,6 +22,15 @@ static inline long divide_up(long a, long b) { return (a + b - 1) / b; }
 
 static inline long round_up(long a, long b) { return divide_up(a, b) * b; }
 
+/* Asks for n numbers to be brought from memory, to be read or written. */
+__attribute__((always_inline)) static inline void sv_bring(const sv_real *from, long n) {
+    for (long i = 0; i < n; i += 64 / (long)sizeof *from) __builtin_prefetch(from + i);
+}
+
+__attribute__((always_inline)) static inline void sv_bring_to_write(const sv_real *to, long n) {
+    for (long i = 0; i < n; i += 64 / (long)sizeof *to) __builtin_prefetch(to + i, 1);
+}
+
 /* Elements of one piece of work: large enough to hide the hand-over, small
  * enough for the second-level cache, and never a function of the thread count. */
 enum { SV_CHUNK = 16384 };

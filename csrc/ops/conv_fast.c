@@ -129,7 +129,7 @@ static void multiply(const fast *f, long out, long n0, long n, long tiles, long 
         const sv_real *panels = f->panels + (out * f->products + q) * f->size;
         k->a_skip = q * vstep;
         for (long i = count * q / f->products; i < count * (q + 1) / f->products; i++)
-            for (long c = 0; c < n && places[i]; c += LANES) bring_to_write(places[i] + c);
+            if (places[i]) sv_bring_to_write(places[i], n);
         for (long j = 0; j < n; j += SV_NR) {
             k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
             k->b = panels + (n0 + j) * f->depth + row * k->ldb;

@@ -140,16 +140,6 @@ INLINE void scatter(const long tile, const vec *y, const long from, vec *w, cons
     }
 }
 
-/* Asks for LANES channels of a pixel to be brought from memory. */
-INLINE void bring(const sv_real *pixel) {
-    for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i);
-}
-
-/* The same of a pixel that will be written. */
-INLINE void bring_to_write(sv_real *pixel) {
-    for (size_t i = 0; i < LANES; i += 64 / sizeof(sv_real)) __builtin_prefetch(pixel + i, 1);
-}
-
 /* Along the rows: LANES channels of the pixels at[] to t[], whose columns are then still to do. next[]: the pixels that
  * come after these. */
 INLINE void spread_across(const long tall, const long wide, const sv_real *const *at, const sv_real *const *next,
@@ -158,7 +148,7 @@ INLINE void spread_across(const long tall, const long wide, const sv_real *const
     for (long i = 0; i <= tall; i++, at += wide + 1, next += wide + 1, t += wide + 1) {
         for (long j = 0; j <= wide; j++) {
             d[j] = FROM(at[j] + c);
-            bring(next[j] + c);
+            sv_bring(next[j] + c, LANES);
         }
         spread(wide, d, 1, t, 1);
     }
@@ -171,7 +161,7 @@ INLINE void spread_around(const long tall, const long wide, const sv_real *const
     for (long i = 0; i < tall + 2; i++, at += wide + 2, next += wide + 2, odd += wide + 1, even += wide + 1) {
         for (long j = 0; j < wide + 2; j++) {
             d[j] = FROM(at[j] + c);
-            bring(next[j] + c);
+            sv_bring(next[j] + c, LANES);
         }
         spread(wide, d + 1, 1, odd, 1);
         spread(wide, d, 1, even, 1);
@@ -184,7 +174,7 @@ INLINE void scatter_across(const long tall, const long wide, const sv_real *cons
     for (long i = 0; i < tall; i++, at += wide, next += wide, t += wide + 1) {
         for (long j = 0; j < wide; j++) {
             d[j] = FROM(at[j] + c);
-            bring(next[j] + c);
+            sv_bring(next[j] + c, LANES);
         }
         scatter(wide, d, 1, t, 1);
     }

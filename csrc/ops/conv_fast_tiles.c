@@ -34,7 +34,7 @@ INLINE void expand_row(const long tall, const long wide, const sv_real (*g)[SV_N
         expand_taps(tall, wide, g, taps, c, r);
         for (long q = 0; q < points; q++) {
             AT(to + q * step + c) = r[q];
-            __builtin_prefetch(to + q * step + c + width, 1);
+            sv_bring_to_write(to + q * step + c + width, LANES); /* the next row */
         }
     }
 }

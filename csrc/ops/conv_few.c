@@ -156,8 +156,7 @@ void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weig
 
 enum {
     PADDED = 1 << 12, /* numbers of such rows that are read at a time */
-    MOST_RUNS = 32,   /* rows of gy or y, likewise */
-    LINE = 64 / sizeof(sv_real)
+    MOST_RUNS = 32    /* rows of gy or y, likewise */
 };
 
 typedef struct padded {
@@ -204,14 +203,6 @@ typedef struct forward {
     sv_real *y;
 } forward;
 
-/* Asks for numbers from..from + n - 1 to be brought to the cache, to be read or written. */
-static void bring(const sv_real *from, long n) {
-    for (long i = 0; i < n; i += LINE) __builtin_prefetch(from + i);
-}
-static void bring_to_write(sv_real *from, long n) {
-    for (long i = 0; i < n; i += LINE) __builtin_prefetch(from + i, 1);
-}
-
 static void forward_strip(void *arg, long task, int worker) {
     const forward *f = arg;
     const sv_conv *c = f->p.c;
@@ -233,8 +224,8 @@ static void forward_strip(void *arg, long task, int worker) {
     for (long t = 0; t < rows; t++) {
         for (long u = 0; u < c->ow; u += SV_MR, next += share) {
             long pixel = t * c->ow + u;
-            if (end - next >= share) bring(next, share);
-            if (u + SV_MR < c->ow || t + 1 < rows) bring_to_write(y + (pixel + SV_MR) * c->cout, SV_MR * c->cout);
+            if (end - next >= share) sv_bring(next, share);
+            if (u + SV_MR < c->ow || t + 1 < rows) sv_bring_to_write(y + (pixel + SV_MR) * c->cout, SV_MR * c->cout);
             k.rows = least(SV_MR, c->ow - u);
             k.a_skip = t * c->stride * f->p.length + u * step;
             for (long j = 0; j < c->cout; j += SV_NR) {
