@@ -212,11 +212,11 @@ extern const sv_activation sv_activations[];
 
 /* ---- core/call.c ----------------------------------------------------------- */
 
-/* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
- * pushes out. opt and list may be NULL where the op has no options. */
 /* Room for so many numbers made of in[1] in a pass, and whether they are there already; NULL: not kept. The key is what
  * they depend on besides the weights. Not ready: the caller writes them. */
 sv_real *sv_kept_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready);
+/* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
+ * pushes out. opt and list may be NULL where the op has no options. */
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);
 void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
@@ -400,12 +400,11 @@ typedef struct sv_tile {
     long rows, cols; /* rows and columns to store; a[] is always full */
     long segs, run, last, step;
     const sv_real *const *a;
-    const sv_real *b;  /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
-    long ldb;          /* dot: column j at b + j * ldb */
-    sv_real *const *c; /* SV_MR rows */
-    long a_skip,
-        c_skip; /* tile: added to each of a and c, so that products that lie alike need no pointers of their own */
-    bool add;   /* to what C holds */
+    const sv_real *b;    /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
+    long ldb;            /* dot: column j at b + j * ldb */
+    sv_real *const *c;   /* SV_MR rows */
+    long a_skip, c_skip; /* tile: added to each of a and of c, which products that lie alike then share */
+    bool add;            /* to what C holds */
     const sv_real *bias; /* per column, or NULL */
 } sv_tile;
 

@@ -115,26 +115,27 @@ static void find_outputs(const fast *f, long tile, long phase, long col, sv_real
         }
 }
 
-/* M of one phase of gx, or of y: rows of V from `row` of the panels on. from, to: rows of the first of V and of M.
- * While products are made, the pixels of y that become of them are fetched: places, of which there are `count`, or
- * none. */
+/* M of one phase of gx, the task's i-th, or of y: rows of V from `row` of the panels on. from, to: rows of the first of
+ * V and of M. While products are made, the pixels of y that become of them are fetched: places, of which there are
+ * `count`, or none. */
 typedef struct rows {
     const sv_real *from[BLOCK];
     sv_real *to[BLOCK];
 } rows;
 
-static void multiply(const fast *f, long out, long n0, long n, long tiles, long row, sv_tile *k, const rows *at,
+static void multiply(const fast *f, long out, long i, long n0, long n, long tiles, long row, sv_tile *k, const rows *at,
                      long vstep, long mstep, sv_real *const *places, long count) {
     for (long q = 0; q < f->products; q++) {
-        const sv_real *panels = f->panels + (out * f->products + q) * f->size;
-        k->a_skip = q * vstep;
-        for (long i = count * q / f->products; i < count * (q + 1) / f->products; i++)
-            if (places[i]) sv_bring_to_write(places[i], n);
+        const sv_real *panels = f->panels + ((out + i) * f->products + q) * f->size;
+        long product = i * f->products + q;
+        k->a_skip = product * vstep;
+        for (long p = count * q / f->products; p < count * (q + 1) / f->products; p++)
+            if (places[p]) sv_bring_to_write(places[p], n);
         for (long j = 0; j < n; j += SV_NR) {
             k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
             k->b = panels + (n0 + j) * f->depth + row * k->ldb;
             k->cols = least(n - j, SV_NR);
-            k->c_skip = q * mstep + j;
+            k->c_skip = product * mstep + j;
             for (long t = 0; t < tiles; t += SV_MR) {
                 k->rows = least(SV_MR, tiles - t);
                 k->a = at->from + t;
@@ -158,6 +159,11 @@ static void run_task(void *arg, long task, int worker) {
     long each = f->form->tall * f->form->wide, all = tiles * each;
     for (long i = 0; i < f->phases; i++)
         for (long t = 0; t < tiles; t++) find_outputs(f, t0 + t, out + i, n0, places + i * all + t * each);
+    rows at;
+    for (long t = 0; t < round_up(tiles, SV_MR); t++) {
+        at.from[t] = v + least(t, tiles - 1) * ldv;
+        at.to[t] = m + least(t, tiles - 1) * ldm;
+    }
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
         long channels = least(f->slab, f->x.channels - c0), depth = beside * channels / f->half;
         bool last = c0 + channels == f->x.channels;
@@ -166,23 +172,16 @@ static void run_task(void *arg, long task, int worker) {
         else
             f->factors->spread(&f->x, t0, tiles, out, beside, c0, channels, v, ldv, vstep);
         sv_tile k = {.segs = 1, .run = depth, .last = depth, .step = 1, .add = c0 > 0};
-        for (long i = 0; i < f->phases; i++) {
-            rows at;
-            for (long t = 0; t < divide_up(tiles, SV_MR) * SV_MR; t++) {
-                at.from[t] = v + i * f->products * vstep + least(t, tiles - 1) * ldv;
-                at.to[t] = m + i * f->products * mstep + least(t, tiles - 1) * ldm;
-            }
-            multiply(f, out + i, n0, n, tiles, beside * c0 / f->half, &k, &at, vstep, mstep, places + i * all,
+        for (long i = 0; i < f->phases; i++)
+            multiply(f, out, i, n0, n, tiles, beside * c0 / f->half, &k, &at, vstep, mstep, places + i * all,
                      last ? all : 0);
-        }
     }
     sv_after after = f->after;
     if (after.bias) after.bias += n0;
     if (after.gain) after.gain += n0;
     for (long i = 0; i < f->phases; i++)
-        for (long t = 0; t < tiles; t++) {
+        for (long t = 0; t < tiles; t++)
             f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, places + i * all + t * each);
-        }
 }
 
 /* Tiles of 4x4, or in pairs of bfloat16, whose rounding they would make more of, of 4x2: where

@@ -72,11 +72,10 @@ static void run_task(void *arg, long task, int worker) {
         long n = least(g->chunk, until - t), depth = divide_up(n, g->half);
         g->factors->steps(&g->x, t, n, c0, inner, v, ldv, vstep);
         g->factors->scatter(&g->gy, t, n, o0, rows, w, ldw, wstep);
-        sv_tile k = {.rows = SV_MR, .cols = SV_NR, .segs = 1, .run = depth, .last = depth, .add = t > from};
-        k.step = ldw;
-        k.ldb = ldv;
+        sv_tile k = {.rows = SV_MR, .cols = SV_NR, .segs = 1, .run = depth, .last = depth, .step = ldw, .ldb = ldv};
         k.a = a;
         k.c = c;
+        k.add = t > from;
         for (long q = 0; q < g->products; q++)
             for (long panel = 0; panel < panels; panel++)
                 for (long group = 0; group < groups; group++) {

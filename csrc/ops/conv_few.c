@@ -220,7 +220,7 @@ static void forward_strip(void *arg, long task, int worker) {
      * next. */
     long row = c->w * c->cin, seen = image * c->h + least(c->h, (t0 + rows - 1) * c->stride - c->pad + c->kernel);
     const sv_real *next = f->p.x + seen * row, *end = f->p.x + c->n * c->h * row;
-    long share = divide_up(rows * c->stride * row, rows * divide_up(c->ow, SV_MR));
+    long share = divide_up(c->stride * row, divide_up(c->ow, SV_MR));
     for (long t = 0; t < rows; t++) {
         for (long u = 0; u < c->ow; u += SV_MR, next += share) {
             long pixel = t * c->ow + u;
