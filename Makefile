@@ -162,7 +162,7 @@ test:
 	@$(MAKE) all SV_REAL=double BUILD=$(BUILD)/double || $(NOTHING_RAN)
 	@$(SUITE) $(BUILD) $(if $(DOUBLE_SPECS),$(BUILD)/double $(DOUBLE_SPECS))
 
-# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's kernels (csrc/core/kernel.c) but
+# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's kernels (csrc/kernels/gemm_portable.c) but
 # the one that it takes by itself; $result is the first failure's code, or 0.
 KERNELS        = portable avx2 avx512
 kernel_of      = $(call in_tree,$(1)) $(LUA) -e 'print(require("simvae.core").kernel())'

@@ -251,7 +251,7 @@ void sv_open_tape(lua_State *L, int core);
 
 void sv_open_optim(lua_State *L, int core); /* core.optim: adam, sgd, grad_norm, scale_grads */
 
-/* ---- core/parallel.c ------------------------------------------------------ */
+/* ---- kernels/parallel.c ------------------------------------------------------ */
 
 /* Runs body(arg, i, worker) for i in 0 … n-1, each i once, in any order, on the
  * pool; worker (0 …) names a thread, for sv_scratch. Work must not depend on
@@ -387,7 +387,7 @@ bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int 
 
 void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, for lua/simvae/draw.lua */
 
-/* ---- core/kernel.c: the innermost loop of every product, one per kind of CPU -- */
+/* ---- kernels/gemm_portable.c: the innermost loop of every product, one per kind of CPU -- */
 
 #define SV_MR 8      /* rows of C that a tile call computes */
 #define SV_NR 32     /* columns of a panel of B; the last panel of a matrix may have 16 */
@@ -426,7 +426,7 @@ extern const sv_kernel sv_kernel_portable, sv_kernel_avx2, sv_kernel_avx512;
 const sv_kernel *sv_kernel_now(void);
 bool sv_kernel_choose(const char *name); /* false: no such kernel here; NULL: the best */
 
-/* Tiles of pairs of bfloat16 (core/kernel_bf16.c). The k of a tile counts pairs,
+/* Tiles of pairs of bfloat16 (kernels/gemm_bf16.c). The k of a tile counts pairs,
  * which stand in place of its floats: one segment. */
 typedef struct sv_pairs {
     bool (*usable)(void);
@@ -443,7 +443,7 @@ const sv_pairs *sv_pairs_now(void); /* NULL: full precision */
 bool sv_pairs_offered(void);        /* by this CPU, build and kernel */
 bool sv_choose_pairs(bool on);      /* false: not offered */
 
-/* ---- core/gemm.c: products of matrices given by where their rows lie ---------- */
+/* ---- kernels/gemm.c: products of matrices given by where their rows lie ---------- */
 
 /* A matrix whose every row is `segs` runs of `run` adjacent numbers (the last
  * run may be shorter: the product knows the length of a row). find() tells
@@ -499,7 +499,7 @@ void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a,
 void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long stride_a,
                    const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
 
-/* ---- ops/linear_kernel.c: linear layers whose weights fit into the cache --------- */
+/* ---- kernels/linear.c: linear layers whose weights fit into the cache --------- */
 
 /* y (rows, out) = act(x (rows, in) w' + bias), w (out, in). slopes (rows, out): of the activation,
  * written by forward unless NULL, read by backward if there is one. */
@@ -517,7 +517,7 @@ size_t sv_linear_work(const sv_linear *l); /* numbers that backward's work must 
 void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
                         sv_real *gw, sv_real *gb, sv_real *work);
 
-/* ---- ops/conv_after.c: what follows a convolution in the same pass -------------- */
+/* ---- kernels/epilogue.c: what follows a convolution in the same pass -------------- */
 
 /* y = act(gain * v + bias) of what a convolution makes, v; act as in sv_norm. In place of a
  * pointer to one, NULL: y = v. */
@@ -533,7 +533,7 @@ void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y); /* appl
 /* g: the gradient of y becomes that of v. */
 void sv_after_gradient(const sv_after *a, long rows, long cols, const sv_real *y, sv_real *g);
 
-/* ---- ops/conv_kernel.c: convolutions on channels-last images ------------------ */
+/* ---- kernels/conv_gemm.c: convolutions on channels-last images ------------------ */
 
 /* y (n, oh, ow, cout) = conv(x (n, h, w, cin)), square kernel. weight is
  * (cout, cin, kernel, kernel). A transposed convolution is the same struct seen
@@ -555,7 +555,7 @@ void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, 
 void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
                     sv_real *work);
 void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
-/* grad_x towards few channels (ops/conv_few.c), where sv_conv_few says so. */
+/* grad_x towards few channels (kernels/conv_small_channels.c), where sv_conv_few says so. */
 bool sv_conv_few(const sv_conv *c);
 size_t sv_conv_few_work(const sv_conv *c);
 void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
@@ -567,14 +567,14 @@ void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *pane
 bool sv_conv_few_weight_suits(const sv_conv *c);
 size_t sv_conv_few_weight_work(const sv_conv *c); /* 0: never */
 void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
-/* Forward, or back: grad_x, with fewer multiplications (ops/conv_fast.c), where sv_conv_fast
+/* Forward, or back: grad_x, with fewer multiplications (kernels/conv_winograd.c), where sv_conv_fast
  * says so. zeros: as many as there are channels on either side. */
 bool sv_conv_fast(const sv_conv *c);
 size_t sv_conv_fast_work(const sv_conv *c);                           /* 0: never */
 size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key); /* as sv_conv_kept */
 void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_after *after,
                       const sv_real *zeros, sv_real *y, sv_real *work);
-size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (ops/conv_fast_weight.c) */
+size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (kernels/conv_winograd_weight.c) */
 void sv_conv_fast_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, const sv_real *zeros, sv_real *gw,
                          sv_real *work);
 void sv_add_row(long n, const sv_real *x, sv_real *to); /* to += x */
@@ -585,7 +585,7 @@ void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_re
 void sv_scaled_column_sums(long rows, long cols, const sv_real *x, const sv_real *factor, sv_real *scaled,
                            sv_real *sums, sv_real *work);
 
-/* ---- ops/norm_kernel.c: batch normalisation, channels last -------------------- */
+/* ---- kernels/batch_norm.c: batch normalisation, channels last -------------------- */
 
 /* y = act(scale * (x - mean) / sqrt(var + eps) + shift) over the rows of a
  * (rows, cols) matrix, act(v) = max(v, 0) + slope * min(v, 0): slope 1 none,

@@ -92,7 +92,7 @@ describe("precision", function()
     end
   end)
 
-  -- Wide layers round sums of factors (csrc/ops/conv_fast.h). Rounding the factors themselves beforehand is what
+  -- Wide layers round sums of factors (csrc/kernels/conv_winograd.h). Rounding the factors themselves beforehand is what
   -- they are held against: the forms' error is 1.15 times that where tiles are few, else 1.8 times.
   it("makes at most twice the error of rounded factors in wide layers", function()
     if not offered then return end

@@ -1,7 +1,7 @@
 /* The tensor userdata: making, indexing and reading it from Lua. Arithmetic
  * stands in ops/; printing in lua/simvae/display.lua. */
 #include "../simvae.h"
-#include "loops.h"
+#include "../kernels/loops.h"
 
 #include <math.h>
 #include <stdio.h>

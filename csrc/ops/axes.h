@@ -2,8 +2,8 @@
 #ifndef SV_AXES_H
 #define SV_AXES_H
 
-#include "../core/loops.h"
-#include "vmath.h"
+#include "../kernels/loops.h"
+#include "../kernels/vmath.h"
 
 /* An axis option (0-based, or counted from the end: -1 the last) as 0 … ndim - 1. */
 static inline bool sv_axis(sv_args *a, long given, int ndim, int *axis) {

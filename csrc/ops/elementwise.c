@@ -2,8 +2,8 @@
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */
-#include "../core/loops.h"
-#include "vmath.h"
+#include "../kernels/loops.h"
+#include "../kernels/vmath.h"
 
 #include <string.h>
 #include <tgmath.h>

@@ -1,5 +1,5 @@
 /* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
-#include "../core/loops.h"
+#include "../kernels/loops.h"
 
 #include <string.h>
 

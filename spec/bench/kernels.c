@@ -5,9 +5,7 @@
  * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
  *
  *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
- *      spec/bench/kernels.c csrc/core/{parallel,gemm,kernel,kernel_avx2,kernel_avx512,kernel_bf16}.c \
- *      csrc/ops/{conv_kernel,conv_few,conv_after,conv_fast{,_tiles,_bf16,_weight},norm_kernel}.c -lopenblas \
- *      -lpthread -lm
+ *      spec/bench/kernels.c csrc/kernels/?*.c -lopenblas -lpthread -lm
  *   build/kernels [check|dense|norm|layers] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.

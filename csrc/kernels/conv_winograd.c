@@ -1,4 +1,4 @@
-/* conv_fast.c: 4x4 convolutions of stride 2 and padding 1, and their data gradients (so
+/* conv_winograd.c: 4x4 convolutions of stride 2 and padding 1, and their data gradients (so
  * the transposed ones), with fewer multiplications.
  *
  * A stride-2 4x4 convolution is the sum, over the four phases of x (row even or odd,
@@ -12,7 +12,7 @@
  *                             m2 = (d2 - s s d0) g1                   for any s
  *
  * take 3 multiplications for 4; in two dimensions 2x2 outputs take 9 for 16. Four outputs
- * take 5 for 8, so 4x2 take 15 for 32 and 4x4 take 25 for 64 (conv_fast.h). Sums are over
+ * take 5 for 8, so 4x2 take 15 for 32 and 4x4 take 25 for 64 (conv_winograd.h). Sums are over
  * thousands of channels and weights, and the same for every product, so that they are
  * matrix products:
  *
@@ -27,11 +27,11 @@
  * Where weights are few it makes all four phases of its part of gx, whose windows of gy
  * are the same but for a row or a column: each pixel is read once, and a thread meets the
  * same images as in the layers before and behind. Else a phase's panels fill the cache.
- * The cut depends on the shapes alone. In pairs of bfloat16 (core/kernel_bf16.c), V and U
+ * The cut depends on the shapes alone. In pairs of bfloat16 (kernels/gemm_bf16.c), V and U
  * are made in single precision and rounded then. The weight gradient is in
- * conv_fast_weight.c.
+ * conv_winograd_weight.c.
  */
-#include "conv_fast.h"
+#include "conv_winograd.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* linear_kernel.c: linear layers whose weights fit into the second-level cache.
+/* linear.c: linear layers whose weights fit into the second-level cache.
  *
  * Beside a product of 256 rows and 128 by 128 weights, what a general one does on the
- * way (core/gemm.c) counts: packing a factor anew for every block, a region of the pool
+ * way (kernels/gemm.c) counts: packing a factor anew for every block, a region of the pool
  * for each step. Here a thread takes some rows through the whole layer:
  *
  *     forward    for each panel of 32 columns of w', turned into scratch once:
@@ -16,7 +16,7 @@
  * the thread that computed the last of them. Everything else is the same for any cut,
  * which may then follow the number of threads.
  */
-#include "../core/loops.h"
+#include "loops.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* conv_fast.h: what the fast forms of 4x4 convolutions share: tiles, and how pixels,
- * weights and gradients become factors of products. conv_fast.c says what it is about.
+/* conv_winograd.h: what the fast forms of 4x4 convolutions share: tiles, and how pixels,
+ * weights and gradients become factors of products. conv_winograd.c says what it is about.
  *
  * A two-tap filter g makes n numbers y, 2 or 4, of n + 1 numbers d. Transposed that is a
  * product of polynomials, which can be had from their values at n points and at infinity
@@ -17,7 +17,7 @@
 #ifndef SV_CONV_FAST_H
 #define SV_CONV_FAST_H
 
-#include "../core/loops.h"
+#include "loops.h"
 
 enum {
     LANES = 16,           /* numbers handled at once: channels are multiples of it */

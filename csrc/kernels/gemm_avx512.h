@@ -1,4 +1,4 @@
-/* kernel_avx512.h: what the two AVX-512 kernels, of floats and of pairs of
+/* gemm_avx512.h: what the two AVX-512 kernels, of floats and of pairs of
  * bfloat16, share: masks, and how a finished tile is stored. */
 #ifndef SV_KERNEL_AVX512_H
 #define SV_KERNEL_AVX512_H

@@ -1,4 +1,4 @@
-/* kernel_avx512.c: tiles of 8 rows by 32 columns in AVX-512 registers.
+/* gemm_avx512.c: tiles of 8 rows by 32 columns in AVX-512 registers.
  *
  * 16 accumulators, 2 registers of B, and one number of each row of A broadcast
  * at a time: 10 loads for 16 multiply-adds of 16 numbers, which neither one nor
@@ -8,7 +8,7 @@
 #include "../simvae.h"
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
-#include "kernel_avx512.h"
+#include "gemm_avx512.h"
 
 static bool usable(void) {
     __builtin_cpu_init();

@@ -1,4 +1,4 @@
-/* conv_after.c: what follows a convolution in the same pass, while its numbers are in
+/* epilogue.c: what follows a convolution in the same pass, while its numbers are in
  * registers or the nearest cache: a bias, or a batch norm whose statistics, scale and shift
  * are constants, which is a factor and a bias for each channel; then an activation.
  *
@@ -6,7 +6,7 @@
  *
  * For slope >= 0 the sign of y is that of act's argument, so that y is all the gradient needs.
  */
-#include "../core/loops.h"
+#include "loops.h"
 #include "../simvae.h"
 
 bool sv_after_plain(const sv_after *a) { return !a || (!a->gain && a->slope == 1); }

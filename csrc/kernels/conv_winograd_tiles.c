@@ -1,12 +1,12 @@
-/* conv_fast_tiles.c: the tiles of conv_fast.h in full precision, and what becomes of
+/* conv_winograd_tiles.c: the tiles of conv_winograd.h in full precision, and what becomes of
  * products in any. */
-#include "conv_fast.h"
+#include "conv_winograd.h"
 #include <string.h>
 
 #define ROWS INLINE
 #define PLACE(c) (c)
 #define KEEP(to, v) (AT(to) = (v))
-#include "conv_fast_rows.h"
+#include "conv_winograd_rows.h"
 
 INLINE void scatter_rows(const long tall, const long wide, const sv_view *gy, long tile, long n, long c0, long channels,
                          sv_real *to, long ld, long step) {

@@ -1,7 +1,7 @@
-/* conv_fast_bf16.c: the factors of conv_fast.h rounded to pairs of bfloat16, after they were
- * made in single precision (core/kernel_bf16.c). Pairs lie along what is summed: channels in
+/* conv_winograd_bf16.c: the factors of conv_winograd.h rounded to pairs of bfloat16, after they were
+ * made in single precision (kernels/gemm_bf16.c). Pairs lie along what is summed: channels in
  * a forward or data gradient product, tiles in that of a weight gradient. */
-#include "conv_fast.h"
+#include "conv_winograd.h"
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
 #include <immintrin.h>
@@ -24,7 +24,7 @@ INLINE_PAIRS void store_half(float *to, const vec v) {
 #define ROWS INLINE_PAIRS
 #define PLACE(c) ((c) / 2)
 #define KEEP(to, v) store_half(to, v)
-#include "conv_fast_rows.h"
+#include "conv_winograd_rows.h"
 
 INLINE_PAIRS void expand_rows(const long tall, const long wide, const float (*g)[SV_NR], const long *taps, long width,
                               float *to, long step) {

@@ -1,4 +1,4 @@
-/* kernel_bf16.c: products whose factors are rounded to bfloat16 and whose sums are
+/* gemm_bf16.c: products whose factors are rounded to bfloat16 and whose sums are
  * kept in single precision, with the AVX-512 instruction that multiplies pairs.
  *
  *   vdpbf16ps:  c[j] += a[2i] b[2i][j] + a[2i+1] b[2i+1][j]
@@ -13,7 +13,7 @@
 #include "../simvae.h"
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
-#include "kernel_avx512.h"
+#include "gemm_avx512.h"
 
 #define TARGET_PAIRS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
 #define INLINE_PAIRS TARGET_PAIRS __attribute__((always_inline)) static inline

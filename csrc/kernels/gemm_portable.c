@@ -1,4 +1,4 @@
-/* kernel.c: which innermost loop this CPU runs, and the one written in plain C.
+/* gemm_portable.c: which innermost loop this CPU runs, and the one written in plain C.
  *
  * A kernel computes a tile of C, 8 rows by at most 32 columns, and keeps it in
  * registers over all of k. Its rows of A are read where they lie, through 8

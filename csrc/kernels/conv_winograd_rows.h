@@ -1,4 +1,4 @@
-/* conv_fast_rows.h: rows of pixels to rows of factors, compiled once for full numbers and once for pairs. Who includes
+/* conv_winograd_rows.h: rows of pixels to rows of factors, compiled once for full numbers and once for pairs. Who includes
  * it says what they are stored as:
  *
  *   ROWS         linkage and target of the functions

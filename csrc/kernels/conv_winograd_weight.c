@@ -1,4 +1,4 @@
-/* conv_fast_weight.c: the weight gradient of 4x4 convolutions of stride 2 and padding 1 with
+/* conv_winograd_weight.c: the weight gradient of 4x4 convolutions of stride 2 and padding 1 with
  * fewer multiplications.
  *
  * Weight (o, c, tap) is met by every pixel of gy. Of a phase's 2x2 taps, those of a tile are
@@ -24,7 +24,7 @@
  * whose x it is made from is a quarter as large. Where blocks are few the tiles are cut into
  * parts, whose gradients are added in order. The cut depends on the shapes alone.
  */
-#include "conv_fast.h"
+#include "conv_winograd.h"
 
 enum {
     ROWS = 512 / sizeof(sv_real),  /* output channels of a task: 128, half as many in double */

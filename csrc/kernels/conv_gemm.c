@@ -1,4 +1,4 @@
-/* conv_kernel.c: convolution, its gradients, and so the transposed convolution,
+/* conv_gemm.c: convolution, its gradients, and so the transposed convolution,
  * on channels-last images.
  *
  * A convolution is a matrix product. Each output pixel has a patch of the input,
@@ -14,7 +14,7 @@
  *      . +-------+ . . .
  *
  * Channels come last in memory, so "a a a a" is one run of 4 cin numbers, and a
- * patch is four runs. core/gemm.c is told where the runs start and reads them in
+ * patch is four runs. kernels/gemm.c is told where the runs start and reads them in
  * place: patches are never stored. Only runs that hang over the border are put
  * together, with zeros, in a few kilobytes of scratch; runs wholly outside are a
  * shared row of zeros. Wide layers take one pixel as a run: nothing is copied.
@@ -38,7 +38,7 @@
  * [pixels][16 cin], cut along the pixels into a fixed number of parts that are
  * added in order.
  */
-#include "../core/loops.h"
+#include "loops.h"
 #include "../simvae.h"
 #include <string.h>
 

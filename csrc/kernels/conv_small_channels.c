@@ -1,4 +1,4 @@
-/* conv_few.c: convolutions from and towards few channels: an encoder's first layer, a
+/* conv_small_channels.c: convolutions from and towards few channels: an encoder's first layer, a
  * decoder's last one.
  *
  * The data gradient, and so the transposed convolution, towards few channels.
@@ -28,7 +28,7 @@
  * gy [pixels][cout]. Nothing is packed for it: the pixels of a row of windows, seen at one of
  * their numbers, are stride * cin apart in a row of x, and gy is a panel of B as it lies.
  */
-#include "../core/loops.h"
+#include "loops.h"
 #include "../simvae.h"
 #include <string.h>
 

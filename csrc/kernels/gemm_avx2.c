@@ -1,4 +1,4 @@
-/* kernel_avx2.c: tiles of 8 rows by 32 columns on 16 AVX2 registers, as parts of
+/* gemm_avx2.c: tiles of 8 rows by 32 columns on 16 AVX2 registers, as parts of
  * 4 rows by 16 columns: 8 accumulators, 2 registers of B, 4 broadcasts.
  */
 #include "../simvae.h"

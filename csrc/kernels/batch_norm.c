@@ -1,4 +1,4 @@
-/* norm_kernel.c: batch normalisation (Ioffe and Szegedy, 2015) with the activation
+/* batch_norm.c: batch normalisation (Ioffe and Szegedy, 2015) with the activation
  * that follows it, on the columns of a (rows, cols) matrix. A channels-last image
  * batch is one, with a row for each pixel.
  *

@@ -10,7 +10,7 @@
  *      +-------+--------+            read in place), or, when A is stored by
  *                                    columns, packs those in eights;
  *                                  - calls the kernel for each panel and each
- *                                    8 rows (core/kernel.c).
+ *                                    8 rows (kernels/gemm_portable.c).
  *
  * Reading A in place is what makes a convolution a product: struct sv_rows lets
  * the rows be patches of an image, and no patch is ever copied, except those at
