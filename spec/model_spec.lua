@@ -285,7 +285,7 @@ describe("a run directory", function()
 end)
 
 describe("the default recipe of pictures", function()
-  local recipes = require "simvae.recipes"
+  local recipes = require "simvae.train.recipes"
 
   it("weighs a picture's absolute errors by its ink, and coarse squared errors", function()
     -- 0 where there is no figure, as a logit; 64 of 256 pixels lit, half of them found, nothing beside

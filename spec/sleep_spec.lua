@@ -1,7 +1,7 @@
 local helper = require "spec.helper"
 local sv = require "simvae"
 local core = require "simvae.core"
-local sleep = require "simvae.sleep"
+local sleep = require "simvae.train.sleep"
 local symmetry = require "simvae.symmetry"
 
 local raises = helper.raises

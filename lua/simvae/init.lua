@@ -22,7 +22,7 @@ end
 -- Modules and functions that are read when first used: `require "simvae"` stays quick.
 local modules = {
   nn = "simvae.nn", nets = "simvae.nets", optim = "simvae.optim", io = "simvae.io", metrics = "simvae.metrics",
-  figures = "simvae.figures", recipes = "simvae.recipes", sampler = "simvae.sampler",
+  figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
   preprocess = "simvae.preprocess", symmetry = "simvae.symmetry",
 }
 local functions = {

@@ -317,7 +317,7 @@ end
 
 -- What a peer starts a run from: weights, the recipe's numbers, the budget.
 local function beginning(arrays, model, budget)
-  local recipe = require("simvae.recipes").default
+  local recipe = require("simvae.train.recipes").default
   arrays.budget = core.tensor(budget)
   arrays.peaks = core.tensor { recipe.decoder.lr.peak, recipe.encoder.lr.peak }
   arrays.warmups = core.tensor { recipe.decoder.lr.warmup, recipe.encoder.lr.warmup }

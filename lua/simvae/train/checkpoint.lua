@@ -1,0 +1,124 @@
+--- checkpoint.safetensors: everything that going on with a training needs.
+local core = require "simvae.core"
+local json = require "dkjson"
+local options = require "simvae.train.options"
+local stages = require "simvae.model".stages
+
+local checkpoint = {}
+
+-- Everything that a continued run must share with the one it continues, as text.
+local function configuration(self, run)
+  local about = self:description()
+  about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
+  about.simulations = run.simulations
+  for _, stage in ipairs(stages) do
+    local o = run[stage]
+    if options.takes(run, stage) then
+      about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
+        lr = type(o.lr) == "number" and o.lr or "function" }
+    end
+  end
+  return about
+end
+
+local function flatten(t, prefix, to)
+  for k, v in pairs(t) do
+    local name = prefix .. tostring(k)
+    if type(v) == "table" then flatten(v, name .. ".", to) else to[name] = tostring(v) end
+  end
+  return to
+end
+
+-- The first difference between two configurations, in words.
+local function difference(old, new)
+  local a, b = flatten(old, "", {}), flatten(new, "", {})
+  local names = {}
+  for k in pairs(a) do names[#names + 1] = k end
+  for k in pairs(b) do if a[k] == nil then names[#names + 1] = k end end
+  table.sort(names)
+  for _, k in ipairs(names) do
+    if a[k] ~= b[k] then
+      return string.format("%s was %s and is now %s", k, a[k] or "not set", b[k] or "not set")
+    end
+  end
+end
+
+local function add_optimizer_state(run, map, numbers)
+  for name, value in pairs(run.optimizer:state()) do
+    if type(value) == "number" then numbers[name] = value else map["optimizer." .. name] = value end
+  end
+end
+
+--- Notes where the run stands between two steps: Ctrl-C may come in the middle of one.
+function checkpoint.settle(run)
+  run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(),
+    rng = { run.rng:state() } }
+end
+
+--- Saves everything that going on needs; the old checkpoint stays until the new one is whole.
+function checkpoint.save(self, run)
+  local io = require "simvae.io"
+  local map, numbers = self:state(), {}
+  if run.optimizer then add_optimizer_state(run, map, numbers) end
+  local at = run.settled
+  local where = {
+    stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
+    optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
+  }
+  return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
+    metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
+  })
+end
+
+local function read(self, run)
+  local io = require "simvae.io"
+  local path = run.out .. "/checkpoint.safetensors"
+  if core.system.kind(path) ~= "file" then return nil end
+  local map, metadata = io.load_safetensors(path)
+  if not map then error(metadata, 0) end
+  local where = metadata.format == "simvae checkpoint" and json.decode(metadata.run or "", 1, nil)
+  if type(where) ~= "table" then error(path .. ": not a checkpoint of simvae", 0) end
+  local now = json.decode(json.encode(configuration(self, run)), 1, nil)
+  local differs = difference(where.configuration, now)
+  if differs then
+    error(string.format("%s is of another configuration: %s. Give another `out`, or delete the folder to start again",
+      path, differs), 0)
+  end
+  return where, map
+end
+
+--- Goes on from the checkpoint in the run's folder.
+-- @treturn boolean false: there is none
+-- @raise a checkpoint that is damaged, or of another configuration
+function checkpoint.resume(self, run)
+  local where, map = read(self, run)
+  if not where then return false end
+  local ok, why = self:load_state(map)
+  if not ok then error(run.out .. "/checkpoint.safetensors: " .. why, 0) end
+  run.stage, run.step, run.fitted, run.norm = where.stage, where.step, where.fitted, where.norm
+  run.sampler:restore(where.sampler)
+  run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
+  run.set_seconds(where.seconds)
+  self.trained = where.trained
+  run.resumed = { where = where, map = map }
+  if not run.quiet then
+    io.stderr:write(where.stage == "done" and run.out .. ": already trained\n"
+      or string.format("%s: going on from %s step %d\n", run.out, where.stage, where.step))
+  end
+  return true
+end
+
+--- The state of the optimizer in a checkpoint.
+-- @tparam table resumed as resume leaves it in run.resumed
+-- @treturn table for load_state
+function checkpoint.optimizer_state(resumed)
+  local state = {}
+  for name, t in pairs(resumed.map) do
+    local own = name:match "^optimizer%.(.+)"
+    if own then state[own] = t end
+  end
+  for name, v in pairs(resumed.where.optimizer) do state[name] = v end
+  return state
+end
+
+return checkpoint

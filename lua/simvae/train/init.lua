@@ -1,0 +1,204 @@
+--- The two stages of training.
+--
+-- Stage 1 minimises D[S(z), G(z)] over fresh samples of the prior (eq. 3); stage 2
+-- freezes G and minimises D[S(z), G(mu + eps sigma)] with mu, sigma = E(S(z)) (eq. 4):
+-- the encoder sees outputs alone, never the z that made them. It may begin with sleep, on
+-- what the decoder makes of draws of the prior (simvae.train.sleep).
+--
+--     model:train {
+--       batch = 64, out = "runs/box",
+--       decoder = { steps = 4000, lr = 1e-3 },
+--       encoder = { steps = 4000, lr = sv.optim.cosine(1e-3, 4000) },
+--     }
+--
+-- With `out`, a run writes log.csv, checkpoint.safetensors and model.safetensors there;
+-- the same call goes on where an interrupted run stopped.
+local check = require "simvae.check"
+local checkpoint = require "simvae.train.checkpoint"
+local core = require "simvae.core"
+local log = require "simvae.train.log"
+local loop = require "simvae.train.loop"
+local model = require "simvae.model"
+local options = require "simvae.train.options"
+local progress = require "simvae.progress"
+local sampler = require "simvae.sampler"
+local sleep = require "simvae.train.sleep"
+
+local Model = model.class
+local STAGES = model.stages
+
+-- Standardisation of vector outputs, from the first samples.
+local function fit_outputs(self, run)
+  if run.fitted or not self.loss.mean then return end
+  local scope <close> = core.scope()
+  local bar = progress.new { title = "first samples", total = 1024, quiet = run.quiet }
+  local _, x = run.sampler:peek(1024, function(done)
+    if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end
+  end)
+  self.loss:fit(x)
+  run.fitted = true
+end
+
+-- Its workers are forked here: before the network has made its threads and taken its memory.
+local function make_sampler(self, run)
+  local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
+  for _, stage in ipairs(STAGES) do
+    if stage ~= "sleep" then o.total = o.total + run[stage].steps * run[stage].batch end -- which runs no simulator
+  end
+  for name in pairs(sampler.options) do o[name] = run[name] end
+  o.failures = o.failures or run.out and run.out .. "/failures.csv"
+  o.offline, o.held_out, o.simulations = run.offline, run.held_out, run.simulations
+  sampler.check("train", o, 5)
+  local made, why = sampler.new(o)
+  if not made then check.fail(4, "train: %s", why) end
+  local damaged = made.cache and made.cache.damaged or 0
+  if damaged > 0 and not run.quiet then
+    io.stderr:write(string.format("%s: %d damaged samples are made again\n", o.cache, damaged))
+  end
+  return made
+end
+
+local function prepare(self, given, stages)
+  local run = options.resolve(self, given, stages)
+  sleep.check(self, run, 5)
+  if run.out then
+    local ok, why = core.system.mkdir(run.out)
+    if not ok then check.fail(3, "train: out cannot be made: %s", why) end
+    local probe, refused = io.open(run.out .. "/log.csv", "a")
+    if not probe then check.fail(3, "train: out cannot be written: %s", refused) end
+    probe:close()
+  end
+  run.sampler = make_sampler(self, run)
+  run.rng = core.rng(run.seed, 0x6e6f697365)
+  -- draws of the prior that no batch is made of; functions of the step, so that a resumed run has the same
+  local function draws(stream, at, n)
+    local rng = core.rng(run.seed + stream)
+    rng:take(at)
+    return self.simulator:sample(n, rng)
+  end
+  run.prior = function(n) return self.latent:to_code(draws(0x7072696f72, (run.step - 1) * n, n)) end
+  -- what the encoder dreams of, in units
+  run.dreams = function(n)
+    local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
+    return draws(0x736c656570, before + (run.step - 1) * n, n)
+  end
+  run.stage, run.step = "decoder", 0
+  local started, before = core.system.clock(), 0
+  run.seconds = function() return before + core.system.clock() - started end
+  run.set_seconds = function(s) before = s end
+  return run
+end
+
+local function run_all(self, run, stages)
+  if run.stage == "done" then return end
+  fit_outputs(self, run)
+  for _, stage in ipairs(STAGES) do
+    local behind = options.place[stage] < options.place[run.stage]
+    if stages[stage] and not behind and options.takes(run, stage) then
+      if run.stage ~= stage then run.step, run.norm = 0, nil end
+      loop.run_stage(self, run, stage)
+      run.optimizer = nil
+    end
+  end
+  run.stage = "done"
+  checkpoint.settle(run)
+end
+
+-- Sets the precision of the run, and what ends it with the run.
+local function set_precision(run)
+  local before = core.precision()
+  if run.precision then
+    local ok, why = pcall(core.precision, run.precision)
+    if not ok then check.fail(4, "train: %s", why) end
+  end
+  return setmetatable({}, { __close = function() core.precision(before) end })
+end
+
+local function train(self, given, stages)
+  local run = prepare(self, given, stages)
+  local precision <close> = set_precision(run)
+  local scope <close> = run.sampler
+  if run.out then
+    local resumed = checkpoint.resume(self, run)
+    if run.stage ~= "done" then log.open(run, resumed) end
+  end
+  checkpoint.settle(run)
+  local finished, why = xpcall(run_all, function(e)
+    -- an error of ours is a string with its own words; keep the trace of all others
+    return type(e) == "string" and e or debug.traceback(tostring(e), 2)
+  end, self, run, stages)
+  self.decoder:unfreeze():eval()
+  self.encoder:eval()
+  run.sampler:close()
+  if run.log then run.log:close() end
+  local interrupted = not finished and why:find("interrupted!", 1, true)
+  if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
+  if run.out and (finished or interrupted) then
+    local ok, refused = checkpoint.save(self, run)
+    if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
+    if not ok then error("train: " .. refused, 3) end
+  end
+  if interrupted then
+    io.stderr:write(run.out and string.format("\ninterrupted at %s step %d; the same call goes on from there\n",
+      run.stage, run.step) or "\ninterrupted; without `out` nothing was kept\n")
+  end
+  if not finished then error(why, 0) end
+  self.seconds = run.seconds()
+  return self
+end
+
+--- Trains both stages.
+-- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
+-- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures
+-- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it, beside
+-- each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the
+-- prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow the
+-- prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
+-- own) },
+-- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
+-- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
+-- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
+-- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
+-- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts;
+-- sums, weights and all else stay fp32. Default: as core.precision() has it
+-- @treturn Model itself
+-- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
+-- of other samples, more failures of the simulator than max_failures
+function Model:train(t)
+  return train(self, t, { decoder = true, sleep = true, encoder = true })
+end
+
+--- Stage 1 alone: options as of train, with decoder's at the top level.
+function Model:train_decoder(t)
+  return self:train_stage("decoder", t)
+end
+
+--- Sleep alone, with the decoder as it is.
+function Model:train_sleep(t)
+  return self:train_stage("sleep", t)
+end
+
+--- Stage 2 proper alone, through the decoder as it is.
+function Model:train_encoder(t)
+  return self:train_stage("encoder", t)
+end
+
+--- One stage, by name.
+function Model:train_stage(stage, t)
+  check.options("train_" .. stage, t, setmetatable({}, { __index = function(_, k)
+    return options.stage[k] or options.train[k]
+  end, __pairs = function()
+    local all = {}
+    for k, v in pairs(options.train) do all[k] = v end
+    for k, v in pairs(options.stage) do all[k] = v end
+    return pairs(all)
+  end }))
+  local top, own = {}, {}
+  for k, v in pairs(t or {}) do
+    if options.stage[k] then own[k] = v else top[k] = v end
+  end
+  top[stage] = own
+  return train(self, top, { [stage] = true })
+end
+
+return { step = loop.step }

@@ -1,0 +1,166 @@
+--- The loop of a training: steps of a stage, one after the other.
+local checkpoint = require "simvae.train.checkpoint"
+local core = require "simvae.core"
+local log = require "simvae.train.log"
+local optim = require "simvae.optim"
+local progress = require "simvae.progress"
+local sleep = require "simvae.train.sleep"
+
+local loop = {}
+
+-- A step leaves small garbage that Lua would let pile up to as much as the tensors in use; few objects are alive, so
+-- that a full collection now and then costs next to nothing and resident memory stays flat.
+local COLLECT_EVERY = 50
+
+-- ---- one step of each stage -----------------------------------------------------------
+
+local step = {}
+loop.step = step
+
+-- Fresh samples of the simulator: z in units, x as networks see it.
+local function samples(self, run)
+  local z, x = run.sampler:next()
+  return z, self.loss:standardise(x)
+end
+
+--- One step of stage 1 on a batch, under the caller's tape.
+-- @treturn tensor the loss
+function step.decoder(self, run)
+  local z, x = samples(self, run)
+  return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
+end
+
+--- One step of the sleep before stage 2: the decoder's own pictures.
+function step.sleep(self, run)
+  return sleep.loss(self, run.dreams(run.sleep.batch))
+end
+
+--- One step of stage 2: x alone; beside it, as `encoder.sleep` says, some more of the decoder's own pictures.
+function step.encoder(self, run)
+  local _, x = samples(self, run)
+  local mean, std, raw, score = self:posterior(x)
+  if score then
+    local best = core.argmax(score:detach(), 2)
+    mean, std, raw = self:choose(mean, best), self:choose(std, best), self:choose(raw, best)
+  end
+  local code = mean
+  if run.noise > 0 then
+    code = mean + std * run.rng:normal(mean.shape) * run.noise
+  end
+  local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
+  if self.bounded == "clamp" then loss = loss + self.latent:overshoot(raw) end
+  local o = run.encoder
+  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2)) * o.sleep end
+  return loss
+end
+
+-- ---- a stage ----------------------------------------------------------------------------
+
+-- The net that a stage trains.
+local function net_of(self, stage)
+  return stage == "decoder" and self.decoder or self.encoder
+end
+
+local function make_optimizer(self, run, stage)
+  local params = net_of(self, stage):parameters()
+  if stage == "decoder" then
+    for _, t in pairs(self.loss.own) do params[#params + 1] = t end
+  end
+  return optim.adam(params, { lr = run[stage].lr })
+end
+
+-- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, so that one
+-- odd batch cannot throw the weights far. False: it is not finite.
+local function clip(run, limit)
+  local most = limit == "auto" and 2 * (run.norm or math.huge) or limit
+  local norm, finite = optim.clip_grad_norm(run.parameters, most)
+  if not finite then return false end
+  norm = math.min(norm, most)
+  run.norm = run.norm and run.norm + 0.02 * (norm - run.norm) or norm
+  return true
+end
+
+-- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
+local function take_step(self, run, stage)
+  local tape <close> = core.tape()
+  local value = step[stage](self, run)
+  local number = value:item()
+  if number ~= number or number == math.huge or number == -math.huge then return number end
+  tape:backward(value)
+  local o = run[stage]
+  if o.clip and not clip(run, o.clip) then return 0 / 0 end
+  run.lr = run.optimizer:step()
+  return number
+end
+
+-- Prepares the nets and the optimizer for a stage, from the checkpoint where the run goes on in its middle.
+local function begin(self, run, stage)
+  local o = run[stage]
+  run.stage, run.total = stage, o.steps
+  checkpoint.settle(run)
+  run.optimizer = make_optimizer(self, run, stage)
+  run.parameters = net_of(self, stage):parameters()
+  run.noise = o.noise
+  run.sampler.batch = o.batch
+  if run.resumed then
+    local state = checkpoint.optimizer_state(run.resumed)
+    if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end
+  end
+  if stage == "decoder" then
+    self.decoder:unfreeze()
+  else
+    self.decoder:eval()
+    self.decoder:freeze()
+  end
+  net_of(self, stage):train()
+  run.resumed = nil
+end
+
+--- Runs the steps of a stage that are left.
+-- @tparam Model self
+-- @tparam table run
+-- @tparam string stage
+-- @raise a loss that is not finite
+function loop.run_stage(self, run, stage)
+  local o = run[stage]
+  local total = o.steps
+  begin(self, run, stage)
+
+  local bar = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
+  local window, since, saved = 0, core.system.clock(), core.system.clock()
+  local smooth
+  while run.step < total do
+    run.step = run.step + 1
+    local value = take_step(self, run, stage)
+    checkpoint.settle(run)
+    if value ~= value or value == math.huge or value == -math.huge then
+      error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
+        value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
+    end
+    self.trained[stage] = (self.trained[stage] or 0) + 1
+    smooth = smooth and smooth + 0.05 * (value - smooth) or value
+    window = window + 1
+    local now = core.system.clock()
+    if run.step % run.log_every == 0 or run.step == total then
+      local rate = window * o.batch / (now - since)
+      log.row(run, stage, value, run.lr, rate)
+      window, since = 0, now
+      run.rate = rate
+    end
+    local failed = run.sampler:counts()
+    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth,
+      run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
+    if run.out and now - saved >= run.checkpoint_every then
+      saved = now
+      local ok, why = checkpoint.save(self, run)
+      if not ok then io.stderr:write(string.format("\ncheckpoint not written: %s (training goes on)\n", why)) end
+    end
+    if run.step % COLLECT_EVERY == 0 then collectgarbage() end
+    if run.on_step and run.on_step(stage, run.step, value) == false then break end
+  end
+  net_of(self, stage):eval()
+  self.decoder:unfreeze()
+  bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
+end
+
+return loop
