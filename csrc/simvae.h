@@ -50,7 +50,7 @@ typedef float sv_real;
 typedef struct sv_storage {
     sv_real *data;         /* 64-byte aligned; inside this userdata, or a mapped file */
     size_t count;          /* numbers that fit */
-    uint64_t life;         /* grows each time the storage goes back to a free list */
+    uint64_t generation;   /* grows each time the storage goes back to a free list */
     uint64_t version;      /* grows with each write to what an op or a user made, or SV_FOREIGN */
     bool kept;             /* tape:keep: survives its tape */
     struct sv_tape *owner; /* the open tape it belongs to, or NULL */
@@ -69,30 +69,31 @@ enum sv_layout {
     SV_CHANNELS_LAST = 1 /* shape (N, C, H, W), memory (N, H, W, C) */
 };
 
-/* What an op made of its weights, which is the same as long as they are and `key` is. */
-typedef struct sv_kept {
+/* Cached preprocessed weights (packed panels, Winograd transforms); valid while the weights' version and `key` are
+ * unchanged. */
+typedef struct sv_weight_cache {
     size_t count;
     uint64_t key, version; /* of the weights' storage */
     sv_real *numbers;
-} sv_kept;
+} sv_weight_cache;
 
 typedef struct sv_tensor {
     sv_storage *storage; /* user value 1 keeps it alive */
     sv_real *data;
-    uint64_t life; /* storage->life when made; another value: stale */
-    size_t count;  /* numbers in all: the product of the shape */
+    uint64_t generation; /* storage->generation when made; another value: stale */
+    size_t count;        /* numbers in all: the product of the shape */
     size_t shape[SV_MAX_DIM];
     int ndim; /* 0: a single number */
     enum sv_layout layout;
-    bool needs_grad;        /* a leaf that asks for a gradient, or made from one */
-    bool is_leaf;           /* a parameter: its gradient is kept in grad */
-    bool grad_valid;        /* grad holds a gradient (else: next one overwrites) */
-    struct sv_tensor *grad; /* user value 2; leaves only */
-    struct sv_tape *tape;   /* the open tape whose node made it, or NULL */
-    int node;               /* index of that node */
-    uint64_t met;           /* 1 + storage->version when last met as weights */
-    sv_kept *kept[2];       /* what ops forward and backward made of them: user values 3 and 4 keep it alive */
-    uint64_t turned;        /* 1 + storage->version of which user value 5 is a copy in the other layout */
+    bool needs_grad;                  /* a leaf that asks for a gradient, or made from one */
+    bool is_leaf;                     /* a parameter: its gradient is kept in grad */
+    bool grad_valid;                  /* grad holds a gradient (else: next one overwrites) */
+    struct sv_tensor *grad;           /* user value 2; leaves only */
+    struct sv_tape *tape;             /* the open tape whose node made it, or NULL */
+    int node;                         /* index of that node */
+    uint64_t weights_version;         /* weights' version + 1 at the last use (0: never) */
+    sv_weight_cache *weight_cache[2]; /* of the forward and the backward pass: user values 3 and 4 */
+    uint64_t converted_version;       /* version + 1 of which user value 5 is a copy in the other layout (0: none) */
 } sv_tensor;
 
 #define SV_STORAGE "simvae.storage"
@@ -159,15 +160,15 @@ typedef struct sv_args {
     size_t aux_count[SV_MAX_AUX]; /* numbers kept from forward to backward */
     size_t work_count;            /* numbers of scratch during forward */
     size_t backward_work_count;   /* numbers of scratch during backward */
-    size_t kept_count[2];         /* numbers made of in[1], weights, forward and backward, to be kept if they stay */
+    size_t cache_count[2];        /* numbers of the weight cache of in[1], forward and backward */
     size_t view_offset;           /* SV_OP_VIEW: where out starts in in[0] */
     char message[SV_MESSAGE];     /* what is wrong, if shape() returns false */
 
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
     sv_real *work;
-    bool training; /* a gradient will be asked for: aux must be filled */
-    bool keeping;  /* in[1] stays what it is: what is made of it is kept */
+    bool training;         /* a gradient will be asked for: aux must be filled */
+    bool use_weight_cache; /* in[1] has not changed since the last call */
 
     /* backward only */
     sv_real *grad_out; /* laid out as out; may be spoilt */
@@ -212,9 +213,9 @@ extern const sv_activation sv_activations[];
 
 /* ---- core/call.c ----------------------------------------------------------- */
 
-/* Room for so many numbers made of in[1] in a pass, and whether they are there already; NULL: not kept. The key is what
- * they depend on besides the weights. Not ready: the caller writes them. */
-sv_real *sv_kept_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready);
+/* The weight cache of in[1] for a pass: room for count numbers, or NULL without a cache. ready: they are valid, else
+ * the caller writes them. key: what they depend on besides the weights. */
+sv_real *sv_weight_cache_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready);
 /* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
  * pushes out. opt and list may be NULL where the op has no options. */
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);

@@ -80,7 +80,7 @@ describe("against PyTorch:", function()
   end)
 end)
 
--- Wide layers have a form with fewer products (csrc/kernels/conv_winograd.c): single numbers of it against the definition.
+-- Wide layers use Winograd convolution (csrc/kernels/conv_winograd.c): single numbers against the definition.
 describe("by the definition:", function()
   local function tap(x, n, c, i, j)
     if i < 1 or j < 1 or i > x.shape[3] or j > x.shape[4] then return 0 end
@@ -134,7 +134,7 @@ describe("by the definition:", function()
       tape:keep(y, up)
       tape:backward(sv.sum(y * g))
       -- Sums of n products of about 1 grow to the root of n, and each of n additions is off by up to 2^-24 of
-      -- that: n 2^-24 at random. A form makes up to 2.8 times of it (csrc/kernels/conv_winograd.h), and the largest of
+      -- that: n 2^-24 at random. Winograd makes it up to 2.8 times larger (csrc/kernels/conv_winograd.h), and the largest of
       -- a hundred is 3 times the usual.
       local function close_to(products) return products * (core.real == "double" and 2 ^ -48 or 2 ^ -21) end
       for _ = 1, 25 do
@@ -152,7 +152,7 @@ describe("by the definition:", function()
   end
 end)
 
--- Pictures have few channels, and a way of their own (csrc/kernels/conv_small_channels.c).
+-- Images have few channels, for which there are kernels of their own (csrc/kernels/conv_small_channels.c).
 describe("from few channels, by the definition:", function()
   for _, case in ipairs {
     { from = 3, to = 16, kernel = 4, stride = 2, pad = 1, n = 9, h = 64, w = 64 },

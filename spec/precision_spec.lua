@@ -92,9 +92,9 @@ describe("precision", function()
     end
   end)
 
-  -- Wide layers round sums of factors (csrc/kernels/conv_winograd.h). Rounding the factors themselves beforehand is what
-  -- they are held against: the forms' error is 1.15 times that where tiles are few, else 1.8 times.
-  it("makes at most twice the error of rounded factors in wide layers", function()
+  -- Winograd convolution rounds transformed inputs and weights (csrc/kernels/conv_winograd.h). The reference rounds
+  -- inputs and weights themselves: F(2x2) has 1.15 times its error, F(4x2) 1.8 times.
+  it("makes at most twice the error of rounded inputs and weights in wide layers", function()
     if not offered then return end
     local function rounded(t)
       local list = t:reshape(-1):totable()

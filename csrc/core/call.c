@@ -126,19 +126,19 @@ static int raise(lua_State *L, const sv_args *a) {
 
 /* ---- applying an op ---------------------------------------------------------- */
 
-enum { KEPT = 3, TURNED = 5 }; /* user values of a tensor */
+enum { WEIGHT_CACHE = 3, CONVERTED = 5 }; /* user values of a tensor */
 
-/* Replaces the tensor at a stack slot by one of the wanted layout. Under a tape it is noted with a constant, for other
- * ops that meet it: a picture goes into the encoder and into the loss. */
+/* Replaces the tensor at a stack slot by one of the wanted layout. Under a tape the copy of a constant is
+ * stored with it for the next op that takes it: an image goes into the encoder and into the loss. */
 static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout layout) {
     sv_tensor *t = a->in[k];
     if (!t || t->ndim != 4 || t->layout == layout) return;
     uint64_t version = t->storage->version;
-    bool noted = !t->needs_grad && version != SV_FOREIGN && sv_get_context(L)->tape;
-    if (noted && t->turned == version + 1) {
-        lua_getiuservalue(L, base + k, TURNED);
+    bool cacheable = !t->needs_grad && version != SV_FOREIGN && sv_get_context(L)->tape;
+    if (cacheable && t->converted_version == version + 1) {
+        lua_getiuservalue(L, base + k, CONVERTED);
         sv_tensor *there = lua_touserdata(L, -1);
-        if (there->layout == layout && there->life == there->storage->life) {
+        if (there->layout == layout && there->generation == there->storage->generation) {
             a->in[k] = there;
             lua_replace(L, base + k);
             return;
@@ -148,10 +148,10 @@ static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout la
     bool same_memory = t->shape[1] == 1 || t->shape[2] * t->shape[3] == 1;
     const sv_op *op = same_memory ? &sv_op_relabel : layout == SV_PLAIN ? &sv_op_to_plain : &sv_op_to_channels_last;
     a->in[k] = sv_apply(L, op, 1, base + k, NULL, NULL);
-    if (noted && !same_memory) {
-        t->turned = version + 1;
+    if (cacheable && !same_memory) {
+        t->converted_version = version + 1;
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, base + k, TURNED);
+        lua_setiuservalue(L, base + k, CONVERTED);
     }
     lua_replace(L, base + k);
 }
@@ -181,31 +181,31 @@ static enum sv_layout settle_layout(lua_State *L, sv_args *a, int base) {
     return layout;
 }
 
-enum { KEPT_ALIGNMENT = 64 };
+enum { CACHE_ALIGNMENT = 64 };
 
-/* Weights are prepared anew each time while they learn. Where they stay, the second call keeps what it made, and
- * later ones use it: a view that lives for one call keeps nothing. */
-static void make_room_for_kept(lua_State *L, const sv_context *c, sv_args *a, int weights) {
+/* Trainable weights change every step and are packed anew in every call. For constant weights, the second call with
+ * the same values allocates the cache and fills it; later calls use it. A view made for one call gets no cache. */
+static void make_weight_cache(lua_State *L, const sv_context *c, sv_args *a, int weights) {
     sv_tensor *w = a->in[1];
     uint64_t version = w->storage->version;
     if ((w->needs_grad && sv_recording(c)) || w->storage->owner || version == SV_FOREIGN) return;
-    a->keeping = w->met == version + 1;
-    w->met = version + 1;
-    if (!a->keeping) return;
+    a->use_weight_cache = w->weights_version == version + 1;
+    w->weights_version = version + 1;
+    if (!a->use_weight_cache) return;
     for (int pass = 0; pass < 2; pass++) {
-        size_t count = a->kept_count[pass];
-        if (count == 0 || (w->kept[pass] && w->kept[pass]->count == count)) continue;
+        size_t count = a->cache_count[pass];
+        if (count == 0 || (w->weight_cache[pass] && w->weight_cache[pass]->count == count)) continue;
         if (pass > 0 && !(a->training && a->in[0]->needs_grad)) continue;
-        sv_kept *k = lua_newuserdatauv(L, sizeof *k + KEPT_ALIGNMENT - 1 + count * sizeof(sv_real), 0);
-        uintptr_t numbers = ((uintptr_t)(k + 1) + KEPT_ALIGNMENT - 1) & ~(uintptr_t)(KEPT_ALIGNMENT - 1);
-        *k = (sv_kept){.count = count, .version = SV_FOREIGN, .numbers = (sv_real *)numbers};
-        lua_setiuservalue(L, weights, KEPT + pass);
-        w->kept[pass] = k;
+        sv_weight_cache *k = lua_newuserdatauv(L, sizeof *k + CACHE_ALIGNMENT - 1 + count * sizeof(sv_real), 0);
+        uintptr_t numbers = ((uintptr_t)(k + 1) + CACHE_ALIGNMENT - 1) & ~(uintptr_t)(CACHE_ALIGNMENT - 1);
+        *k = (sv_weight_cache){.count = count, .version = SV_FOREIGN, .numbers = (sv_real *)numbers};
+        lua_setiuservalue(L, weights, WEIGHT_CACHE + pass);
+        w->weight_cache[pass] = k;
     }
 }
 
-sv_real *sv_kept_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready) {
-    sv_kept *k = a->keeping ? a->in[1]->kept[backward] : NULL;
+sv_real *sv_weight_cache_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready) {
+    sv_weight_cache *k = a->use_weight_cache ? a->in[1]->weight_cache[backward] : NULL;
     if (!k || k->count != count) return NULL;
     uint64_t version = a->in[1]->storage->version;
     *ready = k->version == version && k->key == key;
@@ -252,7 +252,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
         work = sv_push_storage(L, c, a.work_count, SV_SCOPED);
         a.work = work->data;
     }
-    if (a.kept_count[0] || a.kept_count[1]) make_room_for_kept(L, c, &a, base + 1);
+    if (a.cache_count[0] || a.cache_count[1]) make_weight_cache(L, c, &a, base + 1);
     if (!(op->flags & SV_OP_VIEW)) op->forward(&a);
     if (work) sv_release_storage(c, work);
     lua_settop(L, out);

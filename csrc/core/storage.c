@@ -142,7 +142,7 @@ static void disown(sv_storage *s) {
 void sv_release_storage(sv_context *c, sv_storage *s) {
     if (!s->owner) return;
     disown(s);
-    s->life++;
+    s->generation++;
     c->live -= bytes_of(s);
     sv_size_class *k = class_of(c, s->count);
     if (!k) return; /* out of memory: stays anchored, a leak of this one */

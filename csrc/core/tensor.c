@@ -21,7 +21,7 @@ static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, con
     memset(t, 0, sizeof *t);
     t->storage = s;
     t->data = s->data + offset;
-    t->life = s->life;
+    t->generation = s->generation;
     t->ndim = ndim;
     if (ndim > 0) memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
     t->count = product(ndim, shape);
@@ -57,7 +57,7 @@ sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim, const size_t *
 sv_tensor *sv_test_tensor(lua_State *L, int index) { return luaL_testudata(L, index, SV_TENSOR); }
 
 void sv_check_alive(lua_State *L, const sv_tensor *t) {
-    if (t->life == t->storage->life) return;
+    if (t->generation == t->storage->generation) return;
     char shape[SV_MESSAGE];
     sv_format_shape(shape, sizeof shape, t->ndim, t->shape);
     luaL_error(L,
@@ -446,7 +446,7 @@ static int field(lua_State *L, sv_tensor *t, const char *key) {
         else
             lua_pushnil(L);
     } else if (!strcmp(key, "alive"))
-        lua_pushboolean(L, t->life == t->storage->life);
+        lua_pushboolean(L, t->generation == t->storage->generation);
     else
         lua_pushnil(L);
     return 1;

@@ -75,12 +75,12 @@ static void fold_norm(const sv_args *a, bool transposed) {
 static void find_kept(const sv_args *a, bool backward, sv_conv *c, bool back) {
     uint64_t key;
     size_t count = sv_conv_kept(c, back, &key);
-    if (count > 0) c->kept = sv_kept_numbers(a, backward, count, key, &c->ready);
+    if (count > 0) c->kept = sv_weight_cache_numbers(a, backward, count, key, &c->ready);
 }
 
 static void count_kept(sv_args *a, const sv_conv *c, bool transposed) {
     uint64_t key;
-    for (int pass = 0; pass < 2; pass++) a->kept_count[pass] = sv_conv_kept(c, (pass > 0) != transposed, &key);
+    for (int pass = 0; pass < 2; pass++) a->cache_count[pass] = sv_conv_kept(c, (pass > 0) != transposed, &key);
 }
 
 /* The gradient of what the convolution made, and of its bias. */
