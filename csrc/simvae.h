@@ -623,6 +623,7 @@ void sv_write_numbers(const sv_real *from, size_t count, unsigned char *to); /* 
 const sv_real *sv_plain_data(lua_State *L, int index);
 int sv_encode_png(lua_State *L);
 void sv_open_png(lua_State *L, int io);
+void sv_open_write(lua_State *L, int io);
 void sv_open_store(lua_State *L, int io);
 void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io.lua */
 

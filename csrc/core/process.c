@@ -174,6 +174,7 @@ static bool reap(sv_child *c, bool block) {
     if (got == 0) return false;
     if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* what it left behind */
     c->ended = true;
+    if (c->kind == SV_WORKER) sv_remove_folders_of(c->pid);
     delist(c);
     return true;
 }
@@ -201,6 +202,7 @@ __attribute__((destructor)) static void kill_all(void) {
         send_signal(c, SIGKILL);
         if (ours(c)) waitpid(c->pid, &c->status, 0);
     }
+    sv_remove_own_folders();
 }
 
 void sv_do_not_block(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }

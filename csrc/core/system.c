@@ -2,7 +2,7 @@
  * jump, folders, terminals, memory in use. Functions about files return
  * nil, message when the system refuses. */
 #define _GNU_SOURCE
-#include "../simvae.h"
+#include "process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -150,10 +150,19 @@ static int l_pid(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"clock", l_clock},         {"sleep", l_sleep}, {"isatty", l_isatty}, {"columns", l_columns},
-    {"mkdir", l_mkdir},         {"kind", l_kind},   {"list", l_list},     {"resident", l_resident},
-    {"processor", l_processor}, {"pid", l_pid},     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"clock", l_clock},
+                                     {"sleep", l_sleep},
+                                     {"isatty", l_isatty},
+                                     {"columns", l_columns},
+                                     {"mkdir", l_mkdir},
+                                     {"kind", l_kind},
+                                     {"list", l_list},
+                                     {"resident", l_resident},
+                                     {"processor", l_processor},
+                                     {"pid", l_pid},
+                                     {"temporary_folder", sv_temporary_folder},
+                                     {"remove_tree", sv_remove_tree},
+                                     {NULL, NULL}};
 
 void sv_open_system(lua_State *L, int core) {
     core = lua_absindex(L, core);

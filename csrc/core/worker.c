@@ -107,6 +107,7 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
         send_message(L, link, message, n, RAISED, sv_now() + 10);
         code = 1;
     }
+    sv_remove_own_folders();
     fflush(NULL);
     _exit(code); /* the objects of the parent's Lua are not ours to finalize */
 }
@@ -125,6 +126,7 @@ int sv_fork(lua_State *L) {
 #endif
     }
     fflush(NULL); /* or the copy writes it a second time */
+    sv_prepare_folders();
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         close(pair[0]);

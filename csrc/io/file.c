@@ -2,9 +2,8 @@
  *
  * What a file claims is judged in Lua, where no index can leave its string.
  * This file holds what Lua has no means for: bytes at a place of a file
- * (source), a run of them, deflated or not, as numbers of a tensor (stream),
- * and a write that leaves the old file as it was unless all of the new one has
- * reached the disk. */
+ * (source), and a run of them, deflated or not, as numbers of a tensor (stream).
+ * Writing is in write.c. */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -12,8 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -290,148 +287,8 @@ static int l_finish(lua_State *L) {
     return 1;
 }
 
-/* ---- writing ------------------------------------------------------------------ */
-
-typedef struct {
-    const char *bytes; /* or */
-    const sv_real *numbers;
-    size_t count;
-} piece;
-
-const sv_real *sv_plain_data(lua_State *L, int index) {
-    sv_tensor *t = sv_check_tensor(L, index);
-    if (t->layout == SV_PLAIN) {
-        lua_pushvalue(L, index);
-        return t->data;
-    }
-    sv_tensor *copy = sv_push_tensor(L, t->ndim, t->shape, SV_SCOPED);
-    sv_to_plain((long)t->shape[0], (long)t->shape[1], (long)(t->shape[2] * t->shape[3]), t->data, copy->data);
-    return copy->data;
-}
-
-/* Strings and tensors of the list at index, as pieces; what they point to is
- * anchored in a table below them on the stack. */
-static piece *push_pieces(lua_State *L, int index, int *n) {
-    luaL_checktype(L, index, LUA_TTABLE);
-    *n = (int)luaL_len(L, index);
-    lua_createtable(L, *n, 0);
-    piece *p = lua_newuserdatauv(L, ((size_t)*n + 1) * sizeof *p, 0);
-    for (int i = 0; i < *n; i++) {
-        p[i] = (piece){0};
-        lua_rawgeti(L, index, i + 1);
-        if (lua_type(L, -1) == LUA_TSTRING) {
-            p[i].bytes = lua_tolstring(L, -1, &p[i].count);
-        } else {
-            p[i].numbers = sv_plain_data(L, lua_gettop(L));
-            lua_remove(L, -2);
-            p[i].count = ((sv_tensor *)lua_touserdata(L, -1))->count;
-        }
-        lua_rawseti(L, -3, i + 1);
-    }
-    return p;
-}
-
-/* Hands a piece to body as little-endian bytes, some at a time; stops at the first false. */
-static bool in_bytes(const piece *p, bool (*body)(void *arg, const void *from, size_t n), void *arg) {
-    if (p->bytes) return body(arg, p->bytes, p->count);
-    unsigned char chunk[CHUNK];
-    for (size_t i = 0; i < p->count;) {
-        size_t n = p->count - i < CHUNK_NUMBERS ? p->count - i : CHUNK_NUMBERS;
-        sv_write_numbers(p->numbers + i, n, chunk);
-        if (!body(arg, chunk, n * sizeof(sv_real))) return false;
-        i += n;
-    }
-    return true;
-}
-
-static bool write_bytes(void *arg, const void *from, size_t n) { return fwrite(from, 1, n, arg) == n; }
-
-static bool add_to_crc(void *arg, const void *from, size_t n) {
-    uint32_t *crc = arg;
-    const unsigned char *p = from;
-    for (size_t take; n > 0; p += take, n -= take) {
-        take = n < (1u << 30) ? n : (1u << 30);
-        *crc = (uint32_t)crc32(*crc, p, (uInt)take);
-    }
-    return true;
-}
-
-/* The entry of the renamed file is on disk once its directory is. */
-static void sync_directory(const char *path) {
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        strcpy(directory, ".");
-    else {
-        size_t n = slash == path ? 1 : (size_t)(slash - path);
-        memcpy(directory, path, n);
-        directory[n] = '\0';
-    }
-    int fd = open(directory, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
-/* 0, or errno. A path that exists and is no regular file (/dev/stdout) is
- * written as it stands; a link keeps its name and changes what it points to. */
-static int write_file(const char *path, const piece *p, int n) {
-    char target[PATH_MAX], temporary[PATH_MAX + 8];
-    struct stat about;
-    bool exists = stat(path, &about) == 0, in_place = exists && !S_ISREG(about.st_mode);
-    if (exists && S_ISDIR(about.st_mode)) return EISDIR;
-    if (!exists || !realpath(path, target)) {
-        if (strlen(path) >= sizeof target) return ENAMETOOLONG;
-        strcpy(target, path);
-    }
-    snprintf(temporary, sizeof temporary, "%s%s", target, in_place ? "" : ".tmp");
-    FILE *f = fopen(temporary, "wb");
-    if (!f) return errno;
-    bool ok = true;
-    for (int i = 0; i < n && ok; i++) ok = in_bytes(&p[i], write_bytes, f);
-    ok = ok && fflush(f) == 0;
-    if (ok && !in_place) {
-        if (exists) ok = fchmod(fileno(f), about.st_mode & 0777) == 0;
-        ok = ok && fsync(fileno(f)) == 0;
-    }
-    int error = ok ? 0 : errno;
-    if (fclose(f) != 0 && !error) error = errno;
-    if (in_place) return error;
-    if (!error && rename(temporary, target) != 0) error = errno;
-    if (error)
-        unlink(temporary);
-    else
-        sync_directory(target);
-    return error;
-}
-
-/* write(path, {string or tensor, …}) -> true, or nil, reason. Tensors as
- * little-endian numbers of the build's kind, row-major. */
-static int l_write(lua_State *L) {
-    size_t length;
-    const char *path = luaL_checklstring(L, 1, &length);
-    if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
-    int n;
-    piece *p = push_pieces(L, 2, &n);
-    int error = write_file(path, p, n);
-    if (error) return fail(L, strerror(error));
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* crc32({string or tensor, …}) -> checksum of what write would write (ISO 3309) */
-static int l_crc32(lua_State *L) {
-    int n;
-    piece *p = push_pieces(L, 1, &n);
-    uint32_t crc = 0;
-    for (int i = 0; i < n; i++) in_bytes(&p[i], add_to_crc, &crc);
-    lua_pushinteger(L, crc);
-    return 1;
-}
-
 void sv_open_io(lua_State *L, int core) {
-    static const luaL_Reg functions[] = {
-        {"open_source", l_open_source}, {"write", l_write}, {"crc32", l_crc32}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"open_source", l_open_source}, {NULL, NULL}};
     static const luaL_Reg of_source[] = {{"size", l_size}, {"read", l_read},          {"stream", l_stream},
                                          {"take", l_take}, {"close", l_close_source}, {NULL, NULL}};
     static const luaL_Reg of_stream[] = {
@@ -440,6 +297,7 @@ void sv_open_io(lua_State *L, int core) {
     sv_new_class(L, STREAM, of_stream, l_end_stream, NULL);
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
+    sv_open_write(L, lua_gettop(L));
     sv_open_png(L, lua_gettop(L));
     sv_open_store(L, lua_gettop(L));
     lua_setfield(L, core, "io");
