@@ -6,6 +6,7 @@
 --                                                        -- wrong basin
 local check = require "simvae.check"
 local core = require "simvae.core"
+local input = require "simvae.model.input"
 local model = require "simvae.model"
 local optim = require "simvae.optim"
 
@@ -78,8 +79,9 @@ end
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean misfit that was reached
 function Model:invert(x, options_given)
+  input.check_self(self, "invert")
   local o = check.options("invert", options_given, options)
-  x = model.check_batch("invert", x, self.simulator.output, table.concat(self.simulator.output, ", "))
+  x = input.outputs("invert", self, x)
   self.encoder:eval()
   self.decoder:eval()
   local frozen <close> = setmetatable({}, { __close = function() self.decoder:unfreeze() end }) -- errors included

@@ -15,6 +15,8 @@ local loss = {}
 local Loss = {}
 Loss.__index = Loss
 
+local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
+
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
 local ops = { bce = core.bce_with_logits, mse = core.mse_loss, l1 = core.l1_loss }
@@ -48,6 +50,22 @@ function Loss:fit(x)
   self.mean:copy(core.mean(x, 1))
   local std = core.sqrt(core.var(x, 1)):totable()
   for i, s in ipairs(std) do self.std:set(s > 1e-8 and s or 1, i) end
+end
+
+-- What makes pictures of other ranges pictures in [0, 1]: a remedy for what was found.
+local function remedy(low, high)
+  local by = low >= 0 and (high <= 255 and 255 or high <= 65535 and 65535)
+  return (by and string.format("divide by %d, ", by) or "scale them to [0, 1], ") .. "or give loss = \"mse\""
+end
+
+--- What keeps outputs from being compared: under bce, numbers that are no probabilities.
+-- @tparam tensor x (N, …output), in the simulator's units
+-- @treturn ?string a sentence, nil where there is nothing
+function Loss:outside(x)
+  if self.kind ~= "bce" or x.count == 0 then return nil end
+  local low, high = core.min(x):item(), core.max(x):item()
+  if low >= -SLACK and high <= 1 + SLACK then return nil end
+  return string.format("loss \"bce\" takes outputs in [0, 1]; got %g to %g: %s", low, high, remedy(low, high))
 end
 
 --- Outputs in the units of the decoder's raw output.

@@ -7,7 +7,7 @@ local check = require "simvae.check"
 local core = require "simvae.core"
 local nn = require "simvae.nn"
 
-local nets = {}
+local nets = { names = { "conv", "place", "dcgan", "mlp" } }
 
 -- How often a side can be halved, and what is left: 64 -> 4 times, 4.
 local function halvings(side)
@@ -297,8 +297,11 @@ function nets.build(net, t)
     end
     return net.decoder, net.encoder
   end
-  local build = type(net) == "function" and net or nets[net]
-  if not build or net == "build" then
+  local build = type(net) == "function" and net
+  for _, name in ipairs(nets.names) do
+    if net == name then build = nets[name] end
+  end
+  if not build then
     check.fail(3, "net is \"conv\", \"place\", \"dcgan\", \"mlp\", a function, or { decoder =, encoder = }; got %s",
       check.describe(net))
   end

@@ -140,7 +140,7 @@ end
 local layer_options = {
   bias = { "boolean", default = true },
   std = { "number", min = 0 },          -- N(0, std) weights; default: uniform by fan in
-  rng = { "userdata" },                 -- where initial weights come from
+  rng = { "userdata|table" },           -- where initial weights come from
 }
 
 local function with(extra)
@@ -250,7 +250,7 @@ function nn.batch_norm(channels, options)
     momentum = { "number", default = 0.1, min = 0, max = 1 },
     eps = { "number", default = 1e-5, above = 0 },
     std = { "number", min = 0 },
-    rng = { "userdata" },
+    rng = { "userdata|table" },
   })
   local scale = o.std and (o.rng or shared_rng):normal(1, o.std, { channels }) or core.ones(channels)
   return nn.layer {

@@ -19,9 +19,35 @@ function file.need(value, reason)
   return value
 end
 
+local function escaped(c)
+  return (c:gsub(".", function(byte) return string.format("\\x%02x", byte:byte()) end))
+end
+
+--- Text from a file as a terminal can show it: control characters (C0, DEL, C1) as \xNN, and every byte beyond ASCII
+-- where it is not UTF-8. What a file holds cannot move the cursor, colour lines or forge new ones.
+-- @tparam string text
+-- @treturn string
+function file.printable(text)
+  if not utf8.len(text) then return (text:gsub("[%c\128-\255]", escaped)) end
+  return (text:gsub("%c", escaped):gsub("\xC2[\x80-\x9F]", escaped))
+end
+
+local LONGEST_REASON = 1000 -- bytes: names in a file may be longer than anybody reads
+
 --- nil, message as the functions of sv.io return it.
 function file.failure(path, reason)
-  return nil, path .. ": " .. reason
+  if #reason > LONGEST_REASON then reason = reason:sub(1, LONGEST_REASON) .. "..." end
+  return nil, path .. ": " .. file.printable(reason)
+end
+
+--- Runs body, which may refuse.
+-- @tparam function body
+-- @return what it returns, or nil and the reason of the refusal
+function file.attempt(body, ...)
+  local results = table.pack(pcall(body, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  if getmetatable(results[2]) == refusal then return nil, results[2].reason end
+  error(results[2], 0)
 end
 
 --- Runs body(source) on an open file and closes it, unless body keeps it.

@@ -2,6 +2,7 @@
 -- the numbers (https://huggingface.co/docs/safetensors, "Format").
 local check = require "simvae.check"
 local file = require "simvae.io.file"
+local json = require "simvae.io.json"
 
 local safetensors = {}
 
@@ -16,129 +17,26 @@ local sizes = {
   F64 = 8, F32 = 4, F16 = 2, BF16 = 2, I64 = 8, I32 = 4, I16 = 2, I8 = 1, U64 = 8, U32 = 4, U16 = 2, U8 = 1, BOOL = 1,
 }
 
--- The header's JSON. Its depth is known beforehand, so that each level has a function
--- of its own and nothing recurses.
+-- The header: its depth is known beforehand, so that each level has a function of its own and nothing recurses.
 
-local escapes = {
-  ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
-}
-
-local reader = {}
-reader.__index = reader
-
-function reader:bad(wanted)
-  local found = self.text:match("^[%g]", self.at)
-  refuse("its header is not valid: %s expected at byte %d, found %s", wanted, self.at,
-    found and "'" .. found .. "'" or self.at > #self.text and "its end" or "an unexpected byte")
-end
-
-function reader:skip()
-  self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
-end
-
---- Takes the character if it is next.
-function reader:take(character)
-  self:skip()
-  if self.text:sub(self.at, self.at) ~= character then return false end
-  self.at = self.at + 1
-  return true
-end
-
-function reader:expect(character)
-  if not self:take(character) then self:bad("'" .. character .. "'") end
-end
-
-function reader:code_unit()
-  local digits = self.text:match("^%x%x%x%x", self.at)
-  if not digits then self:bad("four hexadecimal digits") end
-  self.at = self.at + 4
-  return tonumber(digits, 16)
-end
-
-function reader:escape()
-  local letter = self.text:sub(self.at, self.at)
-  self.at = self.at + 1
-  if letter ~= "u" then
-    if not escapes[letter] then self:bad("an escape sequence") end
-    return escapes[letter]
-  end
-  local code = self:code_unit()
-  if code >= 0xD800 and code < 0xDC00 and self.text:sub(self.at, self.at + 1) == "\\u" then
-    self.at = self.at + 2
-    local low = self:code_unit()
-    if low < 0xDC00 or low > 0xDFFF then self:bad("the second half of a surrogate pair") end
-    code = 0x10000 + (code - 0xD800) * 0x400 + low - 0xDC00
-  end
-  if code >= 0xD800 and code < 0xE000 then self:bad("a character, not half of one") end
-  return utf8.char(code)
-end
-
-function reader:string()
-  self:expect '"'
-  local parts = {}
-  while true do
-    local plain, last = self.text:match('^([^"\\%c]*)()', self.at)
-    parts[#parts + 1] = plain
-    self.at = last + 1
-    local stop = self.text:sub(last, last)
-    if stop == '"' then break end
-    if stop ~= "\\" then
-      self.at = last
-      self:bad("the end of a string")
-    end
-    parts[#parts + 1] = self:escape()
-  end
-  local s = table.concat(parts)
-  if not utf8.len(s) then refuse("its header is not valid: a string is not UTF-8") end
-  return s
-end
-
-function reader:whole_number()
-  self:skip()
-  local digits, last = self.text:match("^(%d+)()", self.at)
-  if not digits or self.text:find("^[%.eE]", last) or digits:find "^0%d" then self:bad("a whole number from 0 on") end
-  if #digits > 15 then refuse("its header names the number %s, more than any file holds", digits:sub(1, 40)) end
-  self.at = last
-  return math.tointeger(tonumber(digits))
-end
-
---- Calls each() for every entry between two brackets, commas between them.
-function reader:entries(open, close, each)
-  self:expect(open)
-  if self:take(close) then return end
-  repeat each() until not self:take ","
-  self:expect(close)
-end
-
-function reader:object(each)
-  local seen = {}
-  self:entries("{", "}", function()
-    local key = self:string()
-    if seen[key] then refuse("its header names '%s' twice", key) end
-    seen[key] = true
-    self:expect ":"
-    each(key)
-  end)
-end
-
-function reader:numbers()
+local function numbers(r)
   local list = {}
-  self:entries("[", "]", function()
-    if #list == 64 then self:bad("at most 64 numbers") end
-    list[#list + 1] = self:whole_number()
+  r:entries("[", "]", function()
+    if #list == 64 then r:bad("at most 64 numbers") end
+    list[#list + 1] = r:whole_number()
   end)
   return list
 end
 
-function reader:tensor(name)
+local function tensor_entry(r, name)
   local entry = { name = name }
-  self:object(function(key)
+  r:object(function(key)
     if key == "dtype" then
-      entry.dtype = self:string()
+      entry.dtype = r:string()
     elseif key == "shape" then
-      entry.shape = self:numbers()
+      entry.shape = numbers(r)
     elseif key == "data_offsets" then
-      local offsets = self:numbers()
+      local offsets = numbers(r)
       if #offsets ~= 2 then refuse("tensor '%s': data_offsets holds %d numbers, not 2", name, #offsets) end
       entry.first, entry.last = offsets[1], offsets[2]
     else
@@ -155,17 +53,16 @@ end
 
 --- The entries in the order of their data, and the metadata.
 local function parse_header(text)
-  local r = setmetatable({ text = text, at = 1 }, reader)
+  local r = json.reader(text, "its header")
   local entries, metadata = {}, {}
   r:object(function(key)
     if key == "__metadata__" then
-      r:object(function(name) metadata[name] = r:string() end)
+      if not r:word "null" then r:object(function(name) metadata[name] = r:string() end) end
     else
-      entries[#entries + 1] = r:tensor(key)
+      entries[#entries + 1] = tensor_entry(r, key)
     end
   end)
-  r:skip()
-  if r.at <= #text then r:bad("nothing more") end
+  r:finish()
   table.sort(entries, function(a, b)
     if a.first ~= b.first then return a.first < b.first end
     if a.last ~= b.last then return a.last < b.last end
@@ -226,12 +123,6 @@ function safetensors.load(path)
   end)
 end
 
-local function quote(s)
-  return '"' .. s:gsub('[%c"\\]', function(c)
-    return c == '"' and '\\"' or c == "\\" and "\\\\" or string.format("\\u%04x", c:byte())
-  end) .. '"'
-end
-
 local function metadata_text(metadata)
   local keys = {}
   for key, value in pairs(metadata) do
@@ -242,7 +133,7 @@ local function metadata_text(metadata)
     keys[#keys + 1] = key
   end
   table.sort(keys)
-  for i, key in ipairs(keys) do keys[i] = quote(key) .. ":" .. quote(metadata[key]) end
+  for i, key in ipairs(keys) do keys[i] = json.quote(key) .. ":" .. json.quote(metadata[key]) end
   return '"__metadata__":{' .. table.concat(keys, ",") .. "}"
 end
 
@@ -266,7 +157,7 @@ function safetensors.save(path, tensors, options)
     end
     local t = tensors[name]
     local last = at + t.count * bytes
-    parts[#parts + 1] = string.format('%s:{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}', quote(name),
+    parts[#parts + 1] = string.format('%s:{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}', json.quote(name),
       file.real == "f8" and "F64" or "F32", table.concat(t.shape, ","), at, last)
     pieces[#pieces + 1] = t
     at = last

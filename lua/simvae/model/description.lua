@@ -1,0 +1,217 @@
+--- What a model file says of its model besides the weights: names, units and bounds of the parameters, the output's
+-- shape, the net. It comes from anywhere, so that every field is checked before anything is built from it, and no text
+-- of it reaches a loader, a path or a format string.
+local check = require "simvae.check"
+local file = require "simvae.io.file"
+local loss = require "simvae.loss"
+local nets = require "simvae.nets"
+
+local description = {}
+
+local LONGEST_NAME = 256      -- bytes
+local WIDEST = 1 << 20        -- channels or units of a layer
+local LARGEST = 1 << 31       -- along one axis of an output, or seconds and steps of a training
+local refuse = file.refuse
+
+--- Of a model: plain values only.
+-- @tparam Model model
+-- @treturn table
+function description.of(model)
+  local sim, params = model.simulator, {}
+  for i, p in ipairs(sim.params) do
+    params[i] = { name = p.name, low = p.low, high = p.high, unit = p.unit, scale = p.scale, period = p.period,
+      levels = p.levels }
+  end
+  return {
+    simulator = sim.name, params = params, output = sim.output,
+    net = type(model.net) == "string" and model.net or "custom", width = model.width, loss = model.loss.name,
+    loss_given = model.loss.given, bounded = model.bounded, seed = model.seed, answers = model.answers,
+  }
+end
+
+-- ---- checks of single fields --------------------------------------------------------------
+
+local function shown(v)
+  if type(v) == "string" then return string.format("%q", #v > 60 and v:sub(1, 60) .. "..." or v) end
+  return type(v) == "table" and "a table" or tostring(v)
+end
+
+local function text(v, what, may_be_empty)
+  if type(v) ~= "string" or v == "" and not may_be_empty or #v > LONGEST_NAME or not utf8.len(v)
+    or v ~= file.printable(v) then
+    refuse("%s takes a name of at most %d bytes without control characters; got %s", what, LONGEST_NAME, shown(v))
+  end
+  return v
+end
+
+local function whole(v, what, least, most)
+  if math.type(v) == "float" then v = math.tointeger(v) or v end
+  if math.type(v) ~= "integer" or v < least or v > most then
+    refuse("%s takes a whole number from %d to %d; got %s", what, least, most, shown(v))
+  end
+  return v
+end
+
+local function finite(v, what)
+  if type(v) ~= "number" or v ~= v or v == math.huge or v == -math.huge then
+    refuse("%s takes a finite number; got %s", what, shown(v))
+  end
+  return v
+end
+
+local function one_of(v, what, list)
+  for _, known in ipairs(list) do
+    if v == known then return v end
+  end
+  refuse("%s is one of %s; got %s", what, table.concat(list, ", "), shown(v))
+end
+
+-- The entries of a list of at most `most`.
+local function list(v, what, most)
+  if type(v) ~= "table" or #v == 0 or #v > most then refuse("%s takes a list of 1 to %d entries; got %s", what, most,
+    type(v) == "table" and #v .. " of them" or shown(v)) end
+  for k in pairs(v) do
+    if math.type(k) ~= "integer" or k < 1 or k > #v then refuse("%s takes a list; got a table of names", what) end
+  end
+  return v
+end
+
+local function known_fields(t, what, known)
+  for k in pairs(t) do
+    if not known[k] then refuse("%s has an unknown field %s", what, shown(k)) end
+  end
+end
+
+-- ---- the whole ----------------------------------------------------------------------------
+
+local param_fields = { name = true, low = true, high = true, unit = true, scale = true, period = true, levels = true }
+
+-- A parameter as sv.simulator takes it.
+local function param_of(p, i, numbers)
+  local what = string.format("parameter %d", i)
+  if type(p) ~= "table" then refuse("%s takes a table; got %s", what, shown(p)) end
+  known_fields(p, what, param_fields)
+  local q = { name = text(p.name, what .. "'s name"), unit = text(p.unit or "", what .. "'s unit", true) }
+  q.scale = p.scale and one_of(p.scale, what .. "'s scale", { "linear", "log" })
+  if p.levels ~= nil then
+    q.levels = whole(p.levels, what .. "'s levels", 2, math.max(2, numbers))
+    if (p.low or 1) ~= 1 or (p.high or q.levels) ~= q.levels then
+      refuse("%s counts from 1 to its %d levels; its bounds differ", what, q.levels)
+    end
+    return q
+  end
+  q.low, q.high = finite(p.low, what .. "'s low"), finite(p.high, what .. "'s high")
+  if q.low >= q.high then refuse("%s has low = %g and high = %g; low must be below high", what, q.low, q.high) end
+  if q.scale == "log" and q.low <= 0 then refuse("%s on a log scale has low = %g; it must be above 0", what, q.low) end
+  if p.period ~= nil then
+    q.period = finite(p.period, what .. "'s period")
+    if q.period <= 0 then refuse("%s has period %g; it must be above 0", what, q.period) end
+  end
+  return q
+end
+
+local stage_names = { decoder = true, sleep = true, encoder = true }
+
+local function trained_of(t)
+  local result = { decoder = 0, encoder = 0 }
+  if t == nil then return result end
+  if type(t) ~= "table" then refuse("trained takes steps by stage; got %s", shown(t)) end
+  known_fields(t, "trained", stage_names)
+  for stage, steps in pairs(t) do result[stage] = whole(steps, "trained." .. stage, 0, 1 << 53) end
+  return result
+end
+
+-- Elements of an output, each axis and all of them within what a tensor can have.
+local function output_of(t)
+  local shape, count = {}, 1
+  for i, n in ipairs(list(t, "output", 3)) do
+    shape[i] = whole(n, "output", 1, LARGEST)
+    count = count * shape[i]
+    if count > LARGEST then refuse("output (%s) is more than any network gives", table.concat(t, ", ")) end
+  end
+  if #shape == 2 then refuse("output is {channels, height, width} or {n}; got %s", check.shape_text(shape)) end
+  return shape
+end
+
+--- The checked description: each field of the right type and within bounds, or refused (file.refuse).
+-- @tparam table t as decoded
+-- @tparam integer numbers in all tensors of the file: what is larger cannot be of this file
+-- @treturn table as `of` gives it, and trained = { decoder =, encoder =[, sleep =] }
+function description.check(t, numbers)
+  if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
+  local d = { simulator = text(t.simulator, "simulator"), params = {}, output = output_of(t.output) }
+  local seen = {}
+  for i, p in ipairs(list(t.params, "params", math.max(1, numbers))) do
+    local q = param_of(p, i, numbers)
+    if seen[q.name] then refuse("two parameters are named '%s'", q.name) end
+    seen[q.name], d.params[i] = true, q
+  end
+  local known = table.move(nets.names, 1, #nets.names, 1, {})
+  known[#known + 1] = "custom"
+  d.net = one_of(t.net, "net", known)
+  d.width = whole(t.width, "width", 1, WIDEST)
+  d.seed = t.seed == nil and 1 or whole(t.seed, "seed", math.mininteger, math.maxinteger)
+  d.answers = t.answers == nil and 1 or whole(t.answers, "answers", 1, 64)
+  d.bounded = t.bounded == nil and "clamp" or t.bounded
+  if d.bounded ~= false then one_of(d.bounded, "bounded", { "clamp", "tanh" }) end
+  known = table.move(loss.names, 1, #loss.names, 1, {})
+  known[#known + 1] = "function"
+  d.loss = one_of(t.loss, "loss", known)
+  if t.loss_given ~= nil and type(t.loss_given) ~= "boolean" then
+    refuse("loss_given is true or false; got %s", shown(t.loss_given))
+  end
+  d.loss_given = t.loss_given
+  d.trained = trained_of(t.trained)
+  return d
+end
+
+-- ---- comparison ---------------------------------------------------------------------------
+
+-- Bounds that a text of 14 digits cannot tell apart are the same.
+local function same_bound(a, b, range)
+  if type(a) ~= "number" or type(b) ~= "number" then return a == b end
+  return math.abs(a - b) <= 1e-9 * range + 1e-13 * math.max(math.abs(a), math.abs(b))
+end
+
+local compared = { "scale", "levels", "low", "high", "unit", "period" }
+
+--- The first difference between a file's model and a simulator, in words; nil where there is none.
+-- @tparam table d a checked description
+-- @tparam Simulator sim
+-- @treturn ?string "parameter 'x' has high = 24, the simulator's 32"
+function description.difference(d, sim)
+  local function values(q)
+    local low, high = q.low or q.levels and 1, q.high or q.levels
+    return { scale = q.scale or "linear", levels = q.levels, low = low, high = high, unit = q.unit or "",
+      period = q.period }
+  end
+  for i = 1, math.max(#d.params, #sim.params) do
+    local a, b = d.params[i], sim.params[i]
+    if not a or not b then
+      return string.format("it has %d parameters, the simulator %d", #d.params, #sim.params)
+    elseif a.name ~= b.name then
+      return string.format("parameter %d is '%s', the simulator's '%s'", i, a.name, b.name)
+    end
+    local old, new = values(a), values(b)
+    for _, field in ipairs(compared) do
+      local same = old[field] == new[field]
+      if field == "low" or field == "high" or field == "period" then
+        same = same_bound(old[field], new[field], old.high - old.low)
+      end
+      if not same then
+        local function said(v)
+          if v == nil then return "none" end
+          return type(v) == "number" and string.format("%.10g", v) or string.format("%q", v)
+        end
+        return string.format("parameter '%s' has %s = %s, the simulator's %s", a.name, field, said(old[field]),
+          said(new[field]))
+      end
+    end
+  end
+  if check.shape_text(d.output) ~= check.shape_text(sim.output) then
+    return string.format("its output is %s, the simulator's %s", check.shape_text(d.output),
+      check.shape_text(sim.output))
+  end
+end
+
+return description

@@ -1,0 +1,134 @@
+--- What a model's methods are given: the model itself, a batch of outputs or of parameters. Each error names the
+-- method, the sample and the element.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local notice = require "simvae.model.notice"
+
+local input = {}
+
+local SLACK = 1e-5 -- of a parameter's range: what rounding to single precision may add
+
+--- Raises unless a method was called on a model: m:encode(x), not m.encode(x).
+-- @param self what came first
+-- @tparam string method its name
+function input.check_self(self, method)
+  if type(self) ~= "table" or type(self.loss) ~= "table" or not self.decoder then
+    check.fail(3, "%s: takes a model first: model:%s(…), with a colon; got %s", method, method, check.describe(self))
+  end
+end
+
+--- A batch of the right shape: the tensor itself, a table made one, or one sample as a batch of one.
+-- @tparam string what the method's name
+-- @param x as the caller gave it
+-- @tparam {integer,...} shape of one sample
+-- @tparam string axes their names, for messages
+-- @treturn tensor (N, …shape)
+function input.check_batch(what, x, shape, axes)
+  if type(x) == "table" and getmetatable(x) == nil then x = core.tensor(x) end
+  if getmetatable(x) ~= core.metatable then
+    check.fail(3, "%s: takes a tensor (N, %s); got %s", what, axes, check.describe(x))
+  end
+  local fits = x.ndim == #shape + 1
+  for i, n in ipairs(shape) do fits = fits and x.shape[i + 1] == n end
+  if not fits and check.shape_text(x.shape) == check.shape_text(shape) then
+    x = x:reshape { 1, table.unpack(shape) }
+  elseif not fits then
+    check.fail(3, "%s: takes (N, %s); got %s", what, axes, check.shape_text(x.shape))
+  end
+  return x
+end
+
+--- Place of number `at` of a batch in words: "sample 3, element (1, 4, 7)".
+-- @tparam integer at row-major, from 1
+-- @tparam {integer,...} shape of one sample
+-- @treturn string
+-- @treturn integer the sample
+-- @treturn integer the element within it, row-major from 1
+function input.place(at, shape)
+  local each = 1
+  for _, n in ipairs(shape) do each = each * n end
+  local sample, rest, index = (at - 1) // each + 1, (at - 1) % each, {}
+  local element = rest + 1
+  for axis = #shape, 1, -1 do
+    index[axis] = rest % shape[axis] + 1
+    rest = rest // shape[axis]
+  end
+  return string.format("sample %d, element %s", sample, #index == 1 and index[1] or check.shape_text(index)), sample,
+    element
+end
+
+--- Raises for a number that is NaN or infinite.
+-- @tparam string what the method's name
+-- @tparam tensor x (N, …shape)
+-- @tparam {integer,...} shape of one sample
+-- @tparam ?{string,...} names of a sample's elements
+function input.check_finite(what, x, shape, names)
+  local finite, at = x:finite()
+  if finite then return end
+  local place, sample, element = input.place(at, shape)
+  if names then place = string.format("sample %d, '%s'", sample, names[element]) end
+  check.fail(3, "%s: takes finite numbers; %s is %s", what, place, input.number(x, at))
+end
+
+--- Number `at` (row-major, from 1) of a tensor, as text.
+function input.number(x, at)
+  return string.format("%g", x:reshape(x.count):get(at))
+end
+
+--- Outputs of a simulator as a model's method takes them.
+-- @tparam string what the method's name
+-- @tparam Model model
+-- @param x as the caller gave it
+-- @treturn tensor (N, …output)
+function input.outputs(what, model, x)
+  local shape = model.simulator.output
+  x = input.check_batch(what, x, shape, table.concat(shape, ", "))
+  input.check_finite(what, x, shape)
+  local why = model.loss:outside(x)
+  if why then check.fail(3, "%s: %s", what, why) end
+  return x
+end
+
+-- How far a value is outside its bounds, as a share of their range on the parameter's scale; 0 within.
+local function beyond(p, v)
+  if p.period then return 0 end
+  local low, high = p.low, p.high
+  if p.scale == "log" then low, high, v = math.log(low), math.log(high), math.log(v) end
+  return math.max(low - v, v - high, 0) / (high - low)
+end
+
+--- Parameters as a decoder takes them. Classes that there are not and what has no logarithm are errors; a value beyond
+-- the prior's bounds, where the decoder has seen nothing, is a notice, once.
+-- @tparam string what the method's name
+-- @tparam Model model
+-- @param z as the caller gave it
+-- @treturn tensor (N, K)
+function input.parameters(what, model, z)
+  local sim = model.simulator
+  z = input.check_batch(what, z, { #sim.params }, table.concat(sim.names, ", "))
+  input.check_finite(what, z, { #sim.params }, sim.names)
+  local most, place, name = SLACK, nil, nil
+  for s, row in ipairs(z:totable()) do
+    for i, p in ipairs(sim.params) do
+      local v = row[i]
+      if p.levels and (v < 0.5 or v >= p.levels + 0.5) then
+        check.fail(3, "%s: sample %d, '%s' is %g; its classes count from 1 to %d", what, s, p.name, v, p.levels)
+      elseif p.scale == "log" and v <= 0 then
+        check.fail(3, "%s: sample %d, '%s' is %g; on a log scale it is above 0 (%g to %g)", what, s, p.name, v, p.low,
+          p.high)
+      end
+      local share = p.levels and 0 or beyond(p, v)
+      if share > most then
+        most, name = share, p.name
+        place = string.format("sample %d has %s = %g, bounds %g to %g", s, p.name, v, p.low, p.high)
+      end
+    end
+  end
+  if place then
+    notice(model, what .. " " .. name, string.format("%s: %s: %.3g of the range beyond what the decoder was trained on",
+      what, place, most))
+  end
+  return z
+end
+
+return input

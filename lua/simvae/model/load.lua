@@ -1,0 +1,146 @@
+--- Models from files, which may be anything: what a file says is checked against its own size before a network is
+-- built, and whatever is wrong with it is `nil, reason`.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local description = require "simvae.model.description"
+local file = require "simvae.io.file"
+local json = require "simvae.io.json"
+local simulator = require "simvae.simulator"
+
+local refuse = file.refuse
+
+--- A stand-in for the stream of initial weights: zeros, which the file's numbers replace, and not many more of them
+-- than the file has (where a tensor is missing, load_state says which).
+-- @tparam integer numbers
+local function blank(numbers)
+  local left = 2 * numbers + 4096
+  local function zeros(_, _, _, shape)
+    for _, n in ipairs(shape) do
+      if n > left then refuse("its network has more weights than the file (%d numbers)", numbers) end
+    end
+    local count = 1
+    for _, n in ipairs(shape) do count = math.min(count * n, left + 1) end
+    left = left - count
+    if left < 0 then refuse("its network has more weights than the file (%d numbers)", numbers) end
+    return core.zeros(shape)
+  end
+  return { normal = zeros, uniform = zeros }
+end
+
+-- A message of ours without the line of our source that it points at.
+local function without_place(message)
+  return (tostring(message):gsub("^[^:]+:%d+: ", ""))
+end
+
+-- How many numbers the file has; none of them may be NaN or infinite.
+local function count_numbers(state)
+  local numbers = 0
+  for name, t in pairs(state) do
+    local finite, at = t:finite()
+    if not finite then refuse("'%s' is not finite at element %d", name, at) end
+    numbers = numbers + t.count
+  end
+  return numbers
+end
+
+-- Statistics of the output, which are made before the network.
+local function check_statistics(d, state)
+  local count = #d.output == 1 and d.loss ~= "bce" and d.output[1] or nil
+  for _, name in ipairs { "output.mean", "output.std" } do
+    local t = state[name]
+    if count and (not t or t.count ~= count) then
+      refuse("'%s' has %d numbers, an output %d", name, t and t.count or 0, count)
+    end
+  end
+  if #d.output == 3 and d.loss == "gaussian" and
+    not (state["loss.log_std"] and state["loss.log_std"].count == d.output[1]) then
+    refuse("'loss.log_std' does not have the output's %d channels", d.output[1])
+  end
+  if state["output.std"] and core.min(state["output.std"]):item() <= 0 then
+    refuse("'output.std' has numbers that are not above 0")
+  end
+end
+
+-- The simulator a file speaks of: the one given, a built-in that is the same, or a stand-in that cannot run.
+local function simulator_of(d, given, path)
+  local why
+  if given then
+    why = description.difference(d, given)
+    if why then refuse("a model of '%s', and not of the simulator given: %s", d.simulator, why) end
+    return given
+  end
+  for _, name in ipairs(require "simvae.simulators") do
+    if name == d.simulator then
+      local builtin = require("simvae.simulators." .. name)
+      why = description.difference(d, builtin)
+      if not why then return builtin end
+      why = string.format("; it is not the built-in '%s': %s", name, why)
+    end
+  end
+  local message = string.format("this model was loaded without its simulator: sv.load(%q, simulator)%s", path,
+    why or "")
+  local ok, made = pcall(simulator.new, {
+    name = d.simulator, params = d.params, output = d.output, simulate = function() error(message, 0) end,
+  })
+  if not ok then refuse("no simulator fits its description: %s", without_place(made)) end
+  return made
+end
+
+-- A function of one of the model's own raises where its author has to look; all else that goes wrong is the file's.
+local function build(options, numbers, own)
+  local model = require "simvae.model"
+  if own then return model.new(options) end
+  local ok, result = pcall(model.build, options, blank(numbers))
+  if ok then return result end
+  if type(result) ~= "string" then error(result, 0) end
+  if result:find("interrupted!", 1, true) then error(result, 0) end
+  refuse("no model can be built from its description: %s", without_place(result))
+end
+
+-- What a file's tensors and description make.
+local function make(state, metadata, path, sim, settings)
+  if metadata.format ~= "simvae" or not metadata.model then refuse("a safetensors file, but not of a simvae model") end
+  local about, broken = json.decode(metadata.model, { max_bytes = 1 << 20, what = "its description" })
+  if about == nil then refuse("%s", broken or "its description is empty") end
+  local numbers = count_numbers(state)
+  local d = description.check(about, numbers)
+  if d.net == "custom" and not settings.net then
+    refuse("the model has a net of its own; sv.load(path, simulator, { net = … })")
+  end
+  if d.loss == "function" and not (settings.loss or sim and sim.loss) then
+    refuse("the model has a loss of its own; sv.load(path, simulator, { loss = … })")
+  end
+  check_statistics(d, state)
+  local self = build({
+    simulator = simulator_of(d, sim, path), net = settings.net or d.net, width = d.width, seed = d.seed,
+    loss = settings.loss or d.loss_given and d.loss ~= "function" and d.loss or nil, bounded = d.bounded,
+    answers = d.answers,
+  }, numbers, settings.net)
+  local ok, misfit = self:load_state(state)
+  if not ok then refuse("%s", misfit) end
+  local own = self:state()
+  for name in pairs(state) do
+    if not name:find "^output%." and not own[name] then refuse("'%s' belongs to no part of the model", name) end
+  end
+  self.trained = d.trained
+  return self
+end
+
+--- Loads a model.
+-- @tparam string path
+-- @tparam ?Simulator sim a simulator of your own that the model belongs to: names, bounds, scales, units, periods,
+-- levels and output have to be the model's
+-- @tparam ?table settings net and loss, where the model had its own
+-- @treturn Model or nil and why not (a file that cannot be read, is damaged, or is not of this simulator)
+return function(path, sim, settings)
+  check.value("load", "path", path, { "string" })
+  if sim ~= nil and not simulator.is(sim) then
+    check.fail(2, "load: the second argument is a simulator; got %s", check.describe(sim))
+  end
+  settings = check.options("load", settings, { net = { "string|function|table" }, loss = { "string|function" } })
+  local state, metadata = require "simvae.io".load_safetensors(path)
+  if not state then return nil, metadata end
+  local self, why = file.attempt(make, state, metadata, path, sim, settings)
+  if not self then return file.failure(path, why) end
+  return self
+end

@@ -1,0 +1,73 @@
+--- Weights of a model by name, and the file that holds them.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local description = require "simvae.model.description"
+local input = require "simvae.model.input"
+local json = require "simvae.io.json"
+
+local Model = {} -- methods that simvae.model takes over
+
+-- Statistics and weights that belong to the loss.
+local function of_loss(self)
+  local map = {}
+  for name, t in pairs(self.loss.own) do map["loss." .. name] = t end
+  if self.loss.mean then map["output.mean"], map["output.std"] = self.loss.mean, self.loss.std end
+  return map
+end
+
+--- All weights and statistics by name.
+function Model:state()
+  input.check_self(self, "state")
+  local map = of_loss(self)
+  for _, part in ipairs { "decoder", "encoder" } do
+    for name, t in pairs(self[part]:state()) do map[part .. "." .. name] = t end
+  end
+  return map
+end
+
+--- Fills the weights from such a map.
+-- @treturn boolean true, or nil and what does not fit
+function Model:load_state(map)
+  input.check_self(self, "load_state")
+  local own = of_loss(self)
+  for name, t in pairs(own) do
+    local from = map[name]
+    -- pictures were not standardised by earlier versions
+    if not from and not (#self.simulator.output == 3 and name:find "^output%.") then
+      return nil, string.format("'%s' is missing", name)
+    elseif from and check.shape_text(from.shape) ~= check.shape_text(t.shape) then
+      return nil, string.format("'%s' has shape %s, where this model has %s", name, check.shape_text(from.shape),
+        check.shape_text(t.shape))
+    end
+  end
+  for _, part in ipairs { "decoder", "encoder" } do
+    local ok, why = self[part]:load_state(map, part .. ".")
+    if not ok then return nil, why end
+  end
+  for name, t in pairs(own) do
+    if map[name] then t:copy(map[name]) end
+  end
+  return true
+end
+
+--- What identifies the model besides its weights.
+-- @treturn table plain values only
+function Model:description()
+  return description.of(self)
+end
+
+--- Saves weights, names, units and bounds. The file is replaced as a whole or not at all; equal models give equal
+-- bytes.
+-- @tparam string path ends in .safetensors
+-- @treturn boolean true, or nil and why not
+function Model:save(path)
+  input.check_self(self, "save")
+  check.value("save", "path", path, { "string" })
+  local about = self:description()
+  about.trained = self.trained
+  return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
+    format = "simvae", version = core.version, model = json.encode(about),
+  } })
+end
+
+return { methods = Model }
