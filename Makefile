@@ -16,11 +16,11 @@ LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 
 # ---- packages: the one list, as Debian and Ubuntu name them --------------------------------------
 
-APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev lua-argparse lua-dkjson
+APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse lua-dkjson
 APT_TEST     = lua-busted procps
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_OPTIONAL = libngspice0 ngspice gnuplot-nox
-BREW         = lua pkg-config libpng luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
+BREW         = lua pkg-config libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
 
 # ---- compiler ------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ endif
 
 # ---- what is built from what ---------------------------------------------------------------------
 
-SOURCES    := csrc/module.c $(wildcard csrc/*/*.c)
+SOURCES    := csrc/module.c $(filter-out csrc/blas/%,$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
 LUA_FILES  := $(wildcard lua/simvae/*.lua lua/simvae/*/*.lua)
 SIM_FILES  := $(wildcard simulators/*)
@@ -62,6 +62,9 @@ SIM_FILES  := $(wildcard simulators/*)
 SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)
 LIB         = $(BUILD)/lib/lua/$(LUA_VERSION)
 CORE        = $(LIB)/simvae/core.so
+# OpenBLAS: a module of its own, for sv.linalg; left out where it is not installed, or with WITHOUT_BLAS=1.
+BLAS_PC     = $(call package,openblas blas-openblas)
+BLAS        = $(if $(WITHOUT_BLAS),,$(if $(BLAS_PC),$(LIB)/simvae/blas.so))
 STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
 
 # Compiles on all cores unless told otherwise (make -j1).
@@ -74,11 +77,21 @@ say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(CORE) $(STAGED)
+all: $(CORE) $(BLAS) $(STAGED)
 
 $(CORE): $(OBJECTS) $(BUILD)/obj/link
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHARED) -o $@ $(OBJECTS) $(LIBS_ALL)
+
+# It stays loaded when a Lua state closes: OpenBLAS has threads of its own.
+ifneq ($(shell uname -s),Darwin)
+RESIDENT    = -Wl,-z,nodelete
+endif
+$(LIB)/simvae/blas.so: csrc/blas/blas.c csrc/blas/blas.h csrc/version.h $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(say) "$(CC) $<"
+	$(Q)$(CC) $(SHARED) $(RESIDENT) $(CFLAGS_ALL) $(WERROR) $(shell $(PKG_CONFIG) --cflags $(BLAS_PC)) -o $@ $< \
+		$(shell $(PKG_CONFIG) --libs $(BLAS_PC)) $(LDFLAGS)
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
@@ -106,6 +119,7 @@ requirements = command -v $(firstword $(CC)) > /dev/null || $(call need,gcc,a C 
 	$(if $(strip $(LUA_INCDIR)$(LUA_PC)),:,$(call need,liblua5.4-dev,the headers of Lua $(LUA_VERSION))); \
 	$(if $(filter libpng,$(PACKAGES)),:,$(call need,libpng-dev,libpng)); \
 	$(if $(filter zlib,$(PACKAGES)),:,$(call need,zlib1g-dev,zlib)); \
+	$(if $(WITHOUT_BLAS)$(BLAS_PC),:,$(call need,libopenblas-dev,OpenBLAS (or say WITHOUT_BLAS=1: all but sv.linalg))); \
 	[ -z "$$missing" ]
 # ngspice is found when a circuit first asks for it; whether it will be is worth a line now.
 notices     = { $(PKG_CONFIG) --exists ngspice || ldconfig -p | grep -q libngspice; } 2>/dev/null || \
@@ -214,7 +228,6 @@ bench:
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
 # The kernels and the renderers alone: make build/bench/kernels build/bench/render
-BLAS_PC     = $(call package,openblas blas-openblas)
 $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
@@ -297,7 +310,7 @@ install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
 		find simvae -type f -exec install -m 644 {} "$(DESTDIR)$(LUADIR)/{}" \;
 	install -d "$(DESTDIR)$(LIBDIR)/simvae"
-	install -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/simvae/core.so"
+	install -m 755 $(CORE) $(BLAS) "$(DESTDIR)$(LIBDIR)/simvae/"
 
 uninstall:
 	rm -rf "$(DESTDIR)$(LUADIR)/simvae" "$(DESTDIR)$(LIBDIR)/simvae"
@@ -322,4 +335,5 @@ help:
 	@echo "make env          eval \"\$$(make -s env)\" lets this shell's lua$(LUA_VERSION) find $(BUILD)/"
 	@echo "make deps         installs what the build needs (Debian, Ubuntu); test-deps, lint-deps, optional-deps"
 	@echo "make clean        removes $(BUILD)/"
-	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double"
+	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
+	@echo "                  WITHOUT_BLAS=1 (leaves out OpenBLAS, and with it sv.linalg)"

@@ -2,9 +2,9 @@
 #include "simvae.h"
 #include <string.h>
 
-static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce,  sv_ops_shape,  sv_ops_pool,
-                                        sv_ops_softmax,     sv_ops_loss,    sv_ops_matmul, sv_ops_conv,
-                                        sv_ops_norm,        sv_ops_dropout, sv_ops_sort};
+static const sv_op *const families[] = {
+    sv_ops_elementwise, sv_ops_reduce, sv_ops_shape,   sv_ops_pool, sv_ops_softmax, sv_ops_loss,         sv_ops_matmul,
+    sv_ops_conv,        sv_ops_norm,   sv_ops_dropout, sv_ops_sort, sv_ops_linalg,  sv_ops_linalg_factor};
 
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {
@@ -54,6 +54,7 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     sv_open_spice(L, core);
     sv_open_canvas(L, core);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) sv_open_ops(L, core, families[i]);
+    sv_open_linalg(L, core);
     sv_open_metrics(L, core);
     sv_open_trees(L, core);
     lua_pushcfunction(L, l_threads);

@@ -13,8 +13,9 @@
  *            it raises.
  *   op       a row (struct sv_op) and its two or three functions. call.c makes
  *            the Lua function from the row's signature. Functions of an op see
- *            a struct sv_args, never Lua: they do not allocate, print or fail;
- *            what can be wrong is said by the shape function.
+ *            a struct sv_args, never Lua: they do not allocate or print;
+ *            what can be wrong is said by the shape function (sv_fail), or by forward
+ *            where only computing tells: a matrix that is singular.
  *
  * Numbers are sv_real: float, or double with -DSV_DOUBLE. All tensors are
  * contiguous; a 4-d tensor may hold its pixels channels-last (struct sv_tensor,
@@ -29,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SV_VERSION "0.1.0"
+#include "version.h"
 
 #ifdef SV_DOUBLE
 typedef double sv_real;
@@ -222,8 +223,11 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
 void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
-    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[];
+    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[],
+    sv_ops_linalg[], sv_ops_linalg_factor[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
+
+void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */
 
 /* ---- core/tape.c ----------------------------------------------------------- */
 

@@ -16,6 +16,7 @@ test_dependencies = { "busted >= 2.1" }
 external_dependencies = {
   PNG = { header = "png.h", library = "png" },
   ZLIB = { header = "zlib.h", library = "z" },
+  OPENBLAS = { library = "openblas" },
 }
 -- Sources and flags are said once: in the Makefile.
 build = {

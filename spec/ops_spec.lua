@@ -1,6 +1,7 @@
 local helper = require "spec.helper" -- luacheck: ignore 211
 local core = require "simvae.core"
 require "simvae.tensor"
+local has_blas = pcall(require, "simvae.linalg") -- its ops need OpenBLAS
 local autograd = require "simvae.autograd"
 
 -- Random leaves, away from the kinks of abs, relu, clamp, …
@@ -48,7 +49,7 @@ describe("every op", function()
       assert.is_string(row.check)
       assert.are_not.equal(row.backward, row.no_grad)
     end)
-    if row.check then
+    if row.check and (has_blas or not name:find "^linalg_") then
       it(name .. (row.backward and " has the right gradient" or " runs"), function()
         local f, leaves = case(name, row)
         if not row.backward then return assert.is_false(f(table.unpack(leaves)).needs_grad) end

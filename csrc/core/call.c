@@ -254,6 +254,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
     }
     if (a.cache_count[0] || a.cache_count[1]) make_weight_cache(L, c, &a, base + 1);
     if (!(op->flags & SV_OP_VIEW)) op->forward(&a);
+    if (a.message[0]) raise(L, &a);
     if (work) sv_release_storage(c, work);
     lua_settop(L, out);
     if (a.training)

@@ -23,7 +23,7 @@ end
 local modules = {
   nn = "simvae.nn", nets = "simvae.nets", optim = "simvae.optim", io = "simvae.io", metrics = "simvae.metrics",
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
-  preprocess = "simvae.preprocess", symmetry = "simvae.symmetry",
+  preprocess = "simvae.preprocess", symmetry = "simvae.symmetry", linalg = "simvae.linalg",
 }
 local functions = {
   simulator = { "simvae.simulator", "new" },

@@ -1,0 +1,7 @@
+/* version.h: the version of every C module of this build. */
+#ifndef SIMVAE_VERSION_H
+#define SIMVAE_VERSION_H
+
+#define SV_VERSION "0.1.0"
+
+#endif
