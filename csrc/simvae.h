@@ -49,13 +49,14 @@ typedef float sv_real;
 /* ---- core/storage.c ------------------------------------------------------ */
 
 typedef struct sv_storage {
-    sv_real *data;         /* 64-byte aligned; inside this userdata, or a mapped file */
-    size_t count;          /* numbers that fit */
-    uint64_t generation;   /* grows each time the storage goes back to a free list */
-    uint64_t version;      /* grows with each write to what an op or a user made, or SV_FOREIGN */
-    bool kept;             /* tape:keep: survives its tape */
-    struct sv_tape *owner; /* the open tape it belongs to, or NULL */
-    int slot;              /* owner->storage[slot] is this one */
+    sv_real *data;              /* 64-byte aligned; inside this userdata, or a mapped file */
+    size_t count;               /* numbers that fit */
+    uint64_t generation;        /* grows each time the storage goes back to a free list */
+    uint64_t version;           /* grows with each write to what an op or a user made, or SV_FOREIGN */
+    struct sv_tape *owner;      /* the open tape it belongs to, or NULL */
+    int slot;                   /* owner->storage[slot] is this one */
+    struct sv_size_class *size; /* of an owner's: the free list it goes back to */
+    struct sv_storage *next;    /* in that list */
 } sv_storage;
 
 #define SV_FOREIGN UINT64_MAX /* other processes write it as well */
@@ -103,14 +104,22 @@ typedef struct sv_tensor {
 
 /* One per Lua state, in its registry. */
 typedef struct sv_context {
-    struct sv_tape *tape;        /* innermost open tape, or NULL */
-    int no_grad;                 /* depth of sv.no_grad */
+    struct sv_tape *scopes;      /* open tapes and calls of no_grad, newest first */
+    struct sv_tape *tape;        /* the one that what is made now belongs to, or NULL: as of sv_enter */
+    bool recording;              /* that tape records, and no no_grad is in effect: as of sv_enter */
+    bool orphans;                /* a scope was collected while open */
     uint64_t closed;             /* tapes closed so far: the clock of the free lists */
     struct sv_size_class *sizes; /* free lists */
     size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, the most of both */
 } sv_context;
 
 sv_context *sv_get_context(lua_State *L);
+/* The safe point: every function that makes tensors calls it first, before it holds anything. Drops tapes that were
+ * collected while open, and finds those in effect for this coroutine. */
+sv_context *sv_enter(lua_State *L);
+/* Is a finalizer (__gc) running? It may have interrupted an op at any allocation: what an op relies on (tapes,
+ * precision) does not change in one. */
+bool sv_in_finalizer(lua_State *L);
 
 /* Push a storage of count numbers, not initialised. Scoped: it belongs to the
  * open tape (if any) and goes back to a free list with it; else it is ordinary
@@ -118,7 +127,7 @@ sv_context *sv_get_context(lua_State *L);
 enum sv_scope { SV_SCOPED, SV_PERSISTENT };
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope);
 void sv_release_storage(sv_context *c, sv_storage *s);             /* to its free list; tensors on it become stale */
-void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape */
+void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape, to be collected */
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle); /* drops free ones unused for so many tapes */
 void sv_open_storage(lua_State *L);
 
@@ -232,8 +241,12 @@ void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */
 /* ---- core/tape.c ----------------------------------------------------------- */
 
 typedef struct sv_tape {
-    struct sv_tape *outer;
-    bool open, recording;
+    struct sv_tape *older;   /* the scope opened before this one */
+    lua_State *thread;       /* the coroutine that opened it; NULL: collected while open */
+    struct sv_tape **handle; /* where Lua's userdata points to it */
+    bool recording;
+    bool no_grad; /* a call of sv.no_grad: owns nothing */
+    bool running; /* backward is on its way, or ended in an error */
     int count, room;
     struct sv_node **nodes;
     int storages, storage_room;
@@ -246,10 +259,11 @@ typedef struct sv_node {
     bool passed;      /* backward has been here */
     sv_tensor *in[];  /* args.in */
 } sv_node;
-bool sv_recording(const sv_context *c);
 /* Adds a node for a; its inputs lie at stack indices base …, out on top; all are anchored. */
 void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]);
-void sv_own(sv_tape *t, sv_storage *s, lua_State *L);
+void sv_reserve_owned(lua_State *L, sv_tape *t); /* room for one more, or raises */
+void sv_own(sv_tape *t, sv_storage *s);          /* after sv_reserve_owned */
+void sv_free_scopes(sv_context *c);              /* when the state closes */
 void sv_open_tape(lua_State *L, int core);
 
 /* ---- optim/ ------------------------------------------------------------------ */
@@ -265,8 +279,9 @@ void sv_open_optim(lua_State *L, int core); /* core.optim: adam, sgd, grad_norm,
 typedef void (*sv_body)(void *arg, long i, int worker);
 void sv_parallel(long n, sv_body body, void *arg);
 int sv_threads(void);
-bool sv_set_threads(int n);   /* false: more than SV_MAX_THREADS */
-void *sv_scratch(int worker); /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
+bool sv_set_threads(int n);    /* false: more than SV_MAX_THREADS */
+void *sv_scratch(int worker);  /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
+bool sv_reserve_scratch(void); /* before sv_parallel with bodies that use it; false: no memory */
 #define SV_MAX_THREADS 64
 #define SV_SCRATCH_BYTES (4u << 20)
 #define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses these */

@@ -188,7 +188,7 @@ enum { CACHE_ALIGNMENT = 64 };
 static void make_weight_cache(lua_State *L, const sv_context *c, sv_args *a, int weights) {
     sv_tensor *w = a->in[1];
     uint64_t version = w->storage->version;
-    if ((w->needs_grad && sv_recording(c)) || w->storage->owner || version == SV_FOREIGN) return;
+    if ((w->needs_grad && c->recording) || w->storage->owner || version == SV_FOREIGN) return;
     a->use_weight_cache = w->weights_version == version + 1;
     w->weights_version = version + 1;
     if (!a->use_weight_cache) return;
@@ -233,7 +233,8 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
     if (list) memcpy(a.list, list, sizeof a.list);
     enum sv_layout layout = settle_layout(L, &a, base);
     if (!op->shape(&a)) raise(L, &a);
-    a.training = needs_grad && sv_recording(c) && !(op->flags & SV_OP_NO_GRAD);
+    if (!sv_reserve_scratch()) luaL_error(L, "%s: not enough memory", op->name);
+    a.training = needs_grad && c->recording && !(op->flags & SV_OP_NO_GRAD);
 
     if (op->flags & SV_OP_VIEW)
         a.out = sv_push_view(L, base, a.view_offset, a.ndim, a.shape);
@@ -464,6 +465,7 @@ static int call_op(lua_State *L) {
     double opt[SV_MAX_OPT];
     sv_list list[SV_MAX_OPT];
     bool given[SV_MAX_OPT] = {false};
+    sv_enter(L);
     memset(list, 0, sizeof list);
     for (int i = 0; i < SV_MAX_OPT; i++) opt[i] = i < s->nopt ? s->opt[i].value : 0;
 

@@ -98,6 +98,7 @@ static int draw(lua_State *L, sv_rng *r, double a, double b, bool normal) {
         return 1;
     }
     size_t shape[SV_MAX_DIM];
+    sv_enter(L);
     luaL_checktype(L, 4, LUA_TTABLE);
     int ndim = sv_check_shape(L, 4, shape);
     sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
@@ -182,6 +183,7 @@ static int l_take(lua_State *L) {
 
 /* rng:permutation(n): a tensor of 1 … n in random order (Fisher and Yates). */
 static int l_permutation(lua_State *L) {
+    sv_enter(L);
     sv_rng *r = check(L);
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 0 && n < 16777216, 2, "permutation takes 0 to 2^24 - 1 entries");

@@ -21,6 +21,7 @@ static int shared_gc(lua_State *L) {
     shared_storage *s = lua_touserdata(L, 1);
     if (s->map) munmap(s->map, s->bytes);
     s->map = NULL;
+    s->storage.generation++; /* an older object's finalizer may still reach its tensors */
     return 0;
 }
 

@@ -28,8 +28,8 @@ typedef struct sv_size_class {
     struct sv_size_class *next;
     size_t count;  /* numbers that each has room for */
     uint64_t used; /* context->closed when last taken from */
-    int n, room;
-    sv_storage **free;
+    size_t lent;   /* storages of this size that tapes own */
+    sv_storage *free;
 } sv_size_class;
 
 static const char context_key = 'c', anchors_key = 'a';
@@ -43,11 +43,11 @@ sv_context *sv_get_context(lua_State *L) {
     return c;
 }
 
-static sv_size_class *class_of(sv_context *c, size_t count) {
+static sv_size_class *class_of(lua_State *L, sv_context *c, size_t count) {
     for (sv_size_class *k = c->sizes; k; k = k->next)
         if (k->count == count) return k;
     sv_size_class *k = calloc(1, sizeof *k);
-    if (!k) return NULL;
+    if (!k) luaL_error(L, "not enough memory");
     k->count = count;
     k->used = c->closed;
     k->next = c->sizes;
@@ -59,7 +59,7 @@ static sv_size_class *class_of(sv_context *c, size_t count) {
 static sv_size_class *lender(sv_context *c, size_t count) {
     sv_size_class *best = NULL;
     for (sv_size_class *k = c->sizes; k; k = k->next)
-        if (k->n > 0 && k->count >= count && k->count / 2 <= count && (!best || k->count < best->count)) best = k;
+        if (k->free && k->count >= count && k->count / 2 <= count && (!best || k->count < best->count)) best = k;
     return best;
 }
 
@@ -113,54 +113,51 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
     luaL_checkstack(L, 4, NULL);
     sv_tape *tape = scope == SV_SCOPED ? c->tape : NULL;
     if (!tape) return new_storage(L, count);
+    sv_reserve_owned(L, tape);
     sv_size_class *k = lender(c, count);
     sv_storage *s;
     if (k) {
-        s = k->free[--k->n];
+        s = k->free;
+        k->free = s->next;
         k->used = c->closed;
         c->pooled -= bytes_of(s);
         push_anchored(L, s);
     } else {
         s = new_storage(L, count);
+        s->size = class_of(L, c, count);
         set_anchor(L, s, true);
+        sv_reserve_owned(L, tape); /* a finalizer may have used the room meanwhile */
     }
-    sv_own(tape, s, L);
+    s->size->lent++;
+    sv_own(tape, s);
     c->live += bytes_of(s);
     note_peak(c);
     return s;
 }
 
 /* Takes it off its tape's list, which must not point to what Lua may free. */
-static void disown(sv_storage *s) {
+static void disown(sv_context *c, sv_storage *s) {
     sv_tape *t = s->owner;
     sv_storage *last = t->storage[--t->storages];
     t->storage[s->slot] = last;
     last->slot = s->slot;
     s->owner = NULL;
+    s->size->lent--;
+    c->live -= bytes_of(s);
 }
 
 void sv_release_storage(sv_context *c, sv_storage *s) {
     if (!s->owner) return;
-    disown(s);
+    disown(c, s);
     s->generation++;
-    c->live -= bytes_of(s);
-    sv_size_class *k = class_of(c, s->count);
-    if (!k) return; /* out of memory: stays anchored, a leak of this one */
-    if (k->n == k->room) {
-        int room = k->room ? 2 * k->room : 8;
-        sv_storage **grown = realloc(k->free, (size_t)room * sizeof *grown);
-        if (!grown) return;
-        k->free = grown;
-        k->room = room;
-    }
-    k->free[k->n++] = s;
+    s->next = s->size->free;
+    s->size->free = s;
     c->pooled += bytes_of(s);
 }
 
 void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s) {
     if (!s->owner) return;
-    disown(s);
-    c->live -= bytes_of(s);
+    disown(c, s);
     set_anchor(L, s, false);
 }
 
@@ -171,23 +168,27 @@ void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle) {
             at = &k->next;
             continue;
         }
-        while (k->n > 0) {
-            sv_storage *s = k->free[--k->n];
+        while (k->free) {
+            sv_storage *s = k->free;
+            k->free = s->next;
             c->pooled -= bytes_of(s);
             set_anchor(L, s, false);
         }
+        if (k->lent > 0) {
+            at = &k->next;
+            continue;
+        }
         *at = k->next;
-        free(k->free);
         free(k);
     }
 }
 
 static int context_gc(lua_State *L) {
     sv_context *c = lua_touserdata(L, 1);
+    sv_free_scopes(c);
     while (c->sizes) {
         sv_size_class *k = c->sizes;
         c->sizes = k->next;
-        free(k->free);
         free(k);
     }
     return 0;

@@ -15,42 +15,144 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool sv_recording(const sv_context *c) { return c->tape && c->tape->recording && c->no_grad == 0; }
+enum { IDLE = 100 }; /* tapes closed since a free list was last taken from: it is dropped */
 
-void sv_own(sv_tape *t, sv_storage *s, lua_State *L) {
-    if (t->storages == t->storage_room) {
-        int room = t->storage_room ? 2 * t->storage_room : 64;
-        sv_storage **grown = realloc(t->storage, (size_t)room * sizeof *grown);
-        if (!grown) luaL_error(L, "out of memory");
-        t->storage = grown;
-        t->storage_room = room;
+/* What Lua holds of a scope; user value 1 is its coroutine. */
+typedef struct {
+    sv_tape *tape; /* NULL: closed */
+} handle;
+
+static const char records_key = 'r'; /* registry[&records_key][tape] = the tensors of its nodes */
+
+/* ---- which scopes are in effect ------------------------------------------------ */
+
+bool sv_in_finalizer(lua_State *L) { return lua_gc(L, LUA_GCISRUNNING) < 0; }
+
+/* Is it running, or waiting for one that it has resumed? */
+static bool is_active(lua_State *thread) {
+    lua_Debug ar;
+    return lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &ar);
+}
+
+/* A scope is in effect in the coroutine that opened it and in those that it resumes, as long as it has not yielded. Of
+ * several tapes the coroutine's own come first, then the newest. */
+static void settle(lua_State *L, sv_context *c) {
+    bool silent = false;
+    c->tape = NULL;
+    for (sv_tape *t = c->scopes; t; t = t->older) {
+        if (t->thread != L && !is_active(t->thread)) continue;
+        silent |= t->no_grad;
+        if (!t->no_grad && (!c->tape || (t->thread == L && c->tape->thread != L))) c->tape = t;
     }
+    c->recording = c->tape && c->tape->recording && !silent;
+}
+
+static void push_record(lua_State *L, const sv_tape *t) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
+    lua_rawgetp(L, -1, t);
+    lua_remove(L, -2);
+}
+
+/* Ends a scope. What its tape owns goes back to the free lists, or, if it was collected while open and somebody may
+ * still use what was made under it, to the collector. */
+static void end_scope(lua_State *L, sv_context *c, sv_tape *t, bool release) {
+    for (int i = 0; i < t->count; i++) {
+        t->nodes[i]->args.out->tape = NULL;
+        t->nodes[i]->args.out->needs_grad = false; /* what is kept is a constant from now on */
+        free(t->nodes[i]);
+    }
+    t->count = 0;
+    while (t->storages > 0) {
+        sv_storage *s = t->storage[t->storages - 1];
+        if (release)
+            sv_release_storage(c, s);
+        else
+            sv_keep_storage(L, c, s);
+    }
+    sv_tape **at = &c->scopes;
+    while (*at != t) at = &(*at)->older;
+    *at = t->older;
+    if (c->tape == t) c->tape = NULL, c->recording = false;
+    if (t->handle) *t->handle = NULL;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, t);
+    lua_pop(L, 1);
+    if (!t->no_grad) c->closed++;
+    free(t->nodes);
+    free(t->storage);
+    free(t);
+}
+
+static void drop_orphans(lua_State *L, sv_context *c) {
+    c->orphans = false;
+    for (sv_tape *t = c->scopes, *older; t; t = older) {
+        older = t->older;
+        if (!t->thread) end_scope(L, c, t, false);
+    }
+}
+
+sv_context *sv_enter(lua_State *L) {
+    sv_context *c = sv_get_context(L);
+    if (!c->scopes || sv_in_finalizer(L)) return c;
+    if (c->orphans) drop_orphans(L, c);
+    settle(L, c);
+    return c;
+}
+
+void sv_free_scopes(sv_context *c) {
+    while (c->scopes) {
+        sv_tape *t = c->scopes;
+        c->scopes = t->older;
+        for (int i = 0; i < t->count; i++) free(t->nodes[i]);
+        free(t->nodes);
+        free(t->storage);
+        free(t);
+    }
+    c->tape = NULL;
+    c->recording = false;
+}
+
+/* ---- what a tape holds --------------------------------------------------------- */
+
+void sv_reserve_owned(lua_State *L, sv_tape *t) {
+    if (t->storages < t->storage_room) return;
+    int room = t->storage_room ? 2 * t->storage_room : 64;
+    sv_storage **grown = realloc(t->storage, (size_t)room * sizeof *grown);
+    if (!grown) luaL_error(L, "not enough memory");
+    t->storage = grown;
+    t->storage_room = room;
+}
+
+void sv_own(sv_tape *t, sv_storage *s) {
     s->owner = t;
     s->slot = t->storages;
     t->storage[t->storages++] = s;
 }
 
-/* Keeps the tensor at index alive until the tape closes. */
-static void anchor(lua_State *L, sv_tape *tape, int index) {
-    index = lua_absindex(L, index);
-    luaL_getmetatable(L, SV_TAPE);
-    lua_rawgetp(L, -1, tape);
+/* Keeps the tensor at index alive until the tape closes: in the table on top of the stack. */
+static void anchor(lua_State *L, int index) {
     lua_pushvalue(L, index);
     lua_rawsetp(L, -2, lua_touserdata(L, index));
-    lua_pop(L, 2);
 }
 
 void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]) {
     sv_tape *t = c->tape;
+    int out = lua_gettop(L);
+    push_record(L, t);
+    anchor(L, out);
+    for (int k = 0; k < a->nin; k++)
+        if (a->in[k] && a->in[k]->tape != t) anchor(L, base + k);
+    lua_pop(L, 1);
     if (t->count == t->room) {
         int room = t->room ? 2 * t->room : 64;
         sv_node **grown = realloc(t->nodes, (size_t)room * sizeof *grown);
-        if (!grown) luaL_error(L, "out of memory");
+        if (!grown) luaL_error(L, "not enough memory");
         t->nodes = grown;
         t->room = room;
     }
     sv_node *n = malloc(sizeof *n + (size_t)a->nin * sizeof n->in[0]);
-    if (!n) luaL_error(L, "out of memory");
+    if (!n) luaL_error(L, "not enough memory");
     n->args = *a;
     memcpy(n->in, a->in, (size_t)a->nin * sizeof n->in[0]);
     n->args.in = n->in;
@@ -61,9 +163,6 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     a->out->tape = t;
     a->out->node = t->count;
     t->nodes[t->count++] = n;
-    anchor(L, t, -1);
-    for (int k = 0; k < a->nin; k++)
-        if (a->in[k] && a->in[k]->tape != t) anchor(L, t, base + k);
 }
 
 /* ---- backward ---------------------------------------------------------------- */
@@ -83,11 +182,10 @@ static void add_into(sv_real *to, const sv_real *from, size_t count) {
 static sv_real *destination(lua_State *L, sv_context *c, sv_tape *tape, sv_tensor *t, bool *added) {
     if (t->is_leaf) {
         if (!t->grad) {
-            luaL_getmetatable(L, SV_TAPE); /* its anchor gives the userdata back */
-            lua_rawgetp(L, -1, tape);
+            push_record(L, tape); /* gives the userdata back */
             lua_rawgetp(L, -1, t);
             sv_ensure_grad(L, -1);
-            lua_pop(L, 3);
+            lua_pop(L, 2);
         }
         *added = t->grad_valid;
         t->grad_valid = true;
@@ -176,9 +274,9 @@ static void release_node(sv_context *c, sv_node *n, bool value) {
 }
 
 static sv_tape *check_open(lua_State *L) {
-    sv_tape *t = luaL_checkudata(L, 1, SV_TAPE);
-    if (!t->open) luaL_error(L, "this tape is closed");
-    return t;
+    const handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    if (!h->tape) luaL_error(L, "this tape is closed");
+    return h->tape;
 }
 
 static bool option(lua_State *L, int index, const char *name) {
@@ -191,10 +289,12 @@ static bool option(lua_State *L, int index, const char *name) {
 
 /* tape:backward(loss, {retain = false}): gradients of every leaf that loss depends on. */
 static int l_backward(lua_State *L) {
+    sv_context *c = sv_enter(L);
     sv_tape *tape = check_open(L);
     sv_tensor *loss = sv_check_tensor(L, 2);
     bool retain = option(L, 3, "retain");
-    sv_context *c = sv_get_context(L);
+    if (sv_in_finalizer(L)) return luaL_error(L, "backward: not within a finalizer (__gc)");
+    if (tape->running) return luaL_error(L, "backward: an earlier one of this tape ended in an error; open a new tape");
     if (tape != c->tape) return luaL_error(L, "backward: a tape opened later is still open");
     if (loss->count != 1) {
         char shape[SV_MESSAGE];
@@ -206,6 +306,8 @@ static int l_backward(lua_State *L) {
     int root = loss->node;
     if (tape->nodes[root]->passed) return luaL_error(L, "backward: was already run for this loss");
     luaL_checkstack(L, 8, NULL);
+    if (!sv_reserve_scratch()) return luaL_error(L, "backward: not enough memory");
+    tape->running = true;
     tape->nodes[root]->grad = take(L, c, 1);
     tape->nodes[root]->grad->data[0] = 1;
     for (int i = root; i >= 0; i--) {
@@ -222,54 +324,61 @@ static int l_backward(lua_State *L) {
         n->grad = NULL;
         if (!retain) release_node(c, n, n->args.out->storage != loss->storage); /* the loss can still be read */
     }
+    tape->running = false;
     return 0;
 }
 
 /* ---- scope ------------------------------------------------------------------- */
 
-static void close_tape(lua_State *L, sv_tape *tape) {
-    sv_context *c = sv_get_context(L);
-    if (!tape->open) return;
-    while (c->tape && c->tape != tape) close_tape(L, c->tape); /* inner ones that were left open */
-    for (int i = 0; i < tape->count; i++) {
-        tape->nodes[i]->args.out->tape = NULL;
-        tape->nodes[i]->args.out->needs_grad = false; /* what is kept is a constant from now on */
-        free(tape->nodes[i]);
-    }
-    free(tape->nodes);
-    while (tape->storages > 0) sv_release_storage(c, tape->storage[tape->storages - 1]);
-    free(tape->storage);
-    tape->nodes = NULL;
-    tape->storage = NULL;
-    tape->count = tape->room = tape->storages = tape->storage_room = 0;
-    tape->open = false;
-    c->tape = tape->outer;
-    c->closed++;
-    luaL_getmetatable(L, SV_TAPE);
-    lua_pushnil(L);
-    lua_rawsetp(L, -2, tape);
-    lua_pop(L, 1);
-    sv_trim_storages(L, c, 100);
-}
-
-static int l_close(lua_State *L) {
-    close_tape(L, luaL_checkudata(L, 1, SV_TAPE));
+/* Marks: what a tape owns may be in use by an op that this finalizer interrupts. sv_enter does the rest. */
+static int l_collect(lua_State *L) {
+    handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    if (!h->tape) return 0;
+    h->tape->thread = NULL;
+    h->tape->handle = NULL;
+    h->tape = NULL;
+    sv_get_context(L)->orphans = true;
     return 0;
 }
 
-static int open_tape(lua_State *L, bool recording) {
-    sv_context *c = sv_get_context(L);
-    sv_tape *t = lua_newuserdatauv(L, sizeof *t, 0);
-    memset(t, 0, sizeof *t);
+/* Closes a scope, and tapes that its coroutine opened under it and left open. */
+static int l_close(lua_State *L) {
+    handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    if (!h->tape) return 0;
+    if (sv_in_finalizer(L)) return l_collect(L);
+    sv_context *c = sv_enter(L);
+    for (sv_tape *t = c->scopes, *older; t != h->tape; t = older) {
+        older = t->older;
+        if (t->thread == h->tape->thread && !t->no_grad) end_scope(L, c, t, true);
+    }
+    end_scope(L, c, h->tape, true);
+    sv_trim_storages(L, c, IDLE);
+    return 0;
+}
+
+static sv_tape *open_scope(lua_State *L) {
+    sv_context *c = sv_enter(L);
+    handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+    h->tape = NULL;
     luaL_setmetatable(L, SV_TAPE);
-    luaL_getmetatable(L, SV_TAPE); /* metatable[address] = the tensors of its nodes */
+    lua_pushthread(L);
+    lua_setiuservalue(L, -2, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_newtable(L);
+    sv_tape *t = calloc(1, sizeof *t);
+    if (!t) luaL_error(L, "not enough memory");
+    t->older = c->scopes;
+    t->thread = L;
+    t->handle = &h->tape;
+    h->tape = c->scopes = t;
     lua_rawsetp(L, -2, t);
     lua_pop(L, 1);
-    t->outer = c->tape;
-    t->open = true;
-    t->recording = recording;
-    c->tape = t;
+    return t;
+}
+
+static int open_tape(lua_State *L, bool recording) {
+    if (sv_in_finalizer(L)) return luaL_error(L, "tape: not within a finalizer (__gc)");
+    open_scope(L)->recording = recording;
     return 1;
 }
 
@@ -285,19 +394,24 @@ static int l_keep(lua_State *L) {
     return n - 1;
 }
 
-/* no_grad(f, …) -> f(…): nothing is recorded while f runs. */
 static int finish_no_grad(lua_State *L, int status, lua_KContext base) {
-    (void)base;
-    sv_get_context(L)->no_grad--;
-    if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
-    return lua_gettop(L);
+    (void)status;
+    return lua_gettop(L) - (int)base;
 }
 
+/* no_grad(f, …) -> f(…): nothing is recorded while f runs. It ends with f however f ends: when it returns, raises, or
+ * is in a coroutine that is closed, or collected. */
 static int l_no_grad(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
-    sv_get_context(L)->no_grad++;
-    int status = lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, 0, finish_no_grad);
-    return finish_no_grad(L, status, 0);
+    int base = 0;
+    if (!sv_in_finalizer(L)) {
+        open_scope(L)->no_grad = true;
+        lua_insert(L, 1);
+        lua_toclose(L, 1);
+        base = 1;
+    }
+    lua_callk(L, lua_gettop(L) - base - 1, LUA_MULTRET, base, finish_no_grad);
+    return finish_no_grad(L, LUA_OK, base);
 }
 
 static int l_memory(lua_State *L) {
@@ -319,8 +433,11 @@ static int l_release_memory(lua_State *L) {
 }
 
 static int l_tape_tostring(lua_State *L) {
-    sv_tape *t = luaL_checkudata(L, 1, SV_TAPE);
-    lua_pushfstring(L, t->open ? "tape: %d ops, %d tensors" : "tape: closed", t->count, t->storages);
+    const handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    if (h->tape)
+        lua_pushfstring(L, "tape: %d ops, %d tensors", h->tape->count, h->tape->storages);
+    else
+        lua_pushliteral(L, "tape: closed");
     return 1;
 }
 
@@ -335,6 +452,12 @@ static const luaL_Reg functions[] = {{"tape", l_tape},
 void sv_open_tape(lua_State *L, int core) {
     core = lua_absindex(L, core);
     sv_new_class(L, SV_TAPE, tape_methods, l_close, l_tape_tostring);
+    luaL_getmetatable(L, SV_TAPE);
+    lua_pushcfunction(L, l_collect);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_pushvalue(L, core);
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);

@@ -1,7 +1,7 @@
 /* The tensor userdata: making, indexing and reading it from Lua. Arithmetic
  * stands in ops/; printing in lua/simvae/display.lua. */
-#include "../simvae.h"
 #include "../kernels/loops.h"
+#include "../simvae.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -85,7 +85,7 @@ sv_tensor *sv_ensure_grad(lua_State *L, int index) {
 }
 
 void sv_check_writable(lua_State *L, const sv_tensor *t) {
-    for (const sv_tape *tape = sv_get_context(L)->tape; tape; tape = tape->outer)
+    for (const sv_tape *tape = sv_enter(L)->scopes; tape; tape = tape->older)
         for (int i = 0; i < tape->count; i++) {
             const sv_node *n = tape->nodes[i];
             if (n->passed) continue;
@@ -187,6 +187,7 @@ int sv_check_shape(lua_State *L, int first, size_t *shape) {
 /* ---- making, from Lua ------------------------------------------------------ */
 
 static int push_filled(lua_State *L, int first, double value) {
+    sv_enter(L);
     size_t shape[SV_MAX_DIM];
     int ndim = sv_check_shape(L, first, shape);
     sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
@@ -202,6 +203,7 @@ static int l_ones(lua_State *L) { return push_filled(L, 1, 1); }
 static int l_full(lua_State *L) { return push_filled(L, 2, luaL_checknumber(L, 1)); }
 
 static int l_arange(lua_State *L) {
+    sv_enter(L);
     double from = luaL_checknumber(L, 1), to = luaL_optnumber(L, 2, NAN), step = luaL_optnumber(L, 3, 1);
     if (isnan(to)) {
         to = from;
@@ -250,6 +252,7 @@ static sv_real *fill_nested(lua_State *L, int ndim, const size_t *shape, sv_real
 }
 
 static int l_tensor(lua_State *L) {
+    sv_enter(L);
     luaL_checkany(L, 1);
     lua_settop(L, 1);
     if (sv_test_tensor(L, 1)) return 1;
@@ -376,6 +379,7 @@ static int l_copy(lua_State *L) {
 }
 
 static int l_clone(lua_State *L) {
+    sv_enter(L);
     sv_tensor *from = sv_check_tensor(L, 1);
     sv_tensor *to = sv_push_tensor(L, from->ndim, from->shape, SV_SCOPED);
     copy_values(to, from);

@@ -112,6 +112,7 @@ static int l_read(lua_State *L) {
 /* source:take(at, dtype, swapped, shape, {i, …}) -> tensor (n, shape…) of the entries i
  * (from 1) of an array that starts at byte at and whose entries have that shape, or nil, reason */
 static int l_take(lua_State *L) {
+    sv_enter(L);
     source *s = check_source(L);
     uint64_t at = (uint64_t)luaL_checkinteger(L, 2);
     const char *dtype = luaL_checkstring(L, 3);
@@ -250,6 +251,7 @@ static void reverse_order(const sv_tensor *from, sv_tensor *to) {
  * nil, reason. dtype as in sv_read_numbers; swapped: not in this machine's order
  * of bytes; fortran: the first axis varies fastest. */
 static int l_stream_tensor(lua_State *L) {
+    sv_enter(L);
     stream *t = luaL_checkudata(L, 1, STREAM);
     const char *dtype = luaL_checkstring(L, 2);
     bool swapped = lua_toboolean(L, 3), fortran = lua_toboolean(L, 4);

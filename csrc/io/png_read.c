@@ -103,6 +103,7 @@ static void to_planes(const reader *r, png_bytepp rows, bool alpha, sv_tensor *t
 static int l_decode_png(lua_State *L) {
     size_t size;
     const char *bytes = luaL_checklstring(L, 1, &size);
+    sv_enter(L);
     bool alpha = lua_toboolean(L, 2);
     reader *r = lua_newuserdatauv(L, sizeof *r, 0);
     memset(r, 0, sizeof *r);

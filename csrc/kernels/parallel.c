@@ -51,6 +51,7 @@ static struct {
     atomic_int started; /* workers running (threads - 1) */
     int threads;        /* wanted */
     pthread_t id[SV_MAX_THREADS];
+    void *scratch[SV_MAX_THREADS]; /* of workers, by number */
 } pool = {
     .owner = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -99,6 +100,7 @@ static bool idle(int worker) {
 
 static void *run_worker(void *number) {
     own_number = (int)(intptr_t)number;
+    scratch = pool.scratch[own_number];
     busy = true;
     while (!atomic_load(&pool.quit)) {
         uint64_t count = work(own_number);
@@ -163,12 +165,30 @@ static int default_threads(void) {
     return n < 1 ? 1 : n > SV_MAX_THREADS ? SV_MAX_THREADS : (int)n;
 }
 
+/* Huge pages: a packed block spans 1 MB. */
+static void *new_scratch(void) {
+    const size_t page = 2u << 20;
+    void *memory;
+    if (posix_memalign(&memory, page, SV_SCRATCH_BYTES) != 0) return NULL;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    madvise(memory, SV_SCRATCH_BYTES, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+/* A worker has its scratch before it starts. Where the system gives no more memory or threads, those there are do. */
 static void start(void) {
     static atomic_bool registered;
     if (!atomic_exchange(&registered, true)) pthread_atfork(NULL, NULL, after_fork);
     int wanted = sv_threads() - 1;
     for (int i = atomic_load(&pool.started); i < wanted; i++) {
-        if (pthread_create(&pool.id[i], NULL, run_worker, (void *)(intptr_t)(i + 1)) != 0) break;
+        void *memory = new_scratch();
+        pool.scratch[i + 1] = memory;
+        if (!memory || pthread_create(&pool.id[i], NULL, run_worker, (void *)(intptr_t)(i + 1)) != 0) {
+            free(memory);
+            pool.threads = i + 1;
+            break;
+        }
         atomic_store(&pool.started, i + 1);
     }
 }
@@ -221,20 +241,15 @@ void sv_parallel(long n, sv_body body, void *arg) {
 }
 
 /* Belongs to the calling thread, whatever its number, so that threads that are
- * none of the pool's have one as well. Huge pages: a packed block spans 1 MB. */
+ * none of the pool's have one as well. */
 void *sv_scratch(int worker) {
     (void)worker;
-    if (!scratch) {
-        const size_t page = 2u << 20;
-        if (posix_memalign(&scratch, page, SV_SCRATCH_BYTES) != 0) {
-            scratch = NULL;
-            return NULL;
-        }
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-        madvise(scratch, SV_SCRATCH_BYTES, MADV_HUGEPAGE);
-#endif
-    }
     return scratch;
+}
+
+bool sv_reserve_scratch(void) {
+    if (!scratch) scratch = new_scratch();
+    return scratch != NULL;
 }
 
 __attribute__((destructor)) static void unload(void) {

@@ -231,6 +231,8 @@ static int fault(lua_State *L, const char *which, size_t i, const column *c) {
  * constant: a constant column of z counts as no information instead of a problem.
  * rows: which rows make the samples (bootstrap, shuffling); bins are those of all. */
 static int l_mutual_information(lua_State *L) {
+    sv_enter(L);
+    if (!sv_reserve_scratch()) return luaL_error(L, "mutual_information: not enough memory");
     sv_tensor *z = check_matrix(L, 1, "z"), *v = check_matrix(L, 2, "v");
     lua_settop(L, 5);
     size_t nz = z->shape[1], nv = v->shape[1], rows = z->shape[0], samples = 0;

@@ -172,6 +172,7 @@ static void *room(lua_State *L, size_t bytes) { return lua_newuserdatauv(L, byte
 /* boosted_trees(x, y, x_test, {trees =, depth =, rate =})
  *   x (N, K), y (N, M), x_test (T, K) -> predictions (T, M), importances (K, M) */
 static int l_boosted_trees(lua_State *L) {
+    sv_enter(L);
     sv_tensor *x = check_matrix(L, 1, "x"), *y = check_matrix(L, 2, "y"), *test = check_matrix(L, 3, "x_test");
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_settop(L, 4);

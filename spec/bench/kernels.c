@@ -420,6 +420,7 @@ static void time_norms(void) {
 int main(int argc, char **argv) {
     const char *only = argc > 1 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!sv_reserve_scratch()) return 1;
     printf("kernel %s, %s\n", sv_kernel_now()->name, SV_REAL_NAME);
     if (!*only || !strcmp(only, "check")) {
         check_dense();
