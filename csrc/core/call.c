@@ -58,22 +58,29 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t) {
     return true;
 }
 
-/* Levenshtein distance of short words. */
+/* Edits from one short word to another: a letter added, left out or replaced, or two neighbours exchanged (optimal
+ * string alignment distance). */
 static int distance(const char *a, const char *b) {
-    int row[NAME + 1], n = (int)strlen(b);
+    int rows[3][NAME + 1], n = (int)strlen(b);
     if (n > NAME || strlen(a) > NAME) return NAME;
-    for (int j = 0; j <= n; j++) row[j] = j;
+    int *before = rows[0], *last = rows[1], *row = rows[2];
+    for (int j = 0; j <= n; j++) last[j] = j;
     for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
         row[0] = i;
         for (int j = 1; j <= n; j++) {
-            int substituted = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            int least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = substituted < least ? substituted : least;
+            int least = last[j] < row[j - 1] ? last[j] + 1 : row[j - 1] + 1;
+            int replaced = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (replaced < least) least = replaced;
+            bool exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (exchanged && before[j - 2] + 1 < least) least = before[j - 2] + 1;
+            row[j] = least;
         }
+        int *free = before;
+        before = last;
+        last = row;
+        row = free;
     }
-    return row[n];
+    return last[n];
 }
 
 const char *sv_nearest(const char *word, const char *const *known, int n) {
@@ -89,17 +96,22 @@ const char *sv_nearest(const char *word, const char *const *known, int n) {
     return best;
 }
 
-/* nearest(word, {known, …}) -> the closest spelling, or nil */
+/* nearest(word, {known, …}, most) -> the closest spelling, or nil; most: edits that it may be away */
 static int l_nearest(lua_State *L) {
-    const char *word = luaL_checkstring(L, 1), *known[256];
+    const char *word = luaL_checkstring(L, 1), *best = NULL;
     luaL_checktype(L, 2, LUA_TTABLE);
-    int n = 0;
-    luaL_checkstack(L, 256, NULL);
-    for (int i = 1; i <= (int)luaL_len(L, 2) && n < 200; i++) {
+    int least = (int)luaL_optinteger(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
+    for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
-        known[n++] = luaL_checkstring(L, -1);
+        const char *known = luaL_checkstring(L, -1);
+        int d = distance(word, known);
+        if (d < least) {
+            least = d;
+            best = known;
+        }
+        lua_pop(L, 1); /* the list holds it */
     }
-    lua_pushstring(L, sv_nearest(word, known, n));
+    lua_pushstring(L, best);
     return 1;
 }
 

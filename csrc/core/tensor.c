@@ -427,15 +427,19 @@ static int l_finite(lua_State *L) {
 
 /* ---- indexing -------------------------------------------------------------- */
 
+/* A list of whole numbers. Upvalue 2 of l_index is its metatable, by which it prints (lua/simvae/display.lua). */
 static void push_shape(lua_State *L, const sv_tensor *t) {
     lua_createtable(L, t->ndim, 0);
     for (int i = 0; i < t->ndim; i++) {
         lua_pushinteger(L, (lua_Integer)t->shape[i]);
         lua_rawseti(L, -2, i + 1);
     }
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
 }
 
-static int field(lua_State *L, sv_tensor *t, const char *key) {
+/* Pushes a field; false: a tensor has none of that name. */
+static bool push_field(lua_State *L, sv_tensor *t, const char *key) {
     if (!strcmp(key, "shape"))
         push_shape(L, t);
     else if (!strcmp(key, "ndim"))
@@ -452,18 +456,22 @@ static int field(lua_State *L, sv_tensor *t, const char *key) {
     } else if (!strcmp(key, "alive"))
         lua_pushboolean(L, t->generation == t->storage->generation);
     else
-        lua_pushnil(L);
-    return 1;
+        return false;
+    return true;
 }
 
 /* t[i]: a number of a 1-d tensor, else a view of the i-th entry (an op, with a
- * gradient); t.name: a method or a field. Upvalue 1: the table of methods. */
+ * gradient); t.name: a method or a field. Upvalues: the table of methods, the
+ * metatable of shapes. */
 static int l_index(lua_State *L) {
     sv_tensor *t = luaL_checkudata(L, 1, SV_TENSOR);
     if (lua_type(L, 2) == LUA_TSTRING) {
         lua_pushvalue(L, 2);
         if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-        return field(L, t, lua_tostring(L, 2));
+        if (push_field(L, t, lua_tostring(L, 2))) return 1;
+        lua_pushvalue(L, 2);
+        lua_gettable(L, lua_upvalueindex(1)); /* its metatable tells the nearest name */
+        return 1;
     }
     sv_check_alive(L, t);
     if (lua_istable(L, 2)) {
@@ -550,7 +558,10 @@ void sv_open_tensor(lua_State *L, int core) {
     luaL_newlib(L, methods); /* call.c adds the ops, Lua files may add more */
     lua_pushvalue(L, -1);
     lua_setfield(L, core, "methods");
-    lua_pushcclosure(L, l_index, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, core, "shape");
+    lua_pushcclosure(L, l_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_newindex);
     lua_setfield(L, -2, "__newindex");

@@ -346,7 +346,7 @@ end
 -- @tparam[opt] table options `print = false`: only returns the text; `width`: columns (COLUMNS, the
 --   terminal's, or 80); `colour`: true or false instead of asking the terminal; `most`: pictures of a
 --   batch (32); `height`: rows of a plot (8)
--- @treturn string what was printed
+-- @treturn ?string with `print = false`, the text; else nothing, so that a prompt does not print it again
 function display.show(t, options)
   if getmetatable(t) ~= core.metatable then
     check.fail(2, "show: takes a tensor; got %s", check.describe(t))
@@ -375,9 +375,26 @@ function display.show(t, options)
     check.fail(2, "show: a tensor of at most 4 axes can be shown; this has shape %s", check.shape_text(t.shape))
   end
   local text = table.concat(lines, "\n")
-  if options.print then print(text) end
-  return text
+  if not options.print then return text end
+  print(text)
 end
+
+-- Shapes ---------------------------------------------------------------------------------
+
+-- t.shape is a plain list of whole numbers that prints as (64, 3), and equals another with the same numbers.
+local Shape = core.shape
+
+Shape.__tostring = check.shape_text
+
+function Shape.__eq(a, b)
+  if #a ~= #b then return false end
+  for i, n in ipairs(a) do
+    if n ~= b[i] then return false end
+  end
+  return true
+end
+
+function Shape.__concat(a, b) return tostring(a) .. tostring(b) end
 
 core.metatable.__tostring = display.text
 core.methods.show = display.show

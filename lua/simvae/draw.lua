@@ -172,4 +172,6 @@ function draw.draw(out)
   return setmetatable({ out = out, channels = out.shape[1], ink = 1 }, Canvas)
 end
 
+require("simvae.names").class(Canvas, "canvas", { "out", "channels", "ink" })
+
 return draw

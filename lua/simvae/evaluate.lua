@@ -4,6 +4,7 @@
 --     print(r.mig, r.truth.mig, r.resimulation_r2, r.rmse.w)
 local core = require "simvae.core"
 local check = require "simvae.check"
+local content = require "simvae.content"
 local metrics = require "simvae.metrics"
 local parameters = require "simvae.parameters"
 local residual = require "simvae.residual"
@@ -441,7 +442,7 @@ local function evaluate(model, opts)
       .. "leaves out; the first: %s", all.lost, all.message)
   end
   r.seconds = (core.system and core.system.clock and core.system.clock() or os.time()) - started
-  return r
+  return content(r)
 end
 
 return evaluate

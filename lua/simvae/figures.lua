@@ -13,15 +13,4 @@
 --
 -- Each returns the path it wrote, or nil and a message (no such directory, gnuplot
 -- missing: then the data file beside the picture is there all the same).
-return setmetatable({}, {
-  __index = function(self, name)
-    if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then return nil end
-    local module = "simvae.figures." .. name
-    if not package.loaded[module] and not package.searchpath(module, package.path) then
-      error(string.format("figures: there is no '%s' (no file simvae/figures/%s.lua)", name, name), 2)
-    end
-    local figure = require(module)
-    rawset(self, name, figure)
-    return figure
-  end,
-})
+return require("simvae.names").folder("simvae.figures", "sv.figures", "figure")

@@ -5,6 +5,7 @@
 local core = require "simvae.core"
 local check = require "simvae.check"
 local docs = require "simvae.docs"
+local names = require "simvae.names"
 
 local help = {}
 
@@ -49,7 +50,7 @@ end
 
 --- The documentation of a Lua function, or nil.
 function help.of_function(f)
-  local about = debug.getinfo(f, "S")
+  local about = debug.getinfo(names.original[f] or f, "S")
   if about.what == "C" or about.source:sub(1, 1) ~= "@" then return nil end
   local lines = comment_above(about.source:sub(2), about.linedefined)
   return lines and tidy(lines)
@@ -61,10 +62,12 @@ end
 function help.text(name)
   if core.ops[name] then return op_text(name, core.ops[name]) end
   if docs[name] then
-    return string.format("%s%s(%s)\n\n  %s", core.methods[name] and "t:" or "sv.", name, table.unpack(docs[name]))
+    local owner = rawget(core.methods, name) and "t:" or "sv."
+    return string.format("%s%s(%s)\n\n  %s", owner, name, table.unpack(docs[name]))
   end
-  if type(core.methods[name]) == "function" and not name:find("[.:]") then
-    local doc = help.of_function(core.methods[name])
+  local method = rawget(core.methods, name)
+  if type(method) == "function" then
+    local doc = help.of_function(method)
     if doc then return string.format("t:%s\n\n%s", name, doc) end
   end
   local value = require "simvae"
@@ -83,15 +86,15 @@ end
 --- Every name that has help.
 -- @treturn {string,...} sorted
 function help.names()
-  local names = {}
-  for name in pairs(core.ops) do names[#names + 1] = name end
-  for name in pairs(docs) do names[#names + 1] = name end
+  local list = {}
+  for name in pairs(core.ops) do list[#list + 1] = name end
+  for name in pairs(docs) do list[#list + 1] = name end
   for _, name in ipairs { "simulator", "simulate", "replay", "model", "load", "evaluate", "report", "grad_check",
     "spice", "command", "dataset", "draw", "experiment" } do
-    names[#names + 1] = name
+    list[#list + 1] = name
   end
-  table.sort(names)
-  return names
+  table.sort(list)
+  return list
 end
 
 --- Prints the help of a function; without a name, the list of all.

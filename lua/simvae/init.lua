@@ -3,6 +3,8 @@
 local core = require "simvae.core"
 require "simvae.tensor"
 require "simvae.display"
+local content = require "simvae.content"
+local names = require "simvae.names"
 
 local sv = {
   version = core.version,
@@ -11,7 +13,7 @@ local sv = {
   tensor = core.tensor, zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange,
   parameter = core.parameter, buffer = core.buffer,
   tape = core.tape, scope = core.scope, no_grad = core.no_grad,
-  memory = core.memory, release_memory = core.release_memory,
+  memory = function() return content(core.memory()) end, release_memory = core.release_memory,
   threads = core.threads,
 }
 
@@ -25,12 +27,18 @@ local modules = {
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
   preprocess = "simvae.preprocess", symmetry = "simvae.symmetry", linalg = "simvae.linalg",
 }
+-- Methods of models come from several files.
+local function guard_models(model)
+  names.class(model.class, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "answers", "latent",
+    "decoder", "encoder", "trained", "seconds" })
+end
+
 local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   replay = { "simvae.sampler", "replay" },
-  model = { "simvae.model", "new", also = { "simvae.train", "simvae.invert" } },
-  load = { "simvae.model", "load", also = { "simvae.train", "simvae.invert" } },
+  model = { "simvae.model", "new", also = { "simvae.train", "simvae.invert" }, class = guard_models },
+  load = { "simvae.model", "load", also = { "simvae.train", "simvae.invert" }, class = guard_models },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
   grad_check = { "simvae.autograd", "grad_check" },
@@ -42,22 +50,31 @@ local functions = {
   experiment = { "simvae.experiment" },
 }
 
-return setmetatable(sv, {
-  __index = function(t, name)
-    local value
-    if modules[name] then
-      value = require(modules[name])
-    elseif functions[name] then
-      local f = functions[name]
-      for _, more in ipairs(f.also or {}) do require(more) end
-      value = require(f[1])
-      if f[2] then
-        value = value[f[2]]
-      elseif type(value) == "table" and value[name] then
-        value = value[name]
-      end
-    end
-    if value ~= nil then rawset(t, name, value) end
-    return value
+local function load_module(name)
+  local module = require(modules[name])
+  if not getmetatable(module) then names.module(module, "sv." .. name) end
+  return module
+end
+
+local function load_function(name)
+  local f = functions[name]
+  for _, more in ipairs(f.also or {}) do require(more) end
+  local value = require(f[1])
+  if f.class then f.class(value) end
+  if f[2] then return value[f[2]] end
+  if type(value) == "table" and rawget(value, name) then return value[name] end
+  return value
+end
+
+local lazy = {}
+for name in pairs(modules) do lazy[#lazy + 1] = name end
+for name in pairs(functions) do lazy[#lazy + 1] = name end
+
+names.module(sv, "sv", {
+  load = function(name)
+    return modules[name] and load_module(name) or functions[name] and load_function(name) or nil
   end,
+  more = function() return lazy end,
 })
+
+return sv

@@ -13,6 +13,7 @@
 -- from such a table.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local names = require "simvae.names"
 
 local nn = {}
 
@@ -47,10 +48,10 @@ end
 -- Calls f(name, tensor, kind) for every parameter and buffer, in a fixed order.
 local function visit(layer, prefix, f)
   for _, kind in ipairs { "own", "buffers" } do
-    local names = {}
-    for name in pairs(layer[kind]) do names[#names + 1] = name end
-    table.sort(names)
-    for _, name in ipairs(names) do f(prefix .. name, layer[kind][name], kind) end
+    local sorted = {}
+    for name in pairs(layer[kind]) do sorted[#sorted + 1] = name end
+    table.sort(sorted)
+    for _, name in ipairs(sorted) do f(prefix .. name, layer[kind][name], kind) end
   end
   for i, l in ipairs(layer.inner) do visit(l, prefix .. (l.name or i) .. ".", f) end
 end
@@ -367,5 +368,8 @@ function nn.func(f, parameters)
   check.value("nn.func", "f", f, { "function" })
   return nn.layer { label = "function", own = parameters or {}, forward = function(self, x) return f(x, self.own) end }
 end
+
+names.class(Layer, "layer", { "own", "buffers", "inner", "training", "forward", "label", "name", "fuses",
+  "forward_norm", "constant_norm", "activation", "slope", "eps" })
 
 return nn

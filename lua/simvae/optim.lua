@@ -9,6 +9,7 @@
 --     end
 local core = require "simvae.core"
 local check = require "simvae.check"
+local names = require "simvae.names"
 
 local optim = {}
 
@@ -145,6 +146,14 @@ function Optimizer:load_state(map)
     for _, buffer in ipairs(self.buffers) do p[buffer]:copy(map[buffer .. "." .. p.name]) end
   end
 end
+
+function Optimizer:__tostring()
+  local lr = self.options.lr
+  return string.format("%s: %d parameters, %d steps, lr %s", self.kind, #self.params, self.count,
+    type(lr) == "number" and string.format("%g", lr) or "by the step")
+end
+
+names.class(Optimizer, "optimizer", { "kind", "options", "params", "count", "buffers", "update" })
 
 -- ---- optimizers ----------------------------------------------------------------------------------
 

@@ -356,4 +356,8 @@ function sampler.simulate(sim, n, rng, t)
   return z, x, made.log.failed
 end
 
+local members = { "crew", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
+for name in pairs(options) do members[#members + 1] = name end
+require("simvae.names").class(Sampler, "sampler", members)
+
 return sampler

@@ -333,4 +333,8 @@ function Simulator:simulate_batch(n, rng)
   return z, self:run(z)
 end
 
+local members = { "index", "names", "arity", "variant" }
+for name in pairs(fields) do members[#members + 1] = name end
+require("simvae.names").class(Simulator, "simulator", members)
+
 return simulator

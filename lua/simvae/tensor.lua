@@ -5,6 +5,7 @@
 --
 -- Comparison operators are left alone: in Lua they can only give true or false.
 local core = require "simvae.core"
+local names = require "simvae.names"
 
 local meta, methods = core.metatable, core.methods
 
@@ -49,5 +50,15 @@ end
 
 --- A copy repeated to a shape: another name of expand.
 methods.broadcast_to = core.expand
+
+names.object(methods, "a tensor", { "shape", "ndim", "count", "needs_grad", "grad", "alive" })
+
+-- The other classes of the core: generators, tapes, canvases, files.
+for class, metatable in pairs(debug.getregistry()) do
+  local word = type(class) == "string" and class:match "^simvae%.(.+)$"
+  if word and type(metatable) == "table" and metatable ~= meta and type(rawget(metatable, "__index")) == "table" then
+    names.object(metatable.__index, names.with_article(word))
+  end
+end
 
 return core

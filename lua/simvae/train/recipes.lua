@@ -92,7 +92,7 @@ function recipes.get(recipe, model)
     return own
   end
   if recipe == nil or recipe == "default" then return default end
-  local found = recipes[recipe]
+  local found = rawget(recipes, recipe)
   if type(found) ~= "table" then
     check.fail(4, "train: recipe is \"default\", \"paper\" or a table; got %s", check.describe(recipe))
   end
