@@ -643,6 +643,9 @@ const sv_real *sv_plain_data(lua_State *L, int index);
 int sv_encode_png(lua_State *L);
 void sv_open_png(lua_State *L, int io);
 void sv_open_write(lua_State *L, int io);
+/* Locks a whole file for this process; false: errno, and the process that holds it, where the system knows. */
+bool sv_lock_file(int fd, long *holder);
+void sv_open_lock(lua_State *L, int io);
 void sv_open_store(lua_State *L, int io);
 void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io.lua */
 

@@ -102,12 +102,9 @@ local function read_json(path)
 end
 
 local function write(path, text)
-  local file, why = io.open(path .. ".tmp", "w")
-  if not file then return nil, why end
-  local ok, refused = file:write(text)
-  if ok then ok, refused = file:close() end
-  if ok then ok, refused = os.rename(path .. ".tmp", path) end
-  return ok, refused
+  local ok, why = core.io.write(path, { text })
+  if not ok then return nil, path .. ": " .. why end
+  return true
 end
 
 local function quote(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end

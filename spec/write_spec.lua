@@ -69,9 +69,43 @@ describe("a writer", function()
       [ ! -e nothing ] && echo > z && [ "$(stat -c %a y)" = "$(stat -c %a z)" ] ]], place))
   end)
 
+  it("keeps the old one under another name where asked to, the name itself never being absent", function()
+    local place = helper.temporary_folder()
+    local path, previous = place .. "/a", place .. "/a.previous"
+    assert.is_true(core.io.write(path, { "1" }, previous))
+    assert.equal("a", table.concat(names(place), " "))
+    for i = 2, 4 do
+      assert.is_true(core.io.write(path, { tostring(i) }, previous))
+      assert.equal(tostring(i), slurp(path))
+      assert.equal(tostring(i - 1), slurp(previous))
+    end
+    assert.equal("a a.previous", table.concat(names(place), " "))
+    -- what cannot be written leaves both
+    local out = helper.run("trap '' XFSZ; ulimit -f 0; " .. helper.lua_command("-e", string.format(
+      "print(require('simvae.core').io.write(%q, { 'much' }, %q))", path, previous)))
+    assert.matches("^nil\tFile too large", out)
+    assert.equal("43", slurp(path) .. slurp(previous))
+    assert.equal("a a.previous", table.concat(names(place), " "))
+  end)
+
   it("says why it cannot", function()
     assert.same({ nil, "Is a directory" }, { core.io.create(folder) })
     assert.same({ nil, "No such file or directory" }, { core.io.create(folder .. "/none/x") })
+  end)
+end)
+
+describe("appending to a file", function()
+  it("adds all of a text or nothing", function()
+    local place = helper.temporary_folder()
+    local path = place .. "/a"
+    assert.is_true(core.io.append(path, "one\n"))
+    assert.is_true(core.io.append(path, "two\n"))
+    assert.equal("one\ntwo\n", slurp(path))
+    spill(path, ("x"):rep(1000))
+    local out = helper.run("trap '' XFSZ; ulimit -f 1; " .. helper.lua_command("-e", string.format(
+      "print(require('simvae.core').io.append(%q, ('y'):rep(1000)))", path)))
+    assert.matches("^nil\tFile too large", out) -- after 24 of the bytes
+    assert.equal(("x"):rep(1000), slurp(path))
   end)
 end)
 

@@ -301,6 +301,7 @@ void sv_open_io(lua_State *L, int core) {
     luaL_setfuncs(L, functions, 0);
     sv_open_write(L, lua_gettop(L));
     sv_open_png(L, lua_gettop(L));
+    sv_open_lock(L, lua_gettop(L));
     sv_open_store(L, lua_gettop(L));
     lua_setfield(L, core, "io");
 }

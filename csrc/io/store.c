@@ -108,11 +108,6 @@ static store *push_adding(lua_State *L, const struct stat *file, char name[64]) 
     return s && s->fd >= 0 ? s : NULL;
 }
 
-static bool lock(const store *s) {
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(s->fd, F_SETLK, &whole) == 0;
-}
-
 static void hang_up(lua_State *L, store *s) {
     struct stat file;
     bool known = s->fd >= 0 && fstat(s->fd, &file) == 0;
@@ -121,7 +116,8 @@ static void hang_up(lua_State *L, store *s) {
     if (!known) return;
     char name[64];
     const store *other = push_adding(L, &file, name);
-    if (other) lock(other);
+    long holder;
+    if (other) sv_lock_file(other->fd, &holder);
     lua_pop(L, 1);
 }
 
@@ -144,12 +140,15 @@ static int l_open(lua_State *L) {
     s->fd = open(path, s->adds ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
     if (s->fd < 0) return fail(L, strerror(errno));
     const char *why = NULL;
+    long holder;
     if (fstat(s->fd, &file) != 0)
         why = strerror(errno);
     else if (!S_ISREG(file.st_mode))
         why = "is not a regular file";
-    else if (s->adds && !lock(s))
-        why = errno == EACCES || errno == EAGAIN ? "in use by another process" : strerror(errno);
+    else if (s->adds && !sv_lock_file(s->fd, &holder))
+        why = errno != EACCES && errno != EAGAIN ? strerror(errno)
+              : holder > 0 ? lua_pushfstring(L, "in use by another process (%I)", (lua_Integer)holder)
+                           : "in use by another process";
     if (why) {
         hang_up(L, s);
         return fail(L, why);

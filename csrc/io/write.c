@@ -1,10 +1,14 @@
 /* Atomic, durable writing: the old file stays as it was unless all of the new one is on the disk.
  *
- *   core.io.write(path, {string or tensor, ...}) -> true, or nil, reason
+ *   core.io.write(path, {string or tensor, ...}, previous) -> true, or nil, reason. The old file goes on under the
+ *       name `previous`, if that is given, while the path itself always names a whole file
  *   core.io.create(path) -> writer, or nil, reason; for what comes in parts
  *       writer:write(string or tensor, ...) -> true, or nil, reason
  *       writer:commit() -> true, or nil, reason: now the path names the new file
  *       writer:close(): discards it, unless it was committed; also when it is collected or goes out of scope
+ *
+ *   core.io.append(path, text) -> true: all of it is at the end of the file, which is made if there is none; or nil,
+ *       reason, and the file is as it was
  *
  * Tensors are written as little-endian numbers of the build's kind, row-major.
  *
@@ -139,8 +143,22 @@ static void discard(writer *w) {
     if (w->named && w->owner == getpid()) unlink(w->temporary);
 }
 
+/* Gives the target the second name `previous` in place of what had that name. Where the file system has no links, the
+ * target is renamed, and for a moment no file has its name. */
+static void keep_as(const char *target, const char *previous) {
+    writer w = {.fd = -1};
+    if (strlen(previous) >= sizeof w.target) return;
+    strcpy(w.target, previous);
+    name_temporary(&w);
+    if (link(target, w.temporary) == 0) {
+        if (rename(w.temporary, previous) != 0) unlink(w.temporary);
+    } else if (errno != ENOENT) {
+        rename(target, previous);
+    }
+}
+
 /* 0, or errno; the writer is closed in any case. */
-static int commit(writer *w) {
+static int commit(writer *w, const char *previous) {
     int error = 0;
     if (w->in_place) {
         error = close(w->fd) != 0 ? errno : 0;
@@ -149,6 +167,7 @@ static int commit(writer *w) {
     }
     if (fsync(w->fd) != 0) error = errno;
     if (!error && !w->named) error = give_name(w);
+    if (!error && previous) keep_as(w->target, previous);
     if (!error && rename(w->temporary, w->target) != 0) error = errno;
     if (error) {
         discard(w);
@@ -214,10 +233,10 @@ static bool in_bytes(const piece *p, bool (*body)(void *arg, const void *from, s
     return true;
 }
 
-static bool write_bytes(void *arg, const void *from, size_t n) {
-    const writer *w = arg;
-    for (const char *p = from; n > 0;) {
-        ssize_t done = write(w->fd, p, n < (1u << 30) ? n : (1u << 30));
+/* All n bytes, or false and errno. */
+static bool write_all(int fd, const char *p, size_t n) {
+    while (n > 0) {
+        ssize_t done = write(fd, p, n < (1u << 30) ? n : (1u << 30));
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return false;
         p += done;
@@ -225,6 +244,8 @@ static bool write_bytes(void *arg, const void *from, size_t n) {
     }
     return true;
 }
+
+static bool write_bytes(void *arg, const void *from, size_t n) { return write_all(((writer *)arg)->fd, from, n); }
 
 static bool add_to_crc(void *arg, const void *from, size_t n) {
     uint32_t *crc = arg;
@@ -269,11 +290,12 @@ static int l_create(lua_State *L) {
 
 static int l_write(lua_State *L) {
     luaL_checktype(L, 2, LUA_TTABLE);
+    const char *previous = luaL_optstring(L, 3, NULL);
     int results = l_create(L);
     if (results > 1) return results;
     writer *w = lua_touserdata(L, -1);
     int error = write_pieces(L, w, 2);
-    if (!error) error = commit(w);
+    if (!error) error = commit(w, previous);
     discard(w);
     if (error) return fail(L, strerror(error));
     lua_pushboolean(L, 1);
@@ -301,7 +323,7 @@ static int l_add(lua_State *L) {
 }
 
 static int l_commit(lua_State *L) {
-    int error = commit(check_open(L));
+    int error = commit(check_open(L), NULL);
     if (error) return fail(L, strerror(error));
     lua_pushboolean(L, 1);
     return 1;
@@ -310,6 +332,22 @@ static int l_commit(lua_State *L) {
 static int l_close(lua_State *L) {
     discard(luaL_checkudata(L, 1, WRITER));
     return 0;
+}
+
+static int l_append(lua_State *L) {
+    size_t length, n;
+    const char *path = luaL_checklstring(L, 1, &length), *text = luaL_checklstring(L, 2, &n);
+    if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0) return fail(L, strerror(errno));
+    struct stat about;
+    bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    int error = write_all(fd, text, n) ? 0 : errno;
+    if (error && regular && ftruncate(fd, about.st_size) != 0) error = errno;
+    if (close(fd) != 0 && !error) error = errno;
+    if (error) return fail(L, strerror(error));
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* crc32({string or tensor, …}) -> checksum of what write would write (ISO 3309) */
@@ -323,7 +361,8 @@ static int l_crc32(lua_State *L) {
 }
 
 void sv_open_write(lua_State *L, int io) {
-    static const luaL_Reg functions[] = {{"write", l_write}, {"create", l_create}, {"crc32", l_crc32}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"write", l_write}, {"create", l_create}, {"append", l_append}, {"crc32", l_crc32}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"write", l_add}, {"commit", l_commit}, {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
     sv_new_class(L, WRITER, methods, l_close, NULL);

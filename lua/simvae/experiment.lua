@@ -140,12 +140,9 @@ end
 
 local function write_json(path, value)
   local json = require "dkjson"
-  local file, why = io.open(path .. ".tmp", "w")
-  if not file then return nil, why end
-  local ok, refused = file:write(json.encode(value, { indent = true }), "\n")
-  if ok then ok, refused = file:close() end
-  if ok then ok, refused = os.rename(path .. ".tmp", path) end
-  return ok, refused
+  local ok, refused = core.io.write(path, { json.encode(value, { indent = true }), "\n" })
+  if not ok then return nil, path .. ": " .. refused end
+  return true
 end
 
 local function plain_gap(chance)

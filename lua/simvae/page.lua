@@ -1,5 +1,7 @@
 --- Pages of HTML that need nothing beside them: pictures inside, no scripts, readable on a desk and on a
 -- phone. What sv.report and the report of a reproduction are made of.
+local core = require "simvae.core"
+
 local page = {}
 
 local style = [[
@@ -175,17 +177,10 @@ end
 -- @tparam string body HTML
 -- @treturn string|nil path, or nil and a message
 function page.write(path, title, body)
-  local file, message = io.open(path .. ".tmp", "wb")
-  if not file then return nil, message end
-  local ok, why = file:write('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+  local ok, why = core.io.write(path, { '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     .. '<meta name="viewport" content="width=device-width, initial-scale=1"><title>', page.escape(title),
-    "</title><style>", style, "</style></head><body><main>", body, "</main></body></html>\n")
-  if ok then ok, why = file:close() else file:close() end
-  if ok then ok, why = os.rename(path .. ".tmp", path) end
-  if not ok then
-    os.remove(path .. ".tmp")
-    return nil, path .. ": " .. tostring(why)
-  end
+    "</title><style>", style, "</style></head><body><main>", body, "</main></body></html>\n" })
+  if not ok then return nil, path .. ": " .. why end
   return path
 end
 

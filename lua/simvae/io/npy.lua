@@ -138,7 +138,7 @@ function npy.header(t)
 end
 
 --- Writes a tensor to a .npy file (version 1.0, little-endian f4, f8 in a double build).
--- Written to path.tmp, then renamed: whatever fails, an old file stays whole.
+-- Whatever fails, an old file stays whole.
 -- @tparam string path
 -- @tparam tensor t any shape
 -- @treturn boolean true; or nil, message

@@ -140,7 +140,7 @@ end
 --- Writes tensors to a safetensors file: F32 (F64 in a double build), sorted by name, so that
 -- equal tensors give equal bytes.
 --
--- Written to path.tmp, then renamed: whatever fails, an old file stays whole.
+-- Whatever fails, an old file stays whole.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @tparam[opt] table options `metadata`: string -> string

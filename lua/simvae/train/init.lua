@@ -150,8 +150,8 @@ end
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
 -- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures
--- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it, beside
--- each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the
+-- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it,
+-- beside each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the
 -- prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow the
 -- prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
 -- own) },
