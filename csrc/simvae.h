@@ -24,6 +24,8 @@
 #ifndef SIMVAE_H
 #define SIMVAE_H
 
+#include "core/size.h"
+
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -142,6 +144,7 @@ sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim,
 sv_tensor *sv_ensure_grad(lua_State *L, int index);         /* the leaf's gradient tensor, made if need be */
 void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value; notes a write */
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
+int sv_check_length(lua_State *L, int index, int most, const char *what); /* of a list: 0 … most, or raises */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last);
 void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain);
@@ -232,8 +235,8 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
 void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
-    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[],
-    sv_ops_linalg[], sv_ops_linalg_factor[];
+    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_linalg[],
+    sv_ops_linalg_factor[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
 
 void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */

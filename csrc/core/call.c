@@ -14,6 +14,7 @@
 #include "../simvae.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,6 +246,11 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
     if (list) memcpy(a.list, list, sizeof a.list);
     enum sv_layout layout = settle_layout(L, &a, base);
     if (!op->shape(&a)) raise(L, &a);
+    size_t count;
+    if (!sv_count_shape(a.ndim, a.shape, &count)) {
+        sv_fail(&a, "the result would have more than 2^48 numbers");
+        raise(L, &a);
+    }
     if (!sv_reserve_scratch()) luaL_error(L, "%s: not enough memory", op->name);
     a.training = needs_grad && c->recording && !(op->flags & SV_OP_NO_GRAD);
 
@@ -266,7 +272,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
         a.work = work->data;
     }
     if (a.cache_count[0] || a.cache_count[1]) make_weight_cache(L, c, &a, base + 1);
-    if (!(op->flags & SV_OP_VIEW)) op->forward(&a);
+    if (!(op->flags & SV_OP_VIEW) && count > 0) op->forward(&a);
     if (a.message[0]) raise(L, &a);
     if (work) sv_release_storage(c, work);
     lua_settop(L, out);
@@ -362,9 +368,14 @@ static bool is_options(lua_State *L, int index) {
     return !list && !is_empty(L, index);
 }
 
+static lua_Integer check_range(lua_State *L, const char *op, const option *o, lua_Integer v) {
+    if (!sv_fits_integer(v)) luaL_error(L, "%s: %s must be from -2^53 to 2^53; got %I", op, o->name, v);
+    return v;
+}
+
 static void read_list(lua_State *L, const char *op, const option *o, int from, int to, sv_list *list) {
     bool table = lua_istable(L, from);
-    int n = table ? (int)luaL_len(L, from) : to - from + 1;
+    int n = table ? sv_check_length(L, from, INT_MAX, op) : to - from + 1;
     if (n > SV_MAX_DIM) luaL_error(L, "%s: %s takes at most %d entries; got %d", op, o->name, SV_MAX_DIM, n);
     list->n = n;
     for (int i = 0; i < n; i++) {
@@ -373,8 +384,9 @@ static void read_list(lua_State *L, const char *op, const option *o, int from, i
         else
             lua_pushvalue(L, from + i);
         int ok;
-        list->at[i] = (long)lua_tointegerx(L, -1, &ok);
+        lua_Integer v = lua_tointegerx(L, -1, &ok);
         if (!ok) luaL_error(L, "%s: %s takes whole numbers; got %s", op, o->name, luaL_tolstring(L, -1, NULL));
+        list->at[i] = (long)check_range(L, op, o, v);
         lua_pop(L, 1);
     }
 }
@@ -409,10 +421,10 @@ static void read_option(lua_State *L, const char *op, const option *o, int index
         *value = lua_tonumberx(L, index, &ok);
         break;
     case INT:
-        *value = (double)lua_tointegerx(L, index, &ok);
+        *value = (double)check_range(L, op, o, lua_tointegerx(L, index, &ok));
         break;
     case AXIS: /* 1-based in Lua; -1 stays the last */
-        *value = (double)lua_tointegerx(L, index, &ok);
+        *value = (double)check_range(L, op, o, lua_tointegerx(L, index, &ok));
         if (ok && *value == 0) luaL_error(L, "%s: %s counts from 1 (or from -1, the last); got 0", op, o->name);
         if (*value > 0) *value -= 1;
         break;
@@ -487,9 +499,8 @@ static int call_op(lua_State *L) {
     int nin = 0, base;
     if (s->nin == 1 && s->in[0].list) { /* concat{a, b, …} */
         luaL_checktype(L, 1, LUA_TTABLE);
-        nin = (int)luaL_len(L, 1);
-        if (nin < 1 || nin > SV_MAX_IN)
-            return luaL_error(L, "%s: takes a list of 1 to %d tensors; got %d", op->name, SV_MAX_IN, nin);
+        nin = sv_check_length(L, 1, SV_MAX_IN, op->name);
+        if (nin < 1) return luaL_error(L, "%s: takes a list of 1 to %d tensors; got none", op->name, SV_MAX_IN);
         luaL_checkstack(L, nin + 16, NULL);
         base = lua_gettop(L) + 1;
         for (int k = 0; k < nin; k++) {

@@ -141,9 +141,19 @@ static int l_integer(lua_State *L) {
     sv_rng *r = check(L);
     lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
     luaL_argcheck(L, low <= high, 3, "integer(low, high) needs low <= high");
-    double n = (double)(high - low) + 1;
-    lua_Integer i = low + (lua_Integer)(sv_rng_uniform(r) * n);
-    lua_pushinteger(L, i > high ? high : i);
+    uint64_t span = (uint64_t)high - (uint64_t)low, i;
+    if (span < (uint64_t)SV_MAX_INTEGER) {
+        i = (uint64_t)(sv_rng_uniform(r) * ((double)span + 1));
+        if (i > span) i = span;
+    } else { /* 64 bits; those beyond the last whole repetition of the range are drawn again */
+        uint64_t spare = span == UINT64_MAX ? 0 : (UINT64_MAX % (span + 1) + 1) % (span + 1);
+        do {
+            i = (uint64_t)(sv_rng_uniform(r) * 0x1p32) << 32;
+            i |= (uint64_t)(sv_rng_uniform(r) * 0x1p32);
+        } while (i > UINT64_MAX - spare);
+        if (span < UINT64_MAX) i %= span + 1;
+    }
+    lua_pushinteger(L, (lua_Integer)((uint64_t)low + i));
     return 1;
 }
 
@@ -152,7 +162,7 @@ static int l_choice(lua_State *L) {
     sv_rng *r = check(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_Integer n = luaL_len(L, 2);
-    luaL_argcheck(L, n > 0, 2, "choice needs a list that is not empty");
+    luaL_argcheck(L, n > 0 && sv_fits_integer(n), 2, "choice needs a list that is not empty");
     lua_geti(L, 2, 1 + (lua_Integer)(sv_rng_uniform(r) * (double)n));
     return 1;
 }

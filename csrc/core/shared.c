@@ -26,13 +26,10 @@ static int shared_gc(lua_State *L) {
 }
 
 static int l_shared(lua_State *L) {
-    size_t shape[SV_MAX_DIM], count = 1;
+    size_t shape[SV_MAX_DIM], count;
     int ndim = sv_check_shape(L, 1, shape);
-    for (int i = 0; i < ndim; i++) {
-        if (shape[i] != 0 && count > ((size_t)1 << 48) / shape[i])
-            return luaL_error(L, "shared: a tensor of this shape is larger than the address space");
-        count *= shape[i];
-    }
+    if (!sv_count_shape(ndim, shape, &count))
+        return luaL_error(L, "shared: a tensor of this shape is larger than the address space");
     shared_storage *s = lua_newuserdatauv(L, sizeof *s, 0);
     memset(s, 0, sizeof *s);
     luaL_setmetatable(L, SHARED);

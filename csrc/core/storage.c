@@ -14,6 +14,7 @@
 #define _GNU_SOURCE /* madvise */
 #include "../simvae.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__linux__)
@@ -21,6 +22,7 @@
 #endif
 
 enum { ALIGNMENT = 64 };
+#define LARGE ((size_t)16 << 20) /* bytes: that there is no memory for so much is likely */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define HUGE_MIN ((size_t)3 << 19) /* so that no more than a quarter of its pages is spare */
 
@@ -78,11 +80,28 @@ static size_t alignment_for(size_t bytes) {
 
 static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
+static int new_userdata(lua_State *L) {
+    lua_newuserdatauv(L, *(const size_t *)lua_touserdata(L, 1), 0);
+    return 1;
+}
+
+/* A userdata of that size; where there is no memory for it, the error says how much was wanted. */
+static void *new_large_userdata(lua_State *L, size_t bytes) {
+    lua_pushcfunction(L, new_userdata);
+    lua_pushlightuserdata(L, &bytes);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        char size[32];
+        snprintf(size, sizeof size, "%.3g", (double)bytes / ((size_t)1 << 30));
+        luaL_error(L, "not enough memory for a tensor of %s GiB", size);
+    }
+    return lua_touserdata(L, -1);
+}
+
 static sv_storage *new_storage(lua_State *L, size_t count) {
-    if (count > (SIZE_MAX / 2 - sizeof(sv_storage) - 2 * HUGE_PAGE) / sizeof(sv_real))
-        luaL_error(L, "a tensor of %f numbers is larger than the address space", (double)count);
+    if (count > SIZE_MAX / 4 / sizeof(sv_real)) luaL_error(L, "not enough memory: the address space is smaller");
     size_t alignment = alignment_for(count * sizeof(sv_real)), bytes = round_up(count * sizeof(sv_real), alignment);
-    sv_storage *s = lua_newuserdatauv(L, sizeof(sv_storage) + alignment - 1 + bytes, 0);
+    size_t whole = sizeof(sv_storage) + alignment - 1 + bytes;
+    sv_storage *s = whole < LARGE ? lua_newuserdatauv(L, whole, 0) : new_large_userdata(L, whole);
     memset(s, 0, sizeof *s);
     s->data = (sv_real *)round_up((uintptr_t)(s + 1), alignment);
     s->count = count;

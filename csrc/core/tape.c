@@ -250,7 +250,12 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     for (int k = 0; k < SV_MAX_AUX; k++) a->aux[k] = n->aux[k] ? n->aux[k]->data : NULL;
     a->work = work ? work->data : NULL;
     a->grad_in = wanted;
-    a->op->backward(a);
+    if (a->out->count > 0)
+        a->op->backward(a);
+    else
+        for (int k = 0; k < a->nin; k++) /* nothing depends on them */
+            if (wanted[k]) memset(wanted[k], 0, n->in[k]->count * sizeof(sv_real));
+    a->grad_in = NULL;
     for (int k = 0; k < a->nin; k++)
         if (beside[k]) {
             add_into(result[k], beside[k]->data, n->in[k]->count);

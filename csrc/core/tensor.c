@@ -9,10 +9,13 @@
 
 /* ---- making ---------------------------------------------------------------- */
 
-static size_t product(int ndim, const size_t *shape) {
-    size_t count = 1;
-    for (int i = 0; i < ndim; i++) count *= shape[i];
-    return count;
+/* The product, or raises: shapes from Lua come through here first. */
+static size_t product(lua_State *L, int ndim, const size_t *shape) {
+    size_t count;
+    if (sv_count_shape(ndim, shape, &count)) return count;
+    char text[SV_MESSAGE];
+    sv_format_shape(text, sizeof text, ndim, shape);
+    return (size_t)luaL_error(L, "a tensor of shape %s is larger than the address space", text);
 }
 
 /* Expects the storage on top of the stack; replaces it by the tensor. */
@@ -24,7 +27,7 @@ static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, con
     t->generation = s->generation;
     t->ndim = ndim;
     if (ndim > 0) memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
-    t->count = product(ndim, shape);
+    t->count = product(L, ndim, shape);
     lua_insert(L, -2);
     lua_setiuservalue(L, -2, 1);
     luaL_setmetatable(L, SV_TENSOR);
@@ -33,13 +36,7 @@ static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, con
 
 sv_tensor *sv_push_tensor(lua_State *L, int ndim, const size_t *shape, enum sv_scope scope) {
     sv_context *c = sv_get_context(L);
-    size_t count = 1;
-    for (int i = 0; i < ndim; i++) {
-        if (shape[i] != 0 && count > ((size_t)1 << 48) / shape[i])
-            luaL_error(L, "a tensor of this shape is larger than the address space");
-        count *= shape[i];
-    }
-    sv_storage *s = sv_push_storage(L, c, count, scope);
+    sv_storage *s = sv_push_storage(L, c, product(L, ndim, shape), scope);
     return wrap(L, s, 0, ndim, shape);
 }
 
@@ -162,14 +159,20 @@ static size_t check_extent(lua_State *L, int index) {
     lua_Integer n = lua_tointegerx(L, index, &ok);
     if (!ok || n < 0)
         luaL_error(L, "a shape is whole numbers >= 0, such as {64, 3}; got %s", luaL_tolstring(L, index, NULL));
+    if ((size_t)n > SV_MAX_COUNT) luaL_error(L, "an axis of %I is larger than the address space", n);
     return (size_t)n;
+}
+
+int sv_check_length(lua_State *L, int index, int most, const char *what) {
+    lua_Integer n = luaL_len(L, index);
+    if (n < 0 || n > most) luaL_error(L, "%s: at most %d; got a list of %I", what, most, n);
+    return (int)n;
 }
 
 int sv_check_shape(lua_State *L, int first, size_t *shape) {
     int n;
     if (lua_istable(L, first)) {
-        n = (int)luaL_len(L, first);
-        if (n > SV_MAX_DIM) luaL_error(L, "a tensor has at most %d axes; got %d", SV_MAX_DIM, n);
+        n = sv_check_length(L, first, SV_MAX_DIM, "axes of a tensor");
         for (int i = 0; i < n; i++) {
             lua_rawgeti(L, first, i + 1);
             shape[i] = check_extent(L, -1);
@@ -475,7 +478,8 @@ static int l_index(lua_State *L) {
     }
     sv_check_alive(L, t);
     if (lua_istable(L, 2)) {
-        int n = (int)luaL_len(L, 2);
+        int n = sv_check_length(L, 2, SV_MAX_DIM, "indices");
+        lua_settop(L, 2);
         for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
         lua_remove(L, 2);
         return l_get(L);
@@ -504,7 +508,7 @@ static int l_newindex(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     sv_check_writable(L, t);
     if (lua_istable(L, 2)) {
-        int n = (int)luaL_len(L, 2);
+        int n = sv_check_length(L, 2, SV_MAX_DIM, "indices");
         double v = luaL_checknumber(L, 3);
         lua_settop(L, 2);
         for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);

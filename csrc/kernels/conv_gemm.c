@@ -38,8 +38,8 @@
  * [pixels][16 cin], cut along the pixels into a fixed number of parts that are
  * added in order.
  */
-#include "loops.h"
 #include "../simvae.h"
+#include "loops.h"
 #include <string.h>
 
 enum {
@@ -261,7 +261,7 @@ static long panels_size(const sv_conv *c, long taps) {
 }
 
 size_t sv_conv_work(const sv_conv *c) {
-    long taps = c->kernel * c->kernel, phases = c->stride * c->stride;
+    long taps = c->kernel * c->kernel, side = least(c->stride, c->kernel), phases = side * side;
     size_t forward = sv_panels_size(taps * c->cin, c->cout);
     size_t back = (size_t)(panels_size(c, taps) + phases * (SV_NR + 16));
     size_t most = forward > back ? forward : back, few = sv_conv_few(c) ? sv_conv_few_work(c) : 0;
@@ -368,9 +368,10 @@ static long taps_of(const sv_conv *c, long r) {
 /* Phases are numbered by their residues; panels of the earlier ones come first. A
  * window of gy meets the taps of a phase from the last to the first. */
 static long phase_start(const sv_conv *c, long ry, long rx) {
-    long at = 0;
-    for (long r = 0; r < ry * c->stride + rx; r++)
-        at += panels_size(c, taps_of(c, r / c->stride) * taps_of(c, r % c->stride));
+    long side = least(c->stride, c->kernel), at = 0; /* residues beyond have no taps */
+    for (long y = 0; y <= ry && y < side; y++)
+        for (long x = 0; x < (y < ry ? side : least(rx, side)); x++)
+            at += panels_size(c, taps_of(c, y) * taps_of(c, x));
     return at;
 }
 

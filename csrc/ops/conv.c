@@ -8,6 +8,7 @@
 
 enum { WEIGHT = 1, BIAS, SCALE, SHIFT, RUNNING_MEAN, RUNNING_VAR };
 enum { STRIDE, PADDING, EXTRA };
+enum { MAX_STRIDE = 1 << 10, MAX_PADDING = 1 << 16 }; /* phases are stride^2 */
 
 /* Options behind those of the convolution itself. */
 static const double *activation_of(const sv_args *a, bool transposed) { return a->opt + (transposed ? 3 : 2); }
@@ -32,8 +33,13 @@ static bool check(sv_args *a, int channels) {
         if (k > BIAS && t->needs_grad)
             return sv_fail(a, "%s is a constant here; freeze it, or use batch_norm on its own", names[k]);
     }
-    if (a->opt[STRIDE] < 1) return sv_fail(a, "stride must be 1 or more; got %g", a->opt[STRIDE]);
-    if (a->opt[PADDING] < 0) return sv_fail(a, "padding must be 0 or more; got %g", a->opt[PADDING]);
+    if (w->shape[2] < 1) return sv_fail(a, "w must have a kernel of 1 x 1 or more; got 0 x 0");
+    if (w->shape[0] < 1 || w->shape[1] < 1) return sv_fail(a, "w must have 1 channel or more on either side; got 0");
+    if (x->shape[2] < 1 || x->shape[3] < 1) return sv_fail(a, "x must have images of 1 x 1 or more");
+    if (a->opt[STRIDE] < 1 || a->opt[STRIDE] > MAX_STRIDE)
+        return sv_fail(a, "stride must be 1 to %d; got %.0f", MAX_STRIDE, a->opt[STRIDE]);
+    if (a->opt[PADDING] < 0 || a->opt[PADDING] > MAX_PADDING)
+        return sv_fail(a, "padding must be 0 to %d; got %.0f", MAX_PADDING, a->opt[PADDING]);
     if (options[SLOPE] < 0) return sv_fail(a, "slope must be 0 or more; got %g", options[SLOPE]);
     a->ndim = 4;
     a->shape[0] = x->shape[0];

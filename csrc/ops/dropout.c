@@ -30,8 +30,8 @@ static void apply_mask(const sv_args *a, const sv_real *from, sv_real *to) {
                  to,
                  (sv_real)(1 / (1 - p)),
                  a->out->count,
-                 (uint64_t)a->opt[1],
-                 (uint64_t)a->opt[2],
+                 (uint64_t)(int64_t)a->opt[1],
+                 (uint64_t)(int64_t)a->opt[2],
                  (uint32_t)(p * 4294967296.0)};
     sv_parallel(sv_chunks(m.count), mask_piece, &m);
 }

@@ -50,6 +50,10 @@ static bool matmul_shape(sv_args *a) {
 
 static void matmul_forward(sv_args *a) {
     product p = product_of(a);
+    if (p.k == 0) { /* sums of nothing */
+        memset(a->out->data, 0, a->out->count * sizeof(sv_real));
+        return;
+    }
     sv_gemm_batch(p.count, p.tx, p.ty, p.m, p.n, p.k, a->in[0]->data, p.stride_x, a->in[1]->data, p.stride_y, false,
                   a->out->data, p.m * p.n);
 }
@@ -59,7 +63,7 @@ static void matmul_backward(sv_args *a) {
     const sv_real *x = a->in[0]->data, *y = a->in[1]->data, *g = a->grad_out;
     for (int side = 0; side < 2; side++) {
         sv_real *to = a->grad_in[side];
-        if (!to) continue;
+        if (!to || p.k == 0) continue;
         bool shared = (side ? p.stride_y : p.stride_x) == 0; /* then the products add up */
         for (long i = 0; i < p.count; i++) {
             const sv_real *xi = x + i * p.stride_x, *yi = y + i * p.stride_y, *gi = g + i * p.m * p.n;
@@ -102,6 +106,7 @@ static size_t scaled_count(const sv_linear *l) { return l->act ? (size_t)round_u
 static bool linear_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *w = a->in[1], *b = a->in[2];
     if (w->ndim != 2) return sv_fail(a, "w must be (out, in)");
+    if (w->shape[1] < 1) return sv_fail(a, "w must take 1 entry or more; its second axis has 0");
     if (x->ndim < 1 || x->shape[x->ndim - 1] != w->shape[1])
         return sv_fail(a, "the last axis of x must have %zu entries, as w takes", w->shape[1]);
     if (b && (b->ndim != 1 || b->shape[0] != w->shape[0])) return sv_fail(a, "b must be (%zu,)", w->shape[0]);

@@ -6,7 +6,7 @@
  * channels-last (a picture per sample). */
 #include "axes.h"
 
-enum { ROW = 4096 }; /* numbers of one output row summed at a time */
+enum { ROW = 4096, MAX_FACTOR = 1 << 20 }; /* ROW: numbers of one output row summed at a time */
 
 typedef struct {
     size_t pictures, height, width, depth, k; /* of the small picture */
@@ -21,7 +21,8 @@ static size_t factor(const sv_args *a) { return (size_t)a->opt[0]; }
 static bool image_shape(sv_args *a, const char *what) {
     const sv_tensor *x = a->in[0];
     if (x->ndim != 4) return sv_fail(a, "takes images (N, C, H, W)");
-    if (a->opt[0] < 1 || a->opt[0] > 1 << 20) return sv_fail(a, "%s %g; it must be 1 or more", what, a->opt[0]);
+    if (a->opt[0] < 1 || a->opt[0] > MAX_FACTOR)
+        return sv_fail(a, "%s must be 1 to %d; got %.0f", what, MAX_FACTOR, a->opt[0]);
     return sv_same_shape(a, x);
 }
 
@@ -36,7 +37,8 @@ static bool avg_pool_shape(sv_args *a) {
 
 static bool upsample_shape(sv_args *a) {
     if (!image_shape(a, "factor")) return false;
-    for (int i = 2; i < 4; i++) a->shape[i] *= factor(a);
+    for (int i = 2; i < 4; i++)
+        if (!sv_mul_size(a->shape[i], factor(a), &a->shape[i])) return sv_fail(a, "factor %zu is too large", factor(a));
     return true;
 }
 

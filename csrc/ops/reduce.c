@@ -87,6 +87,7 @@ static plan make_plan(sv_args *a) {
         p.ndim = 1;
         p.reduced[0] = true;
         p.len[0] = 1;
+        p.number[0] = 1;
     }
     return p;
 }

@@ -74,8 +74,9 @@ static bool reshape_shape(sv_args *a) {
         }
         if (to->at[i] < 0) return sv_fail(a, "axis %d of the new shape is %ld", i + 1, to->at[i]);
         a->shape[i] = (size_t)to->at[i];
-        known *= a->shape[i];
     }
+    for (int i = 0; i < to->n; i++)
+        if (i != open) sv_mul_size(known, a->shape[i], &known);
     size_t count = a->in[0]->count;
     if (open >= 0) {
         if (known == 0 || count % known) return sv_fail(a, "%zu numbers do not divide by %zu", count, known);
@@ -281,10 +282,10 @@ static bool slice_range(sv_args *a, int *axis, long *first, long *count) {
     if (from < 0) from += n + 1;
     if (to < 0) to += n + 1;
     if (step == 0) return sv_fail(a, "the step is 0");
-    *count = (to - from) / step + 1;
+    *count = (to - from) / step + 1; /* none of these is beyond 2^53 */
     if ((step > 0 && to < from) || (step < 0 && to > from)) *count = 0;
     if (*count > 0 && (from < 1 || from > n || to < 1 || to > n))
-        return sv_fail(a, "%ld to %ld is outside axis %d, which has %ld entries", (long)a->opt[SLICE_FIRST],
+        return sv_fail(a, "first %ld to last %ld is outside axis %d, which has %ld entries", (long)a->opt[SLICE_FIRST],
                        (long)a->opt[SLICE_LAST], *axis + 1, n);
     *first = from - 1;
     return true;

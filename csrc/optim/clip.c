@@ -39,7 +39,7 @@ static void scale_piece(void *arg, long i, int worker) {
 int sv_optim_grad_norm(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     double sum = 0;
-    for (lua_Integer k = 1; k <= luaL_len(L, 1); k++) {
+    for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, 1); k++) {
         lua_rawgeti(L, 1, k);
         sv_tensor *p = sv_check_parameter(L, -1);
         if (p) {
@@ -59,7 +59,7 @@ int sv_optim_grad_norm(lua_State *L) {
 int sv_optim_scale_grads(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     double factor = luaL_checknumber(L, 2);
-    for (lua_Integer k = 1; k <= luaL_len(L, 1); k++) {
+    for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, 1); k++) {
         lua_rawgeti(L, 1, k);
         sv_tensor *p = sv_check_parameter(L, -1);
         if (p) {

@@ -26,7 +26,7 @@ static sv_real *buffer_of(lua_State *L, const char *name, const sv_tensor *p) {
 
 sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BUFFERS], long *count) {
     luaL_checktype(L, list, LUA_TTABLE);
-    lua_Integer all = luaL_len(L, list);
+    lua_Integer all = (lua_Integer)lua_rawlen(L, list);
     sv_update *updates = lua_newuserdatauv(L, (size_t)(all + 1) * sizeof *updates, 0);
     *count = 0;
     for (lua_Integer k = 1; k <= all; k++) {
