@@ -312,11 +312,22 @@ typedef struct sv_rng {
     uint64_t seed;
     uint64_t stream; /* sample index, or a user's stream */
     uint64_t next;   /* numbers drawn so far */
+    uint64_t born;   /* calls of rng:call before it was made */
 } sv_rng;
+#define SV_RNG "simvae.rng"
+void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t words[4]);
 uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index);
 double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
 double sv_rng_normal(sv_rng *r);
 void sv_open_rng(lua_State *L, int core);
+
+/* ---- core/rng_call.c: random numbers of one sample -------------------------- */
+
+uint64_t sv_rng_born(void);
+void sv_rng_check_stream(lua_State *L, const sv_rng *r); /* raises if the running call may not draw from it */
+uint64_t sv_rng_sample_seed(const sv_rng *r);            /* of the samples drawn by it: another one for each stream */
+int sv_rng_call(lua_State *L);
+void sv_open_rng_call(lua_State *L, int core);
 
 /* ---- sim/raster.c: exact area coverage ------------------------------------ */
 

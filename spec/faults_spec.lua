@@ -1,7 +1,7 @@
 local sv = require "simvae"
 local core = require "simvae.core"
 local cache = require "simvae.sampler.cache"
-local crew = require "simvae.sampler.crew"
+local prior = require "simvae.simulator.prior"
 local helper = require "spec.helper"
 
 local folder = helper.temporary_folder()
@@ -39,11 +39,11 @@ end
 
 -- Every failure that the first n samples of a seed meet: "sample:attempt" -> kind, and z; and how many.
 local function expected_failures(sim, n, seed)
-  local rng, list, count = sv.rng(seed), {}, 0
+  local list, count = {}, 0
   for sample = 1, n do
     local attempt = 0
     while true do
-      local u = crew.draw(sim, rng, seed, sample, attempt, 1):get(1, 1)
+      local u = prior.draw(sim, 1, seed, sample, attempt):get(1, 1)
       local kind, pattern = kind_of(u)
       if not kind then break end
       list[sample .. ":" .. attempt] = { kind = kind, pattern = pattern, u = u }
@@ -85,10 +85,10 @@ describe("a simulator that raises, answers NaN, hangs and kills its worker", fun
     for _, kind in ipairs(kinds) do assert.is_true(seen[kind[1]], "the seed meets no " .. kind[1]) end
 
     local lines = read(out .. "/failures.csv"):gmatch "(.-)\n"
-    assert.equal('sample,attempt,u,"v, ""volts""",reason,time', lines())
+    assert.equal('sample,attempt,u,"v, ""volts""",reason,time,seed', lines())
     local logged = 0
     for line in lines do
-      local sample, attempt, u, reason, time = line:match "^(%d+),(%d+),([%d.e-]+),[%d.e-]+,(.*),([^,]*)$"
+      local sample, attempt, u, reason, time = line:match "^(%d+),(%d+),([%d.e-]+),[%d.e-]+,(.*),([^,]*),5$"
       assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", time)
       local f = expected[sample .. ":" .. attempt]
       assert.is_truthy(f, "not a failure: " .. line)

@@ -113,7 +113,7 @@ describe("a declared symmetry", function()
       assert.is_truthy(message:find(pattern, 1, true), message)
     end
     local broken = pair { symmetry = { { name = "half", map = function(z) return { a = z.a } end } } }
-    raises("symmetry 'half' gave nil for 'b'", function() symmetry.all(broken, { 0.2, 0.7 }) end)
+    raises("symmetry 'half' gave no number for 'b', but nil", function() symmetry.all(broken, { 0.2, 0.7 }) end)
     raises("symmetry[1] takes { name =", function() pair { symmetry = { { name = "x" } } } end)
     raises("low below high", function()
       pair { symmetry = { { name = "x", map = function(z) return z end, free = { low = 1, high = 1 } } } }

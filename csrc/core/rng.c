@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SV_RNG "simvae.rng"
-
 static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     for (int round = 0; round < 10; round++) {
         uint64_t p = (uint64_t)0xD2511F53u * c[0], q = (uint64_t)0xCD9E8D57u * c[2];
@@ -19,10 +17,14 @@ static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     }
 }
 
-uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index) {
-    uint64_t block = index >> 2;
-    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t c[4]) {
+    c[0] = (uint32_t)block, c[1] = (uint32_t)(block >> 32), c[2] = (uint32_t)stream, c[3] = (uint32_t)(stream >> 32);
     philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+}
+
+uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index) {
+    uint32_t c[4];
+    sv_rng_block(seed, stream, index >> 2, c);
     return c[index & 3];
 }
 
@@ -33,9 +35,8 @@ static double unit(uint32_t high, uint32_t low) {
 }
 
 static double uniform_at(uint64_t seed, uint64_t stream, uint64_t i) {
-    uint64_t block = i >> 1;
-    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
-    philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+    uint32_t c[4];
+    sv_rng_block(seed, stream, i >> 1, c);
     return i & 1 ? unit(c[2], c[3]) : unit(c[0], c[1]);
 }
 
@@ -58,9 +59,16 @@ double sv_rng_normal(sv_rng *r) {
 
 static sv_rng *check(lua_State *L) { return luaL_checkudata(L, 1, SV_RNG); }
 
+/* Of a method that draws. */
+static sv_rng *check_draw(lua_State *L) {
+    sv_rng *r = check(L);
+    sv_rng_check_stream(L, r);
+    return r;
+}
+
 static sv_rng *push(lua_State *L, uint64_t seed, uint64_t stream) {
     sv_rng *r = lua_newuserdatauv(L, sizeof *r, 0);
-    *r = (sv_rng){.seed = seed, .stream = stream};
+    *r = (sv_rng){.seed = seed, .stream = stream, .born = sv_rng_born()};
     luaL_setmetatable(L, SV_RNG);
     return r;
 }
@@ -122,7 +130,7 @@ static void shape_first(lua_State *L) {
 
 /* rng:uniform() | rng:uniform(low, high) | rng:uniform(low, high, shape) | rng:uniform(shape) */
 static int l_uniform(lua_State *L) {
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     shape_first(L);
     double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
     if (!isfinite(low) || !isfinite(high)) return luaL_error(L, "uniform: bounds must be finite");
@@ -131,14 +139,14 @@ static int l_uniform(lua_State *L) {
 
 /* rng:normal() | rng:normal(mean, std) | rng:normal(mean, std, shape) | rng:normal(shape) */
 static int l_normal(lua_State *L) {
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     shape_first(L);
     return draw(L, r, luaL_optnumber(L, 2, 0), luaL_optnumber(L, 3, 1), true);
 }
 
 /* rng:integer(low, high): a whole number, both ends included. */
 static int l_integer(lua_State *L) {
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
     luaL_argcheck(L, low <= high, 3, "integer(low, high) needs low <= high");
     uint64_t span = (uint64_t)high - (uint64_t)low, i;
@@ -159,7 +167,7 @@ static int l_integer(lua_State *L) {
 
 /* rng:choice{…}: one entry of a list. */
 static int l_choice(lua_State *L) {
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_Integer n = luaL_len(L, 2);
     luaL_argcheck(L, n > 0 && sv_fits_integer(n), 2, "choice needs a list that is not empty");
@@ -177,24 +185,34 @@ static int l_at(lua_State *L) {
 /* rng:rewind(stream): this generator, now at the start of that stream. Saves rng:at's new object in loops. */
 static int l_rewind(lua_State *L) {
     sv_rng *r = check(L);
-    r->stream = (uint64_t)luaL_checkinteger(L, 2);
-    r->next = 0;
+    *r = (sv_rng){r->seed, (uint64_t)luaL_checkinteger(L, 2), 0, sv_rng_born()};
     lua_settop(L, 1);
     return 1;
 }
 
 /* rng:take(n) -> the first of n consecutive sample numbers, which are then used up. */
 static int l_take(lua_State *L) {
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     lua_pushinteger(L, (lua_Integer)r->next);
     r->next += (uint64_t)luaL_checkinteger(L, 2);
     return 1;
 }
 
+/* rng:samples(n) -> the seed of samples drawn by it, then as take(n): generators of one seed and different streams
+ * draw different samples. */
+static int l_samples(lua_State *L) {
+    sv_rng *r = check_draw(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    lua_pushinteger(L, (lua_Integer)sv_rng_sample_seed(r));
+    lua_pushinteger(L, (lua_Integer)r->next);
+    r->next += (uint64_t)n;
+    return 2;
+}
+
 /* rng:permutation(n): a tensor of 1 … n in random order (Fisher and Yates). */
 static int l_permutation(lua_State *L) {
     sv_enter(L);
-    sv_rng *r = check(L);
+    sv_rng *r = check_draw(L);
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 0 && n < 16777216, 2, "permutation takes 0 to 2^24 - 1 entries");
     sv_tensor *t = sv_push_tensor(L, 1, (size_t[]){(size_t)n}, SV_SCOPED);
@@ -220,7 +238,7 @@ static int l_state(lua_State *L) {
 static int l_restore(lua_State *L) {
     sv_rng *r = check(L);
     *r = (sv_rng){(uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3),
-                  (uint64_t)luaL_checkinteger(L, 4)};
+                  (uint64_t)luaL_checkinteger(L, 4), sv_rng_born()};
     lua_settop(L, 1);
     return 1;
 }
@@ -239,6 +257,8 @@ static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},
                                        {"at", l_at},
                                        {"rewind", l_rewind},
                                        {"take", l_take},
+                                       {"samples", l_samples},
+                                       {"call", sv_rng_call},
                                        {"permutation", l_permutation},
                                        {"state", l_state},
                                        {"restore", l_restore},
@@ -249,4 +269,5 @@ void sv_open_rng(lua_State *L, int core) {
     sv_new_class(L, SV_RNG, rng_methods, NULL, l_tostring);
     lua_pushcfunction(L, l_rng);
     lua_setfield(L, core, "rng");
+    sv_open_rng_call(L, core);
 }

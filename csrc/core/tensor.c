@@ -58,7 +58,7 @@ void sv_check_alive(lua_State *L, const sv_tensor *t) {
     char shape[SV_MESSAGE];
     sv_format_shape(shape, sizeof shape, t->ndim, t->shape);
     luaL_error(L,
-               "this tensor of shape %s was released with its tape; "
+               "this tensor of shape %s was released with its tape, or with the call of simulate that it was given to; "
                "tape:keep(t) before the tape closes (or before backward), or t:clone() outside it, keeps a value",
                shape);
 }
@@ -268,9 +268,10 @@ static int l_tensor(lua_State *L) {
     return 1;
 }
 
-/* parameter(tensor): a copy that outlives every tape and collects a gradient. */
+/* parameter(tensor, or numbers in nested tables): a copy that outlives every tape and collects a gradient. */
 static int l_parameter(lua_State *L) {
-    sv_tensor *from = sv_check_tensor(L, 1);
+    l_tensor(L);
+    sv_tensor *from = sv_check_tensor(L, -1);
     sv_tensor *t = sv_push_tensor(L, from->ndim, from->shape, SV_PERSISTENT);
     for (size_t i = 0; i < t->count; i++) t->data[i] = from->data[place(from, i)];
     t->needs_grad = t->is_leaf = true;
@@ -282,6 +283,28 @@ static int l_buffer(lua_State *L) {
     l_parameter(L);
     sv_tensor *t = lua_touserdata(L, -1);
     t->needs_grad = t->is_leaf = false;
+    return 1;
+}
+
+/* put(t, i, from): the numbers of from become entry i of t along its first axis, as t[i]:copy(from) without the view.
+ */
+static int l_put(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1), *from = sv_check_tensor(L, 3);
+    lua_Integer i = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, t->ndim > 0 && i >= 1 && (uint64_t)i <= t->shape[0], 2, "no such entry");
+    luaL_argcheck(L, from->count == t->count / t->shape[0], 3, "another count of numbers");
+    luaL_argcheck(L, t->layout == SV_PLAIN && from->layout == SV_PLAIN, 1, "tensors that are laid out row by row");
+    sv_check_writable(L, t);
+    memcpy(t->data + (size_t)(i - 1) * from->count, from->data, from->count * sizeof *from->data);
+    return 0;
+}
+
+/* renew(buffer): the same buffer; the views made of it so far are released, as with a tape. */
+static int l_renew(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    luaL_argcheck(L, !t->storage->owner, 1, "a tensor of no tape");
+    t->generation = ++t->storage->generation;
+    lua_settop(L, 1);
     return 1;
 }
 
@@ -540,9 +563,9 @@ static int l_len(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg makers[] = {{"zeros", l_zeros},   {"ones", l_ones},     {"full", l_full},
-                                  {"arange", l_arange}, {"tensor", l_tensor}, {"parameter", l_parameter},
-                                  {"buffer", l_buffer}, {NULL, NULL}};
+static const luaL_Reg makers[] = {
+    {"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full},   {"arange", l_arange}, {"tensor", l_tensor},
+    {"parameter", l_parameter}, {"buffer", l_buffer}, {"renew", l_renew}, {"put", l_put},       {NULL, NULL}};
 static const luaL_Reg methods[] = {{"item", l_item},
                                    {"totable", l_totable},
                                    {"get", l_get},

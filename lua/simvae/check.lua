@@ -4,6 +4,8 @@ local core = require "simvae.core"
 
 local check = {}
 
+local rng_class = getmetatable(core.rng(0))
+
 --- Raises at the line of whoever called the public function.
 function check.fail(level, format, ...)
   error(string.format(format, ...), level + 1)
@@ -57,6 +59,11 @@ function check.value(what, name, value, rule, level)
     fits = fits or allowed == kind or (allowed == "number" and kind == "integer")
       or (allowed == "integer" and kind == "number" and value == math.floor(value))
       or (allowed == "tensor" and getmetatable(value) == core.metatable)
+      or (allowed == "rng" and getmetatable(value) == rng_class)
+  end
+  if not fits and rule[1] == "rng" then
+    check.fail(level, "%s: %s takes a generator, such as sv.rng(%s); got %s", what, name,
+      math.type(value) == "integer" and value or 1, describe(value))
   end
   if not fits then check.fail(level, "%s: %s takes a %s; got %s", what, name, rule[1], describe(value)) end
   if type(value) == "number" then

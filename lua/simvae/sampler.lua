@@ -1,9 +1,9 @@
 --- Batches from a simulator.
 --
 -- A sampler hands out batch after batch of (z, x). Sample i of a seed is the same for any
--- number of workers, any batch size and any restart: sample i is drawn from stream i of the seed; when
--- it fails, stream i + 2^40 takes its place, then i + 2 2^40, and so on. A sampler's whole state is
--- the number of samples it has handed out.
+-- number of workers, any batch size and any restart: all its random numbers come from streams of the seed that its
+-- number determines (simvae.simulator.streams); when it fails, other streams take their place. A sampler's whole
+-- state is the number of samples it has handed out.
 --
 --     local s = sv.sampler.new { simulator = sim, batch = 64, seed = 1, workers = 2, cache = "samples.bin",
 --       failures = "failures.csv" }
@@ -25,7 +25,9 @@ local crew = require "simvae.sampler.crew"
 local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
 local pool = require "simvae.sampler.pool"
+local prior = require "simvae.simulator.prior"
 local simulator = require "simvae.simulator"
+local streams = require "simvae.simulator.streams"
 
 local sampler = { replay = failures.replay }
 local Sampler = {}
@@ -73,7 +75,7 @@ local function start_crew(self)
     failed = function(sample, attempt, _, reason)
       -- a worker that died early may not have written its draw
       local scope <close> = core.scope()
-      local z = crew.draw(self.simulator, self.rng, self.seed, sample, attempt, 1)
+      local z = prior.draw(self.simulator, 1, self.seed, sample, attempt)
       self.log:add(sample, attempt, z[1]:totable(), reason)
       self.crew:repeat_sample(sample, attempt + 1)
     end,
@@ -87,7 +89,7 @@ local function check_prior(self)
   local scope <close> = core.scope()
   local z, x = core.zeros(#self.simulator.params), core.zeros(self.simulator.output)
   local attempt = self.cache:read(first, z, x)
-  local now = crew.draw(self.simulator, self.rng, self.seed, first, attempt, 1)[1]:totable()
+  local now = prior.draw(self.simulator, 1, self.seed, first, attempt)[1]:totable()
   for i, v in ipairs(z:totable()) do
     if v ~= now[i] then
       return nil, string.format("%s: holds other samples: %s of sample %d was %g, and the prior draws %g now",
@@ -99,9 +101,8 @@ end
 
 local function open(self)
   if self.offline then return offline.open(self) end
-  self.rng = core.rng(self.seed)
   self.drawn, self.ahead, self.ready = 0, 0, {}
-  self.log = failures.log(self.simulator, self.failures, self.max_failures)
+  self.log = failures.log(self.simulator, self.failures, self.max_failures, self.seed)
   if self.cache then
     local opened, why = cache.open(self.cache, self.simulator, self.seed, true)
     if not opened then return nil, why end
@@ -126,6 +127,7 @@ function sampler.check(what, self, level)
   if not simulator.is(self.simulator) then
     check.fail(level, "%s: simulator must be made by sv.simulator", what)
   end
+  self.simulator:check_precision(level + 1)
   if self.timeout and self.workers == 0 then
     check.fail(level, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
   end
@@ -166,9 +168,10 @@ local function replace_row(self, sample, z, x, s, reason)
   while reason do
     self.log:add(sample, attempt, z[s]:totable(), reason)
     attempt = attempt + 1
-    z[s]:copy(crew.draw(self.simulator, self.rng, self.seed, sample, attempt, 1))
+    z[s]:copy(prior.draw(self.simulator, 1, self.seed, sample, attempt))
     local again = core.zeros(shape)
-    reason = self.simulator:try(z[s]:reshape(1, #self.simulator.params), again)[1]
+    reason = self.simulator:try(z[s]:reshape(1, #self.simulator.params), again,
+      streams.simulation(self.seed, sample, attempt))[1]
     x[s]:copy(again)
   end
   return attempt
@@ -176,10 +179,10 @@ end
 
 -- Consecutive samples from `first` on.
 local function run_here(self, first, count)
-  local z = crew.draw(self.simulator, self.rng, self.seed, first, 0, count)
+  local z = prior.draw(self.simulator, count, self.seed, first)
   local x = core.zeros { count, table.unpack(self.simulator.output) }
   local attempts, rows = {}, {}
-  local failed = self.simulator:try(z, x)
+  local failed = self.simulator:try(z, x, streams.simulation(self.seed, first))
   for s in pairs(failed) do rows[#rows + 1] = s end
   table.sort(rows)
   self.log.done = self.log.done + count - #rows
@@ -333,7 +336,8 @@ Sampler.__close = Sampler.close
 --- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
 -- @tparam Simulator sim
 -- @tparam integer n
--- @tparam ?rng rng sv.rng(seed); n samples of it are used up
+-- @tparam ?rng rng sv.rng(seed); n samples of it are used up (default: sv.rng(1); within another simulator's simulate,
+-- that sample's own)
 -- @tparam ?table t workers (0), cache, max_failures (0.2), timeout, restart_after, failures (as of sv.sampler.new)
 -- @treturn tensor z
 -- @treturn tensor x
@@ -342,16 +346,19 @@ Sampler.__close = Sampler.close
 function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })
+  n = math.tointeger(n)
   local self = check.options("simulate", t, shared_options)
   self.simulator = sim
   sampler.check("simulate", self)
-  rng = rng or core.rng(1)
-  self.seed = rng:state()
+  if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
+  rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
   if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- the ring need not hold all
+  local first
+  self.seed, first = rng:samples(n)
   local made <close>, why = open(setmetatable(self, Sampler))
   if not made then return nil, why end
-  made.total, made.drawn = 0, rng:take(n)
+  made.total, made.drawn = 0, first
   local z, x = take(made, n)
   return z, x, made.log.failed
 end

@@ -15,9 +15,9 @@
 --
 -- Near is meant in standardised coordinates: a parameter's range is 1 wide, on a log scale in the
 -- logarithm; the difference of a period is the shorter way round, that of two classes 1.
-local check = require "simvae.check"
 local core = require "simvae.core"
 local parameters = require "simvae.parameters"
+local point = require "simvae.simulator.point"
 
 local symmetry = {}
 
@@ -63,19 +63,14 @@ end
 
 -- The image of a row; what a map may not give is said with its name.
 local function apply(sim, element, row, s)
-  local z = {}
-  for i, p in ipairs(sim.params) do z[p.name] = row[i] end
-  local image = element.map(z, s)
-  if type(image) ~= "table" then
-    error(string.format("simulator '%s': symmetry '%s' gave %s; it returns a table by parameter name", sim.name,
-      tostring(element.name), check.describe(image)), 0)
-  end
+  local who = string.format("symmetry '%s'", element.name)
+  local image = point.values(sim, who, element.map(point.new(sim, row), s))
   local result = {}
   for i, p in ipairs(sim.params) do
-    local v = image[p.name]
-    if type(v) ~= "number" or v ~= v or v == math.huge or v == -math.huge then
-      error(string.format("simulator '%s': symmetry '%s' gave %s for '%s' of %s", sim.name, tostring(element.name),
-        check.describe(v), p.name, sim.describe_z and sim:describe_z(row) or "a sample"), 0)
+    local v = image[i]
+    if v ~= v or v == math.huge or v == -math.huge then
+      error(string.format("simulator '%s': %s gave %s for '%s' of %s", sim.name, who, v, p.name,
+        sim:describe_z(row)), 0)
     end
     if p.period then v = p.low + (v - p.low) % p.period end
     result[i] = v

@@ -17,6 +17,7 @@ local check = require "simvae.check"
 local core = require "simvae.core"
 local matrix = require "simvae.matrix"
 local mim = require "simvae.metrics.mim"
+local point = require "simvae.simulator.point"
 local regression = require "simvae.regression"
 
 local options = {
@@ -25,9 +26,7 @@ local options = {
 }
 
 local function value_of(sim, invariant, row)
-  local z = {}
-  for i, p in ipairs(sim.params) do z[p.name] = row[i] end
-  local value = invariant.value(z)
+  local value = invariant.value(point.new(sim, row))
   if type(value) ~= "number" then
     error(string.format("simulator '%s': invariant '%s' gave %s; it returns a number", sim.name, invariant.name,
       check.describe(value)), 0)

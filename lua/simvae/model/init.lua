@@ -49,6 +49,7 @@ function model.new(t)
     check.fail(2, "model: simulator must be made by sv.simulator, or be a built-in such as "
       .. "require \"simvae.simulators.box\"; got %s", check.describe(self.simulator))
   end
+  self.simulator:check_precision(3)
   return model.build(self, core.rng(self.seed, 0x6e6574))
 end
 

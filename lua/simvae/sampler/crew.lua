@@ -8,6 +8,10 @@
 -- Workers have one thread, ignore Ctrl-C, and end with their owner, however that ends.
 local core = require "simvae.core"
 
+local prior = require "simvae.simulator.prior"
+local running = require "simvae.simulator.running"
+local streams = require "simvae.simulator.streams"
+
 local crew = {}
 local Crew = {}
 Crew.__index = Crew
@@ -17,44 +21,28 @@ local most_tasks = 64     -- sent to a worker and not answered
 local most_deaths = 20    -- in a row, without a sample between
 local task_format = "<i8i8i4i4"
 
---- The stream of a seed that a sample is drawn from: sample i is stream i; the draw that takes its place when
--- it failed for the a-th time is stream i + a 2^40.
--- @tparam integer sample from 1
--- @tparam integer attempt from 0
-function crew.stream(sample, attempt)
-  return sample + (attempt << 40)
-end
-
---- Draws consecutive samples of the prior, by number.
--- @treturn tensor (count, K)
-function crew.draw(sim, rng, seed, sample, attempt, count)
-  rng:restore(seed, 0, crew.stream(sample, attempt) - 1)
-  return sim:sample(count, rng)
-end
-
 -- ---- in a worker ----------------------------------------------------------------------------
 
 -- Runs a task; returns its answer: seconds, then row and reason of each sample that failed.
-local function run_task(ring, w, rng, message)
+local function run_task(ring, w, message)
   local scope <close> = core.scope()
   local sim, started = ring.sim, core.system.clock()
   local sample, attempt, slot, count = string.unpack(task_format, message)
   local answer = {}
   ring.at:set(1, w)
-  local z = crew.draw(sim, rng, ring.seed, sample, attempt, count)
+  local z = prior.draw(sim, count, ring.seed, sample, attempt)
+  local source = streams.simulation(ring.seed, sample, attempt)
   for s = 1, count do ring.z[slot + s - 1]:copy(z[s]) end
   if sim.simulate then
     local rows = z:totable()
     for s = 1, count do
-      local out = ring.x[slot + s - 1]
-      out:fill(0)
       ring.at:set(s, w)
-      local ok, why = sim:run_one(rows[s], out)
+      local ok, why = running.row(sim, rows[s], ring.x, slot + s - 1, source:rng(s))
       if not ok then answer[#answer + 1] = string.pack("<i4s4", s, why) end
     end
   else
     local x = core.zeros { count, table.unpack(sim.output) }
-    for s, why in pairs(sim:try(z, x)) do answer[#answer + 1] = string.pack("<i4s4", s, why) end
+    for s, why in pairs(sim:try(z, x, source)) do answer[#answer + 1] = string.pack("<i4s4", s, why) end
     for s = 1, count do ring.x[slot + s - 1]:copy(x[s]) end
   end
   ring.at:set(0, w)
@@ -63,10 +51,9 @@ end
 
 local function serve(link, ring, w)
   core.threads(1)
-  local rng = core.rng(ring.seed)
   while true do
     local message = link:receive()
-    if not message or not link:send(run_task(ring, w, rng, message)) then return end
+    if not message or not link:send(run_task(ring, w, message)) then return end
   end
 end
 

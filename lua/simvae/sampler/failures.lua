@@ -1,9 +1,10 @@
 --- Samples that failed: counted, written to failures.csv, judged, run again.
 --
 -- A row of failures.csv: sample (its number, from 1), attempt (0: the first draw, 1: the draw that
--- replaced it, …), the parameters by name, reason, time (UTC).
+-- replaced it, …), the parameters by name, reason, time (UTC), seed.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local streams = require "simvae.simulator.streams"
 
 local failures = {}
 local Log = {}
@@ -47,6 +48,7 @@ local function header_of(sim)
   for _, name in ipairs(sim.names) do cells[#cells + 1] = quoted(name) end
   cells[#cells + 1] = "reason"
   cells[#cells + 1] = "time"
+  cells[#cells + 1] = "seed"
   return table.concat(cells, ",")
 end
 
@@ -57,25 +59,28 @@ local function row_of(r)
   for _, v in ipairs(r.z) do cells[#cells + 1] = string.format(number_format, v) end
   cells[#cells + 1] = quoted(r.reason)
   cells[#cells + 1] = r.time
+  cells[#cells + 1] = r.seed and tostring(r.seed)
   return table.concat(cells, ",")
 end
 
 -- The rows of a file of this simulator's failures; a last line without an end was cut off. nil: not such a file.
+-- A file of an earlier version has no seeds.
 local function read_rows(sim, path)
   local file, why = io.open(path, "r")
   if not file then return nil, why end
   local text = file:read "a"
   file:close()
   local lines = text:gmatch "(.-)\n"
-  if lines() ~= header_of(sim) then
+  local header = lines()
+  if header ~= header_of(sim) and header ~= header_of(sim):gsub(",seed$", "") then
     return nil, string.format("%s: its first line is not %s", path, header_of(sim))
   end
   local rows, K = {}, #sim.params
   for line in lines do
     local cells = split_row(line)
-    local r = cells and #cells == K + 4
+    local r = cells and (#cells == K + 4 or #cells == K + 5)
       and { sample = math.tointeger(cells[1]), attempt = math.tointeger(cells[2]), z = {}, reason = cells[K + 3],
-        time = cells[K + 4] }
+        time = cells[K + 4], seed = math.tointeger(cells[K + 5]) }
     for i = 1, r and K or 0 do r.z[i] = tonumber(cells[i + 2]) end
     if not (r and r.sample and r.attempt and #r.z == K) then
       return nil, string.format("%s: line %d is not a row of it: %s", path, #rows + 2, line)
@@ -91,9 +96,11 @@ end
 -- @tparam Simulator sim
 -- @tparam ?string path failures.csv
 -- @tparam number limit the share of the samples that may fail
-function failures.log(sim, path, limit)
+-- @tparam integer seed of the samples
+function failures.log(sim, path, limit, seed)
   return setmetatable({
-    sim = sim, path = path, limit = limit, failed = 0, done = 0, known = {}, reasons = {}, low = {}, high = {},
+    seed = seed, sim = sim, path = path, limit = limit, failed = 0, done = 0, known = {}, reasons = {}, low = {},
+    high = {},
   }, Log)
 end
 
@@ -128,6 +135,7 @@ function Log:continue(keep, done)
   for _, r in ipairs(rows) do
     if keep(r.sample) and not self.known[id_of(r)] then
       count(self, r)
+      r.seed = r.seed or self.seed
       lines[#lines + 1] = row_of(r) .. "\n"
     end
   end
@@ -142,7 +150,8 @@ end
 --- Adds a failure, unless it is in the log.
 -- @raise if too many fail
 function Log:add(sample, attempt, z, reason)
-  local r = { sample = sample, attempt = attempt, z = z, reason = reason, time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
+  local r = { sample = sample, attempt = attempt, z = z, reason = reason, seed = self.seed,
+    time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
   if self.known[id_of(r)] then return end
   count(self, r)
   if self.path then
@@ -213,18 +222,19 @@ end
 
 -- ---- again ----------------------------------------------------------------------------------
 
---- Runs the samples of a failures.csv again, in this process, and prints what happens: a crash or a hang is
--- there for a debugger to see.
+--- Runs the samples of a failures.csv again, in this process, with the random numbers that they had, and prints what
+-- happens: a crash or a hang is there for a debugger to see.
 -- @tparam Simulator sim
 -- @tparam string path failures.csv
--- @tparam ?table options sample: the number of one, in place of all; quiet (false): prints nothing
+-- @tparam ?table options sample: the number of one, in place of all; quiet (false): prints nothing; seed (1): of a
+-- file of an earlier version, which does not hold it
 -- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
 -- or nil and why the file cannot be read
 function failures.replay(sim, path, options)
   if not require "simvae.simulator".is(sim) then check.fail(2, "replay: takes a simulator (sv.simulator{…}) first") end
   check.value("replay", "path", path, { "string" })
   local o = check.options("replay", options,
-    { sample = { "integer", min = 1 }, quiet = { "boolean", default = false } })
+    { sample = { "integer", min = 1 }, quiet = { "boolean", default = false }, seed = { "integer", default = 1 } })
   local function say(...)
     if o.quiet then return end
     io.stdout:write(string.format(...))
@@ -238,7 +248,7 @@ function failures.replay(sim, path, options)
       say("sample %d%s: %s\n  then: %s\n", r.sample, r.attempt > 0 and ", draw " .. r.attempt + 1 or "",
         sim:describe_z(r.z), r.reason)
       r.x = core.zeros { 1, table.unpack(sim.output) }
-      r.now = sim:try(core.tensor { r.z }, r.x)[1]
+      r.now = sim:try(core.tensor { r.z }, r.x, streams.simulation(r.seed or o.seed, r.sample, r.attempt))[1]
       say("  now: %s\n", r.now or "no failure")
       list[#list + 1] = r
     end

@@ -1,0 +1,112 @@
+/* rng:call(f, …): a protected call whose random numbers depend on the generator's seed and stream alone.
+ *
+ *   ok, … = rng:call(f, …)       as pcall
+ *
+ * While f runs, math.random draws from a sequence that (seed, stream) determine, whatever was drawn before; its own
+ * state is put back afterwards. A generator made before the call, other than rng itself, raises when it is drawn
+ * from: its numbers would depend on which calls came before in this process. f cannot yield across the call.
+ *
+ *   core.sample_rng() -> the generator of the innermost call that is running, or nil
+ *   core.sample_drew() -> whether the call that ended last drew from its generator or from math.random */
+#include "../simvae.h"
+
+#include <lualib.h>
+#include <string.h>
+
+static uint64_t calls, running; /* calls so far; the number of the innermost one that runs, 0: none */
+static const sv_rng *allowed;   /* its generator */
+static bool drew;               /* the call that ended last took numbers of rng or of math.random */
+static const char random_key, rng_key;
+
+uint64_t sv_rng_born(void) { return calls; }
+
+void sv_rng_check_stream(lua_State *L, const sv_rng *r) {
+    if (running == 0 || r == allowed || r->born >= running) return;
+    luaL_error(L, "this generator was made outside of the function that is run for one sample: its numbers would "
+                  "depend on the order of the samples; use the rng that the function is given, or make one in it");
+}
+
+/* The state of math.random, an upvalue of it in Lua 5.4; NULL where it is another function. */
+static void *random_state(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &random_key);
+    void *state = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return state;
+}
+
+enum { RANDOM_WORDS = 4 }; /* of 64 bits: xoshiro256** */
+
+static void find_random_state(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, LUA_MATHLIBNAME) == LUA_TTABLE && lua_getfield(L, -1, "random") == LUA_TFUNCTION &&
+        lua_iscfunction(L, -1) && lua_getupvalue(L, -1, 1)) {
+        if (lua_type(L, -1) == LUA_TUSERDATA && lua_rawlen(L, -1) == RANDOM_WORDS * sizeof(uint64_t)) {
+            lua_pushvalue(L, -1);
+            lua_rawsetp(L, LUA_REGISTRYINDEX, &random_key);
+        }
+    }
+}
+
+/* Block k from the far end of the stream, which draws do not reach: blocks 0 and 1 seed math.random. */
+static void far_block(const sv_rng *r, uint64_t k, uint64_t words[2]) {
+    uint32_t c[4];
+    sv_rng_block(r->seed, r->stream, UINT64_MAX - k, c);
+    words[0] = (uint64_t)c[0] << 32 | c[1];
+    words[1] = (uint64_t)c[2] << 32 | c[3];
+}
+
+uint64_t sv_rng_sample_seed(const sv_rng *r) {
+    uint64_t words[2];
+    if (r->stream == 0) return r->seed;
+    far_block(r, 2, words);
+    return words[0];
+}
+
+int sv_rng_call(lua_State *L) {
+    sv_rng *r = luaL_checkudata(L, 1, SV_RNG);
+    luaL_checkany(L, 2);
+    uint64_t words[RANDOM_WORDS], seeded[RANDOM_WORDS], outer = running, next = r->next, *random = random_state(L);
+    const sv_rng *outer_rng = allowed;
+    if (random) {
+        memcpy(words, random, sizeof words);
+        for (uint64_t k = 0; k < RANDOM_WORDS / 2; k++) far_block(r, k, seeded + 2 * k);
+        memcpy(random, seeded, sizeof seeded);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &rng_key); /* under r: back in place after the call */
+    lua_insert(L, 2);
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &rng_key);
+    running = ++calls;
+    allowed = r;
+    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 0);
+    running = outer;
+    allowed = outer_rng;
+    drew = r->next != next || (random && memcmp(random, seeded, sizeof seeded) != 0);
+    if (random) memcpy(random, words, sizeof words);
+    lua_pushvalue(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &rng_key);
+    lua_pushboolean(L, status == LUA_OK);
+    lua_replace(L, 2);
+    return lua_gettop(L) - 1;
+}
+
+static int l_drew(lua_State *L) {
+    lua_pushboolean(L, drew);
+    return 1;
+}
+
+static int l_sample_rng(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &rng_key);
+    return 1;
+}
+
+void sv_open_rng_call(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    int top = lua_gettop(L);
+    find_random_state(L);
+    lua_settop(L, top);
+    lua_pushcfunction(L, l_sample_rng);
+    lua_setfield(L, core, "sample_rng");
+    lua_pushcfunction(L, l_drew);
+    lua_setfield(L, core, "sample_drew");
+}

@@ -1,0 +1,213 @@
+--- The simulator contract: named parameters with bounds and units, a prior, an
+-- output shape, and a function from parameters to output.
+--
+--     local ring = sv.simulator {
+--       name   = "ring",
+--       params = { { name = "x", low = 8, high = 24, unit = "px" }, … },
+--       output = { 1, 32, 32 },                    -- or { n } for a vector
+--       simulate = function(z, out, rng) … end,    -- z.x in units; out: zeros, to fill; rng: this sample's own
+--     }
+--     local z = ring:sample(64, sv.rng(1))         -- (64, K) draws of the prior, in units
+--     local x = ring:run(z)                        -- (64, 1, 32, 32); a stochastic one: run(z, rng)
+--
+-- Random numbers of a sample come from rng, or from math.random, which is seeded for each sample: they depend on the
+-- seed and the sample's number alone (simvae.simulator.streams). A generator made outside raises there.
+--
+-- A simulator knows nothing of networks.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local parameter = require "simvae.simulator.parameter"
+local prior = require "simvae.simulator.prior"
+local running = require "simvae.simulator.running"
+local streams = require "simvae.simulator.streams"
+
+local simulator = {}
+local Simulator = {}
+Simulator.__index = Simulator
+simulator.class = Simulator
+
+local fields = {
+  name = { "string", required = true },
+  params = { "table", required = true },
+  output = { "table", required = true },
+  -- One sample: (z, out, rng), z by name or position, read-only; out is filled, for the time of the call, or the
+  -- output is returned; rng is this sample's own. false (or nil), reason: it failed.
+  simulate = { "function" },
+  -- Many at once: (z (N, K), out (N, …), rngs); fills out, returns nil or { [i] = reason } of the samples that failed;
+  -- rngs[i] is the generator of row i. One that draws from math.random is run row by row, with it seeded for each.
+  batch = { "function" },
+  prior = { "function" },             -- (rng) -> table by name, or a list in order
+  loss = { "string|function" },       -- how outputs are compared; default: by the output
+  -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
+  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range (simvae.symmetry).
+  symmetry = { "table" },
+  -- What the output depends on: { { name =, unit =, scale =, value = function(z) -> number }, … }; with low or
+  -- high, metrics compare it within these (simvae.metrics.invariant_mim).
+  invariants = { "table" },
+  -- A vector output as curves of equal length, one after the other, for figures: { { name =, unit = }, …,
+  -- axis = { name =, unit =, low =, high =, scale = } }, axis: what they are drawn over.
+  series = { "table" },
+  doc = { "string" },
+  correlated = { "boolean" },         -- the prior's parameters depend on each other
+  close = { "function" },             -- gives back what the simulator holds (processes, files)
+}
+
+local function check_output(what, output)
+  if #output ~= 1 and #output ~= 3 then
+    check.fail(3, "%s: output is {channels, height, width} or {n}; got %s", what, check.shape_text(output))
+  end
+  for _, n in ipairs(output) do
+    if math.type(n) ~= "integer" or n < 1 then
+      check.fail(3, "%s: output has whole numbers >= 1; got %s", what, check.shape_text(output))
+    end
+  end
+end
+
+-- Lists of named functions of z: symmetry and invariants.
+local function check_maps(what, field, list, f)
+  for i, element in ipairs(list or {}) do
+    if type(element) ~= "table" or type(element.name) ~= "string" or type(element[f]) ~= "function" then
+      check.fail(3, "%s: %s[%d] takes { name = \"…\", %s = function(z) … end }", what, field, i, f)
+    end
+    local free = element.free
+    if free ~= nil and (type(free) ~= "table" or type(free.low) ~= "number" or type(free.high) ~= "number"
+      or free.low >= free.high or free.scale == "log" and free.low < 0) then
+      check.fail(3, "%s: %s '%s' takes free = { low =, high =, scale = }, low below high", what, field, element.name)
+    end
+  end
+end
+
+--- Makes a simulator.
+-- @tparam table t name, params, output and simulate (or batch); optional prior, loss, symmetry, invariants, doc
+-- @treturn Simulator
+function simulator.new(t)
+  local what = "simulator"
+  if type(t) == "table" and type(t.name) == "string" then what = "simulator '" .. t.name .. "'" end
+  local self = check.options(what, t, fields)
+  if #self.params == 0 then check.fail(2, "%s: params is empty; name at least one parameter", what) end
+  if not self.simulate and not self.batch then
+    check.fail(2, "%s: simulate is missing: a function (z, out) that fills out", what)
+  end
+  local params, seen = {}, {}
+  for i, p in ipairs(self.params) do
+    params[i] = parameter.check(what, p, i)
+    if seen[p.name] then check.fail(2, "%s: two parameters are named '%s'", what, p.name) end
+    seen[p.name] = i
+    self.refused = self.refused or parameter.refusal(params[i])
+  end
+  self.params, self.index = params, seen
+  self.names = {}
+  for i, p in ipairs(params) do self.names[i] = p.name end
+  check_output(what, self.output)
+  check_maps(what, "symmetry", self.symmetry, "map")
+  check_maps(what, "invariants", self.invariants, "value")
+  local series = self.series
+  if series and (#self.output ~= 1 or #series == 0 or self.output[1] % #series ~= 0) then
+    check.fail(2, "%s: series names the curves that make up a vector output, all of one length; %d do not make up %s",
+      what, #series, check.shape_text(self.output))
+  end
+  if self.simulate then
+    local info = debug.getinfo(self.simulate, "u")
+    self.fills = info.isvararg or info.nparams >= 2
+  end
+  return setmetatable(self, Simulator)
+end
+
+--- Is this a simulator?
+function simulator.is(v)
+  return getmetatable(v) == Simulator
+end
+
+--- A variant of a built-in simulator that has options: rlc { engine = "analytic" }.
+function Simulator:__call(options)
+  if not self.variant then check.fail(2, "simulator '%s' has no options", self.name) end
+  return self.variant(options)
+end
+
+function Simulator:__tostring()
+  local parts = {}
+  for i, p in ipairs(self.params) do
+    parts[i] = string.format("%s %g…%g%s", p.name, p.low, p.high, p.unit ~= "" and " " .. p.unit or "")
+  end
+  return string.format("simulator %s: (%s) -> %s", self.name, table.concat(parts, ", "),
+    check.shape_text(self.output))
+end
+
+
+--- Raises if a parameter cannot be kept in single precision.
+-- @tparam integer level of its caller (2: its line)
+function Simulator:check_precision(level)
+  if self.refused then check.fail(level, "simulator '%s': %s", self.name, self.refused) end
+end
+
+--- Draws the prior. Draw i of a seed is the same whoever asks for it.
+-- @tparam integer n how many
+-- @tparam rng rng sv.rng(seed); n draws of it are used up
+-- @treturn tensor (n, K), in units, columns in the order of params
+function Simulator:sample(n, rng)
+  self:check_precision(3)
+  check.value("sample", "n", n, { "integer", min = 0 })
+  check.value("sample", "rng", rng, { "rng" })
+  local seed, first = rng:samples(n)
+  return prior.draw(self, n, seed, first + 1)
+end
+
+--- The parameters of a row as text: "a = 1, b = 2".
+function Simulator:describe_z(values)
+  local parts = {}
+  for i, p in ipairs(self.params) do parts[i] = string.format("%s = %.6g", p.name, values[i]) end
+  return table.concat(parts, ", ")
+end
+
+Simulator.run_one, Simulator.try = running.one, running.try
+
+local function run_all(self, z, source)
+  local x = core.zeros { z.shape[1], table.unpack(self.output) }
+  local first
+  local failures = self:try(z, x, source, true)
+  for s in pairs(failures) do first = math.min(first or s, s) end
+  if first then
+    error(string.format("simulator '%s': sample %d (%s) %s", self.name, first,
+      self:describe_z(z[first]:totable()), failures[first]), 3)
+  end
+  return x
+end
+
+--- Runs the simulator.
+-- @tparam tensor z (N, K), in units
+-- @tparam ?rng rng of a stochastic simulator; N samples of it are used up. Without one row i is sample i of sv.rng(0);
+-- within another simulator's simulate, of that sample's own generator
+-- @treturn tensor (N, …output)
+-- @raise which sample failed, its parameters and why
+function Simulator:run(z, rng)
+  self:check_precision(3)
+  local K = #self.params
+  if type(z) == "table" then z = core.tensor(z) end
+  if getmetatable(z) ~= core.metatable or z.ndim ~= 2 or z.shape[2] ~= K then
+    check.fail(2, "simulator '%s': run takes z of shape (N, %d): %s", self.name, K, table.concat(self.names, ", "))
+  end
+  if rng ~= nil then check.value("run", "rng", rng, { "rng" }) end
+  rng = rng or core.sample_rng() or core.rng(0)
+  local seed, first = rng:samples(z.shape[1])
+  return run_all(self, z, streams.simulation(seed, first + 1))
+end
+
+--- Draws n samples of the prior and runs the simulator on them.
+-- @tparam integer n
+-- @tparam rng rng n samples of it are used up
+-- @treturn tensor z (n, K)
+-- @treturn tensor x (n, …output)
+function Simulator:simulate_batch(n, rng)
+  self:check_precision(3)
+  check.value("simulate_batch", "n", n, { "integer", min = 0 })
+  check.value("simulate_batch", "rng", rng, { "rng" })
+  local seed, first = rng:samples(n)
+  local z = prior.draw(self, n, seed, first + 1)
+  return z, run_all(self, z, streams.simulation(seed, first + 1))
+end
+
+local members = { "index", "names", "fills", "variant", "refused", "frame", "point_metatable" }
+for name in pairs(fields) do members[#members + 1] = name end
+require("simvae.names").class(Simulator, "simulator", members)
+
+return simulator

@@ -1,0 +1,183 @@
+--- Running a simulator on given parameters; what goes wrong in it is told from what goes wrong in its use.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local point = require "simvae.simulator.point"
+local streams = require "simvae.simulator.streams"
+
+local running = {}
+
+-- What a simulator raised is a failure of the sample; Ctrl-C is not.
+local function raised(message)
+  if type(message) == "string" and message:find "interrupted!$" then error(message, 0) end
+  return "raised: " .. tostring(message)
+end
+
+-- ---- one sample -----------------------------------------------------------------
+
+local function same_but_for_ones(a, b)
+  local i, j = 1, 1
+  while true do
+    while a[i] == 1 do i = i + 1 end
+    while b[j] == 1 do j = j + 1 end
+    if a[i] ~= b[j] then return false end
+    if a[i] == nil then return true end
+    i, j = i + 1, j + 1
+  end
+end
+
+-- Takes what simulate returned into out: numbers in its shape, or in one list. Returns true, or nil and why not.
+local function take(self, out, result)
+  local function unfit(format, ...)
+    return nil, string.format("its result does not fit the output %s: " .. format, check.shape_text(self.output), ...)
+  end
+  local t = result
+  if type(t) == "table" then
+    local ok, made = pcall(core.tensor, t)
+    if not ok then return unfit("%s", made) end
+    t = made
+  elseif getmetatable(t) ~= core.metatable then
+    return unfit("it returned %s; return a table of numbers, or fill `out`", check.describe(t))
+  elseif not t.alive then
+    return unfit("it returned a tensor that was released")
+  end
+  if t.count ~= out.count or t.ndim ~= 1 and not same_but_for_ones(t.shape, self.output) then
+    return unfit("it has shape %s", check.shape_text(t.shape))
+  end
+  out:copy(t)
+  return true
+end
+
+local function judge(self, z, values, out, result, reason)
+  if result == false or result == nil and reason ~= nil then return nil, tostring(reason or "failed") end
+  local changed = point.changed(z, values)
+  if changed then
+    return nil, string.format("changed z[%d] (%s); z is read-only: a local variable can hold another value", changed,
+      self.names[changed])
+  end
+  if result == nil then
+    if not self.fills then
+      return nil, "returned nothing: return the numbers, or take a second argument `out` and fill it"
+    end
+  elseif result ~= out then
+    local ok, why = take(self, out, result)
+    if not ok then return nil, why end
+  end
+  local finite, at = out:finite()
+  if not finite then return nil, string.format("wrote a number that is not finite, at element %d of its output", at) end
+  return true
+end
+
+-- What a call of simulate is given, made once; another one while simulate runs its own simulator.
+local function take_frame(self)
+  local frame = self.frame
+  self.frame = nil
+  return frame or { point = point.maker(self), scratch = core.buffer(core.zeros { 1, table.unpack(self.output) }) }
+end
+
+--- Runs one sample.
+-- @tparam Simulator self
+-- @tparam {number,...} values parameters in order, in units
+-- @tparam tensor x (N, …output)
+-- @tparam integer row of x that takes the output
+-- @tparam rng rng its generator
+-- @treturn boolean true, or nil and what went wrong (no exception but Ctrl-C leaves this function)
+function running.row(self, values, x, row, rng)
+  local frame = take_frame(self)
+  local scratch, z = frame.scratch, frame.point.open(values)
+  scratch:fill(0)
+  local out = scratch[1]
+  local ok, result, reason = rng:call(self.simulate, z, out, rng)
+  frame.point.close(z)
+  local why
+  if ok then ok, why = judge(self, z, values, out, result, reason) else why = raised(result) end
+  core.put(x, row, scratch)
+  core.renew(scratch) -- writes to an `out` that was kept raise from here on
+  self.frame = frame
+  return ok or nil, why
+end
+
+--- Runs one sample by itself.
+-- @tparam Simulator self
+-- @tparam {number,...} values parameters in order, in units
+-- @tparam tensor x of the output's shape; takes the output
+-- @tparam ?rng rng its generator (that of sample 1 of seed 0)
+-- @treturn boolean true, or nil and what went wrong
+function running.one(self, values, x, rng)
+  return running.row(self, values, x:reshape { 1, table.unpack(self.output) }, 1,
+    rng or streams.simulation(0, 1):rng(1))
+end
+
+-- ---- many at once ------------------------------------------------------------------
+
+-- What a batch function returned, as { [row] = reason }.
+local function read_failures(self, x, n, result, reason)
+  if result == nil and reason == nil or result == x then return {} end
+  if not result then return nil, tostring(reason or "failed") end
+  local function fail(format, ...)
+    error(string.format("simulator '%s': batch fills its second argument and returns nothing, or { [row] = reason } of "
+      .. "rows that failed; it returned " .. format, self.name, ...), 0)
+  end
+  if type(result) ~= "table" then fail("%s", check.describe(result)) end
+  for row, why in pairs(result) do
+    if math.type(row) ~= "integer" or row < 1 or row > n then fail("[%s] of %d rows", tostring(row), n) end
+    if type(why) ~= "string" then fail("%s for row %d", check.describe(why), row) end
+  end
+  return result
+end
+
+-- Row by row: which one raised shows, and math.random is each row's own.
+local function one_by_one(self, z, x, source)
+  local failures, shape = {}, { 1, table.unpack(self.output) }
+  x:fill(0)
+  for s = 1, z.shape[1] do
+    failures[s] = running.batch(self, z[s]:reshape(1, #self.params), x[s]:reshape(shape), source:from(s))[1]
+  end
+  return failures
+end
+
+function running.batch(self, z, x, source)
+  local n = z.shape[1]
+  if n == 0 then return {} end
+  local rng = source:rng(1)
+  local ok, result, reason = rng:call(self.batch, z:clone(), x, source:list(n))
+  if n > 1 and core.sample_drew() then return one_by_one(self, z, x, source) end
+  local failures, why
+  if ok then failures, why = read_failures(self, x, n, result, reason) else why = raised(result) end
+  if why then
+    if n == 1 then return { why } end
+    return one_by_one(self, z, x, source)
+  end
+  if not x:finite() then
+    for s = 1, n do
+      local finite, at = x[s]:finite()
+      if not finite and not failures[s] then
+        failures[s] = string.format("wrote a number that is not finite, at element %d of its output", at)
+      end
+    end
+  end
+  return failures
+end
+
+--- Runs the simulator on parameters that may fail.
+-- @tparam Simulator self
+-- @tparam tensor z (N, K), in units
+-- @tparam tensor x zeros (N, …output), to be filled
+-- @tparam ?Streams source of its random numbers (simvae.simulator.streams; default: samples 1 … N of seed 0)
+-- @tparam ?boolean first stops at the first that fails
+-- @treturn {[integer]=string} the rows that failed, and why
+function running.try(self, z, x, source, first)
+  source = source or streams.simulation(0, 1)
+  if self.batch then return running.batch(self, z, x, source) end
+  local failures, rows = {}, z:totable()
+  local rng = #rows > 0 and source:rng(1)
+  for s = 1, #rows do
+    local ok, why = running.row(self, rows[s], x, s, source:rng(s, rng))
+    if not ok then
+      failures[s] = why
+      if first then break end
+    end
+  end
+  return failures
+end
+
+return running

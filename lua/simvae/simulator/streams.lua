@@ -1,0 +1,60 @@
+--- Which stream of a seed the random numbers of a sample come from, so that they depend on its number alone, whoever
+-- runs it, in whatever order.
+--
+-- Sample i of a seed, a-th draw in its place (a = 0: the first; a later one replaces one that failed):
+--     i + a 2^40             its parameters: rng of prior
+--     i + a 2^40 + 2^62      its output: rng of simulate
+-- math.random within prior and simulate has a sequence of its own from each stream (csrc/core/rng_call.c).
+local core = require "simvae.core"
+
+local streams = {}
+local Streams = {}
+Streams.__index = Streams
+
+local simulation = 1 << 62
+
+--- The stream that the parameters of a sample are drawn from.
+-- @tparam integer sample from 1
+-- @tparam integer attempt from 0
+function streams.prior(sample, attempt)
+  return sample + (attempt << 40)
+end
+
+--- The streams that consecutive samples are simulated with.
+-- @tparam integer seed
+-- @tparam integer sample the first one's number, from 1
+-- @tparam ?integer attempt (0)
+function streams.simulation(seed, sample, attempt)
+  return setmetatable({ seed = seed, first = simulation + streams.prior(sample, attempt or 0) }, Streams)
+end
+
+--- A generator at the start of row s.
+-- @tparam integer s from 1
+-- @tparam ?rng reuse it is moved there, in place of a new one
+function Streams:rng(s, reuse)
+  if reuse then return reuse:rewind(self.first + s - 1) end
+  return core.rng(self.seed, self.first + s - 1)
+end
+
+--- The streams from row s on.
+function Streams:from(s)
+  return setmetatable({ seed = self.seed, first = self.first + s - 1 }, Streams)
+end
+
+--- What a batch function gets: a list of n generators, each made when it is asked for.
+function Streams:list(n)
+  return setmetatable({}, {
+    __len = function() return n end,
+    __index = function(list, s)
+      if math.type(s) ~= "integer" or s < 1 or s > n + 1 then
+        error(string.format("there are generators 1 to %d, one for each row of z; got %s", n, tostring(s)), 2)
+      end
+      if s > n then return nil end -- ends ipairs
+      local rng = self:rng(s)
+      rawset(list, s, rng)
+      return rng
+    end,
+  })
+end
+
+return streams
