@@ -25,7 +25,9 @@ local function model_of(sim, options)
     return formula, encoder
   end
   options.width, options.loss = 32, "mse"
-  return sv.model(options)
+  local model = sv.model(options)
+  model.loss.fitted = true -- the formula is in the simulator's units
+  return model
 end
 
 -- An encoder that gives the same heads to all outputs.

@@ -28,6 +28,7 @@ return {
   detach = { "", "The same numbers without a gradient; shares memory where it can." },
   requires_grad = { "on", "Makes a tensor that no op has made a leaf that collects a gradient; false: no longer." },
   zero_grad = { "", "Forgets the gradient; the next backward writes a new one." },
+  within = { "low, high", "True, or false and the row-major index of the first number outside [low, high]." },
   finite = { "", "True, or false and the row-major index of the first number that is not finite." },
   broadcast_to = { "shape", "A copy repeated to a shape: another name of expand." },
   show = { "options", "Prints an image in the terminal (24-bit half blocks) or a vector as a plot; {print = false} "

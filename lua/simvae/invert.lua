@@ -8,6 +8,7 @@ local check = require "simvae.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
 local model = require "simvae.model"
+local novelty = require "simvae.model.novelty"
 local optim = require "simvae.optim"
 
 local Model = model.class
@@ -79,7 +80,6 @@ end
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean misfit that was reached
 function Model:invert(x, options_given)
-  input.check_self(self, "invert")
   local o = check.options("invert", options_given, options)
   x = input.outputs("invert", self, x)
   self.encoder:eval()
@@ -91,6 +91,7 @@ function Model:invert(x, options_given)
     local scope <close> = core.scope()
     local part = self.loss:standardise(core.slice(x, 1, from, math.min(from + CHUNK - 1, n)))
     local codes = core.no_grad(self.ranked, self, part)
+    core.no_grad(novelty.check, "invert", self, part, codes[1], from - 1)
     local rng = core.rng(o.seed, from)
     local best = answers(self, part)
     best:offer(codes[1])

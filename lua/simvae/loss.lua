@@ -6,8 +6,8 @@
 --              (images) or per number (vectors)
 --   function   D(prediction, x) -> a tensor of one number
 --
--- Vector outputs are standardised: each number by its mean and standard deviation
--- under the prior. The decoder's raw output is in those units.
+-- All outputs but those of bce are standardised, so that no result depends on their unit: each number of a vector, each
+-- channel of pictures, by its mean and standard deviation under the prior. The decoder's raw output is in those units.
 local check = require "simvae.check"
 local core = require "simvae.core"
 
@@ -16,6 +16,8 @@ local Loss = {}
 Loss.__index = Loss
 
 local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
+local NARROW = 1e-3 -- of a number's size: variances of less are taken about one of the values
+local ROUNDING = 16 * 2.0 ^ -24 -- of a number in single precision: a standard deviation below is mostly that
 
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
@@ -32,24 +34,80 @@ function loss.new(kind, output)
   check.value("model", "loss", kind, { "string|function", one_of = loss.names }, 4)
   local self = setmetatable({ kind = kind, given = given, output = output, own = {} }, Loss)
   self.name = type(kind) == "string" and kind or "function"
-  if #output == 1 then
-    self.mean = core.buffer(core.zeros(output[1]))
-    self.std = core.buffer(core.ones(output[1]))
+  local each = #output == 3 and { output[1], 1, 1 } or output
+  if kind ~= "bce" then
+    self.mean, self.std = core.buffer(core.zeros(each)), core.buffer(core.ones(each))
   end
-  if kind == "gaussian" then
-    self.own.log_std = core.parameter(core.zeros(table.unpack(#output == 3 and { output[1], 1, 1 } or output)))
-  end
+  if kind == "gaussian" then self.own.log_std = core.parameter(core.zeros(each)) end
   return self
 end
 
---- Standardises by a sample of outputs. Numbers that never change keep scale 1.
--- @tparam tensor x (N, n)
+-- The power of two next below a number: scaling by it is exact, and keeps squares of what is scaled within range.
+local function power_of_two(v)
+  return v > 0 and 2.0 ^ math.max(-120, math.min(126, math.floor(math.log(v, 2)))) or 1
+end
+
+-- What is subtracted first from elements that vary little beside their size, exactly (Sterbenz 1974): their least
+-- value. nil where there is none.
+local function origins(low, high)
+  local result, any = {}, false
+  for i = 1, #low do
+    local narrow = high[i] - low[i] < NARROW * math.max(math.abs(low[i]), math.abs(high[i]))
+    result[i], any = narrow and low[i] or 0, any or narrow
+  end
+  return any and result
+end
+
+-- The middle one of a list of numbers.
+local function median(list)
+  table.sort(list)
+  return list[(#list + 1) // 2]
+end
+
+--- Standardises by a sample of outputs. An element that never changes keeps a scale of its own size or of the other
+-- elements', whichever is larger.
+-- @tparam tensor x (N, …output)
+-- @treturn {integer,...} elements (of a picture: channels) that are constant
+-- @treturn {integer,...} elements that vary by no more than the rounding of single precision
 function Loss:fit(x)
-  if not self.mean then return end
+  if not self.mean then return {}, {} end
   local scope <close> = core.scope()
-  self.mean:copy(core.mean(x, 1))
-  local std = core.sqrt(core.var(x, 1)):totable()
-  for i, s in ipairs(std) do self.std:set(s > 1e-8 and s or 1, i) end
+  local axes = #self.output == 3 and { 1, 3, 4 } or { 1 }
+  local n = self.mean.count
+  local function each(t) return t:reshape(n):totable() end
+  local origin = origins(each(core.min(x, axes)), each(core.max(x, axes)))
+  if origin then x = x - core.tensor(origin):reshape(self.mean.shape) end
+  local size = each(core.max(core.abs(x), axes))
+  for i, v in ipairs(size) do size[i] = power_of_two(v) end
+  local scaled = x / core.tensor(size):reshape(self.mean.shape)
+  local low, high = each(core.min(scaled, axes)), each(core.max(scaled, axes))
+  local mean, variance = each(core.mean(scaled, axes)), each(core.var(scaled, axes))
+  local std, known, constant, coarse = {}, {}, {}, {}
+  for i = 1, n do
+    std[i] = math.sqrt(variance[i]) * size[i]
+    mean[i] = mean[i] * size[i] + (origin and origin[i] or 0)
+    if low[i] == high[i] then
+      constant[#constant + 1] = i
+    else
+      known[#known + 1] = std[i]
+      if std[i] < ROUNDING * math.abs(mean[i]) then coarse[#coarse + 1] = i end
+    end
+  end
+  local usual = #known > 0 and median(known) or 0
+  for _, i in ipairs(constant) do
+    local scale = math.max(math.abs(mean[i]), usual)
+    std[i] = scale > 0 and scale or 1
+  end
+  self.mean:copy(core.tensor(mean))
+  self.std:copy(core.tensor(std))
+  self.fitted = true
+  return constant, coarse
+end
+
+--- Takes its mean and scale for those of a sample, if they are any but a new model's.
+function Loss:restored()
+  self.fitted = self.mean ~= nil
+    and not (self.mean:within(0, 0) and self.std:within(1, 1))
 end
 
 -- What makes pictures of other ranges pictures in [0, 1]: a remedy for what was found.
@@ -63,8 +121,8 @@ end
 -- @treturn ?string a sentence, nil where there is nothing
 function Loss:outside(x)
   if self.kind ~= "bce" or x.count == 0 then return nil end
+  if x:within(-SLACK, 1 + SLACK) then return nil end
   local low, high = core.min(x):item(), core.max(x):item()
-  if low >= -SLACK and high <= 1 + SLACK then return nil end
   return string.format("loss \"bce\" takes outputs in [0, 1]; got %g to %g: %s", low, high, remedy(low, high))
 end
 
@@ -75,8 +133,7 @@ end
 
 --- What the decoder means by its raw output, in the simulator's units.
 function Loss:to_output(raw)
-  if self.mean then return raw * self.std + self.mean end
-  return self.kind == "bce" and core.sigmoid(raw) or raw
+  return self.mean and raw * self.std + self.mean or core.sigmoid(raw)
 end
 
 -- Absolute errors of a picture as a share of its ink: the Jaccard distance of both pictures (Ruzicka 1958). A thin
@@ -118,7 +175,7 @@ end
 -- @treturn tensor (N,)
 function Loss:misfit(raw, x, errors)
   if #self.output ~= 3 or self.name == "function" then return self:each(raw, x) end
-  local picture = self:to_output(raw)
+  local picture = self.mean and raw or self:to_output(raw)
   local fine = self.given and self:each(raw, x)
     or errors == "absolute" and mean_of_each(core.abs(picture - x)) * 5 or relative_errors(picture, x, 4)
   return fine + coarse_errors(picture - x) * 4

@@ -121,6 +121,18 @@ local function trained_of(t)
   return result
 end
 
+-- What simvae.model.novelty measured; files of earlier versions have none.
+local function seen_of(t)
+  if t == nil then return nil end
+  if type(t) ~= "table" then refuse("seen takes measures by name; got %s", shown(t)) end
+  local result = { draws = whole(t.draws, "seen.draws", 1, LARGEST) }
+  for _, name in ipairs { "distance", "misfit" } do
+    result[name] = finite(t[name], "seen." .. name)
+    if result[name] < 0 then refuse("seen.%s takes a number from 0 on; got %g", name, result[name]) end
+  end
+  return result
+end
+
 -- Elements of an output, each axis and all of them within what a tensor can have.
 local function output_of(t)
   local shape, count = {}, 1
@@ -136,7 +148,7 @@ end
 --- The checked description: each field of the right type and within bounds, or refused (file.refuse).
 -- @tparam table t as decoded
 -- @tparam integer numbers in all tensors of the file: what is larger cannot be of this file
--- @treturn table as `of` gives it, and trained = { decoder =, encoder =[, sleep =] }
+-- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] } and, where there is any, seen
 function description.check(t, numbers)
   if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
   local d = { simulator = text(t.simulator, "simulator"), params = {}, output = output_of(t.output) }
@@ -161,7 +173,7 @@ function description.check(t, numbers)
     refuse("loss_given is true or false; got %s", shown(t.loss_given))
   end
   d.loss_given = t.loss_given
-  d.trained = trained_of(t.trained)
+  d.trained, d.seen = trained_of(t.trained), seen_of(t.seen)
   return d
 end
 

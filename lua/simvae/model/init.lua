@@ -12,6 +12,7 @@ local input = require "simvae.model.input"
 local latent = require "simvae.latent"
 local loss = require "simvae.loss"
 local nets = require "simvae.nets"
+local novelty = require "simvae.model.novelty"
 local save = require "simvae.model.save"
 local simulator = require "simvae.simulator"
 
@@ -73,6 +74,7 @@ function model.build(self, rng)
   self.decoder:eval()
   self.encoder:eval()
   self.trained = { decoder = 0, encoder = 0 }
+  self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
 end
 
@@ -108,14 +110,14 @@ end
 
 -- ---- use, in units ---------------------------------------------------------------------
 
--- Applies f to chunks of rows of x, and joins each of its results.
+-- Applies f(chunk, rows before it) to chunks of rows of x, and joins each of its results.
 local function in_chunks(x, f)
   local n = x.shape[1]
   local parts = {}
   for from = 1, math.max(n, 1), CHUNK do
     local scope <close> = core.scope()
     local to = math.min(from + CHUNK - 1, n)
-    local results = table.pack(core.no_grad(f, n <= CHUNK and x or core.slice(x, 1, from, to)))
+    local results = table.pack(core.no_grad(f, n <= CHUNK and x or core.slice(x, 1, from, to), from - 1))
     for i = 1, results.n do
       parts[i] = parts[i] or {}
       parts[i][#parts[i] + 1] = scope:keep(results[i])
@@ -132,12 +134,13 @@ end
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
 function Model:encode(x)
-  input.check_self(self, "encode")
   x = input.outputs("encode", self, x)
   self.encoder:eval()
   self.decoder:eval()
-  return in_chunks(x, function(part)
-    local codes, spreads = self:ranked(self.loss:standardise(part))
+  return in_chunks(x, function(part, before)
+    part = self.loss:standardise(part)
+    local codes, spreads = self:ranked(part)
+    novelty.check("encode", self, part, codes[1], before)
     return self.latent:to_units(codes[1], spreads[1])
   end)
 end
@@ -148,13 +151,15 @@ end
 -- @treturn tensor standard deviations (N, A, K), in the same units
 -- @treturn tensor probabilities (N, A)
 function Model:infer(x)
-  input.check_self(self, "infer")
   x = input.outputs("infer", self, x)
   self.encoder:eval()
+  self.decoder:eval()
   local A, K = self.answers, #self.simulator.params
-  return in_chunks(x, function(part)
+  return in_chunks(x, function(part, before)
     local n = part.shape[1]
-    local code, spread, _, score = self:posterior(self.loss:standardise(part))
+    part = self.loss:standardise(part)
+    local code, spread, _, score = self:posterior(part)
+    novelty.check("infer", self, part, score and self:choose(code, core.argmax(score, 2)) or code, before)
     local mean, std = self.latent:to_units(code, spread)
     local shares = score and core.softmax(score, 2) or core.ones(n, 1)
     return core.reshape(mean, n, A, K), core.reshape(std, n, A, K), shares
@@ -165,7 +170,6 @@ end
 -- @tparam tensor z (N, K), in units
 -- @treturn tensor (N, …output)
 function Model:decode(z)
-  input.check_self(self, "decode")
   z = input.parameters("decode", self, z)
   self.decoder:eval()
   return in_chunks(z, function(part)

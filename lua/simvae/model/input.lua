@@ -1,5 +1,5 @@
---- What a model's methods are given: the model itself, a batch of outputs or of parameters. Each error names the
--- method, the sample and the element.
+--- What a model's methods are given: batches of outputs or of parameters. Each error names the method, the sample and
+-- the element.
 local check = require "simvae.check"
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
@@ -7,15 +7,6 @@ local notice = require "simvae.model.notice"
 local input = {}
 
 local SLACK = 1e-5 -- of a parameter's range: what rounding to single precision may add
-
---- Raises unless a method was called on a model: m:encode(x), not m.encode(x).
--- @param self what came first
--- @tparam string method its name
-function input.check_self(self, method)
-  if type(self) ~= "table" or type(self.loss) ~= "table" or not self.decoder then
-    check.fail(3, "%s: takes a model first: model:%s(…), with a colon; got %s", method, method, check.describe(self))
-  end
-end
 
 --- A batch of the right shape: the tensor itself, a table made one, or one sample as a batch of one.
 -- @tparam string what the method's name

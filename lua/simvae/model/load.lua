@@ -122,7 +122,7 @@ local function make(state, metadata, path, sim, settings)
   for name in pairs(state) do
     if not name:find "^output%." and not own[name] then refuse("'%s' belongs to no part of the model", name) end
   end
-  self.trained = d.trained
+  self.trained, self.seen = d.trained, d.seen or false
   return self
 end
 

@@ -2,7 +2,6 @@
 local check = require "simvae.check"
 local core = require "simvae.core"
 local description = require "simvae.model.description"
-local input = require "simvae.model.input"
 local json = require "simvae.io.json"
 
 local Model = {} -- methods that simvae.model takes over
@@ -17,7 +16,6 @@ end
 
 --- All weights and statistics by name.
 function Model:state()
-  input.check_self(self, "state")
   local map = of_loss(self)
   for _, part in ipairs { "decoder", "encoder" } do
     for name, t in pairs(self[part]:state()) do map[part .. "." .. name] = t end
@@ -28,7 +26,6 @@ end
 --- Fills the weights from such a map.
 -- @treturn boolean true, or nil and what does not fit
 function Model:load_state(map)
-  input.check_self(self, "load_state")
   local own = of_loss(self)
   for name, t in pairs(own) do
     local from = map[name]
@@ -47,6 +44,7 @@ function Model:load_state(map)
   for name, t in pairs(own) do
     if map[name] then t:copy(map[name]) end
   end
+  self.loss:restored()
   return true
 end
 
@@ -61,10 +59,9 @@ end
 -- @tparam string path ends in .safetensors
 -- @treturn boolean true, or nil and why not
 function Model:save(path)
-  input.check_self(self, "save")
   check.value("save", "path", path, { "string" })
   local about = self:description()
-  about.trained = self.trained
+  about.trained, about.seen = self.trained, self.seen or nil
   return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
     format = "simvae", version = core.version, model = json.encode(about),
   } })

@@ -64,6 +64,7 @@ function checkpoint.save(self, run)
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
+    seen = self.seen or nil,
   }
   return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
     metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
@@ -99,7 +100,7 @@ function checkpoint.resume(self, run)
   run.sampler:restore(where.sampler)
   run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
   run.set_seconds(where.seconds)
-  self.trained = where.trained
+  self.trained, self.seen = where.trained, where.seen or false
   run.resumed = { where = where, map = map }
   if not run.quiet then
     io.stderr:write(where.stage == "done" and run.out .. ": already trained\n"

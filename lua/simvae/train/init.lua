@@ -19,24 +19,47 @@ local core = require "simvae.core"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local model = require "simvae.model"
+local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
 local progress = require "simvae.progress"
 local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
+local standardise = require "simvae.model.standardise"
 
 local Model = model.class
 local STAGES = model.stages
 
--- Standardisation of vector outputs, from the first samples.
+local FIRST = 1024           -- samples that the scale of outputs is taken from
+local FIRST_NUMBERS = 1 << 24 -- at most so many numbers, but no fewer than 64 samples
+
+-- Scale of the outputs, from the first samples: once for a model, since its decoder has learned in these units.
 local function fit_outputs(self, run)
-  if run.fitted or not self.loss.mean then return end
+  local loss, steps = self.loss, 0
+  for _, n in pairs(self.trained) do steps = steps + n end
+  if run.fitted or not loss.mean or (loss.fitted or steps > 0) and not run.refit then return end
   local scope <close> = core.scope()
-  local bar = progress.new { title = "first samples", total = 1024, quiet = run.quiet }
-  local _, x = run.sampler:peek(1024, function(done)
+  local each = 1
+  for _, n in ipairs(self.simulator.output) do each = each * n end
+  local n = math.min(FIRST, math.max(64, FIRST_NUMBERS // each))
+  local bar = progress.new { title = "first samples", total = n, quiet = run.quiet }
+  local _, x = run.sampler:peek(n, function(done)
     if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end
   end)
-  self.loss:fit(x)
+  standardise(self, x)
   run.fitted = true
+end
+
+-- What later outputs are held against: the training's last batch, drawn again where the run stopped right after it.
+local function measure_novelty(self, run)
+  local scope <close> = core.scope()
+  local x, drawn = run.last, run.sampler:state().drawn
+  if not x and drawn > 0 then
+    run.sampler.batch = math.min(run.sampler.batch, drawn)
+    run.sampler:restore { drawn = drawn - run.sampler.batch }
+    local _
+    _, x = run.sampler:next()
+  end
+  if x then novelty.measure(self, x) end
 end
 
 -- Its workers are forked here: before the network has made its threads and taken its memory.
@@ -100,6 +123,11 @@ local function run_all(self, run, stages)
       run.optimizer = nil
     end
   end
+  if (self.trained.encoder or 0) + (self.trained.sleep or 0) > 0 then
+    local ok, why = pcall(measure_novelty, self, run)
+    if not ok and tostring(why):find("interrupted!", 1, true) then error(why, 0) end
+    if not ok then io.stderr:write("simvae: no measure of how usual an output is: ", tostring(why), "\n") end
+  end
   run.stage = "done"
   checkpoint.settle(run)
 end
@@ -151,16 +179,17 @@ end
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
 -- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures
 -- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it,
--- beside each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to the
--- prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow the
--- prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
+-- beside each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to
+-- the prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow
+-- the prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
 -- own) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
 -- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts;
--- sums, weights and all else stay fp32. Default: as core.precision() has it
+-- sums, weights and all else stay fp32. Default: as core.precision() has it. refit (false): the scale of outputs, which
+-- a model takes from its first samples and keeps, is taken again: for a model that goes on with other outputs
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures

@@ -20,6 +20,9 @@ loop.step = step
 -- Fresh samples of the simulator: z in units, x as networks see it.
 local function samples(self, run)
   local z, x = run.sampler:next()
+  local why = self.loss:outside(x)
+  if why then error(string.format("train: simulator '%s': %s", self.simulator.name, why), 0) end
+  if run.step == run.total then run.last = core.buffer(x) end
   return z, self.loss:standardise(x)
 end
 
@@ -102,6 +105,7 @@ local function begin(self, run, stage)
   run.parameters = net_of(self, stage):parameters()
   run.noise = o.noise
   run.sampler.batch = o.batch
+  if stage == "encoder" then run.last = nil end
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
     if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end

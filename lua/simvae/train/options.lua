@@ -42,6 +42,7 @@ local train_options = {
   held_out = { "number", min = 0, max = 1 },
   simulations = { "integer", min = 1 },
   precision = { "string" },
+  refit = { "boolean", default = false },
 }
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 

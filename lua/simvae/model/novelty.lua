@@ -1,0 +1,80 @@
+--- How far an output is from those that a model was trained on.
+--
+-- Two measures, in the units that networks see: the distance of an output's farthest element from its mean, in
+-- standard deviations, and the root mean square difference between the output and what the decoder makes of the
+-- encoder's answer. Training takes the largest of each over its last batch; an output beyond a multiple of them is a
+-- notice, once.
+local core = require "simvae.core"
+local notice = require "simvae.model.notice"
+
+local novelty = {}
+
+local BEYOND = 2     -- times the largest in training; more where that is of few draws
+local LOOKED_AT = 32 -- samples of a batch that go through the decoder
+
+local function rows(t)
+  return core.reshape(t, t.shape[1], -1)
+end
+
+-- The largest element of each sample, in standard deviations (N,), and its place; nil where outputs have no scale.
+local function distances(model, x)
+  if not model.loss.mean then return nil end
+  local away = rows(core.abs(x))
+  return core.max(away, 2), core.argmax(away, 2)
+end
+
+-- (N,)
+local function misfits(model, x, code)
+  local y = model.decoder(code)
+  if not model.loss.mean then y = core.sigmoid(y) end
+  return core.sqrt(core.mean(rows(core.square(y - x)), 2))
+end
+
+local function largest(t)
+  return t and core.max(t):item() or 0
+end
+
+--- Takes the measures of outputs like those of the training; the model keeps them as `seen`.
+-- @tparam Model model
+-- @tparam tensor x (N, …output)
+function novelty.measure(model, x)
+  local scope <close> = core.scope()
+  core.no_grad(function()
+    x = model.loss:standardise(x)
+    local codes = model:ranked(x)
+    local seen = { draws = x.shape[1], distance = largest(distances(model, x)),
+      misfit = largest(misfits(model, x, codes[1])) }
+    model.seen = seen.distance < math.huge and seen.misfit < math.huge and seen
+  end)
+end
+
+--- Gives notice of the first sample that is far from all that was seen.
+-- @tparam string what the method's name
+-- @tparam Model model
+-- @tparam tensor x (N, …) standardised
+-- @tparam tensor code (N, size) the encoder's answers
+-- @tparam integer before samples of the caller's batch that came before these
+function novelty.check(what, model, x, code, before)
+  local seen = model.seen
+  if not seen or model.noticed.novelty or x.shape[1] == 0 then return end
+  local scope <close> = core.scope()
+  local times = BEYOND * (1 + 8 / seen.draws)
+  local away, place = distances(model, x)
+  if away and largest(away) > times * seen.distance then
+    local s = math.tointeger(core.argmax(away):item())
+    notice(model, "novelty", string.format("%s: sample %d is far from every output seen in training: element %d is "
+      .. "%.3g standard deviations from its mean (%d outputs of the training: at most %.3g)", what, before + s,
+      place:get(s) // 1, away:get(s), seen.draws, seen.distance))
+    return
+  end
+  local n = math.min(x.shape[1], LOOKED_AT)
+  local misfit = misfits(model, core.slice(x, 1, 1, n), core.slice(code, 1, 1, n))
+  if largest(misfit) > times * seen.misfit then
+    local s = math.tointeger(core.argmax(misfit):item())
+    notice(model, "novelty", string.format("%s: sample %d is unlike every output seen in training: the decoder's "
+      .. "output for the answer is %.3g times as far from it as in the worst of %d of the training's", what,
+      before + s, misfit:get(s) / seen.misfit, seen.draws))
+  end
+end
+
+return novelty
