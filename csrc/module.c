@@ -41,6 +41,7 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     int core = lua_gettop(L);
     lua_newtable(L);
     lua_setfield(L, core, "ops");
+    sv_open_number(L, core); /* first: those after it read numbers */
     sv_open_storage(L);
     sv_open_tensor(L, core);
     sv_open_tape(L, core);

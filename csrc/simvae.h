@@ -660,6 +660,7 @@ void sv_open_write(lua_State *L, int io);
 /* Locks a whole file for this process; false: errno, and the process that holds it, where the system knows. */
 bool sv_lock_file(int fd, long *holder);
 void sv_open_lock(lua_State *L, int io);
+void sv_open_number(lua_State *L, int core); /* io/number_text.c: core.number */
 void sv_open_store(lua_State *L, int io);
 void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io.lua */
 

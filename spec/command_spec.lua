@@ -133,6 +133,196 @@ describe("a program that runs on", function()
   end)
 end)
 
+describe("a program that is out of step", function()
+  it("is an error, whether a line too many comes at once or later", function()
+    local twice = "while read l; do echo '[1, 2, 3]'; echo '[9, 9, 9]'; done"
+    assert.matches("wrote more than one answer to this sample: \"[9, 9, 9]\" follows", why(sh(twice)), 1, true)
+    local later = "while read l; do echo '[1, 2, 3]'; sleep 0.05; echo '[9, 9, 9]'; done"
+    local sim = program(sh(later))
+    local ok, message = true, nil
+    for _ = 1, 9 do -- of a lag that no answer shows, some sample's look tells
+      if ok then ok, message = sim:run_one({ 0, 0 }, core.zeros(3)) end
+    end
+    sim:close()
+    assert.is_nil(ok)
+    assert.matches("wrote more than one answer", message, 1, true)
+  end)
+
+  it("is an error when it greets, with a line of words or of numbers", function()
+    assert.matches("\"Solver 1.2\"", why(sh "read l; echo 'Solver 1.2'; echo '[1, 2, 3]'; sleep 60"), 1, true)
+    for _, banner in ipairs { "Solver 1.2", "[0, 0, 0]" } do
+      local sim = program(sh("echo '" .. banner .. "'; while read l; do echo '[1, 2, 3]'; done"))
+      local ok, message = sim:run_one({ 0, 0 }, core.zeros(3))
+      assert.is_nil(ok)
+      assert.matches(message:find "before" and "before it was asked" or banner:find "S" and "where a line [x1, x2, …]"
+        or "wrote more than one answer", message, 1, true)
+      sim:close()
+    end
+  end)
+
+  it("may write blank lines and carriage returns", function()
+    assert.same({ { 1, 2, 3 }, { 1, 2, 3 } }, run(sh "while read l; do printf '\r\n[1, 2, 3]\r\n\r\n'; done", nil,
+      { { 0, 0 }, { 1, 1 } }))
+  end)
+
+  it("is named by the line that it did not end", function()
+    assert.matches("(timeout), after the unfinished line \"[1, 2\"",
+      why(sh "read l; printf '[1, 2'; sleep 60", { timeout = 0.2 }), 1, true)
+    assert.matches("exit code 0, without an answer, after the unfinished line \"[1, 2, 3]\"",
+      why(sh "read l; printf '[1, 2, 3]'"), 1, true)
+  end)
+
+  it("is not read beyond what its numbers can take", function()
+    assert.matches("wrote more than 65728 bytes where 3 numbers were expected",
+      why(sh "read l; head -c 300000 /dev/zero | tr '\\0' ' '; echo x"), 1, true)
+    assert.matches("wrote more than 65728 bytes where 3 numbers were expected",
+      why(sh "head -c 300000 /dev/zero", { protocol = "file" }), 1, true)
+    assert.matches("wrote more than 65728 bytes where 3 numbers were expected",
+      why(sh "head -c 300000 /dev/zero > {x}", { protocol = "file" }), 1, true)
+    assert.same({ { 1, 2, 3 } }, run(sh "head -c 3000000 /dev/zero; echo 1 2 3 > {x}", { protocol = "file" }))
+  end)
+
+  it("has its time for a sample, not for each of its bytes", function()
+    local slow = sh [[read l; for i in 1 2 3 4 5 6 7 8 9; do printf '\223'; sleep 0.1; done; sleep 60]]
+    assert.matches("took longer than 0.5 s", why(slow, { protocol = "npy", timeout = 0.5 }), 1, true)
+  end)
+end)
+
+describe("a program's processes", function()
+  local function gone(pid)
+    for _ = 1, 100 do
+      if os.execute("kill -0 " .. pid .. " 2> /dev/null") ~= true then return true end
+      core.system.sleep(0.02)
+    end
+  end
+
+  -- A program that leaves a process behind, whose number is its first number.
+  local leaves = "sleep 300 & echo \"[$!, 0, 0]\""
+
+  it("end with it", function()
+    local sim = program(sh("while read l; do " .. leaves .. "; done"))
+    local pid = math.tointeger(sim:run({ { 0, 0 } }):get(1, 1))
+    sim:close()
+    assert.is_true(gone(pid))
+    pid = math.tointeger(run(sh("sleep 300 > /dev/null & echo $! 0 0"), { protocol = "file" })[1][1])
+    assert.is_true(gone(pid))
+  end)
+
+  it("do not hide that it has ended", function()
+    assert.matches("ended with exit code 0, without an answer", why({ "sh", "-c", "setsid sleep 2 & exit 0" }), 1,
+      true)
+  end)
+
+  it("end when its owner is killed", function()
+    local script = helper.temporary_folder() .. "/owner.lua"
+    local file <close> = assert(io.open(script, "w"))
+    file:write((([[local sv = require "simvae"
+      local sim = sv.command { cmd = { "sh", "-c", "while read l; do LEAVES; done" }, output = { 3 },
+        params = { { name = "a", low = 0, high = 1 } } }
+      print(string.format("%d", sim:run { { 0 } }:get(1, 1)))
+      io.stdout:flush()
+      os.execute "kill -9 $PPID"]]):gsub("LEAVES", (leaves:gsub('["\\]', "\\%0")))))
+    file:close()
+    local pipe <close> = assert(io.popen(helper.lua_command(script)))
+    assert.is_true(gone(assert(pipe:read "l")))
+  end)
+end)
+
+describe("a program's numbers", function()
+  local function numbers(text)
+    return run({ "printf", "%b", (text:gsub("\n", "\\n")) }, { protocol = "file" })
+  end
+
+  it("may be written as Fortran, C and JSON write them", function()
+    local fortran = numbers(" 0.1500D+01 -0.25d-02  2.0Q0")[1]
+    for i, v in ipairs { 1.5, -0.0025, 2 } do assert.near(v, fortran[i], 1e-9) end
+    local x = numbers("0x1.8p+1 1.5-003 \xe2\x88\x921")[1]
+    assert.equal(3, x[1])
+    assert.near(1.5e-3, x[2], 1e-9)
+    assert.equal(-1, x[3])
+    assert.same({ { 1, 2, 3 } }, numbers "\xef\xbb\xbf1;2;3\n")
+    assert.same({ { 1, 2, 3 } }, numbers "1,2,\n3,\n")
+  end)
+
+  it("are refused with the name of their form", function()
+    local function refusal(text) return select(2, numbers(text)) end
+    assert.matches("is the decimal sign a comma?", refusal "1,5 2,5", 1, true)
+    assert.matches("is the decimal sign a comma?", refusal "1,5\n2,5\n3,5\n", 1, true)
+    assert.matches("beyond the range of double precision", refusal "1 2 1e400", 1, true)
+    assert.matches("beyond the range of single precision", refusal "1 2 -1e39", 1, true)
+    assert.matches("after number 1: an empty cell", refusal "1,,2,3", 1, true)
+    assert.matches("'true', is a boolean", refusal "1 true 3", 1, true)
+    assert.matches("'1+2j', is a complex number", refusal "1 1+2j 3", 1, true)
+    assert.matches("'***', is a field that Fortran found too narrow", refusal "1 *** 3", 1, true)
+    assert.matches("reported a failure (NaN)", refusal "1 nan(0x7ff) 3", 1, true)
+    assert.matches("'1?', is not a number", refusal "1\\0000 2 3", 1, true)
+  end)
+end)
+
+describe("a program's folder", function()
+  local fixed = 'echo "$1 $1 $PWD" > result.txt; sleep 0.01; cut -d" " -f1,2 result.txt; echo 0'
+
+  it("keeps files of a fixed name apart", function()
+    local sim = program({ "sh", "-c", fixed, "sh", "{a}" }, { protocol = "file" })
+    local z, x = require "simvae.sampler".simulate(sim, 24, core.rng(1), { workers = 3 })
+    for n, row in ipairs(x:totable()) do assert.near(z:get(n, 1), row[1], 1e-5) end
+    sim:close()
+  end)
+
+  it("is the working directory, TMPDIR and {dir}, private, new for each process, and removed", function()
+    for _, protocol in ipairs { "line", "file" } do
+      local check = "[ \"$(pwd -P)\" = \"$(cd {dir}; pwd -P)\" ] && [ \"$TMPDIR\" = {dir} ] && "
+        .. "[ \"$(stat -c %a .)\" = 700 ] && [ ! -e left ] && touch left && "
+      local names = helper.temporary_folder() .. "/names"
+      local sim = program(sh("read l; " .. check .. "echo {dir} >> " .. names .. "; echo '[1, 2, 3]'"),
+        { protocol = protocol })
+      assert.same({ { 1, 2, 3 }, { 1, 2, 3 } }, sim:run({ { 0, 0 }, { 1, 1 } }):totable())
+      sim:close()
+      local seen = {}
+      for name in io.lines(names) do
+        assert.is_nil(core.system.kind(name))
+        assert.is_nil(seen[name])
+        seen[name] = true
+      end
+    end
+  end)
+
+  it("is not the working directory where cwd is given", function()
+    local place = helper.temporary_folder()
+    os.execute("echo 1 2 3 > " .. place .. "/numbers; printf 'cat numbers; cp numbers \"$TMPDIR\"' > " .. place .. "/s")
+    assert.same({ { 1, 2, 3 } }, run({ "sh", "s" }, { protocol = "file", cwd = place }))
+  end)
+
+  it("leaves arguments that name files valid", function()
+    local place = helper.temporary_folder()
+    local script = place .. "/relative.lua"
+    os.execute("cd " .. place .. " && mkdir bin && printf '#!/bin/sh\ncat \"$1\" \"${2#--with=}\"' > bin/show && "
+      .. "chmod +x bin/show && echo 1 > one && echo 2 3 > two")
+    local file <close> = assert(io.open(script, "w"))
+    file:write [[local sv = require "simvae"
+      local sim = sv.command { cmd = { "./bin/show", "one", "--with=two" }, output = { 3 }, protocol = "file",
+        params = { { name = "a", low = 0, high = 1 } } }
+      print(table.concat(sim:run({ { 0 } }):totable()[1], " "))]]
+    file:close()
+    local made = helper.lua_command(script)
+    local root = assert(core.system.cwd())
+    made = made:gsub("(LUA_C?PATH=')([^/;'])", "%1" .. root .. "/%2"):gsub("(;)(%w[^;']*)", "%1" .. root .. "/%2")
+    assert.equal("1.0 2.0 3.0\n", (helper.run("cd " .. place .. " && " .. made)))
+  end)
+
+  it("has files whose places are not mistaken for parameters", function()
+    local params = { { name = "x", low = 0, high = 9 }, { name = "z", low = 0, high = 9 } }
+    assert.error_matches(function() program({ "cp", "{z}", "{x}" }, { protocol = "file", params = params }) end,
+      "{z} in cmd may be the parameter 'z' or the program's file: write {param.z} or {file.z}", 1, true)
+    assert.same({ { 0.25, 0.5, 7 } }, run(sh "echo {param.x} {param.z} 7 > {file.x}",
+      { protocol = "file", params = params }))
+    assert.error_matches(function() program({ "true" }, { protocol = "file", files = { z = "a", x = "a" } }) end,
+      "both are named", 1, true)
+    assert.error_matches(function() program({ "true" }, { protocol = "file", files = { z = ".." } }) end,
+      "names without folders", 1, true)
+  end)
+end)
+
 describe("a program a sample", function()
   local files = { protocol = "file" }
 

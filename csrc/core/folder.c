@@ -3,6 +3,8 @@
  *   core.system.temporary_folder() -> path, or nil, reason: a new empty folder, mode 0700
  *   core.system.remove_tree(path) -> true, or nil, reason: removes a folder with all that is in it;
  *       follows no symbolic link; a path where there is nothing is no error
+ *   core.system.create_file(path, text) -> true, or nil, reason: a new file; refuses a name that is taken, follows no
+ * link
  *
  * The folders of a process and of its forked copies lie in one root, TMPDIR/simvae-XXXXXX (TMPDIR: /tmp if it is not
  * set), named PID-N. A process removes its folders when it exits; its owner removes them when it has reaped it,
@@ -186,6 +188,25 @@ int sv_temporary_folder(lua_State *L) {
 int sv_remove_tree(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     int error = remove_tree(path);
+    if (error) return fail(L, path, error);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int sv_create_file(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(L, path, errno);
+    int error = 0;
+    while (n > 0 && !error) {
+        ssize_t done = write(fd, text, n);
+        if (done > 0)
+            text += done, n -= (size_t)done;
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (close(fd) != 0 && !error) error = errno;
     if (error) return fail(L, path, error);
     lua_pushboolean(L, 1);
     return 1;

@@ -18,7 +18,9 @@
  *   child:write(text, timeout) -> true
  *   child:end_input()                       closes its standard input
  *   child:read_line(timeout, limit) -> text without the line's end
- *   child:read(n, timeout) -> n bytes; child:read_all(timeout) -> the rest, to its end
+ *   child:read(n, timeout) -> n bytes
+ *   child:read_all(timeout, limit, keep) -> the rest, to its end; keep = false: "", what comes is dropped
+ *   child:peek(timeout) -> up to 200 bytes of what comes within the time (0), which stay to be read
  *   child:read_numbers(kind, swapped, tensor, timeout) -> true; binary numbers, into the tensor
  *   child:errors() -> what came on standard error since the last call (the last 64 KB)
  *   worker:send(text, timeout) -> true;     worker:receive(timeout) -> text
@@ -50,6 +52,7 @@
 
 #define ERRORS_KEPT ((size_t)64 << 10)
 #define CHUNK ((size_t)64 << 10)
+#define LOOK_AFTER 50 /* milliseconds after which a silent program is looked after: it may have ended */
 
 static sv_child *children;
 
@@ -147,6 +150,7 @@ void sv_enlist(sv_child *c, pid_t pid) {
     c->at = &children;
     if (children) children->at = &c->next;
     children = c;
+    if (c->kind == SV_PROGRAM) sv_watch(children);
 }
 
 static void delist(sv_child *c) {
@@ -174,8 +178,9 @@ static bool reap(sv_child *c, bool block) {
     if (got == 0) return false;
     if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* what it left behind */
     c->ended = true;
-    if (c->kind == SV_WORKER) sv_remove_folders_of(c->pid);
     delist(c);
+    if (c->kind == SV_WORKER) sv_remove_folders_of(c->pid);
+    if (c->kind == SV_PROGRAM) sv_watch(children);
     return true;
 }
 
@@ -223,6 +228,7 @@ void sv_forget_children(void) {
         delist(c);
         hang_up(c);
     }
+    sv_forget_watcher();
 }
 
 int sv_not_started(lua_State *L, const char *name, const char *why) {
@@ -234,7 +240,7 @@ int sv_not_started(lua_State *L, const char *name, const char *why) {
 /* ---- reading and writing ------------------------------------------------------- */
 
 /* write() whose SIGPIPE, raised in this thread, is taken back. */
-static ssize_t write_quietly(int fd, const char *data, size_t n) {
+ssize_t sv_write_quietly(int fd, const char *data, size_t n) {
     sigset_t pipe_only, before, pending;
     sigemptyset(&pipe_only);
     sigaddset(&pipe_only, SIGPIPE);
@@ -257,7 +263,7 @@ static ssize_t write_some(const sv_child *c, const char *data, size_t n) {
 #ifdef MSG_NOSIGNAL
     if (c->kind != SV_PROGRAM) return send(c->in, data, n, MSG_NOSIGNAL);
 #endif
-    return write_quietly(c->in, data, n);
+    return sv_write_quietly(c->in, data, n);
 }
 
 /* Reads what is there, up to CHUNK; closes at the end of the file. */
@@ -287,7 +293,13 @@ const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, 
         p[in = n++] = (struct pollfd){.fd = c->in, .events = POLLOUT};
     }
     if (n == 0 || (c->out < 0 && !data)) return "closed";
-    int got = poll(p, (nfds_t)n, sv_milliseconds_to(end));
+    int wait = sv_milliseconds_to(end);
+    if (c->kind == SV_PROGRAM && (wait < 0 || wait > LOOK_AFTER)) wait = LOOK_AFTER;
+    int got = poll(p, (nfds_t)n, wait);
+    if (got == 0 && c->kind == SV_PROGRAM && reap(c, false)) { /* a process that it left holds its pipes */
+        if (poll(p, (nfds_t)n, 0) <= 0) sv_close_fd(&c->out);
+        return NULL;
+    }
     if (got < 0) {
         if (errno != EINTR) return "closed";
         return lua_gethook(L) ? "interrupted" : NULL;
@@ -381,10 +393,25 @@ static int l_read(lua_State *L) {
 static int l_read_all(lua_State *L) {
     sv_child *c = sv_check_child(L);
     double end = sv_deadline(L, 2);
+    size_t limit = (size_t)luaL_optinteger(L, 3, (lua_Integer)256 << 20);
+    bool keep = lua_isnoneornil(L, 4) || lua_toboolean(L, 4);
     const char *why = NULL;
-    while (!why && c->out >= 0) why = sv_pump(L, c, NULL, NULL, end);
+    while (!why && c->out >= 0) {
+        why = sv_pump(L, c, NULL, NULL, end);
+        if (!keep) c->text.from = c->text.to;
+        if (sv_held(&c->text) > limit) return sv_failed(L, "too long");
+    }
     if (why && strcmp(why, "closed") != 0) return sv_failed(L, why);
     return sv_take(L, &c->text, sv_held(&c->text), 0);
+}
+
+/* What is there to be read, or comes within the time, without taking it: its first bytes. */
+static int l_peek(lua_State *L) {
+    sv_child *c = sv_check_child(L);
+    double end = lua_isnoneornil(L, 2) ? sv_now() : sv_deadline(L, 2);
+    while (sv_held(&c->text) == 0 && !sv_pump(L, c, NULL, NULL, end)) continue;
+    size_t n = sv_held(&c->text);
+    return sv_take(L, &(sv_buffer){c->text.data, c->text.from, c->text.to, c->text.room}, n < 200 ? n : 200, 0);
 }
 
 /* After a program's end its last words may still be in the pipe. */
@@ -454,6 +481,7 @@ static const luaL_Reg methods[] = {{"write", l_write},
                                    {"read", l_read},
                                    {"read_numbers", sv_read_numbers_of},
                                    {"read_all", l_read_all},
+                                   {"peek", l_peek},
                                    {"errors", l_errors},
                                    {"send", sv_send},
                                    {"receive", sv_receive},

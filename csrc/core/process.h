@@ -49,12 +49,17 @@ int sv_take(lua_State *L, sv_buffer *b, size_t n, size_t skip); /* pushes n byte
 int sv_failed(lua_State *L, const char *why);                   /* pushes nil, why */
 int sv_not_started(lua_State *L, const char *name, const char *why);
 
+void sv_watch(const sv_child *children); /* watcher.c: of the list of children, after each change */
+void sv_forget_watcher(void);            /* in a copy: it is the parent's */
+ssize_t sv_write_quietly(int fd, const char *data, size_t n);
+
 /* folder.c */
 void sv_remove_folders_of(pid_t pid); /* the temporary folders of a copy of this process that has ended */
 void sv_remove_own_folders(void);     /* those of this process */
 void sv_prepare_folders(void);        /* before a fork */
 int sv_temporary_folder(lua_State *L);
 int sv_remove_tree(lua_State *L);
+int sv_create_file(lua_State *L);
 
 int sv_spawn(lua_State *L); /* program.c */
 int sv_read_numbers_of(lua_State *L);

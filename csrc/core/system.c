@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,14 @@ static int l_pid(lua_State *L) {
     return 1;
 }
 
+/* cwd() -> the working directory; or nil, message */
+static int l_cwd(lua_State *L) {
+    char path[PATH_MAX];
+    if (!getcwd(path, sizeof path)) return refused(L, ".");
+    lua_pushstring(L, path);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {{"clock", l_clock},
                                      {"sleep", l_sleep},
                                      {"isatty", l_isatty},
@@ -162,6 +171,8 @@ static const luaL_Reg functions[] = {{"clock", l_clock},
                                      {"pid", l_pid},
                                      {"temporary_folder", sv_temporary_folder},
                                      {"remove_tree", sv_remove_tree},
+                                     {"create_file", sv_create_file},
+                                     {"cwd", l_cwd},
                                      {NULL, NULL}};
 
 void sv_open_system(lua_State *L, int core) {

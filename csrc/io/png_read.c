@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define READER "simvae.png_reader"
-#define LARGEST (1 << 27) /* numbers of a picture: 512 MB as floats */
 
 /* What one decoding holds; libpng leaves through stop, never through Lua. */
 typedef struct {
@@ -99,12 +98,14 @@ static void to_planes(const reader *r, png_bytepp rows, bool alpha, sv_tensor *t
         }
 }
 
-/* decode_png(bytes, alpha) -> tensor (C, H, W) in [0, 1], or nil, reason */
+/* decode_png(bytes, alpha, limit) -> tensor (C, H, W) in [0, 1] of at most limit bytes, or nil, reason. What the
+ * header declares is judged before memory is asked for. */
 static int l_decode_png(lua_State *L) {
     size_t size;
     const char *bytes = luaL_checklstring(L, 1, &size);
     sv_enter(L);
     bool alpha = lua_toboolean(L, 2);
+    double limit = luaL_checknumber(L, 3);
     reader *r = lua_newuserdatauv(L, sizeof *r, 0);
     memset(r, 0, sizeof *r);
     luaL_setmetatable(L, READER);
@@ -117,9 +118,11 @@ static int l_decode_png(lua_State *L) {
         strcpy(r->reason, "the file is too short for the size it declares");
         goto failed;
     }
-    if ((double)r->height * r->width * r->channels > LARGEST) {
-        snprintf(r->reason, sizeof r->reason, "%lu x %lu pixels are more than are read (2^27 numbers)",
-                 (unsigned long)r->width, (unsigned long)r->height);
+    double takes = (double)r->height * r->width * r->channels * (double)sizeof(sv_real);
+    if (takes > limit) {
+        snprintf(r->reason, sizeof r->reason,
+                 "%lu x %lu pixels would take %.0f bytes in memory, over the limit of %.0f; max_bytes = n allows more",
+                 (unsigned long)r->width, (unsigned long)r->height, takes, limit);
         goto failed;
     }
     {

@@ -11,11 +11,14 @@
 -- (dataset.grid), and the nearest row is found at once.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local file = require "simvae.io.file"
 local npy = require "simvae.io.npy"
 local npz = require "simvae.io.npz"
 local simulator = require "simvae.simulator"
 
 local dataset = {}
+
+local number_bytes = file.real == "f8" and 8 or 4
 
 local fields = {
   name = { "string", default = "dataset" },
@@ -210,10 +213,12 @@ local function open_npz(given)
   end
   local entry = shapes[names.x]
   local wanted = { names.z }
-  local held = entry.count * 4 <= given.memory
+  local held = entry.count * number_bytes <= given.memory
   if held then wanted[2] = names.x end
   local tensors
-  tensors, why = npz.load(given.path, { names = wanted })
+  tensors, why = npz.load(given.path, {
+    names = wanted, max_bytes = held and file.default_bytes + (entry.fortran and 2 or 1) * entry.count * number_bytes or nil,
+  })
   if not tensors then return nil, why end
   if held then return of_tensor(tensors[names.x], entry.dtype), tensors[names.z] end
   local source

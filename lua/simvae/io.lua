@@ -21,21 +21,22 @@ local files = {
 }
 
 local scale_rule = { "integer", default = 1, min = 1, max = 1024 }
-local png_limit = 1 << 30
 
 --- Reads a PNG picture: any colour type and depth, interlaced or not.
 --
 -- Transparent pictures are laid on white, unless alpha is asked for. Sample values are taken as they
 -- stand, without gamma.
 -- @tparam string path
--- @tparam[opt] table options `alpha = true`: keeps alpha as the last channel (C = 2 or 4) where there is one
+-- @tparam[opt] table options `alpha = true`: keeps alpha as the last channel (C = 2 or 4) where there is one;
+--   `max_bytes`: of the tensor (256 MiB, or 64 times the file)
 -- @treturn tensor (C, H, W) in [0, 1], C = 1 (grey) or 3; or nil, message
 function files.load_png(path, options)
   file.check_path("load_png", path)
-  options = check.options("load_png", options, { alpha = { "boolean", default = false } })
+  options = check.options("load_png", options, { alpha = { "boolean", default = false }, max_bytes = file.max_bytes })
   return file.read(path, function(source)
-    if source:size() > png_limit then file.refuse("%d bytes are more than a picture has", source:size()) end
-    return file.need(core.io.decode_png(file.need(source:read(0, source:size())), options.alpha))
+    local limit = file.limit(source, options.max_bytes)
+    if source:size() > limit then file.refuse("%d bytes are more than a picture of %d has", source:size(), limit) end
+    return file.need(core.io.decode_png(file.need(source:read(0, source:size())), options.alpha, limit))
   end)
 end
 

@@ -73,6 +73,32 @@ function file.write(path, pieces)
   return true
 end
 
+local times_read = 64
+file.default_bytes = 256 << 20
+
+--- Rule of the option max_bytes of readers: what the tensors of a file may take in memory. Without it: 256 MiB, or 64
+-- times the file if that is more, so that a file made to inflate without end is refused before memory is asked for.
+file.max_bytes = { "integer", min = 0 }
+
+--- The bytes that the tensors of a file may take.
+-- @tparam source source
+-- @tparam ?integer max_bytes the option
+function file.limit(source, max_bytes)
+  return max_bytes or math.max(file.default_bytes, times_read * source:size())
+end
+
+--- Ends the reading if numbers take more memory than there is room for.
+-- @tparam integer count of numbers
+-- @tparam integer room bytes
+-- @tparam string what "it", or the name of what is too large
+function file.check_room(count, room, what)
+  local bytes = count * (file.real == "f8" and 8 or 4)
+  if bytes > room then
+    file.refuse("%s would take %d bytes in memory, over the limit of %d; max_bytes = n allows more", what, bytes, room)
+  end
+  return bytes
+end
+
 local limit = 1 << 48
 
 --- The product of a shape's entries; refuses what no memory could hold.

@@ -119,11 +119,14 @@ end
 -- Types f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 and bool of either byte order, C or Fortran order; all become
 -- numbers of this build (float: whole numbers beyond 2^24 are rounded). Object arrays are refused.
 -- @tparam string path
+-- @tparam[opt] table options `max_bytes`: of the tensor (256 MiB, or 64 times the file)
 -- @treturn tensor of the array's shape; or nil, message
-function npy.load(path)
+function npy.load(path, options)
   file.check_path("load_npy", path)
+  options = check.options("load_npy", options, { max_bytes = file.max_bytes })
   return file.read(path, function(source)
     local h = header_of(source)
+    file.check_room(h.count, file.limit(source, options.max_bytes), "its array")
     local stream = file.need(source:stream(h.at, h.bytes))
     return file.need(stream:tensor(h.kind, h.swapped, h.fortran, h.shape))
   end)

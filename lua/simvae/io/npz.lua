@@ -11,7 +11,6 @@ local npz = {}
 
 local refuse = file.refuse
 local end_size, tail_size, directory_limit = 22, 22 + 65535, 64 << 20
-local default_limit = 4 << 30
 local unpack_at_once = 1 << 20
 
 --- Where the central directory lies: offset, bytes, entries.
@@ -135,17 +134,14 @@ local function read_member(source, e, room)
   if h.at + h.bytes ~= e.size then
     refuse("'%s' declares %d bytes where its array takes %d", e.name, e.size, h.at + h.bytes)
   end
-  local memory = h.count * (file.real == "f8" and 8 or 4)
-  if memory > room then
-    refuse("'%s' and what came before take more than the limit; max_bytes = n allows more, names = {…} picks arrays",
-      e.name)
-  end
+  local copies = h.fortran and #h.shape > 1 and 2 or 1
+  local memory = file.check_room(copies * h.count, room, "'" .. e.name .. "', with what came before,")
   local t, reason = stream:tensor(h.kind, h.swapped, h.fortran, h.shape)
   local crc
   if t then crc, reason = stream:finish() end
   if not crc then refuse("'%s': %s", e.name, reason) end
   if crc ~= e.crc then refuse("'%s' is damaged: its checksum differs", e.name) end
-  return t, memory
+  return t, memory // copies
 end
 
 --- Reads the arrays of a .npz file.
@@ -154,17 +150,17 @@ end
 -- text) is left out, never executed, and named in the second result.
 -- @tparam string path
 -- @tparam[opt] table options `names`: list of the arrays to read (all); `max_bytes`: of all tensors
---   together (4 GiB), against files that inflate without end
+--   together (256 MiB, or 64 times the file), against files that inflate without end
 -- @treturn table name -> tensor
 -- @treturn table name -> why it was left out; or nil, message
 function npz.load(path, options)
   file.check_path("load_npz", path)
   options = check.options("load_npz", options, {
-    names = { "table" }, max_bytes = { "integer", default = default_limit, min = 0 },
+    names = { "table" }, max_bytes = file.max_bytes,
   })
   local wanted = wanted_names(options.names)
   return file.read(path, function(source)
-    local tensors, skipped, room = {}, {}, options.max_bytes
+    local tensors, skipped, room = {}, {}, file.limit(source, options.max_bytes)
     for _, e in ipairs(read_directory(source)) do
       local name = e.name:match "^(.*)%.npy$"
       if not name then
@@ -188,7 +184,7 @@ end
 local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that equal tensors give equal bytes
 
 --- Writes tensors to a .npz file, stored, sorted by name; np.load reads it.
--- Written to path.tmp, then renamed: whatever fails, an old file stays whole.
+-- Whatever fails, an old file stays whole.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @treturn boolean true; or nil, message
@@ -229,7 +225,7 @@ function npz.shapes(path)
         local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
         local h = npy.read_header(function(n) return file.need(stream:read(n)) end)
         if not h.unsupported then
-          shapes[name] = { shape = h.shape, dtype = h.dtype, bytes = h.bytes, count = h.count }
+          shapes[name] = { shape = h.shape, dtype = h.dtype, bytes = h.bytes, count = h.count, fortran = h.fortran }
         end
       end
     end
@@ -240,7 +236,7 @@ end
 --- Unpacks one array of a .npz file to a .npy file, without holding it in memory.
 -- @tparam string path
 -- @tparam string name of the array
--- @tparam string to the file to write; written to to.tmp, then renamed
+-- @tparam string to the file to write
 -- @treturn boolean true; or nil, message
 function npz.unpack(path, name, to)
   file.check_path("npz.unpack", path)
@@ -248,26 +244,18 @@ function npz.unpack(path, name, to)
     for _, e in ipairs(read_directory(source)) do
       if e.name == name .. ".npy" then
         local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
-        local out, reason = io.open(to .. ".tmp", "wb")
-        if not out then refuse("cannot be unpacked: %s", reason) end
+        local function need(value, reason)
+          return value or refuse("'%s' cannot be unpacked to %s: %s", name, to, reason)
+        end
+        local out <close> = need(core.io.create(to))
         local left = e.size
         while left > 0 do
           local bytes = math.min(left, unpack_at_once)
-          local text, why = stream:read(bytes)
-          local ok = text and out:write(text)
-          if not ok then
-            out:close()
-            os.remove(to .. ".tmp")
-            refuse("'%s' cannot be unpacked: %s", name, why or "the disk is full")
-          end
+          need(out:write(need(stream:read(bytes))))
           left = left - bytes
         end
-        local closed = out:close()
-        if not closed or file.need(stream:finish()) ~= e.crc then
-          os.remove(to .. ".tmp")
-          refuse("'%s' cannot be unpacked: %s", name, closed and "its checksum differs" or "the disk is full")
-        end
-        file.need(os.rename(to .. ".tmp", to))
+        if need(stream:finish()) ~= e.crc then refuse("'%s' is damaged: its checksum differs", name) end
+        need(out:commit())
         return true
       end
     end

@@ -98,10 +98,12 @@ end
 -- are rounded). Files that are truncated, overlap, leave gaps or lie about their sizes
 -- are refused.
 -- @tparam string path
+-- @tparam[opt] table options `max_bytes`: of all tensors together (256 MiB, or 64 times the file)
 -- @treturn table name -> tensor
 -- @treturn table metadata, string -> string (empty if there is none); or nil, message
-function safetensors.load(path)
+function safetensors.load(path, options)
   file.check_path("load_safetensors", path)
+  options = check.options("load_safetensors", options, { max_bytes = file.max_bytes })
   return file.read(path, function(source)
     local size = source:size()
     if size < 8 then refuse("%d bytes are too few for a safetensors file", size) end
@@ -115,6 +117,9 @@ function safetensors.load(path)
     end
     local entries, metadata = parse_header(file.need(source:read(8, length)))
     check_entries(entries, size - 8 - length)
+    local numbers = 0
+    for _, e in ipairs(entries) do numbers = numbers + file.count(e.shape) end
+    file.check_room(numbers, file.limit(source, options.max_bytes), "its tensors")
     local stream, tensors = file.need(source:stream(8 + length, size - 8 - length)), {}
     for _, e in ipairs(entries) do
       tensors[e.name] = file.need(stream:tensor(kinds[e.dtype], file.big_endian, false, e.shape))
