@@ -44,7 +44,7 @@ function Program:stop(patience)
   self.child = nil
 end
 
--- Why there was no answer; the program is gone after that.
+-- Why there was no answer; the program is gone after that. self.left: it had answered before, and left in good order.
 function Program:ending(why, count)
   local child, result = self.child, nil
   local part = why ~= "too long" and child:peek(0) or ""
@@ -60,6 +60,7 @@ function Program:ending(why, count)
       result = "died by " .. what .. part
     elseif kind == "exit" then
       result = string.format("ended with exit code %d, without an answer%s", what, part)
+      self.left = what == 0 and part == "" and self.samples > 1
     else
       result = "closed its output without an answer" .. part
     end
@@ -156,10 +157,14 @@ function Program:run(values, out)
     return nil, why
   end
   self.started, self.waiting = core.system.clock(), true
+  self.samples, self.left = self.samples + 1, false
   ok, why = self.child:write(answer.format_list(values, self.K) .. "\n", time_left(self))
-  if not ok then return self:ending(why, out.count) end
-  self.samples = self.samples + 1
-  ok, why = readers[self.protocol](self, out)
+  if ok then
+    ok, why = readers[self.protocol](self, out)
+  else
+    ok, why = self:ending(why, out.count)
+  end
+  if self.left then return self:run(values, out) end -- it answers some samples, then ends: the next one takes over
   if (ok or why == answer.failed) and self.child then
     local more = out_of_step(self, look(self, core.system.clock() - self.started), "to this sample")
     if more then ok, why = nil, more end
