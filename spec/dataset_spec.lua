@@ -201,7 +201,7 @@ describe("a folder of pictures", function()
     csv(good)
     local made, why = dataset { path = place }
     assert.is_nil(made)
-    assert.matches("labels.csv, line 2: column 'note' is \"a\", not a number", why, 1, true)
+    assert.matches("labels.csv, line 2: column 'note' is \"a\", which is not a number", why, 1, true)
     csv "size,file\n1,p1.png\n2,p2.png\n3,small.png\n4,missing.png\n5,cut.png\n"
     assert(files.save_png(place .. "/small.png", core.zeros(3, 2, 2)))
     local f = assert(io.open(place .. "/p1.png", "rb"))
@@ -220,5 +220,124 @@ describe("a folder of pictures", function()
     made, why = dataset { path = folder }
     assert.is_nil(made)
     assert.matches("no CSV file", why, 1, true)
+  end)
+end)
+
+describe("a folder's table", function()
+  local place = folder .. "/table"
+  assert(core.system.mkdir(place))
+  for i = 1, 3 do assert(files.save_png(place .. "/p" .. i .. ".png", core.full(i / 5, { 1, 2, 2 }))) end
+
+  local function open(text, change)
+    local f = assert(io.open(place .. "/labels.csv", "wb"))
+    f:write(text)
+    f:close()
+    local t = { path = place }
+    for k, v in pairs(change or {}) do t[k] = v end
+    return dataset(t)
+  end
+
+  it("may have a byte-order mark, CRLF, quotes, semicolons, tabs and blank lines", function()
+    for _, text in ipairs {
+      "\xEF\xBB\xBFsize,file\r\n1,p1.png\r\n\r\n2,p2.png\r\n,\r\n3,p3.png",
+      'size;"file"\n1.0;p1.png\n"2";"p2.png"\n 3 ; p3.png \n',
+      "size\tfile\n1\tp1.png\n0.2D+01\tp2.png\n0x1.8p+1\tp3.png\n",
+    } do
+      local data = assert(open(text))
+      assert.same({ "size" }, data.names)
+      assert.equal(3, data.rows)
+      assert.near(0.4, data:run({ { 2 } }):get(1, 1, 1, 1), 1e-6)
+      assert.near(0.6, data:run({ { 3 } }):get(1, 1, 1, 1), 1e-6)
+    end
+    local data = assert(open('"a ""b"", c\nd",file\n1,p1.png\n2,p2.png\n'))
+    assert.equal('a "b", c\nd', data.names[1])
+  end)
+
+  it("is refused by line and column where a value is missing or no number", function()
+    local function why(text)
+      local made, message = open(text)
+      assert.is_nil(made)
+      return message
+    end
+    assert.matches("labels.csv, line 3: column 'a' is empty: a missing value (drop = { \"a\" } leaves it out)",
+      why "a,b,file\n1,2,p1.png\n,3,p2.png\n", 1, true)
+    assert.matches("line 3: column 'b' is \"NaN\": not a finite number", why "a,b,file\n1,2,p1.png\n1,NaN,p2.png\n", 1,
+      true)
+    assert.matches("line 2: column 'a' is \"1,5\", which has a comma", why "a;file\n1,5;p1.png\n2,5;p2.png\n", 1, true)
+    assert.matches("line 3 has 2 cells where the header has 3", why "a,b,file\n1,2,p1.png\n1,p2.png\n", 1, true)
+    assert.matches("line 2 has 4 cells where the header has 3", why "a,b,file\n1,2,p1.png,\n", 1, true)
+    assert.matches("line 2: a quote is not closed", why 'a,file\n1,"p1.png\n2,p2.png\n', 1, true)
+    assert.matches("line 3: column 'file' names no picture", why "a,file\n1,p1.png\n2,\n", 1, true)
+    assert.matches("column 1 has no name", why ",a,file\n0,1,p1.png\n1,2,p2.png\n", 1, true)
+    assert.matches("UTF-16", why "\xFF\xFEa\0,\0f\0", 1, true)
+    assert.matches("is empty", why "", 1, true)
+  end)
+
+  it("is read in time that grows with its length", function()
+    -- a pattern that goes back over blanks takes minutes here
+    local blanks = (" "):rep(200000)
+    local data = assert(open("a," .. blanks .. "file" .. blanks .. "\n" .. blanks .. "1" .. blanks
+      .. ",p1.png\n2,p2.png\n" .. blanks .. "\n"))
+    assert.equal(2, data.rows)
+  end)
+end)
+
+describe("arrays of other layouts", function()
+  it("are refused with what they are", function()
+    assert(files.save_npz(folder .. "/single.npz", { z = core.zeros(4, 2), x = core.tensor(3.5) }))
+    local made, why = dataset { path = folder .. "/single.npz" }
+    assert.is_nil(made)
+    assert.matches("single.npz: 'x' holds a single number; it takes a row for each sample (N, …)", why, 1, true)
+    assert(files.save_npz(folder .. "/single.npz", { x = core.zeros(4, 2), z = core.tensor(3.5) }))
+    made, why = dataset { path = folder .. "/single.npz" }
+    assert.is_nil(made)
+    assert.matches("z has shape ()", why, 1, true)
+    assert(files.save_npz(folder .. "/none.npz", { z = core.arange(1, 8):reshape(4, 2), x = core.zeros(4, 0) }))
+    made, why = dataset { path = folder .. "/none.npz" }
+    assert.is_nil(made)
+    assert.matches("x has shape (4, 0)", why, 1, true)
+  end)
+end)
+
+describe("a cache of samples", function()
+  local sampler = require "simvae.sampler"
+  local line = require "simvae.simulator".new {
+    name = "line", output = { 3 },
+    params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 1, high = 100, scale = "log", unit = "Hz" } },
+    simulate = function(p) return { p[1], p[2], p[1] + p[2] } end,
+  }
+  local path = folder .. "/samples"
+  local s = sampler.new { simulator = line, batch = 20, seed = 3, cache = path }
+  local first_z, first_x = s:next()
+  s:close()
+
+  it("is a data set, with the bounds and scales of its simulator", function()
+    local data = assert(dataset { path = path })
+    assert.is_true(data.rows >= 20)
+    assert.same({ "a", "b" }, data.names)
+    assert.equal("log", data.params[2].scale)
+    assert.equal(100, data.params[2].high)
+    assert.same({ 3 }, data.output)
+    assert.same(first_x:totable(), data:run(first_z):totable())
+    data:close()
+  end)
+
+  it("is refused when it is damaged or empty", function()
+    local f = assert(io.open(path, "rb"))
+    local text = f:read "a"
+    f:close()
+    local header = text:match "^[^\n]*\n[^\n]*\n"
+    for words, bytes in pairs {
+      ["holds no samples"] = header,
+      ["is not a cache"] = header:sub(1, 40),
+      ["its header is damaged"] = header:gsub('"output":%[3%]', '"output":[0]'),
+    } do
+      f = assert(io.open(folder .. "/bad", "wb"))
+      f:write(bytes)
+      f:close()
+      local made, why = dataset { path = folder .. "/bad" }
+      assert.is_nil(made)
+      assert.matches(words, why, 1, true)
+    end
   end)
 end)

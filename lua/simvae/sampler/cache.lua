@@ -8,6 +8,7 @@
 -- its sample made again.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local file = require "simvae.io.file"
 local json = require "dkjson"
 
 local cache = {}
@@ -54,6 +55,16 @@ local function difference(was, is)
   if is.seed and was.seed ~= is.seed then return string.format("the seed was %s and is now %s", was.seed, is.seed) end
 end
 
+-- The header of a file's first bytes and what it says; or nil, why.
+local function parse_header(text)
+  local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
+  local was = line and json.decode(line, 1, nil)
+  if type(was) ~= "table" or type(was.params) ~= "table" or type(was.output) ~= "table" then
+    return nil, "is not a cache of simvae"
+  end
+  return magic .. line, was
+end
+
 local function read_header(self, expected)
   local text, why = self.store:head(longest_header)
   if not text then return nil, why end
@@ -62,13 +73,7 @@ local function read_header(self, expected)
     if not ok then return nil, refused end
     return expected
   end
-  local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
-  if not line then return nil, "is not a cache of simvae" end
-  local was = json.decode(line, 1, nil)
-  if type(was) ~= "table" or type(was.params) ~= "table" or type(was.output) ~= "table" then
-    return nil, "is not a cache of simvae"
-  end
-  return magic .. line, was
+  return parse_header(text)
 end
 
 -- Where each sample is; drops the tail that is none.
@@ -95,6 +100,40 @@ local function index(self)
   end
   self.size = stop
   return true
+end
+
+--- Is a file a cache?
+function cache.is(path)
+  return file.read(path, function(source)
+    return source:size() >= #magic and source:read(0, #magic) == magic
+  end) or false
+end
+
+local function is_positive(n) return math.type(n) == "integer" and n > 0 end
+
+-- Do params and output have the form of a simulator's?
+local function is_whole(was)
+  local count = #was.params > 0 and #was.output > 0 and 1
+  for _, n in ipairs(was.output) do count = count and is_positive(n) and n < 1 << 31 and count * n or false end
+  for _, p in ipairs(was.params) do
+    count = count and type(p) == "table" and type(p.name) == "string" and type(p.low) == "number"
+      and type(p.high) == "number" and count
+  end
+  return count and count < 1 << 31
+end
+
+--- What a cache says that it holds.
+-- @treturn table name (of the simulator), params, output, as cache.open takes them, seed; or nil, message
+function cache.describe(path)
+  return file.read(path, function(source)
+    local header, was = parse_header(file.need(source:read(0, math.min(source:size(), longest_header))))
+    if not header then file.refuse("%s", was) end
+    if not is_whole(was) then file.refuse "its header is damaged" end
+    if was.numbers ~= core.real then
+      file.refuse("its numbers are %s; this build reads %s", tostring(was.numbers), core.real)
+    end
+    return { name = was.simulator, params = was.params, output = was.output, seed = was.seed }
+  end)
 end
 
 --- Opens a cache.
