@@ -1,16 +1,16 @@
 --- Where figures go: pictures through the PNG writer, charts through gnuplot. The
 -- data of a chart stays beside it (NAME.dat beside NAME.png), so that it can be drawn
 -- again elsewhere, or where gnuplot is missing.
+local core = require "simvae.core"
+
 local output = {}
 
 local missing = "gnuplot is missing: apt-get install gnuplot-nox"
+local longest_chart = 120 -- seconds
 
 local function write(path, text)
-  local file, message = io.open(path, "wb")
-  if not file then return nil, message end
-  local ok, why = file:write(text)
-  if ok then ok, why = file:close() else file:close() end
-  if not ok then return nil, path .. ": " .. tostring(why) end
+  local ok, why = core.io.write(path, { text })
+  if not ok then return nil, path .. ": " .. why end
   return path
 end
 
@@ -32,10 +32,6 @@ end
 --- A string as gnuplot reads it.
 function output.quote(s)
   return "'" .. s:gsub("'", "''"):gsub("\n", " ") .. "'"
-end
-
-local function shell(s)
-  return "'" .. s:gsub("'", "'\\''") .. "'"
 end
 
 -- Kept per process: looking for a program costs a fork.
@@ -69,17 +65,19 @@ function output.chart(path, data, script, width, height, font)
   local data_path, message = write(output.data_path(path), data)
   if not data_path then return nil, message end
   if not has_gnuplot() then return nil, missing end
-  local name = os.tmpname()
   local text = string.format(head, width, height, font or 10, output.quote(path), output.quote(data_path)) .. script
     .. "\nunset output\n"
+  local child, why = core.process.spawn { "gnuplot" }
+  if not child then return nil, why end
+  local gnuplot <close> = child
   local ok
-  ok, message = write(name, text)
-  if not ok then return nil, message end
-  local pipe = io.popen("gnuplot " .. shell(name) .. " 2>&1")
-  local said = pipe and pipe:read "a" or "gnuplot could not be started"
-  local good = pipe and pipe:close()
-  os.remove(name)
-  if not good then return nil, "gnuplot: " .. said:gsub("%s+", " ") end
+  ok, why = gnuplot:write(text, longest_chart)
+  gnuplot:end_input()
+  local said = gnuplot:read_all(longest_chart)
+  local kind, code = gnuplot:wait(longest_chart)
+  if not (ok and said and kind == "exit" and code == 0) then
+    return nil, "gnuplot: " .. core.number.trim(gnuplot:errors() .. (said or why or "")):gsub("%s+", " ")
+  end
   return path
 end
 

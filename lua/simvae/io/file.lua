@@ -87,14 +87,15 @@ function file.limit(source, max_bytes)
   return max_bytes or math.max(file.default_bytes, times_read * source:size())
 end
 
---- Ends the reading if numbers take more memory than there is room for.
+--- Ends the reading if numbers take more memory than they may.
 -- @tparam integer count of numbers
--- @tparam integer room bytes
--- @tparam string what "it", or the name of what is too large
-function file.check_room(count, room, what)
+-- @tparam integer limit bytes, of file.limit
+-- @tparam string what they are, for the message
+-- @treturn integer bytes that they take
+function file.check_memory(count, limit, what)
   local bytes = count * (file.real == "f8" and 8 or 4)
-  if bytes > room then
-    file.refuse("%s would take %d bytes in memory, over the limit of %d; max_bytes = n allows more", what, bytes, room)
+  if bytes > limit then
+    file.refuse("%s would take %d bytes in memory, over the limit of %d; max_bytes = n allows more", what, bytes, limit)
   end
   return bytes
 end

@@ -121,8 +121,8 @@ local function wanted_names(names)
   return wanted
 end
 
---- Reads one member: the tensor, or nil and what it is instead.
-local function read_member(source, e, room)
+--- Reads one member: the tensor, or nil and what it is instead. before: numbers of the members that were read already.
+local function read_member(source, e, before, limit)
   local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
   local function read(n)
     local s, reason = stream:read(n)
@@ -135,13 +135,14 @@ local function read_member(source, e, room)
     refuse("'%s' declares %d bytes where its array takes %d", e.name, e.size, h.at + h.bytes)
   end
   local copies = h.fortran and #h.shape > 1 and 2 or 1
-  local memory = file.check_room(copies * h.count, room, "'" .. e.name .. "', with what came before,")
+  file.check_memory(before + copies * h.count, limit,
+    (before > 0 and "what comes before and " or "") .. "'" .. e.name .. "'")
   local t, reason = stream:tensor(h.kind, h.swapped, h.fortran, h.shape)
   local crc
   if t then crc, reason = stream:finish() end
   if not crc then refuse("'%s': %s", e.name, reason) end
   if crc ~= e.crc then refuse("'%s' is damaged: its checksum differs", e.name) end
-  return t, memory // copies
+  return t
 end
 
 --- Reads the arrays of a .npz file.
@@ -160,18 +161,15 @@ function npz.load(path, options)
   })
   local wanted = wanted_names(options.names)
   return file.read(path, function(source)
-    local tensors, skipped, room = {}, {}, file.limit(source, options.max_bytes)
+    local tensors, skipped, count, limit = {}, {}, 0, file.limit(source, options.max_bytes)
     for _, e in ipairs(read_directory(source)) do
       local name = e.name:match "^(.*)%.npy$"
       if not name then
         skipped[e.name] = "not a .npy file"
       elseif not wanted or wanted[name] then
-        local t, memory = read_member(source, e, room)
-        if t then
-          tensors[name], room = t, room - memory
-        else
-          skipped[name] = memory
-        end
+        local t, instead = read_member(source, e, count, limit)
+        tensors[name], skipped[name] = t, instead
+        count = count + (t and t.count or 0)
       end
     end
     for name in pairs(wanted or {}) do

@@ -117,9 +117,9 @@ function safetensors.load(path, options)
     end
     local entries, metadata = parse_header(file.need(source:read(8, length)))
     check_entries(entries, size - 8 - length)
-    local numbers = 0
-    for _, e in ipairs(entries) do numbers = numbers + file.count(e.shape) end
-    file.check_room(numbers, file.limit(source, options.max_bytes), "its tensors")
+    local count = 0
+    for _, e in ipairs(entries) do count = count + file.count(e.shape) end
+    file.check_memory(count, file.limit(source, options.max_bytes), "its tensors")
     local stream, tensors = file.need(source:stream(8 + length, size - 8 - length)), {}
     for _, e in ipairs(entries) do
       tensors[e.name] = file.need(stream:tensor(kinds[e.dtype], file.big_endian, false, e.shape))
