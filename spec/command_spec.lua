@@ -304,10 +304,7 @@ describe("a program's folder", function()
         params = { { name = "a", low = 0, high = 1 } } }
       print(table.concat(sim:run({ { 0 } }):totable()[1], " "))]]
     file:close()
-    local made = helper.lua_command(script)
-    local root = assert(core.system.cwd())
-    made = made:gsub("(LUA_C?PATH=')([^/;'])", "%1" .. root .. "/%2"):gsub("(;)(%w[^;']*)", "%1" .. root .. "/%2")
-    assert.equal("1.0 2.0 3.0\n", (helper.run("cd " .. place .. " && " .. made)))
+    assert.equal("1.0 2.0 3.0\n", (helper.run(helper.lua_command_in(place, script))))
   end)
 
   it("has files whose places are not mistaken for parameters", function()

@@ -93,6 +93,19 @@ function helper.lua_command(script, ...)
   return table.concat(words, " ")
 end
 
+--- The same, run in another folder.
+-- @tparam string folder
+-- @tparam string script relative to it
+-- @param ... its arguments
+function helper.lua_command_in(folder, script, ...)
+  local cwd, trees = assert(require "simvae.core".system.cwd()), { lua_tree, c_tree }
+  local function absolute(tree) return tree:sub(1, 1) == "/" and tree or cwd .. "/" .. tree end
+  lua_tree, c_tree = absolute(lua_tree), absolute(c_tree)
+  local command = helper.lua_command(script, ...)
+  lua_tree, c_tree = table.unpack(trees)
+  return "cd " .. helper.quote(folder) .. " && " .. command
+end
+
 --- Whether a Lua module can be loaded, or a program is on the PATH.
 -- @tparam string name
 -- @treturn boolean

@@ -46,7 +46,8 @@ end
 
 -- Why there was no answer; the program is gone after that. self.left: it had answered before, and left in good order.
 function Program:ending(why, count)
-  local child, result = self.child, nil
+  local child = self.child
+  local result
   local part = why ~= "too long" and child:peek(0) or ""
   part = part ~= "" and ", after the unfinished line " .. answer.quoted(part) or ""
   if self.protocol == "npy" then part = "" end

@@ -89,12 +89,12 @@ function Runs:run(values, out)
   if not self.folder then return nil, why end
   self.owner = system.pid()
   local text, places = answer.format_list(values, self.K) .. "\n", places_of(self, values)
-  local ok, child
+  local ok
   ok, why = system.create_file(places["file.z"], text)
   if not ok then return nil, "has no file of parameters: " .. why end
-  child, why = launch.start(self.launch, self.folder, places)
-  if not child then return nil, why end
-  local closing <close> = child
+  self.child, why = launch.start(self.launch, self.folder, places)
+  if not self.child then return nil, why end
+  local child <close> = self.child
   local printed
   printed, why = finish(self, child, text, out.count)
   if not printed then return nil, why end
