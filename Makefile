@@ -19,6 +19,7 @@ LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse lua-dkjson
 APT_TEST     = lua-busted procps locales
 APT_LINT     = lua-check clang clang-format cppcheck
+APT_FUZZ     = clang
 APT_OPTIONAL = libngspice0 ngspice gnuplot-nox
 BREW         = lua pkg-config libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
@@ -222,6 +223,28 @@ sanitize:
 	echo "== the normal build, Lua's collector at its most aggressive"; \
 	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
 
+# Every reader of files, and random programs of ops, under the sanitizers for SECONDS in all (spec/fuzz/run.lua); FUZZ
+# names some of them. libFuzzer comes with the runtimes of clang, whose package is named after its version.
+SECONDS     = 60
+CLANG_MAJOR = $(shell clang -dumpversion 2>/dev/null | sed 's/[.].*//')
+FUZZ_FLAGS  = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+.PHONY: fuzz fuzz-deps fuzz-runtime
+fuzz:
+	@$(MAKE) fuzz-deps
+	@if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		clang -x c - -fsanitize=fuzzer -o /dev/null 2> /dev/null; then \
+		echo "skipped: clang has no libFuzzer here (Debian, Ubuntu: apt-get install clang libclang-rt-dev)"; exit 0; fi; \
+	$(MAKE) all && $(MAKE) all $(BUILD)/fuzz/fuzzer BUILD=$(BUILD)/fuzz CC=clang OPTIMIZE=-O1 SANITIZER="$(FUZZ_FLAGS)" && \
+	$(call in_tree,$(BUILD)/fuzz) $(LUA) spec/fuzz/run.lua $(BUILD) $(SECONDS) $(FUZZ)
+fuzz-deps: deps
+	@$(call install,$(APT_FUZZ))
+	@$(MAKE) fuzz-runtime || :
+fuzz-runtime:
+	@$(if $(CLANG_MAJOR),$(call install,libclang-rt-$(CLANG_MAJOR)-dev),:)
+
+$(BUILD)/fuzzer: spec/fuzz/readers.c $(OBJECTS)
+	$(Q)$(CC) -fsanitize=fuzzer $(CFLAGS_ALL) -o $@ $< $(OBJECTS) $(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
+
 .PHONY: bench
 bench:
 	@$(MAKE) all
@@ -329,6 +352,7 @@ help:
 	@echo "make format       clang-format over the C sources"
 	@echo "make sanitize     the suite under AddressSanitizer and UBSan (its numbers under each kernel), and with an aggressive"
 	@echo "                  collector"
+	@echo "make fuzz         fuzzes the readers of files and the ops; SECONDS=60 in all, FUZZ=\"npy ops\" for some of them"
 	@echo "make bench        speed and memory, against the peers that are installed; BENCH_ARGS=\"--only NAME --json FILE\""
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for the rest"
 	@echo "make install      into PREFIX=$(PREFIX), below DESTDIR; make uninstall takes it away"

@@ -259,6 +259,7 @@ typedef struct sv_node {
     sv_args args;
     sv_storage *aux[SV_MAX_AUX];
     sv_storage *grad; /* of out, while backward is on its way */
+    int settings;     /* as they were in forward */
     bool passed;      /* backward has been here */
     sv_tensor *in[];  /* args.in */
 } sv_node;

@@ -56,7 +56,8 @@ enum { LINE = 64 };
 
 size_t sv_room(size_t bytes) { return (bytes + LINE - 1) / LINE * LINE / sizeof(sv_real); }
 
-static long workers(const sv_batch *b) { return least(b->count, sv_threads()); }
+/* Any thread may take any matrix. */
+static long workers(const sv_batch *b) { return b->count > 0 ? sv_threads() : 0; }
 
 static size_t room_of_worker(size_t doubles, size_t integers) {
     return sv_room(doubles * sizeof(double)) + sv_room(integers * sizeof(int));

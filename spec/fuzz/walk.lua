@@ -9,6 +9,8 @@ local core = require "simvae.core"
 require "simvae.tensor"
 pcall(require, "simvae.linalg")
 require "simvae".threads(1)
+local checks = require "spec.fuzz.checks"
+local marks = checks.marks
 
 local progress = assert(io.open((...), "w"))
 progress:setvbuf "no"
@@ -16,52 +18,6 @@ progress:setvbuf "no"
 local numbers = { 0, 1, -1, 2, 3, -7, 1 << 31, 1 << 32, -(1 << 31), 1 << 53, 1 << 62, math.maxinteger, math.mininteger,
   0 / 0, 1 / 0, -1 / 0, 1.5, 2.0, 1e30, "x", false }
 local sizes = { 0, 1, 7 }
-
--- ---- a row's check string as data: tensors, and options by name ------------------------------------
-
-local marks = {}
-
-local function read_check(row)
-  local function read(r)
-    local env = setmetatable({ r = r }, { __index = core })
-    return load("local pack = ... return pack(" .. row.check .. ")", "=check", "t", env)(table.pack)
-  end
-  local ok, args = pcall(read, function(...) return setmetatable({ ... }, marks) end)
-  if not ok then -- it computes with r(…): a tensor as it is
-    args = read(function(...) return core.rng(1):uniform(0.2, 0.9, { ... }) end)
-  end
-  local tensors, options = row.signature:match "^([^;]*);?(.*)$"
-  local inputs, kinds, order = {}, {}, {}
-  for input in tensors:gmatch "[%w_]+" do inputs[#inputs + 1] = input end
-  for name, kind in options:gmatch "([%w_]+):(%l+)" do
-    if kind ~= "enum" then kinds[name] = kind end
-    order[#order + 1] = name
-  end
-  local given, at = {}, 1
-  local list = tensors:find "%*" ~= nil
-  local call = { list = list, inputs = {}, options = given, kinds = kinds }
-  local function is_tensor(a)
-    return getmetatable(a) == marks or getmetatable(a) == core.metatable or type(a) == "table" and list
-  end
-  while at <= args.n and #call.inputs < #inputs and is_tensor(args[at]) do
-    call.inputs[#call.inputs + 1] = args[at]
-    at = at + 1
-  end
-  if list then call.inputs = call.inputs[1] end
-  for i = at, args.n do
-    if type(args[i]) == "table" and next(args[i]) and not args[i][1] then
-      for name, value in pairs(args[i]) do given[name] = value end
-    else
-      local name = table.remove(order, 1)
-      if kinds[name] == "ints" and type(args[i]) ~= "table" then
-        given[name] = { table.unpack(args, i, args.n) }
-        break
-      end
-      given[name] = args[i]
-    end
-  end
-  return call
-end
 
 -- ---- one call ---------------------------------------------------------------------------------------
 
@@ -203,7 +159,7 @@ for name, row in pairs(core.ops) do if row.check then names[#names + 1] = name e
 table.sort(names)
 for _, name in ipairs(names) do
   local row = core.ops[name]
-  local call = read_check(row)
+  local call = checks.read(row)
   run(name, row, call)
   vary_options(name, row, call)
   vary_sizes(name, row, call)
