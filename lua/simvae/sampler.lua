@@ -330,6 +330,7 @@ function Sampler:close()
   if self.crew then self.crew:close() end
   self.crew, self.workers = nil, 0
   if self.cache then self.cache:close() end
+  self.log:close()
 end
 Sampler.__close = Sampler.close
 

@@ -66,9 +66,12 @@ function file.read(path, body, keep)
 end
 
 --- Writes strings and tensors, one after the other; the old file stays unless all of it is on disk.
+-- @tparam string path
+-- @tparam {string|tensor,...} pieces
+-- @tparam ?string previous the path under which the old file goes on
 -- @return true, or nil, message
-function file.write(path, pieces)
-  local ok, reason = core.io.write(path, pieces)
+function file.write(path, pieces, previous)
+  local ok, reason = core.io.write(path, pieces, previous)
   if not ok then return file.failure(path, reason) end
   return true
 end

@@ -1,6 +1,7 @@
 --- The safetensors format: eight bytes with the header's length, the header in JSON,
 -- the numbers (https://huggingface.co/docs/safetensors, "Format").
 local check = require "simvae.check"
+local core = require "simvae.core"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"
 
@@ -92,22 +93,45 @@ local function check_entries(entries, bytes)
   if at ~= bytes then refuse("bytes %d to %d belong to no tensor", at, bytes) end
 end
 
+-- A file's own checksum, among its metadata: CRC-32 (ISO 3309) of its first eight bytes and the header, in which the
+-- digits of the checksum are zeros, and CRC-32 of its data. Together they cover every byte.
+local checksum_key = "simvae.checksum"
+local checksum_format = "crc32:%08x-%08x"
+local function checksum_field(text) return json.quote(checksum_key) .. ":" .. json.quote(text) end
+local blank_checksum = checksum_field(checksum_format:format(0, 0))
+
+-- The header with another text in place of a checksum; nil: it has not that field.
+local function put_checksum(header, field, other)
+  local first, last = header:find(field, 1, true)
+  return first and header:sub(1, first - 1) .. other .. header:sub(last + 1)
+end
+
+local function verify(stated, start, header, data)
+  local blank = put_checksum(header, checksum_field(stated), blank_checksum)
+  local found = blank and checksum_format:format(core.io.crc32 { start, blank }, data)
+  if found ~= stated then
+    refuse("it is damaged: its checksum is %s, that of its bytes %s", stated, found or "another")
+  end
+end
+
 --- Reads a safetensors file.
 --
 -- Numbers of every type become those of this build (float: whole numbers beyond 2^24
 -- are rounded). Files that are truncated, overlap, leave gaps or lie about their sizes
--- are refused.
+-- are refused, as are those whose own checksum differs.
 -- @tparam string path
 -- @tparam[opt] table options `max_bytes`: of all tensors together (256 MiB, or 64 times the file)
 -- @treturn table name -> tensor
 -- @treturn table metadata, string -> string (empty if there is none); or nil, message
+-- @treturn boolean whether the file has a checksum of its own
 function safetensors.load(path, options)
   file.check_path("load_safetensors", path)
   options = check.options("load_safetensors", options, { max_bytes = file.max_bytes })
   return file.read(path, function(source)
     local size = source:size()
     if size < 8 then refuse("%d bytes are too few for a safetensors file", size) end
-    local length = string.unpack("<i8", file.need(source:read(0, 8)))
+    local start = file.need(source:read(0, 8))
+    local length = string.unpack("<i8", start)
     if length < 0 or length > longest_header then
       refuse("a header of %s bytes is declared, over the limit of %d; is this a safetensors file?",
         length < 0 and "2^63 or more" or tostring(length), longest_header)
@@ -115,7 +139,8 @@ function safetensors.load(path, options)
       refuse("a header of %d bytes is declared, but the file has %d; truncated, or not a safetensors file", length,
         size)
     end
-    local entries, metadata = parse_header(file.need(source:read(8, length)))
+    local header = file.need(source:read(8, length))
+    local entries, metadata = parse_header(header)
     check_entries(entries, size - 8 - length)
     local count = 0
     for _, e in ipairs(entries) do count = count + file.count(e.shape) end
@@ -124,7 +149,10 @@ function safetensors.load(path, options)
     for _, e in ipairs(entries) do
       tensors[e.name] = file.need(stream:tensor(kinds[e.dtype], file.big_endian, false, e.shape))
     end
-    return tensors, metadata
+    local stated = metadata[checksum_key]
+    metadata[checksum_key] = nil
+    if stated then verify(stated, start, header, file.need(stream:finish())) end
+    return tensors, metadata, stated ~= nil
   end)
 end
 
@@ -148,14 +176,22 @@ end
 -- Whatever fails, an old file stays whole.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
--- @tparam[opt] table options `metadata`: string -> string
+-- @tparam[opt] table options metadata: string -> string; checksum (false): the file carries one, which load verifies;
+-- previous: the path under which the old file goes on
 -- @treturn boolean true; or nil, message
 function safetensors.save(path, tensors, options)
   file.check_path("save_safetensors", path)
   local names = file.names("save_safetensors", tensors)
-  options = check.options("save_safetensors", options, { metadata = { "table" } })
+  options = check.options("save_safetensors", options, { metadata = { "table" },
+    checksum = { "boolean", default = false }, previous = { "string" } })
   local parts, pieces, at, bytes = {}, { "", "" }, 0, string.packsize(file.real == "f8" and "d" or "f")
-  if options.metadata then parts[1] = metadata_text(options.metadata) end
+  local metadata = options.metadata
+  if options.checksum then
+    local own = { [checksum_key] = checksum_format:format(0, 0) }
+    for key, value in pairs(metadata or {}) do own[key] = value end
+    metadata = own
+  end
+  if metadata then parts[1] = metadata_text(metadata) end
   for _, name in ipairs(names) do
     if name == "__metadata__" or not utf8.len(name) then
       check.fail(2, "save_safetensors: a tensor cannot be named %q; names are UTF-8 and not __metadata__", name)
@@ -170,8 +206,14 @@ function safetensors.save(path, tensors, options)
   local header = "{" .. table.concat(parts, ",") .. "}"
   header = header .. (" "):rep(-#header % 8)
   if #header > longest_header then return file.failure(path, "a header of more than 100 MB cannot be written") end
-  pieces[1], pieces[2] = string.pack("<I8", #header), header
-  return file.write(path, pieces)
+  local start = string.pack("<I8", #header)
+  if options.checksum then
+    local data = core.io.crc32(table.move(pieces, 3, #pieces, 1, {}))
+    local whole = core.io.crc32 { start, header }
+    header = put_checksum(header, blank_checksum, checksum_field(checksum_format:format(whole, data)))
+  end
+  pieces[1], pieces[2] = start, header
+  return file.write(path, pieces, options.previous)
 end
 
 return safetensors

@@ -55,7 +55,7 @@ function Model:description()
 end
 
 --- Saves weights, names, units and bounds. The file is replaced as a whole or not at all; equal models give equal
--- bytes.
+-- bytes. It carries a checksum, which sv.load verifies.
 -- @tparam string path ends in .safetensors
 -- @treturn boolean true, or nil and why not
 function Model:save(path)
@@ -64,7 +64,7 @@ function Model:save(path)
   about.trained, about.seen = self.trained, self.seen or nil
   return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
     format = "simvae", version = core.version, model = json.encode(about),
-  } })
+  }, checksum = true })
 end
 
 return { methods = Model }

@@ -4,6 +4,7 @@
 -- replaced it, …), the parameters by name, reason, time (UTC), seed.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local row_files = require "simvae.io.rows"
 local streams = require "simvae.simulator.streams"
 
 local failures = {}
@@ -70,6 +71,7 @@ local function read_rows(sim, path)
   if not file then return nil, why end
   local text = file:read "a"
   file:close()
+  if not text:find("\n", 1, true) and header_of(sim):find(text, 1, true) == 1 then return {} end -- cut off
   local lines = text:gmatch "(.-)\n"
   local header = lines()
   if header ~= header_of(sim) and header ~= header_of(sim):gsub(",seed$", "") then
@@ -139,29 +141,29 @@ function Log:continue(keep, done)
       lines[#lines + 1] = row_of(r) .. "\n"
     end
   end
-  if #lines == 0 then
-    os.remove(self.path)
-    return
-  end
-  local ok, refused = core.io.write(self.path, { header_of(self.sim), "\n", table.concat(lines) })
-  if not ok then error(self.path .. ": " .. refused, 0) end
+  if #lines == 0 and os.remove(self.path) then return end
+  self:file():replace(table.concat(lines))
+end
+
+--- The file of its rows.
+function Log:file()
+  self.rows = self.rows or row_files.new(self.path, header_of(self.sim) .. "\n")
+  return self.rows
+end
+
+--- Writes what a full disk had no room for, or says what is lost.
+function Log:close()
+  if self.rows then self.rows:close() end
 end
 
 --- Adds a failure, unless it is in the log.
--- @raise if too many fail
+-- @raise if too many fail; a file that cannot be written is no reason
 function Log:add(sample, attempt, z, reason)
   local r = { sample = sample, attempt = attempt, z = z, reason = reason, seed = self.seed,
     time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
   if self.known[id_of(r)] then return end
   count(self, r)
-  if self.path then
-    local fresh = core.system.kind(self.path) == nil
-    local file, why = io.open(self.path, "a")
-    if not file then error(why, 0) end
-    local ok, refused = file:write(fresh and header_of(self.sim) .. "\n" or "", row_of(r), "\n")
-    local closed, unwritten = file:close()
-    if not (ok and closed) then error(string.format("%s: %s", self.path, refused or unwritten), 0) end
-  end
+  if self.path then self:file():add(row_of(r) .. "\n") end
   self:judge(sample, attempt)
 end
 

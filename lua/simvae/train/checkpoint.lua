@@ -1,4 +1,5 @@
---- checkpoint.safetensors: everything that going on with a training needs.
+--- checkpoint.safetensors: everything that going on with a training needs, with a checksum; the one before it is
+-- checkpoint.previous.safetensors, which takes over where the last one is damaged.
 local core = require "simvae.core"
 local json = require "dkjson"
 local options = require "simvae.train.options"
@@ -55,7 +56,12 @@ function checkpoint.settle(run)
     rng = { run.rng:state() } }
 end
 
---- Saves everything that going on needs; the old checkpoint stays until the new one is whole.
+local function paths(run)
+  return run.out .. "/checkpoint.safetensors", run.out .. "/checkpoint.previous.safetensors"
+end
+
+--- Saves everything that going on needs; the checkpoint before it is kept, and both stay until the new one is whole.
+-- @treturn boolean true, or nil and why not
 function checkpoint.save(self, run)
   local io = require "simvae.io"
   local map, numbers = self:state(), {}
@@ -66,34 +72,69 @@ function checkpoint.save(self, run)
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
     seen = self.seen or nil,
   }
-  return io.save_safetensors(run.out .. "/checkpoint.safetensors", map, {
+  local path, previous = paths(run)
+  local ok, why = io.save_safetensors(path, map, {
     metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
+    checksum = true, previous = not run.damaged and previous or nil, -- a damaged one takes the place of no other
   })
+  if ok then run.damaged = nil end
+  return ok, why
 end
 
-local function read(self, run)
-  local io = require "simvae.io"
-  local path = run.out .. "/checkpoint.safetensors"
-  if core.system.kind(path) ~= "file" then return nil end
-  local map, metadata = io.load_safetensors(path)
-  if not map then error(metadata, 0) end
-  local where = metadata.format == "simvae checkpoint" and json.decode(metadata.run or "", 1, nil)
-  if type(where) ~= "table" then error(path .. ": not a checkpoint of simvae", 0) end
+-- What a checkpoint holds; or nil and what is wrong with it.
+local function read(path)
+  local file <close>, why = io.open(path, "rb")
+  if not file then error(why, 0) end -- not damaged: it may be whole
+  local map, metadata, checked = require("simvae.io").load_safetensors(path)
+  if not map then return nil, metadata end
+  if metadata.format ~= "simvae checkpoint" then return nil, path .. ": not a checkpoint of simvae" end
+  if not checked then return nil, path .. ": it has no checksum: an earlier version wrote it, or it is damaged" end
+  local where = json.decode(metadata.run or "", 1, nil)
+  if type(where) ~= "table" then return nil, path .. ": its description cannot be read" end
+  return where, map
+end
+
+-- The last checkpoint, or the one before where the last is damaged; nil: there is none.
+local function read_last(run)
+  local path, previous = paths(run)
+  local there, before = core.system.kind(path) == "file", core.system.kind(previous) == "file"
+  if not (there or before) then return nil end
+  local where, map, damage
+  if there then
+    where, map = read(path)
+    if where then return where, map end
+    damage = map
+  else
+    damage = path .. ": it is not there"
+  end
+  where, map = nil, nil
+  if before then where, map = read(previous) end
+  if not where then
+    error(string.format("%s\n%s\nNothing can be gone on from, and nothing was changed. Put a copy of one of them back, "
+      .. "give another `out`, or delete both to start again", damage, map or previous .. ": it is not there"), 0)
+  end
+  run.damaged = true
+  io.stderr:write(string.format("%s\nThe checkpoint before it is used, of %s step %d\n", damage, where.stage,
+    where.step))
+  return where, map
+end
+
+local function check_configuration(self, run, where)
   local now = json.decode(json.encode(configuration(self, run)), 1, nil)
   local differs = difference(where.configuration, now)
   if differs then
     error(string.format("%s is of another configuration: %s. Give another `out`, or delete the folder to start again",
-      path, differs), 0)
+      paths(run), differs), 0)
   end
-  return where, map
 end
 
 --- Goes on from the checkpoint in the run's folder.
 -- @treturn boolean false: there is none
--- @raise a checkpoint that is damaged, or of another configuration
+-- @raise both checkpoints damaged, or of another configuration
 function checkpoint.resume(self, run)
-  local where, map = read(self, run)
+  local where, map = read_last(run)
   if not where then return false end
+  check_configuration(self, run, where)
   local ok, why = self:load_state(map)
   if not ok then error(run.out .. "/checkpoint.safetensors: " .. why, 0) end
   run.stage, run.step, run.fitted, run.norm = where.stage, where.step, where.fitted, where.norm

@@ -16,6 +16,7 @@
 local check = require "simvae.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
+local folder = require "simvae.train.folder"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local model = require "simvae.model"
@@ -81,16 +82,7 @@ local function make_sampler(self, run)
   return made
 end
 
-local function prepare(self, given, stages)
-  local run = options.resolve(self, given, stages)
-  sleep.check(self, run, 5)
-  if run.out then
-    local ok, why = core.system.mkdir(run.out)
-    if not ok then check.fail(3, "train: out cannot be made: %s", why) end
-    local probe, refused = io.open(run.out .. "/log.csv", "a")
-    if not probe then check.fail(3, "train: out cannot be written: %s", refused) end
-    probe:close()
-  end
+local function prepare(self, run)
   run.sampler = make_sampler(self, run)
   run.rng = core.rng(run.seed, 0x6e6f697365)
   -- draws of the prior that no batch is made of; functions of the step, so that a resumed run has the same
@@ -109,7 +101,6 @@ local function prepare(self, given, stages)
   local started, before = core.system.clock(), 0
   run.seconds = function() return before + core.system.clock() - started end
   run.set_seconds = function(s) before = s end
-  return run
 end
 
 local function run_all(self, run, stages)
@@ -143,7 +134,10 @@ local function set_precision(run)
 end
 
 local function train(self, given, stages)
-  local run = prepare(self, given, stages)
+  local run = options.resolve(self, given, stages)
+  sleep.check(self, run, 4)
+  local _scope <close> = folder.open(run.out)
+  prepare(self, run)
   local precision <close> = set_precision(run)
   local scope <close> = run.sampler
   if run.out then
@@ -158,10 +152,11 @@ local function train(self, given, stages)
   self.decoder:unfreeze():eval()
   self.encoder:eval()
   run.sampler:close()
-  if run.log then run.log:close() end
+  log.close(run)
   local interrupted = not finished and why:find("interrupted!", 1, true)
   if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
   if run.out and (finished or interrupted) then
+    core.system.mkdir(run.out) -- somebody may have removed it
     local ok, refused = checkpoint.save(self, run)
     if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
     if not ok then error("train: " .. refused, 3) end

@@ -1,38 +1,46 @@
 --- log.csv: a row of the loss now and then.
+--
+-- Where a resumed run drops rows, the file is replaced as a whole; otherwise it is only added to.
 local place = require("simvae.train.options").place
+local rows = require "simvae.io.rows"
 
 local log = {}
 
 local HEADER = "step,stage,loss,lr,samples/s,seconds\n"
 
+-- The rows of a log up to where the run stands; a last line without an end was cut off and is dropped.
+local function rows_until(text, stage, step)
+  local kept = {}
+  for line in text:gmatch "([^\n]*)\n" do
+    local at, of, rest = line:match "^(%d+),(%a+)(,.*)$"
+    local whole = rest and select(2, rest:gsub(",", "")) == 4
+    local past = whole and ((place[of] or 0) > place[stage] or of == stage and tonumber(at) > step)
+    if whole and not past then kept[#kept + 1] = line .. "\n" end
+  end
+  return table.concat(kept)
+end
+
 --- Opens log.csv for the run; rows of steps that a resumed run takes again are dropped.
+-- @tparam table run
+-- @tparam boolean resumed false: the log begins anew
 function log.open(run, resumed)
   local path = run.out .. "/log.csv"
-  local kept = {}
-  if resumed then
-    local old = io.open(path, "r")
-    if old then
-      for line in old:lines() do
-        local at, stage = line:match "^(%d+),(%a+),"
-        local past = at and ((place[stage] or 0) > place[run.stage]
-          or stage == run.stage and tonumber(at) > run.step)
-        if at and not past then kept[#kept + 1] = line .. "\n" end
-      end
-      old:close()
-    end
-  end
-  local file, why = io.open(path, "w")
-  if not file then error(why, 0) end
-  file:write(HEADER, table.concat(kept))
-  file:flush()
-  run.log = file
+  local file <close> = io.open(path, "r")
+  local old = file and file:read "a" or ""
+  local kept = resumed and rows_until(old, run.stage, run.step) or ""
+  run.log = rows.new(path, HEADER)
+  if HEADER .. kept ~= old then run.log:replace(kept) end
 end
 
 --- Adds a row.
 function log.row(run, stage, value, lr, rate)
   if not run.log then return end
-  run.log:write(string.format("%d,%s,%.8g,%.6g,%.1f,%.2f\n", run.step, stage, value, lr, rate, run.seconds()))
-  run.log:flush()
+  run.log:add(string.format("%d,%s,%.8g,%.6g,%.1f,%.2f\n", run.step, stage, value, lr, rate, run.seconds()))
+end
+
+--- Ends the log.
+function log.close(run)
+  if run.log then run.log:close() end
 end
 
 return log

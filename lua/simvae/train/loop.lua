@@ -120,6 +120,17 @@ local function begin(self, run, stage)
   run.resumed = nil
 end
 
+-- Saves a checkpoint; where that fails, says so once, and the training goes on to the next one.
+local function keep_checkpoint(self, run)
+  local ok, why = checkpoint.save(self, run)
+  if ok and run.unsaved then
+    io.stderr:write("\ncheckpoints are written again\n")
+  elseif not ok and not run.unsaved then
+    io.stderr:write(string.format("\ncheckpoint not written: %s (training goes on, and tries again)\n", why))
+  end
+  run.unsaved = not ok
+end
+
 --- Runs the steps of a stage that are left.
 -- @tparam Model self
 -- @tparam table run
@@ -156,8 +167,7 @@ function loop.run_stage(self, run, stage)
       run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
     if run.out and now - saved >= run.checkpoint_every then
       saved = now
-      local ok, why = checkpoint.save(self, run)
-      if not ok then io.stderr:write(string.format("\ncheckpoint not written: %s (training goes on)\n", why)) end
+      keep_checkpoint(self, run)
     end
     if run.step % COLLECT_EVERY == 0 then collectgarbage() end
     if run.on_step and run.on_step(stage, run.step, value) == false then break end

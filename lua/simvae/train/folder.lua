@@ -1,0 +1,31 @@
+--- The folder of a run, which one training at a time may use.
+--
+-- Whoever trains there holds a lock on train.lock (simvae.core.io.lock), which ends with its process however that ends.
+local check = require "simvae.check"
+local core = require "simvae.core"
+
+local folder = {}
+
+local none = setmetatable({}, { __close = function() end })
+
+--- Makes the folder if there is none, and takes its lock. Nothing else is changed.
+-- @tparam ?string out
+-- @return what gives the lock up when it is closed
+-- @raise at the caller of train: the folder cannot be made or written, or another training uses it
+function folder.open(out)
+  if not out then return none end
+  local ok, why = core.system.mkdir(out)
+  if not ok then check.fail(3, "train: out cannot be made: %s", why) end
+  local lock, reason, kind = core.io.lock(out .. "/train.lock")
+  if lock then return lock end
+  if kind == "held" then
+    check.fail(3, "train: %s is in use by %s, which trains there; wait for it, or give another `out`", out, reason)
+  elseif kind == "system" then
+    check.fail(3, "train: out cannot be written: %s: %s", out, reason)
+  end
+  io.stderr:write(string.format("%s: no locks on this file system (%s): see to it that no other training uses it\n",
+    out, reason))
+  return none
+end
+
+return folder
