@@ -1,6 +1,7 @@
 local sv = require "simvae"
 local core = require "simvae.core"
 local cache = require "simvae.sampler.cache"
+local own_time = require "simvae.sampler.own_time"
 local prior = require "simvae.simulator.prior"
 local helper = require "spec.helper"
 
@@ -186,32 +187,158 @@ describe("a simulator that raises, answers NaN, hangs and kills its worker", fun
   end)
 end)
 
-describe("a worker that is killed from outside", function()
-  it("is replaced, and no sample is lost or doubled", function()
-    local slow = sv.simulator {
+describe("a worker that the machine kills or stops", function()
+  local function slow(change)
+    local t = {
       name = "slow", params = { { name = "u", low = 0, high = 1 } }, output = { 2 },
-      simulate = function(z, out)
-        core.system.sleep(1e-3)
-        out[1] = z.u
+      simulate = function(z, out, rng)
+        core.system.sleep(2e-3)
+        out[1], out[2] = z.u, rng:uniform() + math.random()
       end,
     }
-    local path = folder .. "/worker.bin"
-    local sampler <close> = sv.sampler.new { simulator = slow, batch = 10, seed = 4, workers = 2, cache = path,
-      failures = folder .. "/worker.csv", total = 200 }
-    for step = 1, 20 do
-      if step % 5 == 0 then
-        os.execute("kill -KILL " .. sampler.crew.worker[step % 2 + 1].process:pid())
-      end
-      sampler:next()
+    for k, v in pairs(change or {}) do t[k] = v end
+    if t.batch then t.simulate = nil end
+    return sv.simulator(t)
+  end
+
+  local function signal(name, worker)
+    return os.execute(string.format("kill -%s %d", name, worker.process:pid()))
+  end
+
+  -- The first n samples, with what is done before each batch; asserts that none failed.
+  local function samples(sim, n, disturb, change)
+    local t = { simulator = sim, batch = 10, seed = 4, workers = 2, total = n, max_failures = 0 }
+    for k, v in pairs(change or {}) do t[k] = v end
+    local sampler <close> = sv.sampler.new(t)
+    local rows = {}
+    while #rows < n do
+      disturb(#rows // 10 + 1, sampler)
+      local z, x = sampler:next()
+      for s, row in ipairs(x:totable()) do rows[#rows + 1] = { z:get(s, 1), row[1], row[2] } end
     end
-    local failed, tried = sampler:counts()
-    assert.is_true(failed <= 4) -- those that a kill met at work
-    assert.equal(200 + failed, tried)
-    local order = {}
-    for i, n in ipairs(sampler.cache.order) do order[i] = n end
-    table.sort(order)
-    for i = 1, 200 do assert.equal(i, order[i]) end
-    assert.is_nil(order[201])
+    assert.same({ 0, n }, { sampler:counts() })
+    return rows
+  end
+
+  local function nothing() end
+
+  it("is replaced, and no sample is lost, doubled, or another one", function()
+    local expected = samples(slow(), 200, nothing, { workers = 0 })
+    for _, name in ipairs { "KILL", "TERM" } do
+      assert.same(expected, samples(slow(), 200, function(step, sampler)
+        if step % 4 == 0 then signal(name, sampler.crew.worker[step % 8 // 4 + 1]) end
+      end))
+    end
+    local path = folder .. "/worker.bin"
+    samples(slow(), 200, function(step, sampler)
+      if step % 5 == 0 then signal("KILL", sampler.crew.worker[step % 2 + 1]) end
+    end, { cache = path })
+    local opened = assert(cache.open(path, slow(), 4, false))
+    table.sort(opened.order)
+    assert.equal(200, #opened.order)
+    for i = 1, 200 do assert.equal(i, opened.order[i]) end
+    opened:close()
+  end)
+
+  it("is run again where a simulator runs many at once", function()
+    local function many()
+      return slow { batch = function(z, x, rngs)
+        core.system.sleep(5e-3)
+        for s, rng in ipairs(rngs) do x:set(z:get(s, 1) + rng:uniform(), s, 1) end
+      end }
+    end
+    local expected = samples(many(), 100, nothing, { workers = 0 })
+    assert.same(expected, samples(many(), 100, function(step, sampler)
+      if step % 3 == 0 then signal("KILL", sampler.crew.worker[1]) end
+    end))
+  end)
+
+  it("and stays stopped is replaced, without a timeout too", function()
+    local expected = samples(slow(), 60, nothing, { workers = 0 })
+    assert.same(expected, samples(slow(), 60, function(step, sampler)
+      if step == 3 then signal("STOP", sampler.crew.worker[1]) end
+    end))
+  end)
+
+  it("and goes on is not timed out", function()
+    local expected = samples(slow(), 60, nothing, { workers = 0 })
+    assert.same(expected, samples(slow(), 60, function(step, sampler)
+      if step ~= 3 then return end
+      local pid = sampler.crew.worker[1].process:pid()
+      os.execute(string.format("kill -STOP %d; (sleep 1; kill -CONT %d) &", pid, pid))
+    end, { timeout = 0.3 }))
+  end)
+
+  it("for one sample again and again fails it, after three runs", function()
+    local path = folder .. "/runs"
+    local greedy = slow { simulate = function(z, out)
+      if z.u < 0.1 then
+        os.execute(string.format("echo %.9g >> %s; kill -KILL %d", z.u, path, core.system.pid()))
+        core.system.sleep(60)
+      end
+      out[1] = z.u
+    end }
+    local _, _, failed = sv.simulate(greedy, 30, sv.rng(4), { workers = 2, failures = folder .. "/greedy.csv",
+      max_failures = 0.9 })
+    local runs, kinds_of = {}, 0
+    for u in read(path):gmatch "[^\n]+" do
+      if not runs[u] then kinds_of = kinds_of + 1 end
+      runs[u] = (runs[u] or 0) + 1
+    end
+    assert.is_true(failed > 0)
+    assert.equal(failed, kinds_of)
+    for _, n in pairs(runs) do assert.equal(3, n) end
+    assert.matches("died by SIGKILL, 3 times at this sample %(out of memory%?%)", read(folder .. "/greedy.csv"))
+  end)
+
+  it("is told from one that the simulator crashes or that computes for too long", function()
+    local crash = slow { simulate = function(z, out)
+      if z.u < 0.1 then os.execute("kill -SEGV " .. core.system.pid()) end
+      if z.u > 0.9 then while true do math.sin(1) end end
+      out[1] = z.u
+    end }
+    local path = folder .. "/crash.csv"
+    local z = sv.simulate(crash, 20, sv.rng(4), { workers = 2, timeout = 0.2, failures = path, max_failures = 0.9 })
+    assert.is_true(z:min():item() >= 0.1 and z:max():item() <= 0.9)
+    local text = read(path)
+    assert.matches("its worker died by SIGSEGV", text)
+    assert.matches("took longer than 0.2 s", text)
+    assert.is_nil(text:find("times at this sample", 1, true))
+  end)
+
+  it("has a time of its own: computing and waiting count, being stopped or short of a processor do not", function()
+    local state, cpu = "R", 0
+    local process = { activity = function() return state, cpu end }
+    local function passed(before, now, used, most)
+      state = before
+      local t = own_time.start(process)
+      core.system.sleep(0.02)
+      state, cpu = now, cpu + used
+      own_time.observe(t, most or 10)
+      return t.seconds, t.stopped
+    end
+    assert.equal(0, (passed("R", "R", 0)))       -- others have the processors
+    assert.near(0.015, (passed("R", "R", 0.015)), 1e-9)
+    assert.is_true(passed("S", "S", 0) >= 0.02)  -- sleeps
+    assert.is_true(passed("R", "D", 0) >= 0.02)
+    assert.equal(0.005, (passed("S", "S", 0, 0.005))) -- its owner was suspended
+    assert.equal(0, (passed("T", "S", 0)))
+    local seconds, stopped = passed("T", "T", 0)
+    assert.equal(0, seconds)
+    assert.is_true(stopped >= 0.02)
+    assert.same({ 0, 0 }, { passed("t", "t", 0) }) -- a debugger's
+    state, cpu = nil, nil
+    local t = own_time.start(process)
+    core.system.sleep(0.02)
+    own_time.observe(t, 10)
+    assert.is_true(t.seconds >= 0.02) -- a system that does not tell
+    local worker <close> = core.process.fork(function() core.system.sleep(10) end)
+    if core.system.kind "/proc/self/stat" then
+      assert.is_true(eventually(function() return worker:activity() == "S" end, 5))
+      worker:kill "STOP"
+      assert.is_true(eventually(function() return worker:activity() == "T" end, 5))
+      assert.is_true(select(2, worker:activity()) < 1)
+    end
   end)
 end)
 

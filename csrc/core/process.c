@@ -28,6 +28,7 @@
  *   any:kill(name)                          "KILL" if not given; a program with its group
  *   any:close()                             kill, wait, give everything back
  *   any:pid(), any:running()
+ *   any:activity() -> "R", "S", "T", …, seconds of processor time (activity.c)
  *
  * Output and errors are read into memory whenever any method waits, so that
  * neither side can block the other for ever. What is still running is killed when
@@ -490,6 +491,7 @@ static const luaL_Reg methods[] = {{"write", l_write},
                                    {"close", l_close},
                                    {"pid", l_pid},
                                    {"running", l_running},
+                                   {"activity", sv_activity},
                                    {NULL, NULL}};
 static const luaL_Reg functions[] = {{"spawn", sv_spawn}, {"fork", sv_fork}, {"poll", sv_poll}, {NULL, NULL}};
 

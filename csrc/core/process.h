@@ -63,7 +63,8 @@ int sv_create_file(lua_State *L);
 
 int sv_spawn(lua_State *L); /* program.c */
 int sv_read_numbers_of(lua_State *L);
-int sv_fork(lua_State *L); /* worker.c */
+int sv_activity(lua_State *L); /* activity.c */
+int sv_fork(lua_State *L);     /* worker.c */
 int sv_send(lua_State *L);
 int sv_receive(lua_State *L);
 int sv_poll(lua_State *L);

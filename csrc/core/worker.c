@@ -96,6 +96,8 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
     sv_forget_children();
     sv_die_with_parent(parent);
     signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_DFL); /* not as its owner, which may save its work first */
+    signal(SIGHUP, SIG_DFL);
     sv_child *link = sv_push_child(L, SV_LINK);
     link->pid = parent;
     link->in = link->out = socket;

@@ -3,11 +3,16 @@
 -- Samples lie in shared memory, a ring of slots: sample n in slot n modulo the ring's size. The owner
 -- sends tasks (numbers of consecutive samples), a worker fills their slots and answers once a task.
 -- Before each sample it notes in shared memory which one it is at; so its owner can tell whom to
--- blame when a worker dies, or when it stays at one sample for too long.
+-- blame when a worker dies, or when it stays at one sample for too long (by its own time: own_time.lua).
+--
+-- A worker that crashes or exits is the simulator's fault: the sample failed. One that is killed or stopped from
+-- outside is not: its sample is run again, with the same random numbers, up to 3 times, since a sample that takes all
+-- memory is killed each time.
 --
 -- Workers have one thread, ignore Ctrl-C, and end with their owner, however that ends.
 local core = require "simvae.core"
 
+local own_time = require "simvae.sampler.own_time"
 local prior = require "simvae.simulator.prior"
 local running = require "simvae.simulator.running"
 local streams = require "simvae.simulator.streams"
@@ -19,6 +24,9 @@ Crew.__index = Crew
 local task_seconds = 2e-3 -- a task should take about as long: far longer than a message
 local most_tasks = 64     -- sent to a worker and not answered
 local most_deaths = 20    -- in a row, without a sample between
+local most_kills = 3      -- of workers at the same sample
+local stopped_seconds = 2 -- a worker that is stopped for as long is replaced
+local look_seconds = 0.5  -- between looks at what workers do, at most
 local task_format = "<i8i8i4i4"
 
 -- ---- in a worker ----------------------------------------------------------------------------
@@ -68,7 +76,9 @@ function crew.new(t)
     sim = t.sim, seed = t.seed, x = core.shared { t.slots, table.unpack(t.sim.output) },
     z = core.shared(t.slots, #t.sim.params), at = core.shared(t.workers),
   }
-  self.again, self.deaths, self.mean = {}, 0, task_seconds
+  self.again, self.deaths, self.kills, self.mean = {}, 0, {}, task_seconds
+  self.look = math.min(look_seconds, t.timeout and t.timeout / 10 or look_seconds)
+  self.looked = core.system.clock()
   self.worker = {}
   for w = 1, t.workers do
     self.worker[w] = { number = w, first = 1, last = 0, tasks = {}, waiting = 0 }
@@ -81,7 +91,7 @@ function Crew:start(worker)
   self.ring.at:set(0, worker.number)
   local process, why = core.process.fork(serve, self.ring, worker.number)
   if not process then error(why, 0) end
-  worker.process, worker.runs, worker.seen = process, 0, nil
+  worker.process, worker.runs, worker.time = process, 0, nil
 end
 
 --- The slot of a sample.
@@ -143,6 +153,9 @@ function Crew:answered(worker, answer)
   local task = take_first(worker)
   local seconds, position = string.unpack("<d", answer)
   self.deaths = 0
+  if next(self.kills) then
+    for s = 1, task.count do self.kills[task.sample + s - 1] = nil end
+  end
   worker.runs = worker.runs + task.count
   self.mean = self.mean + 0.2 * (seconds / task.count - self.mean)
   local bad = {}
@@ -165,8 +178,16 @@ function Crew:answered(worker, answer)
   end
 end
 
--- A worker is gone, or has to go: the sample it was at failed for the reason given, its other ones are run again.
-function Crew:replace(worker, reason)
+-- Was a sample's worker killed from outside too often for chance?
+function Crew:killed(sample)
+  local count = (self.kills[sample] or 0) + 1
+  self.kills[sample] = count < most_kills and count or nil
+  return count >= most_kills
+end
+
+-- A worker is gone, or has to go: the sample it was at failed for the reason given, or is run again where the machine
+-- is to blame; its other ones are run again.
+function Crew:replace(worker, reason, machine)
   local at = math.tointeger(self.ring.at:get(worker.number))
   worker.process:close()
   local blamed = at > 0 and worker.first <= worker.last and take_first(worker)
@@ -183,35 +204,50 @@ function Crew:replace(worker, reason)
   self:start(worker)
   if not blamed then return end
   local one = self.sim.simulate or blamed.count == 1 -- else no one knows which of them it was
+  local sample = blamed.sample + at - 1
+  local failed = one
+  if one and machine then
+    failed = self:killed(sample)
+    reason = string.format("%s, %d times at this sample (out of memory?)", reason, most_kills)
+  end
   for s = blamed.count, 1, -1 do
-    if not (one and s == at) then self:repeat_sample(blamed.sample + s - 1, blamed.attempt) end
+    if not (failed and s == at) then self:repeat_sample(blamed.sample + s - 1, blamed.attempt) end
   end
-  if one then
-    self.deaths = 0
-    local sample = blamed.sample + at - 1
-    self.failed(sample, blamed.attempt, self:slot(sample), reason)
-  end
+  if one then self.deaths = 0 end
+  if failed then self.failed(sample, blamed.attempt, self:slot(sample), reason) end
 end
 
+-- Signals that a process brings upon itself; others come from outside.
+local own_signals = {}
+for name in ("SEGV BUS FPE ILL ABRT TRAP SYS PIPE ALRM"):gmatch "%a+" do own_signals["SIG" .. name] = true end
+
+-- Why a worker is gone, and whether the machine is to blame.
 local function ending(worker)
   local kind, what = worker.process:wait(1)
-  if kind == "signal" then return "its worker died by " .. what end
+  if kind == "signal" then return "its worker died by " .. what, not own_signals[what] end
   return kind and string.format("its worker ended (exit code %d)", what) or "its worker closed its connection"
 end
 
--- Is a worker at the same sample for too long? Time counts from when its owner first saw it there.
-function Crew:watch(worker, now)
+-- Is a worker stopped, or at the same sample for too long?
+function Crew:watch(worker)
   if worker.first > worker.last then
-    worker.seen = nil
+    worker.time = nil
     return
   end
-  local at = self.ring.at:get(worker.number)
-  if worker.seen ~= worker.first or worker.seen_at ~= at then
-    worker.seen, worker.seen_at, worker.since = worker.first, at, now
+  local at, time = self.ring.at:get(worker.number), worker.time
+  if not time or worker.seen ~= worker.first or worker.seen_at ~= at then
+    local stopped = time and time.stopped or 0
+    worker.seen, worker.seen_at, worker.time = worker.first, at, own_time.start(worker.process)
+    worker.time.stopped = stopped
     return
   end
+  own_time.observe(time, 2 * self.look)
+  if time.stopped >= stopped_seconds then
+    return self:replace(worker, "its worker was stopped by SIGSTOP", true)
+  end
+  if not self.timeout then return end
   local allowed = self.timeout * (self.sim.simulate and 1 or worker.tasks[worker.first].count)
-  if at > 0 and now - worker.since > allowed then
+  if at > 0 and time.seconds > allowed then
     self:replace(worker, string.format("took longer than %g s (timeout)", self.timeout))
   end
 end
@@ -221,7 +257,7 @@ end
 function Crew:collect(seconds)
   local list = {}
   for w, worker in ipairs(self.worker) do list[w] = worker.process end
-  local ready = core.process.poll(list, self.timeout and math.min(seconds, self.timeout / 4) or seconds)
+  local ready = core.process.poll(list, math.min(seconds, self.look))
   for _, w in ipairs(ready) do
     local worker = self.worker[w]
     while true do
@@ -238,9 +274,9 @@ function Crew:collect(seconds)
       end
     end
   end
-  if self.timeout then
-    local now = core.system.clock()
-    for _, worker in ipairs(self.worker) do self:watch(worker, now) end
+  if core.system.clock() - self.looked >= self.look / 2 then
+    for _, worker in ipairs(self.worker) do self:watch(worker) end
+    self.looked = core.system.clock()
   end
 end
 
