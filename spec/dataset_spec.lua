@@ -299,6 +299,27 @@ describe("arrays of other layouts", function()
   end)
 end)
 
+describe("parameters that single precision does not hold", function()
+  it("are refused with what to store", function()
+    for step, words in pairs { [1e-4] = "store its distance from an offset", [1] = "has 124 different values" } do
+      local rows = {}
+      for i = 1, 32 do rows[i] = string.pack("<d", 2458000.5 + i * step) end
+      local header = "{'descr': '<f8', 'fortran_order': False, 'shape': (32, 1), }\n"
+      local f = assert(io.open(folder .. "/dates.npy", "wb"))
+      f:write("\x93NUMPY\1\0", string.pack("<s2", header), table.concat(rows))
+      f:close()
+      assert(files.save_npy(folder .. "/x32.npy", core.zeros(32, 3)))
+      local made, why = dataset { z = folder .. "/dates.npy", x = folder .. "/x32.npy" }
+      if core.real == "double" then
+        assert(made, why)
+      else
+        assert.is_nil(made)
+        assert.matches(words, why, 1, true)
+      end
+    end
+  end)
+end)
+
 describe("a cache of samples", function()
   local sampler = require "simvae.sampler"
   local line = require "simvae.simulator".new {

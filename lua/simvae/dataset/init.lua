@@ -50,6 +50,8 @@ local function without_columns(rows, drop, names)
   return result, names
 end
 
+local rounded_from = 1e5 -- single precision holds multiples of 1/128 from here on
+
 local function params_of(rows, names)
   local params = {}
   for k = 1, #rows[1] do
@@ -57,7 +59,8 @@ local function params_of(rows, names)
     for _, row in ipairs(rows) do low, high = math.min(low, row[k]), math.max(high, row[k]) end
     local name = names and names[k] or "z" .. k
     if low == high then
-      return nil, string.format("parameter %d, '%s', is %g in every row; drop = { %d } leaves it out", k, name, low, k)
+      return nil, string.format("parameter %d, '%s', is %g in every row; drop = { %d } leaves it out%s", k, name, low,
+        k, math.abs(low) > rounded_from and ", or store its distance from an offset, if it differs by less" or "")
     end
     params[k] = { name = name, low = low, high = high }
   end
@@ -166,6 +169,7 @@ function dataset.dataset(t)
     loss = given.loss, symmetry = given.symmetry, invariants = given.invariants, doc = given.doc,
     close = source.close,
   }
+  if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
   made.rows, made.grid = #rows, levels
   return made
 end
