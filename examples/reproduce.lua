@@ -12,6 +12,7 @@ local json = require "dkjson"
 local core = require "simvae.core"
 local model = require "simvae.model"
 local sv = require "simvae"
+local catalogue = require "simvae.util.catalogue"
 local page = require "simvae.page"
 
 local folder = arg[0]:match "^(.*/)" or ""
@@ -33,14 +34,6 @@ local goals = {
   rlc = { { "f0_r2", 0.995, 0.999 }, { "Q_r2", 0.995, 0.999 }, { "f0_slope_error", 0.01 }, { "Q_slope_error", 0.01 } },
   polygon = { { "iou", 0.85, 0.95 }, { "refined_iou", 0.85, 0.95 } },
 }
-local titles = {
-  mig = "MIG", truth = "ground truth MIG", resimulation_r2 = "re-simulation R²", decoder_r2 = "decoder R²",
-  orbit = "orbit-aligned MIM", separation = "separation", consistent = "self-consistent MIM", iou = "IoU",
-  refined_iou = "IoU, refined", refined_r2 = "re-simulation R², refined", refined_rmse = "largest RMSE, refined",
-  rmse = "largest RMSE (share of range)", f0_slope = "f0 slope", f0_r2 = "f0 R²", Q_slope = "Q slope", Q_r2 = "Q R²",
-  f0_slope_error = "f0 slope, distance from 1", Q_slope_error = "Q slope, distance from 1", seconds = "seconds",
-}
-local smaller_is_better = { f0_slope_error = true, Q_slope_error = true }
 local small_picture = 600 * 1024 -- bytes: what --commit copies
 
 -- ---- command line -----------------------------------------------------------------------------
@@ -144,32 +137,27 @@ local function run(a, name, recipe, seed)
   return numbers, out
 end
 
-local function largest(by)
-  local most
-  for _, v in pairs(by or {}) do most = math.max(most or v, v) end
-  return most
-end
+-- What is known of the measures of all runs: name -> { title =, digits =, smaller_is_better =, table = }, and the names
+-- in their order.
+local about, measured = { seconds = { title = "seconds", digits = 0, table = true } }, {}
 
--- The measures of a run, by the names in `titles`.
+-- The measures of a run by name: those of the metrics' files, and seconds.
 local function measures(n)
-  local m = {
-    mig = n.mig, truth = n.truth.mig, resimulation_r2 = n.resimulation_r2, decoder_r2 = n.decoder_r2,
-    orbit = n.orbit_mim and n.orbit_mim.score, separation = n.orbit_mim and n.orbit_mim.separation,
-    consistent = n.consistent_mim and n.consistent_mim.score, iou = n.iou, rmse = largest(n.rmse_relative),
-    refined_iou = n.refined and n.refined.iou, refined_r2 = n.refined and n.refined.resimulation_r2,
-    refined_rmse = n.refined and largest(n.refined.rmse_relative),
-    seconds = (n.training_seconds or 0) + (n.evaluation_seconds or 0),
-  }
-  for name, fit in pairs(n.invariants and n.invariants.by or {}) do
-    m[name .. "_slope"], m[name .. "_r2"], m[name .. "_slope_error"] = fit.slope, fit.r2, math.abs(fit.slope - 1)
+  local values = { seconds = (n.training_seconds or 0) + (n.evaluation_seconds or 0) }
+  for _, metric in ipairs(catalogue.reported "simvae.metrics") do
+    for _, m in ipairs(metric.measures and metric.measures(n) or {}) do
+      local name = m[1]
+      if not about[name] then measured[#measured + 1] = name end
+      values[name], about[name] = m[2], m
+    end
   end
-  return m
+  return values
 end
 
 -- Mean and standard deviation (over runs, n - 1) of each measure.
 local function summary(runs)
   local result = {}
-  for name in pairs(titles) do
+  for name in pairs(about) do
     local values = {}
     for _, r in ipairs(runs) do values[#values + 1] = r.measures[name] end
     if #values > 0 then
@@ -187,7 +175,7 @@ end
 local function reached(goal, value, which)
   local threshold = goal[which]
   if not threshold or not value then return nil end
-  if smaller_is_better[goal[1]] then return value <= threshold end
+  if about[goal[1]].smaller_is_better then return value <= threshold end
   return value >= threshold
 end
 
@@ -205,7 +193,11 @@ end
 -- ---- text of numbers ------------------------------------------------------------------------------
 
 local function digits(name)
-  return name == "seconds" and "%.0f" or (name:find "r2" or name:find "slope") and "%.4f" or "%.3f"
+  return "%." .. (about[name] and about[name].digits or 3) .. "f"
+end
+
+local function title_of(name)
+  return about[name] and about[name].title or name
 end
 
 local function text(means, name)
@@ -218,7 +210,8 @@ end
 
 local function goal_text(g)
   local format = digits(g.measure)
-  return string.format("%s %s %s: %s", titles[g.measure], smaller_is_better[g.measure] and "≤" or "≥",
+  local below = about[g.measure] and about[g.measure].smaller_is_better
+  return string.format("%s %s %s: %s", title_of(g.measure), below and "≤" or "≥",
     (string.format(format, g.must):gsub("0+$", "")), g.met == nil and "not measured" or (g.met and "reached"
       or "not reached") .. string.format(" (" .. format .. ")", g.value))
 end
@@ -237,20 +230,27 @@ local function table1(results)
   return rows
 end
 
-local columns = { "resimulation_r2", "refined_r2", "decoder_r2", "orbit", "separation", "consistent", "iou",
-  "refined_iou", "rmse", "refined_rmse", "seconds" }
+-- Names of the measures that the second table shows.
+local function columns()
+  local list = {}
+  for _, name in ipairs(measured) do
+    if about[name].table then list[#list + 1] = name end
+  end
+  list[#list + 1] = "seconds"
+  return list
+end
 local function table2(results)
   local rows = {}
   for _, name in ipairs(results.names) do
     local row = { name }
-    for _, c in ipairs(columns) do row[#row + 1] = text(results.simulators[name].means, c) end
+    for _, c in ipairs(columns()) do row[#row + 1] = text(results.simulators[name].means, c) end
     rows[#rows + 1] = row
   end
   return rows
 end
 local function head2()
   local list = { "Simulator" }
-  for _, c in ipairs(columns) do list[#list + 1] = titles[c] end
+  for _, c in ipairs(columns()) do list[#list + 1] = title_of(c) end
   return list
 end
 

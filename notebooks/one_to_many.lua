@@ -79,7 +79,7 @@ end
 
 -- S(z) of rows within the bounds, summed up batch by batch beside the outputs of the true rows.
 local function resimulate(sim, truth, answers)
-  local sum, iou = require "simvae.residual".new(), 0
+  local sum, iou = require "simvae.metrics.support.residual".new(), 0
   local pictures = #sim.output == 3 and sim.output[1] == 1
   for from = 1, #truth, 250 do
     local scope <close> = core.scope()

@@ -2,7 +2,7 @@ local core = require "simvae.core"
 require "simvae.tensor"
 local figures = require "simvae.figures"
 local io_of = require "simvae.io"
-local palette = require "simvae.figures.palette"
+local palette = require "simvae.figures.support.palette"
 
 local folder
 

@@ -215,7 +215,7 @@ describe("resimulation", function()
   end)
 
   it("adds up over batches", function()
-    local residual = require "simvae.residual"
+    local residual = require "simvae.metrics.support.residual"
     local x, y = core.rng(30):normal(0.9, 0.3, { 60, 1, 8, 8 }), core.rng(31):normal(0.9, 0.3, { 60, 1, 8, 8 })
     local r = residual.new()
     local xs, ys = x:totable(), y:totable()

@@ -6,6 +6,7 @@
 -- gives `lua train_box.lua` the options --out --seed --steps --width --threads --help
 -- and fills the run directory: model.safetensors, checkpoint.safetensors, log.csv,
 -- metrics.json, figures/*.png, report.html.
+local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.check"
 local core = require "simvae.core"
 
@@ -68,7 +69,8 @@ end
 
 -- ---- figures ------------------------------------------------------------------------------
 
---- The figures of a trained model; a figure that cannot be drawn (gnuplot missing) is said and left out.
+--- The figures of a trained model: those of simvae/figures that have a field `reported`. A figure that cannot be drawn
+-- (gnuplot missing) is reported on stderr and skipped.
 -- @tparam Model model
 -- @tparam table r of sv.evaluate
 -- @tparam string out the run directory
@@ -76,63 +78,26 @@ end
 -- @tparam ?table base where the other parameters stay in the traversals, as of figures.traversals
 -- @treturn {table,...} path and caption of each figure
 function experiment.figures(model, r, out, pictures, base)
-  local figures = require "simvae.figures"
   local sim = model.simulator
-  local folder = out .. "/figures"
-  local list = {}
-  local function add(caption, path, why)
-    if path then
-      list[#list + 1] = { path = path, caption = caption }
-    else
-      io.stderr:write("figure left out: " .. tostring(why) .. "\n")
-    end
+  local c = { model = model, sim = sim, r = r, out = out, pictures = pictures, base = base, units = {}, log = {},
+    period = {} }
+  for i, p in ipairs(sim.params) do c.units[i], c.log[i], c.period[i] = p.unit, p.scale == "log", p.period end
+  function c.examples(n)
+    local z, x = sim:simulate_batch(n, core.rng(2))
+    return z, x, (model:encode(x))
   end
-  local units, log, period = {}, {}, {}
-  for i, p in ipairs(sim.params) do units[i], log[i], period[i] = p.unit, p.scale == "log", p.period end
+  local folder, list = out .. "/figures", {}
   local ok, refused = core.system.mkdir(folder)
   if not ok then return nil, refused end
-  if #sim.output == 3 then
-    local z, x = sim:simulate_batch(8, core.rng(2))
-    local inferred = model:encode(x)
-    add("From top to bottom: the simulator, the decoder on the same parameters, the simulator and the decoder on "
-      .. "the encoder's parameters.", figures.grid(folder .. "/samples.png",
-      { x, model:decode(z), sim:run(inferred), model:decode(inferred) },
-      { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } }))
-    add("The twelve samples that the encoder gets most wrong.",
-      figures.worst(folder .. "/worst.png", r.worst.x, r.worst.y))
-    if pictures then
-      add("Pictures that the simulator did not draw, and what simulator and decoder make of the parameters that the "
-        .. "encoder finds in them.", figures.inference(folder .. "/inference.png", model, pictures))
+  for _, figure in ipairs(catalogue.reported "simvae.figures") do
+    for _, drawn in ipairs(figure.figures(folder, c)) do
+      if drawn.path then
+        list[#list + 1] = { path = drawn.path, caption = drawn.caption }
+      else
+        io.stderr:write("figure left out: " .. tostring(drawn.why) .. "\n")
+      end
     end
-  else
-    local z, x = sim:simulate_batch(6, core.rng(2))
-    local inferred = model:encode(x)
-    add("Six samples, left to right: the simulator, the decoder on the same parameters, the simulator and the decoder "
-      .. "on the encoder's parameters.", figures.curves(folder .. "/samples.png",
-      { x, model:decode(z), sim:run(inferred), model:decode(inferred) },
-      { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" }, series = sim.series }))
   end
-  if r.invariants then
-    local of, logs = {}, {}
-    for i, invariant in ipairs(sim.invariants) do
-      of[i], logs[i] = invariant.unit or "", invariant.scale == "log" and not invariant.high
-    end
-    add(string.format("What the output depends on: of the inferred parameters against that of the true ones, %d "
-      .. "samples within the range of comparison.", r.invariants.samples), figures.scatter(folder .. "/invariants.png",
-      r.invariants.v, r.invariants.z, r.invariants.names, of, { log = logs }))
-  end
-  local still, moving = figures.traversals(folder .. "/traversals.png", model, { base = base })
-  add("The decoder's output as one parameter moves from its lower to its upper bound, the others "
-    .. (base and "staying where they are." or "at the middle."), still, moving)
-  if still and moving then add("The same, moving.", moving) end
-  add("Mutual information between the encoder's parameters and the true ones; below, of the true ones with "
-    .. (sim.symmetry and "random equivalents of theirs" or "themselves") .. ": what a perfect encoder would show.",
-    figures.heatmap(folder .. "/mim.png", { r.mim, r.truth.mim }, { labels = sim.names,
-      titles = { "encoder", "ground truth" } }))
-  add("Inferred against true.", figures.scatter(folder .. "/scatter.png", r.z, r.mean, sim.names, units, { log = log }))
-  add("Errors of each parameter.", figures.errors(folder .. "/errors.png", r.z, r.mean, sim.names, units,
-    { period = period }))
-  add("The losses of all stages.", figures.learning_curves(folder .. "/learning.png", out .. "/log.csv"))
   return list
 end
 
@@ -145,50 +110,32 @@ local function write_json(path, value)
   return true
 end
 
-local function plain_gap(chance)
-  return chance and { mig = chance.mig, mig_std = chance.mig_std }
-end
-
 --- The numbers of an evaluation, without its tensors: what metrics.json holds.
 function experiment.numbers(model, r)
-  return {
+  local all = {
     simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
     width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
     processor = (core.system.processor()), training_seconds = model.seconds,
     samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
-    mig = r.mig, gaps = r.gaps, interval = r.interval, chance = plain_gap(r.chance), mim = r.mim:totable(),
-    truth = {
-      mig = r.truth.mig, mim = r.truth.mim:totable(), interval = r.truth.interval, chance = plain_gap(r.truth.chance),
-      plain = { mig = r.truth.plain.mig, mim = r.truth.plain.mim:totable() },
-    },
-    rmse = r.rmse, rmse_relative = r.rmse_relative, accuracy = r.accuracy, resimulation_r2 = r.resimulation_r2,
-    decoder_mse = r.decoder_mse, decoder_r2 = r.decoder_r2, iou = r.iou,
-    orbit_mim = { score = r.orbit.score, separation = r.orbit.separation, accuracy = r.orbit.accuracy,
-      separations = r.orbit.separations, mim = r.orbit.mim:totable(), chance = r.orbit.chance:totable() },
-    consistent_mim = r.consistent and { score = r.consistent.score, by = r.consistent.by },
-    invariants = r.invariants and { samples = r.invariants.samples, by = r.invariants.by },
-    refined = r.refined and { samples = r.refined.samples, steps = r.refined.steps, starts = r.refined.starts,
-      iou = r.refined.iou, resimulation_r2 = r.refined.resimulation_r2, rmse = r.refined.rmse,
-      rmse_relative = r.refined.rmse_relative, seconds = r.refined.seconds },
-    coverage = r.coverage, notes = r.notes, evaluation_seconds = r.seconds,
+    notes = r.notes, evaluation_seconds = r.seconds,
   }
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    for name, value in pairs(m.numbers and m.numbers(r) or {}) do all[name] = value end
+  end
+  return all
 end
 
---- One line that says how good it is.
+--- One line that sums up how good it is.
 function experiment.line(model, r)
-  local parts = {}
-  for _, p in ipairs(model.simulator.params) do
-    parts[#parts + 1] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
+  local parts, errors = {}, {}
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    parts[#parts + 1] = m.line and m.line(r) or nil
   end
-  local again = r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "none"
-  if r.iou then again = again .. string.format("  IoU %.3f", r.iou) end
-  if r.refined and r.refined.iou then again = again .. string.format(" (refined %.3f)", r.refined.iou) end
-  for _, name in ipairs(r.invariants and r.invariants.names or {}) do
-    local fit = r.invariants.by[name]
-    again = again .. string.format("  %s slope %.4f R2 %.4f", name, fit.slope, fit.r2)
+  for i, p in ipairs(model.simulator.params) do
+    errors[i] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
   end
-  return string.format("MIG %.3f (truth %.3f)  re-simulation R2 %s  decoder MSE %.5f  RMSE %s", r.mig, r.truth.mig,
-    again, r.decoder_mse, table.concat(parts, ", "))
+  parts[#parts + 1] = "RMSE " .. table.concat(errors, ", ")
+  return table.concat(parts, "  ")
 end
 
 --- Runs an experiment.

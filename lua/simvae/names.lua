@@ -3,6 +3,7 @@
 -- A misspelt name is an error with the nearest one, in place of a nil that fails elsewhere. Names that libraries probe
 -- for (they begin with an underscore) are nil as ever, and so are names of objects that resemble none of theirs;
 -- rawget and pairs work as on any table. A method that is called without its colon is an error that says so.
+local catalogue = require "simvae.util.catalogue"
 local core = require "simvae.core"
 
 local names = {}
@@ -194,21 +195,18 @@ end
 -- @tparam string prefix of the modules' names: "simvae.metrics"
 -- @tparam string path "sv.metrics"
 -- @tparam string kind "metric"
+-- @tparam string field of each module that is the function; files whose modules have none are left out
 -- @treturn table module
-function names.folder(prefix, path, kind)
+function names.folder(prefix, path, kind, field)
   local function load(name)
     local module = prefix .. "." .. name
     if is_probe(name) or not package.loaded[module] and not package.searchpath(module, package.path) then return nil end
-    return require(module)
+    return require(module)[field]
   end
   local function more()
-    local one = package.searchpath(prefix, package.path)
     local list = {}
-    for _, file in ipairs(core.system.list((one:gsub("/init%.lua$", ""):gsub("%.lua$", ""))) or {}) do
-      local name = file:match "^(.+)%.lua$"
-      local value = name and name ~= "init" and load(name)
-      local meta = type(value) == "table" and getmetatable(value)
-      if type(value) == "function" or meta and meta.__call then list[#list + 1] = name end
+    for _, name in ipairs(catalogue.files(prefix)) do
+      if load(name) then list[#list + 1] = name end
     end
     return list
   end

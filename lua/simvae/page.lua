@@ -164,11 +164,15 @@ function page.grade(value, good, fair)
   return value <= good and "good" or value <= fair and "fair" or "poor"
 end
 
+--- A grade as a coloured mark.
+function page.mark(grade)
+  return string.format('<span class="mark %s">%s</span>', grade, grade == "none" and "no verdict" or grade)
+end
+
 --- A number with its meaning and a grade.
 function page.card(title, value, mark, text)
-  return string.format('<div class="card"><h3>%s</h3><div class="value">%s <span class="mark %s">%s</span></div>'
-    .. "<p>%s</p></div>", page.escape(title), page.escape(value), mark, mark == "none" and "no verdict" or mark,
-    page.escape(text))
+  return string.format('<div class="card"><h3>%s</h3><div class="value">%s %s</div>'
+    .. "<p>%s</p></div>", page.escape(title), page.escape(value), page.mark(mark), page.escape(text))
 end
 
 --- Writes a page; the old file stays unless all of the new one is on disk.

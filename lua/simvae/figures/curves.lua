@@ -2,8 +2,8 @@
 -- with the same samples in the same colours; one row of panels a series (gain, phase).
 local check = require "simvae.check"
 local core = require "simvae.core"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
 
 local options = { labels = { "table" }, series = { "table" }, title = { "string" } }
 
@@ -89,4 +89,16 @@ local function curves(path, panels, opts)
     250 * #series + (opts.title and 30 or 0), 9)
 end
 
-return curves
+local reported = { order = 10 }
+
+function reported.figures(folder, c)
+  if #c.sim.output ~= 1 then return {} end
+  local z, x, inferred = c.examples(6)
+  local path, why = curves(folder .. "/samples.png",
+    { x, c.model:decode(z), c.sim:run(inferred), c.model:decode(inferred) },
+    { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" }, series = c.sim.series })
+  return { { path = path, why = why, caption = "Six samples, left to right: the simulator, the decoder on the same "
+    .. "parameters, the simulator and the decoder on the encoder's parameters." } }
+end
+
+return { draw = curves, reported = reported }

@@ -1,8 +1,8 @@
 --- Histograms of each parameter's error.
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
+local matrix = require "simvae.metrics.support.matrix"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
 
 local options = { period = { "table" }, bins = { "integer", default = 41, min = 5 }, title = { "string" } }
 
@@ -73,4 +73,11 @@ local function errors(path, z_true, z_hat, names, units, opts)
     260 * rows + (opts.title and 30 or 0), 9)
 end
 
-return errors
+local reported = { order = 80 }
+
+function reported.figures(folder, c)
+  local path, why = errors(folder .. "/errors.png", c.r.z, c.r.mean, c.sim.names, c.units, { period = c.period })
+  return { { path = path, why = why, caption = "Errors of each parameter." } }
+end
+
+return { draw = errors, reported = reported }

@@ -1,7 +1,7 @@
 --- Rows of pictures, such as the paper's figure 1: S(z), G(z), S(E(x)), G(E(x)).
 local core = require "simvae.core"
 local check = require "simvae.check"
-local picture = require "simvae.figures.picture"
+local picture = require "simvae.figures.support.picture"
 
 local options = {
   labels = { "table" },
@@ -54,7 +54,19 @@ local function grid(path, rows, opts)
     result = picture.beside { picture.pad(picture.below(labels), 2, 0, 0, 0), result }
   end
   if opts.title then result = picture.below { picture.pad(picture.text(opts.title, 15), 0, 0, 8, 0), result } end
-  return require "simvae.figures.output" .picture(path, picture.pad(result, 10, 10, 10, 10))
+  return require "simvae.figures.support.output" .picture(path, picture.pad(result, 10, 10, 10, 10))
 end
 
-return grid
+local reported = { order = 10 }
+
+function reported.figures(folder, c)
+  if #c.sim.output ~= 3 then return {} end
+  local z, x, inferred = c.examples(8)
+  local path, why = grid(folder .. "/samples.png",
+    { x, c.model:decode(z), c.sim:run(inferred), c.model:decode(inferred) },
+    { labels = { "S(z)", "G(z)", "S(E(x))", "G(E(x))" } })
+  return { { path = path, why = why, caption = "From top to bottom: the simulator, the decoder on the same parameters, "
+    .. "the simulator and the decoder on the encoder's parameters." } }
+end
+
+return { draw = grid, reported = reported }

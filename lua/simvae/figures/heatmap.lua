@@ -1,9 +1,9 @@
 --- Mutual information matrices as heat maps, the paper's figure 4: the model above
 -- the truth, every cell with its value.
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
+local matrix = require "simvae.metrics.support.matrix"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
 
 local options = { labels = { "table" }, titles = { "table" }, rows = { "table" } }
 
@@ -124,4 +124,14 @@ local function heatmap(path, mims, opts)
     math.ceil(H))
 end
 
-return heatmap
+local reported = { order = 60 }
+
+function reported.figures(folder, c)
+  local path, why = heatmap(folder .. "/mim.png", { c.r.mim, c.r.truth.mim }, { labels = c.sim.names,
+    titles = { "encoder", "ground truth" } })
+  return { { path = path, why = why, caption = "Mutual information between the encoder's parameters and the true ones; "
+    .. "below, of the true ones with " .. (c.sim.symmetry and "random equivalents of theirs" or "themselves")
+    .. ": what a perfect encoder would show." } }
+end
+
+return { draw = heatmap, reported = reported }

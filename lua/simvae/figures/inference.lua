@@ -38,11 +38,20 @@ local function inference(path, model, pictures, opts)
   local z = model:encode(x)
   local rows = z:totable()
   for i, row in ipairs(rows) do rows[i] = require "simvae.parameters".within(sim.params, row) end
-  local ok, message = require "simvae.figures.grid" (path, { x, sim:run(core.tensor(rows)), model:decode(z) }, {
+  local ok, message = require "simvae.figures.grid".draw(path, { x, sim:run(core.tensor(rows)), model:decode(z) }, {
     labels = opts.labels or { "picture", "S(E(x))", "G(E(x))" }, scale = opts.scale,
   })
   if not ok then return nil, message end
   return path, z, x
 end
 
-return inference
+local reported = { order = 30 }
+
+function reported.figures(folder, c)
+  if #c.sim.output ~= 3 or not c.pictures then return {} end
+  local path, why = inference(folder .. "/inference.png", c.model, c.pictures)
+  return { { path = path, why = why, caption = "Pictures that the simulator did not draw, and what simulator and "
+    .. "decoder make of the parameters that the encoder finds in them." } }
+end
+
+return { draw = inference, reported = reported }

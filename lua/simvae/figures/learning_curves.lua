@@ -1,7 +1,7 @@
 --- Loss against step of both stages, as recorded and smoothed.
 local check = require "simvae.check"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
 
 local options = { title = { "string" }, window = { "number", default = 0.02, above = 0, max = 0.5 } }
 
@@ -113,4 +113,11 @@ local function learning_curves(path, log, opts)
   return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)
 end
 
-return learning_curves
+local reported = { order = 90 }
+
+function reported.figures(folder, c)
+  local path, why = learning_curves(folder .. "/learning.png", c.out .. "/log.csv")
+  return { { path = path, why = why, caption = "The losses of all stages." } }
+end
+
+return { draw = learning_curves, reported = reported }

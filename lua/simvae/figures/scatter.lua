@@ -1,10 +1,10 @@
 --- Estimated against true values of each parameter, with the regression's slope and R²,
 -- as in the paper's figure 3.
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
-local regression = require "simvae.regression"
+local matrix = require "simvae.metrics.support.matrix"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
+local regression = require "simvae.metrics.support.regression"
 
 local options = { log = { "table" }, points = { "integer", default = 2000, min = 10 }, title = { "string" } }
 
@@ -17,7 +17,7 @@ local options = { log = { "table" }, points = { "integer", default = 2000, min =
 -- @tparam[opt] table opts log: {[k] or [name] = true} for logarithmic axes (the line is then fitted to the
 --   logarithms); points: at most so many are drawn (2000), all are fitted; title
 -- @treturn string|nil path, or nil and a message
--- @treturn table {slope =, intercept =, r2 =, exact =} of each parameter, as of simvae.regression
+-- @treturn table {slope =, intercept =, r2 =, exact =} of each parameter, as of simvae.metrics.support.regression
 local function scatter(path, z_true, z_hat, names, units, opts)
   opts = check.options("scatter", opts, options)
   check.value("scatter", "path", path, { "string" })
@@ -72,4 +72,26 @@ local function scatter(path, z_true, z_hat, names, units, opts)
   return ok, fits
 end
 
-return scatter
+local reported = { order = 70 }
+
+-- What the output depends on, of answers against the truth.
+local function of_invariants(folder, c)
+  local found = c.r.invariants
+  local of, logs = {}, {}
+  for i, invariant in ipairs(c.sim.invariants) do
+    of[i], logs[i] = invariant.unit or "", invariant.scale == "log" and not invariant.high
+  end
+  local path, why = scatter(folder .. "/invariants.png", found.v, found.z, found.names, of, { log = logs })
+  return { path = path, why = why, caption = string.format("What the output depends on: of the inferred parameters "
+    .. "against that of the true ones, %d samples within the range of comparison.", found.samples) }
+end
+
+function reported.figures(folder, c)
+  local list = {}
+  if c.r.invariants then list[1] = of_invariants(folder, c) end
+  local path, why = scatter(folder .. "/scatter.png", c.r.z, c.r.mean, c.sim.names, c.units, { log = c.log })
+  list[#list + 1] = { path = path, why = why, caption = "Inferred against true." }
+  return list
+end
+
+return { draw = scatter, reported = reported }

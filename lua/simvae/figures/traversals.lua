@@ -2,9 +2,9 @@
 -- its upper bound while the others stay in the middle; what the decoder draws.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local output = require "simvae.figures.output"
-local palette = require "simvae.figures.palette"
-local picture = require "simvae.figures.picture"
+local output = require "simvae.figures.support.output"
+local palette = require "simvae.figures.support.palette"
+local picture = require "simvae.figures.support.picture"
 
 local options = {
   steps = { "integer", default = 9, min = 2, max = 64 },
@@ -185,4 +185,14 @@ local function traversals(path, model, opts)
   return path, moving
 end
 
-return traversals
+local reported = { order = 50 }
+
+function reported.figures(folder, c)
+  local still, moving = traversals(folder .. "/traversals.png", c.model, { base = c.base })
+  local list = { { path = still, why = moving, caption = "The decoder's output as one parameter moves from its lower "
+    .. "to its upper bound, the others " .. (c.base and "staying where they are." or "at the middle.") } }
+  if still and moving then list[2] = { path = moving, caption = "The same, moving." } end
+  return list
+end
+
+return { draw = traversals, reported = reported }

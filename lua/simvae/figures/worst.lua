@@ -1,7 +1,7 @@
 --- The samples that an inverse does worst on: x above what came back, the error below.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local picture = require "simvae.figures.picture"
+local picture = require "simvae.figures.support.picture"
 
 local options = { count = { "integer", default = 12, min = 1 }, scale = { "integer", min = 1, max = 16 },
   labels = { "table" } }
@@ -55,11 +55,19 @@ local function worst(path, x, y, opts)
     for i, t in ipairs(list) do list[i] = t:reshape(1, table.unpack(shape)) end
     return #list == 1 and list[1] or core.concat(list, 1)
   end
-  local ok, message = require "simvae.figures.grid" (path, { stack(above), stack(below), stack(between) }, {
+  local ok, message = require "simvae.figures.grid".draw(path, { stack(above), stack(below), stack(between) }, {
     labels = opts.labels or { "x", "S(E(x))", "difference" }, scale = opts.scale, columns = opts.count,
   })
   if not ok then return nil, message end
   return ok, numbers
 end
 
-return worst
+local reported = { order = 20 }
+
+function reported.figures(folder, c)
+  if #c.sim.output ~= 3 or not c.r.worst then return {} end
+  local path, why = worst(folder .. "/worst.png", c.r.worst.x, c.r.worst.y)
+  return { { path = path, why = why, caption = "The twelve samples that the encoder gets most wrong." } }
+end
+
+return { draw = worst, reported = reported }

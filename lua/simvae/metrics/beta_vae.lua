@@ -16,7 +16,7 @@
 -- saturates early: small errors do not show.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 local options = {
   batch = { "integer", default = 64, min = 1 },
@@ -117,4 +117,4 @@ local function beta_vae(z, v, opts)
   return classify(x, y, x_test, y_test, M, opts.steps)
 end
 
-return beta_vae
+return { compute = beta_vae }

@@ -9,9 +9,9 @@
 -- answers with the prior's correlations; with few shuffles the spread is rough.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local mim = require "simvae.metrics.mim"
-local mig = require "simvae.metrics.mig"
+local matrix = require "simvae.metrics.support.matrix"
+local mim = require "simvae.metrics.mim".compute
+local mig = require "simvae.metrics.mig".compute
 
 --- Mutual information matrix and gap of shuffled samples.
 -- @tparam tensor z (N, K)
@@ -44,4 +44,4 @@ local function chance(z, v, opts)
   }
 end
 
-return chance
+return { compute = chance }

@@ -18,7 +18,7 @@
 -- importances of many useless latents add up.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 local options = {
   levels = { "table" }, names = { "table" },
@@ -167,4 +167,4 @@ local function scores(_, z, v, opts)
   return r
 end
 
-return setmetatable(dci, { __call = scores })
+return { compute = setmetatable(dci, { __call = scores }) }

@@ -4,8 +4,8 @@
 -- natural logarithm: what its column j was divided by. A uniform column has ln(bins).
 --
 -- Known weakness: the plug-in estimate is low by about (bins - 1) / (2 N) (Miller 1955).
-local information = require "simvae.information"
-local matrix = require "simvae.matrix"
+local information = require "simvae.metrics.support.information"
+local matrix = require "simvae.metrics.support.matrix"
 
 --- Entropy of each column, in nats.
 -- @tparam tensor v (N, M)
@@ -20,4 +20,4 @@ local function entropy(v, opts)
   return result
 end
 
-return entropy
+return { compute = entropy }

@@ -10,8 +10,7 @@
 -- stand for the classes matters: leave them out.
 local check = require "simvae.check"
 local core = require "simvae.core"
-local linalg = require "simvae.linalg"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 -- Rows of standard scores of every second sample from `first` on, and a column of ones if asked for.
 local function standard(t, first, ones)
@@ -33,6 +32,7 @@ local function explicitness(z, v, opts)
   if n < 4 * (K + 1) then
     check.fail(2, "explicitness: %d samples are too few for %d latents; give at least %d", n, K, 4 * (K + 1))
   end
+  local linalg = require "simvae.linalg" -- loads OpenBLAS
   -- latents that repeat each other share the weight: the solution of smallest norm
   local weights = linalg.lstsq(standard(z, 1, true), standard(v, 1), { rcond = 1e-6 })
   local truth = standard(v, 2)
@@ -46,4 +46,4 @@ local function explicitness(z, v, opts)
   return total / #scores, scores
 end
 
-return explicitness
+return { compute = explicitness }

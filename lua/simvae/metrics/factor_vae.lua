@@ -17,7 +17,7 @@
 -- its latent checked for other factors.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 local options = {
   batch = { "integer", default = 64, min = 2 },
@@ -115,4 +115,4 @@ local function factor_vae(z, v, opts)
   return right / opts.test, meaning
 end
 
-return factor_vae
+return { compute = factor_vae }

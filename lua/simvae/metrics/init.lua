@@ -1,7 +1,23 @@
---- Metrics of an inverse: how well z, the encoder's answer, tells v, the parameters
--- that made the sample. Each metric is a file of this folder that returns a
--- function; it is loaded when first asked for, so a new file is a new metric.
+--- Metrics of an inverse: how well z, the encoder's answer, tells v, the parameters that made the sample.
 --
 --     local m = sv.metrics.mim(z, v)        -- (N, K), (N, M) -> (K, M)
 --     print(sv.metrics.mig(m))
-return require("simvae.names").folder("simvae.metrics", "sv.metrics", "metric")
+--
+-- A metric is a file of this folder. It returns a table: `compute`, the function that sv.metrics.NAME is, and, where
+-- sv.evaluate measures it, `reported`:
+--
+--     order                   its place among the others
+--     start(run) -> state     before the first batch (optional)
+--     add(state, batch, run)  after each batch (optional): see simvae.evaluate.run for batch and run
+--     measure(run, state, r)  fills fields of r, the result of sv.evaluate
+--     numbers(r) -> table     its fields of metrics.json: plain numbers, strings and tables
+--     cards(r, add)           add(title, value, grade, text) for every card of the report
+--     parameter               { titles = { … }, cells = function(r, p) return { … } end }: columns of the report's
+--                             table of parameters
+--     section(r, names, sim)  HTML of a section of its own in the report
+--     measures(n) -> list     of { name, value, title =, digits =, smaller_is_better =, table = true }, from the fields
+--                             of metrics.json: what a table over several runs shows (table: among its columns)
+--     line(r) -> string       its part of the one line that sums an experiment up
+--
+-- All but order and measure are optional.
+return require "simvae.names".folder("simvae.metrics", "sv.metrics", "metric", "compute")

@@ -10,9 +10,9 @@
 -- of training (another seed), nor the estimator's bias (see chance).
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local mim = require "simvae.metrics.mim"
-local mig = require "simvae.metrics.mig"
+local matrix = require "simvae.metrics.support.matrix"
+local mim = require "simvae.metrics.mim".compute
+local mig = require "simvae.metrics.mig".compute
 
 -- Linear between order statistics (Hyndman and Fan 1996, type 7).
 local function quantile(sorted, p)
@@ -72,4 +72,4 @@ local function interval(z, v, opts)
   return { mig = { around(mig(estimate), gaps, tail) }, low = low, high = high }
 end
 
-return interval
+return { compute = interval }

@@ -9,6 +9,7 @@
 -- not touch score 0, however near; the average is ruled by small figures.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local page = require "simvae.page"
 
 -- Which of the pixels are ink, from a batch: true for light on dark.
 local function light_on_dark(x)
@@ -50,4 +51,42 @@ local function iou(x, y, opts)
   return total / n, each, light
 end
 
-return iou
+local reported = { order = 60 }
+
+-- Of pictures in grey alone.
+function reported.start(run)
+  local output = run.sim.output
+  return { total = 0, count = 0, applies = #output == 3 and output[1] == 1 }
+end
+
+function reported.add(state, batch)
+  if not (state.applies and batch.again) then return end
+  local mean, _, light = iou(batch.seen, batch.again, { light = state.light })
+  local n = batch.seen.shape[1]
+  state.total, state.count, state.light = state.total + mean * n, state.count + n, light
+end
+
+function reported.measure(_, state, r)
+  r.iou = state.count > 0 and state.total / state.count or nil
+end
+
+function reported.numbers(r)
+  return { iou = r.iou }
+end
+
+function reported.cards(r, add)
+  if not r.iou then return end
+  add("Intersection over union", string.format("%.3f", r.iou), page.grade(r.iou, 0.85, 0.7), "Of the figure that the "
+    .. "simulator draws from the encoder's parameters with the one it was shown, averaged. Good from 0.85 on, fair "
+    .. "from 0.7; thin lines score low.")
+end
+
+function reported.measures(n)
+  return { { "iou", n.iou, title = "IoU", digits = 3, table = true } }
+end
+
+function reported.line(r)
+  return r.iou and string.format("IoU %.3f", r.iou)
+end
+
+return { compute = iou, reported = reported }

@@ -15,7 +15,7 @@
 -- * Bins depend on the extremes: one outlier in z widens all bins of z.
 -- * It sees single columns only: information that two z share jointly is lost.
 -- * A one-to-many inverse (polygon, rlc) may be right and score 0.
-local information = require "simvae.information"
+local information = require "simvae.metrics.support.information"
 
 --- Mutual information of every column of z with every column of v, divided by H(v).
 -- @tparam tensor z (N, K): what is judged, such as the encoder's means
@@ -33,4 +33,4 @@ local function mim(z, v, opts)
   return result
 end
 
-return mim
+return { compute = mim }

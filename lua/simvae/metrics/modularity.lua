@@ -10,9 +10,9 @@
 -- latent beside noise scores high for its own part; the bias of each small m_ij
 -- counts; with one factor it is not defined. For categorical and continuous factors
 -- alike it rests on the histogram estimate, weaknesses included.
-local information = require "simvae.information"
+local information = require "simvae.metrics.support.information"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 --- Modularity of each latent and their mean.
 -- @tparam tensor z (N, K)
@@ -38,4 +38,4 @@ local function modularity(z, v, opts)
   return sum / #scores, scores
 end
 
-return modularity
+return { compute = modularity }

@@ -11,12 +11,17 @@
 -- are ruled by the one with the larger numbers; an inverse may score 1 and yet give
 -- parameters that are not the ones asked for.
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
-local residual = require "simvae.residual"
+local core = require "simvae.core"
+local matrix = require "simvae.metrics.support.matrix"
+local page = require "simvae.page"
+local rerun = require "simvae.metrics.support.rerun"
+local residual = require "simvae.metrics.support.residual"
+
+local WORST = 12 -- outputs that are kept for the figure of the worst
 
 --- Re-simulation R² of outputs against those simulated again from the encoder's answers.
 -- @tparam tensor x (N, …) outputs S(z)
--- @tparam tensor y (N, …) S(E(x)), row by row; for more than fits in memory see simvae.residual
+-- @tparam tensor y (N, …) S(E(x)), row by row; for more than fits in memory see simvae.metrics.support.residual
 -- @treturn number|nil R²; nil if all outputs are the same
 local function resimulation(x, y)
   for name, t in pairs { x = x, y = y } do
@@ -35,4 +40,63 @@ local function resimulation(x, y)
   return residual.new():add(x, y):r2()
 end
 
-return resimulation
+local reported = { order = 20 }
+
+function reported.start()
+  return { again = residual.new(), worst = {} }
+end
+
+-- Keeps the outputs that re-simulate worst, the worst first.
+local function keep_worst(worst, batch, errors)
+  for i, e in ipairs(errors) do
+    local at = #worst
+    while at > 0 and worst[at].error < e do at = at - 1 end
+    if at < WORST then
+      table.insert(worst, at + 1, { error = e, x = core.buffer(batch.seen[i]), y = core.buffer(batch.again[i]),
+        z = batch.z[batch.number(i)] })
+      worst[WORST + 1] = nil
+    end
+  end
+end
+
+function reported.add(state, batch, run)
+  if not batch.again then return end
+  state.again:add(batch.seen, batch.again)
+  local n = batch.seen.shape[1]
+  local errors = core.sub(batch.seen:reshape(n, -1), batch.again:reshape(n, -1)):square():mean(2):totable()
+  for i, e in ipairs(errors) do run.errors[batch.first + batch.number(i)] = e end
+  keep_worst(state.worst, batch, errors)
+end
+
+local function join_worst(worst)
+  if #worst == 0 then return nil end
+  local x, y, z = {}, {}, {}
+  for i, w in ipairs(worst) do x[i], y[i], z[i] = w.x, w.y, w.z end
+  return { x = rerun.join(x), y = rerun.join(y), z = core.tensor(z) }
+end
+
+function reported.measure(run, state, r)
+  r.resimulation_r2 = state.again.count > 0 and state.again:r2() or nil
+  r.errors, r.worst = run.errors, join_worst(state.worst)
+end
+
+function reported.numbers(r)
+  return { resimulation_r2 = r.resimulation_r2 }
+end
+
+function reported.cards(r, add)
+  add("Re-simulation R²", r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "–",
+    page.grade(r.resimulation_r2, 0.95, 0.8), "Does the simulator, run on the encoder's parameters, draw the same "
+    .. "output? 1: always; 0: no better than the mean output. Good from 0.95 on, fair from 0.8. It needs no true "
+    .. "parameters.")
+end
+
+function reported.measures(n)
+  return { { "resimulation_r2", n.resimulation_r2, title = "re-simulation R²", digits = 4, table = true } }
+end
+
+function reported.line(r)
+  return "re-simulation R2 " .. (r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "none")
+end
+
+return { compute = resimulation, reported = reported }

@@ -12,7 +12,7 @@
 -- other, and mixes accuracy with separation; accuracies do not start at 0.
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 -- Squared correlation; 0 where either is constant.
 local function correlation(x, y)
@@ -77,4 +77,4 @@ local function sap(z, v, opts)
   return sum / #vs, core.tensor(scores)
 end
 
-return sap
+return { compute = sap }

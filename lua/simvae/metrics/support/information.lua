@@ -2,7 +2,7 @@
 -- and what is wrong with them in words. The estimate itself is C (csrc/metrics/information.c).
 local core = require "simvae.core"
 local check = require "simvae.check"
-local matrix = require "simvae.matrix"
+local matrix = require "simvae.metrics.support.matrix"
 
 local information = {}
 

@@ -13,4 +13,12 @@
 --
 -- Each returns the path it wrote, or nil and a message (no such directory, gnuplot
 -- missing: then the data file beside the picture is there all the same).
-return require("simvae.names").folder("simvae.figures", "sv.figures", "figure")
+--
+-- A figure's file returns a table: `draw`, the function that sv.figures.NAME is, and, where a report shows it,
+-- `reported`:
+--
+--     order               its place among the others
+--     figures(folder, c)  draws into the folder and returns { { caption =, path = }, … } (path nil: why = a message);
+--                         c: model, sim, r (of sv.evaluate), out (the run's folder), pictures, base; units, log and
+--                         period of each parameter; examples(n): z, x, E(x) of n samples (simvae.experiment)
+return require "simvae.names".folder("simvae.figures", "sv.figures", "figure", "draw")

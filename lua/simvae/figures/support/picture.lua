@@ -71,7 +71,7 @@ end
 
 --- A line of text as a picture.
 function picture.text(string, size)
-  local ink = require "simvae.figures.text" (string, size)
+  local ink = require "simvae.figures.support.text" (string, size)
   local H, W = table.unpack(ink.shape)
   return core.add(ink:reshape(1, H, W), core.zeros(3, H, W))
 end

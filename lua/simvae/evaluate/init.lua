@@ -1,0 +1,86 @@
+--- How good an inverse is, on fresh samples of its simulator.
+--
+--     local r = sv.evaluate(model, { samples = 10000, bins = 20, seed = 7 })
+--     print(r.mig, r.truth.mig, r.resimulation_r2, r.rmse.w)
+--
+-- What is measured is said in the metrics' files: every file of simvae/metrics that has a field `reported` takes part.
+local core = require "simvae.core"
+local catalogue = require "simvae.util.catalogue"
+local check = require "simvae.check"
+local content = require "simvae.content"
+local refined = require "simvae.metrics.refined"
+local run = require "simvae.evaluate.run"
+
+local options = {
+  samples = { "integer", default = 10000, min = 4 },
+  bins = { "integer", default = 20, min = 2, max = 1024 },
+  seed = { "integer", default = 7 },
+  batch = { "integer", default = 256, min = 1 },
+  chance = { "integer", default = 5, min = 0 },
+  interval = { "integer", default = 100, min = 0 },
+  max_failures = { "number", default = 0.2, min = 0, max = 1 },
+  factors = { "table" },
+  refine = { "table" },
+}
+
+local function check_model(model, refine)
+  local sim = type(model) == "table" and model.simulator
+  if not sim or not sim.params or not model.encode or not model.decode then
+    check.fail(3, "evaluate: takes a model (sv.model, sv.load), with :encode, :decode and .simulator; got %s",
+      check.describe(model))
+  end
+  if refine and not model.invert then check.fail(3, "evaluate: refine takes a model with :invert") end
+  return sim
+end
+
+--- Evaluates a model on fresh samples.
+--
+-- Parameters on a log scale are compared by their logarithms in the mutual information
+-- (the bins are then as wide in every decade) and in the relative error; classes are
+-- rounded. Before the simulator sees the encoder's answers they are brought within the
+-- parameters' bounds; `outside` tells how many were not.
+-- @tparam Model model with :encode, :decode and .simulator
+-- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
+--   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
+--   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise;
+--   refine: { samples (1000), steps, lr, starts, spread (as of model:invert) }: what that makes of the first samples
+-- @treturn table
+--   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
+--   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
+--   random equivalent where the simulator declares a symmetry; truth.plain.mim, truth.plain.mig: without that;
+--   orbit: of metrics.orbit_mim; consistent: of metrics.consistent_mim; invariants: of metrics.invariant_mim, where
+--   the simulator declares some; iou: mean intersection over union of S(E(x)) with x, of grey pictures;
+--   rmse[name] in units, rmse_relative[name] as a share of the range; accuracy[name] of classes;
+--   resimulation_r2, decoder_mse, decoder_r2; outside: share of answers beyond the bounds;
+--   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683
+--   and 0.954);
+--   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
+--   worst.x, worst.y, worst.z: the twelve samples with the largest such error, what came back, their parameters;
+--   refined: where asked for, of model:invert's answers: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
+--   steps, starts, seconds;
+--   samples, failures, seconds, names, notes (sentences about what is odd), options
+-- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
+local function evaluate(model, opts)
+  local o = check.options("evaluate", opts, options)
+  if o.refine then o.refine = check.options("evaluate: refine", o.refine, refined.reported.options) end
+  local sim = check_model(model, o.refine)
+  local started = core.system.clock()
+  local all = run.new(model, o, run.factors(sim, o.factors))
+  local measures, states = catalogue.reported "simvae.metrics", {}
+  for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end
+  local rng = all.rng()
+  for from = 1, o.samples, o.batch do
+    all:batch(math.min(o.batch, o.samples - from + 1), rng, measures, states)
+  end
+  all:finish()
+  local r = {
+    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std),
+    outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
+    notes = all:notes(),
+  }
+  for i, m in ipairs(measures) do m.measure(all, states[i], r) end
+  r.seconds = core.system.clock() - started
+  return content(r)
+end
+
+return evaluate

@@ -1,0 +1,170 @@
+--- One pass of sv.evaluate over fresh samples: what the metrics see.
+--
+-- A run, as `measure` of a metric gets it, holds
+--   model, sim, params, names, o (the options)
+--   z, mean, std      lists of rows, in units: true parameters, the encoder's answers, their standard deviations
+--   positive          the answers with log-scaled parameters kept above 0
+--   v, answers        (N, K) tensors of z and mean on the scales that mutual information compares (parameters.scaled)
+--   factors           numbers of the parameters that MIG is averaged over
+--   settings          options of metrics.mim for v and answers
+--   errors            each sample's mean squared re-simulation error, by number
+--   rng(stream)       a generator of the evaluation's seed
+--   check_finite(t, what, offset)
+-- and a batch, as `add` gets it after the encoder has answered,
+--   z, mean, std      rows of the samples that the simulator worked on; known: z as a tensor
+--   x                 their outputs
+--   again, seen       outputs of the simulator on the answers (brought within the bounds), and x of the same samples;
+--                     again is nil where it failed on all
+--   number(i)         which of the batch's samples row i of seen is
+--   first             samples before this batch
+local core = require "simvae.core"
+local check = require "simvae.check"
+local parameters = require "simvae.parameters"
+local rerun = require "simvae.metrics.support.rerun"
+
+local run = {}
+local Run = {}
+Run.__index = Run
+
+-- Evaluation draws from a stream of its own: the samples of a training run with the
+-- same seed are not among them.
+local STREAM = 0x6576616c << 24
+
+--- A run with no samples yet.
+-- @tparam Model model
+-- @tparam table o options of sv.evaluate
+-- @tparam {integer,...} factors
+function run.new(model, o, factors)
+  local sim = model.simulator
+  local self = setmetatable({
+    model = model, sim = sim, params = sim.params, names = {}, o = o, factors = factors, z = {}, mean = {}, std = {},
+    errors = {}, outside = 0, failures = 0, lost = 0,
+  }, Run)
+  for i, p in ipairs(sim.params) do self.names[i] = p.name end
+  function self.check_finite(t, what, offset)
+    local finite, at = t:finite()
+    if finite then return end
+    local K = #self.names
+    error(string.format("evaluate: the encoder's %s of '%s' is not finite at sample %d; the model has diverged or was "
+      .. "never trained", what, self.names[(at - 1) % K + 1], offset + (at - 1) // K + 1), 0)
+  end
+  function self.rng(stream) return core.rng(o.seed ~ STREAM, stream) end
+  return self
+end
+
+local function append(list, rows)
+  table.move(rows, 1, #rows, #list + 1, list)
+end
+
+-- Draws n samples: parameters and outputs of those that the simulator worked on.
+local function draw(self, n, rng)
+  local z = self.sim:sample(n, rng)
+  local x, good, why = rerun.run(self.sim, z)
+  if not good then return z, x end
+  self.failures, self.message = self.failures + n - #good, self.message or why
+  if self.failures > self.o.max_failures * self.o.samples then
+    error(string.format("evaluate: the simulator failed on %d samples, more than %g%% of %d; the first: %s",
+      self.failures, 100 * self.o.max_failures, self.o.samples, self.message), 0)
+  end
+  return x and rerun.rows(z, good), x
+end
+
+-- The simulator on the encoder's answers.
+local function answer_again(self, batch)
+  local moved = {}
+  for i, row in ipairs(batch.mean) do
+    local outside
+    moved[i], outside = parameters.within(self.params, row)
+    if outside then self.outside = self.outside + 1 end
+  end
+  local again, good, why = rerun.run(self.sim, core.tensor(moved))
+  batch.again, batch.seen = again, again and good and rerun.rows(batch.x, good) or batch.x
+  batch.number = function(i) return good and good[i] or i end
+  if good then self.lost, self.message = self.lost + #moved - #good, self.message or why end
+end
+
+--- Evaluates n more samples.
+-- @tparam integer n
+-- @tparam rng rng
+-- @tparam {table,...} measures entries `reported` of the metrics
+-- @tparam table states what their `start` gave, by number
+function Run:batch(n, rng, measures, states)
+  local scope <close> = core.scope()
+  local z, x = draw(self, n, rng)
+  if not x then return end
+  local mean, std = self.model:encode(x)
+  local batch = { known = z, z = z:totable(), x = x, first = #self.z, mean = mean:totable(), std = std:totable() }
+  self.check_finite(mean, "mean", batch.first)
+  self.check_finite(std, "standard deviation", batch.first)
+  answer_again(self, batch)
+  for i, m in ipairs(measures) do
+    if m.add then m.add(states[i], batch, self) end
+  end
+  append(self.z, batch.z)
+  append(self.mean, batch.mean)
+  append(self.std, batch.std)
+end
+
+--- Fills what is derived from all samples together.
+function Run:finish()
+  if #self.z == 0 then error("evaluate: the simulator failed on every sample: " .. tostring(self.message), 0) end
+  self.positive = {}
+  for s, row in ipairs(self.mean) do -- a log scale has no zero
+    self.positive[s] = table.move(row, 1, #row, 1, {})
+    for i, p in ipairs(self.params) do
+      if p.scale == "log" then self.positive[s][i] = math.max(row[i], p.low * 1e-3) end
+    end
+  end
+  self.v, self.answers = parameters.scaled(self.params, self.z), parameters.scaled(self.params, self.mean)
+  local _, levels = parameters.columns(self.params)
+  self.settings = { bins = self.o.bins, levels = levels, z_levels = levels, names = self.names, constant = "zero" }
+end
+
+--- Sentences about what is odd.
+function Run:notes()
+  local notes = {}
+  for i, p in ipairs(self.params) do
+    local same = true
+    for s = 2, #self.mean do
+      if self.mean[s][i] ~= self.mean[1][i] then
+        same = false
+        break
+      end
+    end
+    if same then
+      notes[#notes + 1] = string.format("the encoder answers %s = %.4g for every sample", p.name, self.mean[1][i])
+    end
+  end
+  if self.failures > 0 then
+    notes[#notes + 1] = string.format("the simulator failed on %d of %d samples, which were left out; the first: %s",
+      self.failures, self.o.samples, self.message)
+  end
+  if self.lost > 0 then
+    notes[#notes + 1] = string.format("the simulator failed on %d of the encoder's answers, which re-simulation leaves "
+      .. "out; the first: %s", self.lost, self.message)
+  end
+  return notes
+end
+
+--- Numbers of the parameters that MIG is averaged over.
+-- @tparam Simulator sim
+-- @tparam ?{string,...} names nil: all
+function run.factors(sim, names)
+  local which = {}
+  if not names then
+    for i = 1, #sim.params do which[i] = i end
+    return which
+  end
+  for j, name in ipairs(names) do
+    which[j] = sim.index[name]
+    if not which[j] then
+      local near = core.nearest(tostring(name), sim.names)
+      check.fail(3, "evaluate: factors names '%s', which is no parameter of '%s'%s", tostring(name), sim.name,
+        near and string.format("; did you mean '%s'?", near) or "")
+    end
+  end
+  if #which == 0 then check.fail(3, "evaluate: factors is empty; leave it out for all") end
+  return which
+end
+
+return run
