@@ -122,6 +122,11 @@ describe("a temporary folder", function()
     assert.equal("folder", system.kind(other))
     assert.equal("keep\n", slurp(folder .. "/kept"))
     assert.is_true(system.remove_tree(path))
+    for _, path_of_others in ipairs { folder, other .. "/..", other .. "/../..", "/", "." } do
+      assert.error_matches(function() system.remove_tree(path_of_others) end, "is no temporary folder of this process",
+        1, true)
+    end
+    assert.equal("folder", system.kind(other))
     system.remove_tree(other)
   end)
 

@@ -1,8 +1,8 @@
 /* Private temporary folders.
  *
  *   core.system.temporary_folder() -> path, or nil, reason: a new empty folder, mode 0700
- *   core.system.remove_tree(path) -> true, or nil, reason: removes a folder with all that is in it;
- *       follows no symbolic link; a path where there is nothing is no error
+ *   core.system.remove_tree(path) -> true, or nil, reason: removes such a folder with all that is in it; follows no
+ *       symbolic link; where there is nothing is no error; any other path is refused
  *   core.system.create_file(path, text) -> true, or nil, reason: a new file; refuses a name that is taken, follows no
  * link
  *
@@ -187,7 +187,13 @@ int sv_temporary_folder(lua_State *L) {
 
 int sv_remove_tree(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
-    int error = remove_tree(path);
+    size_t n = strlen(root.path);
+    struct stat s;
+    bool ours = n > 0 && !strncmp(path, root.path, n) && path[n] == '/' && path[n + 1] >= '0' && path[n + 1] <= '9' &&
+                !strchr(path + n + 1, '/');
+    if (!ours && lstat(path, &s) == 0)
+        return luaL_error(L, "remove_tree: %s is no temporary folder of this process", path);
+    int error = ours ? remove_tree(path) : 0;
     if (error) return fail(L, path, error);
     lua_pushboolean(L, 1);
     return 1;
