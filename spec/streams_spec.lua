@@ -147,6 +147,31 @@ describe("a sample's random numbers", function()
     assert.same(before, noisy():run { { 0.5 } }:totable())
   end)
 
+  it("do not come from the clock where a simulator seeds by it", function()
+    local seed = math.randomseed
+    local clocked = noisy { simulate = function(_, out)
+      math.randomseed(os.time())
+      out[1] = math.random()
+      math.randomseed()
+      out[2] = math.random()
+    end }
+    local expected = rows_of(clocked, 60, { workers = 0 })
+    assert.same(expected, rows_of(clocked, 60, { workers = 2 }))
+    assert.equal(60, distinct(expected, 2))
+    for _, row in ipairs(expected) do assert.equal(row[2], row[3]) end
+    -- a seed of its own choice is its own
+    local pattern = noisy { simulate = function(z, out)
+      math.randomseed(math.floor(4 * z.a))
+      out[1] = math.random()
+    end }
+    local x = pattern:run({ { 0.5 }, { 0.5 }, { 0.25 } }):totable()
+    math.randomseed(2)
+    assert.near(math.random(), x[1][1], 1e-6)
+    assert.equal(x[1][1], x[2][1])
+    assert.not_equal(x[1][1], x[3][1])
+    assert.equal(seed, math.randomseed)
+  end)
+
   it("are another sample's in a simulator that runs another one", function()
     local inner = noisy()
     local outer = noisy { simulate = function(z, out, rng)

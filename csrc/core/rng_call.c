@@ -3,8 +3,10 @@
  *   ok, … = rng:call(f, …)       as pcall
  *
  * While f runs, math.random draws from a sequence that (seed, stream) determine, whatever was drawn before; its own
- * state is put back afterwards. A generator made before the call, other than rng itself, raises when it is drawn
- * from: its numbers would depend on which calls came before in this process. f cannot yield across the call.
+ * state is put back afterwards. math.randomseed() and math.randomseed(os.time()) start that sequence afresh: a seed
+ * from the clock would be the same for all samples of a second. A generator made before the call, other than rng
+ * itself, raises when it is drawn from: its numbers would depend on which calls came before in this process. f cannot
+ * yield across the call.
  *
  *   core.sample_rng() -> the generator of the innermost call that is running, or nil
  *   core.sample_drew() -> whether the call that ended last drew from its generator or from math.random */
@@ -12,11 +14,12 @@
 
 #include <lualib.h>
 #include <string.h>
+#include <time.h>
 
 static uint64_t calls, running; /* calls so far; the number of the innermost one that runs, 0: none */
 static const sv_rng *allowed;   /* its generator */
 static bool drew;               /* the call that ended last took numbers of rng or of math.random */
-static const char random_key, rng_key;
+static const char random_key, rng_key, math_key, seed_key; /* of the registry */
 
 uint64_t sv_rng_born(void) { return calls; }
 
@@ -38,13 +41,14 @@ enum { RANDOM_WORDS = 4 }; /* of 64 bits: xoshiro256** */
 
 static void find_random_state(lua_State *L) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (lua_getfield(L, -1, LUA_MATHLIBNAME) == LUA_TTABLE && lua_getfield(L, -1, "random") == LUA_TFUNCTION &&
-        lua_iscfunction(L, -1) && lua_getupvalue(L, -1, 1)) {
-        if (lua_type(L, -1) == LUA_TUSERDATA && lua_rawlen(L, -1) == RANDOM_WORDS * sizeof(uint64_t)) {
-            lua_pushvalue(L, -1);
-            lua_rawsetp(L, LUA_REGISTRYINDEX, &random_key);
-        }
-    }
+    if (lua_getfield(L, -1, LUA_MATHLIBNAME) != LUA_TTABLE) return;
+    int math = lua_gettop(L);
+    lua_getfield(L, math, "random");
+    if (!lua_iscfunction(L, -1) || !lua_getupvalue(L, -1, 1)) return;
+    if (lua_type(L, -1) != LUA_TUSERDATA || lua_rawlen(L, -1) != RANDOM_WORDS * sizeof(uint64_t)) return;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &random_key);
+    lua_pushvalue(L, math);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &math_key);
 }
 
 /* Block k from the far end of the stream, which draws do not reach: blocks 0 and 1 seed math.random. */
@@ -62,6 +66,44 @@ uint64_t sv_rng_sample_seed(const sv_rng *r) {
     return words[0];
 }
 
+static void seed_random(const sv_rng *r, uint64_t words[RANDOM_WORDS]) {
+    for (uint64_t k = 0; k < RANDOM_WORDS / 2; k++) far_block(r, k, words + 2 * k);
+}
+
+/* math.randomseed while a call runs. */
+static int l_randomseed(lua_State *L) {
+    lua_Number seconds = luaL_optnumber(L, 1, 0) - (lua_Number)time(NULL);
+    uint64_t *random = random_state(L);
+    if (random && allowed && (lua_isnoneornil(L, 1) || (seconds >= -1 && seconds <= 1))) {
+        seed_random(allowed, random);
+        return 0;
+    }
+    int arguments = lua_gettop(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &seed_key);
+    lua_insert(L, 1);
+    lua_call(L, arguments, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* The outermost call puts it in place, and then back what was there. */
+static void replace_randomseed(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &math_key) == LUA_TTABLE) {
+        lua_getfield(L, -1, "randomseed");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &seed_key);
+        lua_pushcfunction(L, l_randomseed);
+        lua_setfield(L, -2, "randomseed");
+    }
+    lua_pop(L, 1);
+}
+
+static void restore_randomseed(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &math_key) == LUA_TTABLE) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &seed_key);
+        lua_setfield(L, -2, "randomseed");
+    }
+    lua_pop(L, 1);
+}
+
 int sv_rng_call(lua_State *L) {
     sv_rng *r = luaL_checkudata(L, 1, SV_RNG);
     luaL_checkany(L, 2);
@@ -69,8 +111,9 @@ int sv_rng_call(lua_State *L) {
     const sv_rng *outer_rng = allowed;
     if (random) {
         memcpy(words, random, sizeof words);
-        for (uint64_t k = 0; k < RANDOM_WORDS / 2; k++) far_block(r, k, seeded + 2 * k);
+        seed_random(r, seeded);
         memcpy(random, seeded, sizeof seeded);
+        if (outer == 0) replace_randomseed(L);
     }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &rng_key); /* under r: back in place after the call */
     lua_insert(L, 2);
@@ -83,6 +126,7 @@ int sv_rng_call(lua_State *L) {
     allowed = outer_rng;
     drew = r->next != next || (random && memcmp(random, seeded, sizeof seeded) != 0);
     if (random) memcpy(random, words, sizeof words);
+    if (random && outer == 0) restore_randomseed(L);
     lua_pushvalue(L, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &rng_key);
     lua_pushboolean(L, status == LUA_OK);
