@@ -249,3 +249,88 @@ describe("what a model is given", function()
     assert.equal("", (said(kinds.decode, kinds, sv.tensor { { 50, 2, 17.5 } })))
   end)
 end)
+
+describe("measures of outputs", function()
+  local metrics = require "simvae.metrics"
+
+  it("do not depend on the outputs' unit or offset", function()
+    local rng = sv.rng(3)
+    local x = rng:normal { 200, 5 }
+    local y = x + rng:normal { 200, 5 } * 0.1
+    -- 1 - sum of squared differences / sum of squared distances from the mean, in double
+    local a, b, above, below = x:totable(), y:totable(), 0, 0
+    for k = 1, 5 do
+      local mean = 0
+      for i = 1, 200 do mean = mean + a[i][k] / 200 end
+      for i = 1, 200 do above, below = above + (a[i][k] - b[i][k]) ^ 2, below + (a[i][k] - mean) ^ 2 end
+    end
+    local r2 = 1 - above / below
+    for _, unit in ipairs { 1, 1e-30, 1e-11, 1e10, 1e30 } do
+      assert.near(r2, metrics.resimulation(x * unit, y * unit), 1e-5)
+    end
+    assert.near(r2, metrics.resimulation(x + 1000, y + 1000), 1e-3) -- seven digits of 1000
+    local residual = require "simvae.metrics.support.residual"
+    assert.near(above / 1000 * 1e60, residual.new():add(x * 1e30, y * 1e30):mse(), 1e55)
+  end)
+
+  it("are those of the same model in every unit", function()
+    local function marks(unit)
+      local r = sv.evaluate(trained(decay(unit), 30), { samples = 200, bins = 5, interval = 0, chance = 0 })
+      return { r.resimulation_r2, r.decoder_r2, r.mig, r.rmse.a, r.decoder_mse / unit ^ 2, r.errors[1] / unit ^ 2 }
+    end
+    local one = marks(1)
+    for _, unit in ipairs { 2.0 ^ -80, 2.0 ^ 100 } do
+      for i, v in ipairs(marks(unit)) do assert.near(one[i], v, 1e-5 * math.abs(one[i])) end
+    end
+  end)
+
+  it("of latents and factors do not depend on their unit", function()
+    local rng = sv.rng(4)
+    local v = rng:uniform(0, 1, { 2000, 2 })
+    local z = v + rng:normal { 2000, 2 } * 0.05
+    for _, name in ipairs { "sap", "beta_vae", "factor_vae", "explicitness" } do
+      local options = (name == "beta_vae" or name == "factor_vae") and { train = 500, test = 300 } or nil
+      local one = metrics[name](z, v, options)
+      for _, unit in ipairs { 2.0 ^ -90, 2.0 ^ 90 } do
+        assert.near(one, metrics[name](z * unit, v * unit, options), 1e-5, name)
+      end
+    end
+  end)
+
+  it("names constant outputs in an evaluation", function()
+    local sim = sv.simulator { name = "half", params = { { name = "a", low = 0, high = 1 } }, output = { 2 },
+      simulate = function(z) return { z.a, 7 } end }
+    local _, model = said(trained, sim, 5)
+    local r = sv.evaluate(model, { samples = 100, bins = 3, interval = 0, chance = 0 })
+    assert.matches("element 2 of the output %(1 of 2%) is constant", table.concat(r.notes, "\n"))
+  end)
+end)
+
+describe("a net of one's own", function()
+  local sim = decay(1)
+  local nn = sv.nn
+
+  it("is two layers that take and give the right shapes, or an error that says which", function()
+    local good = { decoder = nn.linear(1, 8), encoder = nn.linear(8, 2) }
+    local function with(net) return function() sv.model { simulator = sim, net = net } end end
+    with(good)()
+    with(function() return good.decoder, good.encoder end)()
+    with(function() return function(z) return z * sv.ones(1, 8) end, good.encoder end)()
+    raises("net: the decoder must be a layer .*; got nil; a builder returns decoder, encoder", with(function() end))
+    raises("net: the encoder must be a layer .*; got nil", with(function() return good.decoder end))
+    raises("net: the decoder must be a layer .*; got 3", with { decoder = 3, encoder = good.encoder })
+    raises("net: the decoder takes %(2, 1%) and gives %(2, 8%); this one gives %(2, 7%)",
+      with { decoder = nn.linear(1, 7), encoder = good.encoder })
+    raises("net: the encoder takes %(2, 8%) and gives %(2, 2%); this one gives %(2, 1%)",
+      with { decoder = good.decoder, encoder = nn.linear(8, 1) })
+    raises("net: the encoder takes %(2, 8%) and gives %(2, 2%); it failed:",
+      with { decoder = good.decoder, encoder = nn.linear(5, 2) })
+    raises("net: the decoder .* this one gives nil", with { decoder = function() end, encoder = good.encoder })
+    raises("width must be at least 1", function() sv.model { simulator = sim, width = 0 } end)
+  end)
+
+  it("leaves a model that says whether it is trained", function()
+    assert.matches("^model of decay: .*; untrained$", tostring(sv.model { simulator = sim, width = 4 }))
+    assert.matches("; trained for 3 %+ 3 steps$", tostring(trained(sim, 3)))
+  end)
+end)

@@ -10,6 +10,7 @@
 -- channel of pictures, by its mean and standard deviation under the prior. The decoder's raw output is in those units.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local power_of_two = require "simvae.power_of_two"
 
 local loss = {}
 local Loss = {}
@@ -40,11 +41,6 @@ function loss.new(kind, output)
   end
   if kind == "gaussian" then self.own.log_std = core.parameter(core.zeros(each)) end
   return self
-end
-
--- The power of two next below a number: scaling by it is exact, and keeps squares of what is scaled within range.
-local function power_of_two(v)
-  return v > 0 and 2.0 ^ math.max(-120, math.min(126, math.floor(math.log(v, 2)))) or 1
 end
 
 -- What is subtracted first from elements that vary little beside their size, exactly (Sterbenz 1974): their least

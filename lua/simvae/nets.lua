@@ -280,24 +280,53 @@ function nets.mlp(t)
   return nn.sequential(decoder), nn.sequential(encoder)
 end
 
+-- A net of one's own as a layer in evaluation mode.
+local function own_layer(net, part)
+  if type(net) == "function" then net = nn.func(net) end
+  if not nn.is(net) then
+    check.fail(4, "net: the %s must be a layer (sv.nn) or a function; got %s; a builder returns decoder, encoder", part,
+      check.describe(net))
+  end
+  return net:eval()
+end
+
+-- Raises unless a net of one's own takes and gives tensors of these shapes.
+local function try_shapes(net, part, given, wanted)
+  local ok, shape = pcall(core.no_grad, function()
+    local scope <close> = core.scope()
+    local y = net(core.zeros(given))
+    return getmetatable(y) == core.metatable and check.shape_text(y.shape) or check.describe(y)
+  end)
+  local takes = string.format("net: the %s takes %s and gives %s", part, check.shape_text(given),
+    check.shape_text(wanted))
+  if not ok then check.fail(4, "%s; it failed: %s", takes, tostring(shape)) end
+  if shape ~= check.shape_text(wanted) then check.fail(4, "%s; this one gives %s", takes, shape) end
+end
+
+-- Decoder and encoder of a caller, as layers, tried on two samples.
+local function own_nets(decoder, encoder, t)
+  decoder, encoder = own_layer(decoder, "decoder"), own_layer(encoder, "encoder")
+  try_shapes(decoder, "decoder", { 2, t.code }, { 2, table.unpack(t.output) })
+  try_shapes(encoder, "encoder", { 2, table.unpack(t.output) }, { 2, t.heads })
+  return decoder, encoder
+end
+
 --- Builds what sv.model was asked for.
 -- @param net a name ("conv", "place", "dcgan", "mlp"), a builder function, or { decoder = Layer, encoder = Layer }
 -- @tparam table t code, heads, output, width, rng
 -- @treturn Layer decoder
 -- @treturn Layer encoder
 function nets.build(net, t)
+  local decoder, encoder
   if type(net) == "table" and net.decoder and net.encoder then
-    for _, part in ipairs { "decoder", "encoder" } do
-      if not nn.is(net[part]) then
-        if type(net[part]) ~= "function" then
-          check.fail(3, "net.%s must be a layer (sv.nn) or a function; got %s", part, check.describe(net[part]))
-        end
-        net[part] = nn.func(net[part])
-      end
-    end
-    return net.decoder, net.encoder
+    decoder, encoder = own_nets(net.decoder, net.encoder, t)
+    return decoder, encoder
+  elseif type(net) == "function" then
+    decoder, encoder = net(t)
+    decoder, encoder = own_nets(decoder, encoder, t)
+    return decoder, encoder
   end
-  local build = type(net) == "function" and net
+  local build
   for _, name in ipairs(nets.names) do
     if net == name then build = nets[name] end
   end

@@ -308,7 +308,8 @@ function symmetry.defect(sim, n)
   local z = sim:sample(n or 16, rng)
   local x, y = sim:run(z), sim:run(core.tensor(symmetry.equivalents(sim, z:totable(), rng)))
   local difference = core.max(core.abs(x - y)):item()
-  return difference / math.max(core.max(x):item() - core.min(x):item(), 1e-30)
+  local spread = core.max(x):item() - core.min(x):item()
+  return difference == 0 and 0 or difference / spread
 end
 
 return symmetry

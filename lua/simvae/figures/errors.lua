@@ -11,7 +11,8 @@ local function histogram(errors, bins)
   table.sort(sorted)
   local function quantile(p) return sorted[math.max(1, math.min(#sorted, math.ceil(p * #sorted)))] end
   local reach = math.max(math.abs(quantile(0.005)), math.abs(quantile(0.995)))
-  if reach == 0 then reach = math.max(math.abs(sorted[1]), math.abs(sorted[#sorted]), 1e-9) end
+  if reach == 0 then reach = math.max(math.abs(sorted[1]), math.abs(sorted[#sorted])) end
+  if reach == 0 then reach = 1 end -- no error at all
   local width, counts, out = 2 * reach / bins, {}, 0
   for k = 1, bins do counts[k] = 0 end
   local sum, squares = 0, 0

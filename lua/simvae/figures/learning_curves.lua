@@ -82,7 +82,10 @@ local function learning_curves(path, log, opts)
     local colour = palette.lines[(i - 1) % #palette.lines + 1]
     add("set title %s", output.quote(opts.title and opts.title .. ": " .. stage or stage))
     add(positive and "set logscale y" or "unset logscale y")
-    if low == high then low, high = low - 0.1 * math.abs(low) - 1e-9, high + 0.1 * math.abs(high) + 1e-9 end
+    if low == high then
+      local margin = low == 0 and 1 or 0.1 * math.abs(low)
+      low, high = low - margin, high + margin
+    end
     add("set xrange [0:%.8g]", rows[#rows].step)
     if positive then
       add("set yrange [%.8g:%.8g]", low * (low / high) ^ 0.05, high * (high / low) ^ 0.05 * 1.0001)

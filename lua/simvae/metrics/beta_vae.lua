@@ -76,7 +76,10 @@ end
 -- Accuracy of a softmax regression.
 local function classify(x, y, x_test, y_test, classes, steps)
   local scope <close> = core.scope()
-  local mean, std = x:mean(1), core.sqrt(core.add(core.var(x, 1), 1e-12))
+  local mean, std = x:mean(1), core.sqrt(core.var(x, 1))
+  for k, s in ipairs(std:totable()) do
+    if s == 0 then std:set(1, k) end
+  end
   local function standard(t) return core.div(core.sub(t, mean), std) end
   local a, b = standard(x), standard(x_test)
   local K, n = x.shape[2], #y
@@ -110,7 +113,7 @@ local function beta_vae(z, v, opts)
   if n < 1000 then
     check.fail(2, "beta_vae: %d samples are too few: neighbours would not share a factor; give at least 1000", n)
   end
-  local rng, zs, tables = core.rng(opts.seed), matrix.columns(z), {}
+  local rng, zs, tables = core.rng(opts.seed), matrix.columns(matrix.near_one(z)), {}
   for j, y in ipairs(matrix.columns(v)) do tables[j] = differences(zs, ordered(y, rng)) end
   local x, y = points(opts.train, tables, n, opts.batch, rng)
   local x_test, y_test = points(opts.test, tables, n, opts.batch, rng)

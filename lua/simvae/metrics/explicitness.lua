@@ -14,6 +14,7 @@ local matrix = require "simvae.metrics.support.matrix"
 
 -- Rows of standard scores of every second sample from `first` on, and a column of ones if asked for.
 local function standard(t, first, ones)
+  t = matrix.near_one(t)
   local n, mean, std = t.shape[1], core.mean(t, 1), core.sqrt(core.var(t, 1))
   local s = core.slice((t - mean) / core.clamp(std, 1e-30, math.huge), 1, first, n, 2) -- zeros where it is constant
   return ones and core.concat({ s, core.ones(s.shape[1], 1) }, 2) or s

@@ -79,7 +79,7 @@ local function factor_vae(z, v, opts)
     local mean, square, s = 0, 0, {}
     for _, x in ipairs(c) do mean = mean + x / n end
     for _, x in ipairs(c) do square = square + (x - mean) ^ 2 / n end
-    if square > 1e-12 * (1e-12 + mean * mean) then
+    if square > 1e-12 * mean * mean then
       for i, x in ipairs(c) do s[i] = (x - mean) / math.sqrt(square) end
       zs[#zs + 1], numbers[#numbers + 1] = s, k
     end

@@ -60,6 +60,7 @@ function reported.start(run)
 end
 
 function reported.add(state, batch)
+  state.applies = state.applies and batch.x:within(-1e-3, 1 + 1e-3) -- pictures in other units have no ink
   if not (state.applies and batch.again) then return end
   local mean, _, light = iou(batch.seen, batch.again, { light = state.light })
   local n = batch.seen.shape[1]
@@ -67,7 +68,7 @@ function reported.add(state, batch)
 end
 
 function reported.measure(_, state, r)
-  r.iou = state.count > 0 and state.total / state.count or nil
+  r.iou = state.applies and state.count > 0 and state.total / state.count or nil
 end
 
 function reported.numbers(r)

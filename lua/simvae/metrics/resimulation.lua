@@ -63,7 +63,7 @@ function reported.add(state, batch, run)
   if not batch.again then return end
   state.again:add(batch.seen, batch.again)
   local n = batch.seen.shape[1]
-  local errors = core.sub(batch.seen:reshape(n, -1), batch.again:reshape(n, -1)):square():mean(2):totable()
+  local errors = residual.of_rows(batch.seen:reshape(n, -1), batch.again:reshape(n, -1))
   for i, e in ipairs(errors) do run.errors[batch.first + batch.number(i)] = e end
   keep_worst(state.worst, batch, errors)
 end

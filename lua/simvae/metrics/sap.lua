@@ -14,6 +14,8 @@ local core = require "simvae.core"
 local check = require "simvae.check"
 local matrix = require "simvae.metrics.support.matrix"
 
+local ROUNDING = 1e-13 -- a variance of less, as a share of the mean's square, is rounding
+
 -- Squared correlation; 0 where either is constant.
 local function correlation(x, y)
   local n, mx, my = #x, 0, 0
@@ -24,7 +26,8 @@ local function correlation(x, y)
     local a, b = x[i] - mx, y[i] - my
     xx, xy, yy = xx + a * a, xy + a * b, yy + b * b
   end
-  if xx <= 1e-12 * n or yy <= 1e-12 * n then return 0 end
+  -- as numbers in any unit: constant up to the rounding of single precision
+  if xx <= ROUNDING * n * mx * mx or yy <= ROUNDING * n * my * my then return 0 end
   return xy * xy / (xx * yy)
 end
 

@@ -2,6 +2,7 @@
 -- every metric asks of its arguments stands here, so that all say it alike.
 local core = require "simvae.core"
 local check = require "simvae.check"
+local power_of_two = require "simvae.power_of_two"
 
 local matrix = {}
 
@@ -124,6 +125,15 @@ function matrix.per_column(what, option, given, columns, names)
     result[i] = value or nil
   end
   return result
+end
+
+--- The matrix in units in which its columns' largest numbers are near 1: powers of two, so that nothing else changes.
+-- @tparam tensor t (N, K)
+-- @treturn tensor (N, K)
+function matrix.near_one(t)
+  local units = core.max(core.abs(t), 1):totable()
+  for k, most in ipairs(units) do units[k] = power_of_two(most) end
+  return t / core.tensor(units)
 end
 
 --- The columns as Lua lists.
