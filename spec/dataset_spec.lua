@@ -362,3 +362,93 @@ describe("a cache of samples", function()
     end
   end)
 end)
+
+describe("outputs of a data set", function()
+  local here = helper.temporary_folder()
+  local causes = core.tensor { { 1 }, { 2 }, { 3 } }
+
+  local function open(outputs, more)
+    assert(files.save_npy(here .. "/z.npy", causes))
+    assert(files.save_npy(here .. "/x.npy", outputs))
+    local t = { z = here .. "/z.npy", x = here .. "/x.npy" }
+    for k, v in pairs(more or {}) do t[k] = v end
+    return dataset(t)
+  end
+
+  local function refused(pattern, ...)
+    local made, why = open(...)
+    assert.is_nil(made)
+    assert.matches(pattern, why)
+  end
+
+  local counting = core.arange(3 * 100 * 3):reshape(3, 100, 3) * (1 / 900)
+
+  it("of two axes are asked about: a series is never taken for a picture", function()
+    refused('x has shape %(N, 100, 3%): layout = "series" %(100 times, 3 features%) or layout = "picture" '
+      .. "%(100 x 3 pixels%)", counting)
+    refused("layout = \"series\"", core.zeros(3, 16, 16))
+    local series = assert(open(counting, { layout = "series" }))
+    assert.same({ 300 }, series.output)
+    assert.equal(3, #series.series)
+    -- one feature after the other: number 2 is time 2 of feature 1, number 101 time 1 of feature 2
+    local run = series:run { { 2 } }
+    assert.equal(counting:get(2, 2, 1), run:get(1, 2))
+    assert.equal(counting:get(2, 1, 2), run:get(1, 101))
+    assert.same({ 1, 100, 3 }, assert(open(counting, { layout = "picture" })).output)
+    assert.same({ 1, 100, 3 }, assert(open(counting, { output = { 1, 100, 3 } })).output)
+    assert.same({ 300 }, assert(open(counting, { output = { 300 } })).output)
+  end)
+
+  it("of three axes are pictures, channels where there are few", function()
+    local last = core.arange(3 * 8 * 6 * 3):reshape(3, 8, 6, 3) * (1 / 432)
+    local data = assert(open(last))
+    assert.same({ 3, 8, 6 }, data.output)
+    assert.equal(last:get(3, 5, 6, 2), data:run({ { 3 } }):get(1, 2, 5, 6))
+    local first = last:permute { 1, 4, 2, 3 }
+    data = assert(open(first))
+    assert.same({ 3, 8, 6 }, data.output)
+    assert.equal(first:get(3, 2, 5, 6), data:run({ { 3 } }):get(1, 2, 5, 6))
+    for _, shape in ipairs { { 3, 3, 8, 3 }, { 3, 8, 8, 8 } } do
+      refused('layout = "channels_first" or layout = "channels_last"', core.zeros(shape))
+    end
+    assert.same({ 8, 8, 8 }, assert(open(core.zeros(3, 8, 8, 8), { layout = "channels_first" })).output)
+    assert.same({ 3, 3, 8 }, assert(open(core.zeros(3, 3, 8, 3), { layout = "channels_last" })).output)
+    refused("x has shape %(N, 8%), which is no layout = \"picture\"", core.zeros(3, 8), { layout = "picture" })
+    refused("layout = \"picture\" makes outputs %(1, 4, 4%); output is %(16,%)", core.zeros(3, 4, 4),
+      { layout = "picture", output = { 16 } })
+  end)
+
+  it("that are pictures outside [0, 1] are refused with the remedy", function()
+    local noise = core.rng(1):uniform(0, 1, { 3, 1, 16, 16 })
+    noise:set(1, 2, 1, 4, 4)
+    noise:set(0, 2, 1, 4, 5)
+    refused("x holds 0 to 255; pictures take %[0, 1%]: scale = 255 divides by it, or loss = \"mse\"", noise * 255)
+    refused("scale = 65535 divides", noise * 65535)
+    refused("scale = n divides by n", noise * 1e6)
+    refused("holds %-1 to 1", noise * 2 - 1)
+    for _, more in ipairs { { scale = 255 }, { loss = "mse" } } do
+      local data = assert(open(noise * 255, more))
+      assert.near(more.scale and 1 or 255, core.max(data:run { { 2 } }):item(), 1e-4)
+    end
+    -- vectors have any range
+    assert.same({ 5 }, assert(open(core.full(300, { 3, 5 }))).output)
+  end)
+
+  it("of two bytes a number, as NumPy writes them, are refused with the remedy", function()
+    local python, why = helper.python "numpy"
+    if not python then return pending(why) end
+    assert(files.save_npy(here .. "/z.npy", causes))
+    for dtype, most in pairs { uint16 = 65535, float32 = 255, float64 = 255 } do
+      helper.run(string.format("%s -c \"import numpy as np; x = np.zeros((3, 1, 16, 16), '%s'); x[1] = %d; "
+        .. "np.save('%s/x.npy', x)\"", python, dtype, most, here))
+      local made, refusal = dataset { z = here .. "/z.npy", x = here .. "/x.npy" }
+      assert.is_nil(made)
+      assert.matches("scale = " .. most .. " divides by it", refusal)
+    end
+    helper.run(python .. " -c \"import numpy as np; x = np.full((3, 16, 16), 255, 'uint8'); np.save('" .. here
+      .. "/x.npy', x)\"")
+    local bytes = assert(dataset { z = here .. "/z.npy", x = here .. "/x.npy" })
+    assert.same({ 1, 16, 16 }, bytes.output)
+    assert.equal(1, core.max(bytes:run { { 2 } }):item())
+  end)
+end)

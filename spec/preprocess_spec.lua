@@ -18,6 +18,11 @@ local function bar(h, w, a, b, ink, ground)
 end
 
 describe("preprocess", function()
+  it("refuses one outside [0, 1], with the remedy", function()
+    helper.raises("takes a picture in %[0, 1%]; got 0 to 255: divide by its largest value", preprocess.picture,
+      core.zeros(1, 8, 8) + core.tensor { 0, 255, 0, 0, 0, 0, 0, 0 }, { 1, 8, 8 })
+  end)
+
   it("averages areas, whatever the factor", function()
     local x = core.arange(1, 36):reshape(1, 6, 6)
     near(x[1]:mean():item(), preprocess.resize(x, 1, 1):item(), 1e-4)

@@ -15,6 +15,8 @@ local core = require "simvae.core"
 
 local preprocess = {}
 
+local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
+
 local options = {
   ground = { "string", default = "light", one_of = { "light", "dark", "keep" } },
   stretch = { "boolean", default = true },
@@ -113,6 +115,10 @@ function preprocess.picture(x, shape, opts)
   end
   local finite, at = x:finite()
   if not finite then check.fail(2, "preprocess: the picture is not finite at element %d", at) end
+  if not x:within(-SLACK, 1 + SLACK) then
+    check.fail(2, "preprocess: takes a picture in [0, 1]; got %g to %g: divide by its largest value, such as 255",
+      core.min(x):item(), core.max(x):item())
+  end
   local channels, height, width = table.unpack(shape)
   x = to_channels(x, channels)
   x = preprocess.resize(pad_to(x, height, width, ground_of(x)), height, width)

@@ -11,6 +11,7 @@
 -- Where the rows are the complete grid of a few values of each parameter, that is recognised
 -- (dataset.grid), and the nearest row is found at once.
 local check = require "simvae.check"
+local layout = require "simvae.dataset.layout"
 local lookup = require "simvae.dataset.lookup"
 local simulator = require "simvae.simulator"
 local sources = require "simvae.dataset.sources"
@@ -26,6 +27,7 @@ local fields = {
   drop = { "table" },                                     -- columns of z, by place or by a CSV's name, to leave out
   params = { "table" },
   output = { "table" },
+  layout = { "string", one_of = layout.names },           -- of a row of x: what its axes mean
   scale = { "number", above = 0 },                        -- outputs are divided by it
   memory = { "integer", default = 1 << 30, min = 0 },     -- bytes of outputs that may be held
   unpacked = { "string" },
@@ -67,38 +69,16 @@ local function params_of(rows, names)
   return params
 end
 
--- Where channels stand, of a row's shape: the output's shape, and whether they are last.
-local function output_of(shape)
-  if #shape == 0 then return { 1 } end
-  if #shape == 1 then return { shape[1] } end
-  if #shape == 2 then return { 1, shape[1], shape[2] } end
-  if #shape ~= 3 then return nil end
-  local few = { true, true, true, true }
-  if few[shape[3]] and not few[shape[1]] then return { shape[3], shape[1], shape[2] }, true end
-  return { shape[1], shape[2], shape[3] }
-end
-
-local scale_rows = 256
-
--- Bytes that go above 1 count to 255.
-local function scale_of(source)
-  if not source.bytes then return 1 end
-  local rows = {}
-  local n = math.min(scale_rows, source.count)
-  for i = 1, n do rows[i] = 1 + (i - 1) * source.count // n end
-  local t = source.read(rows)
-  if not t then return 1 end
-  return t:max():item() > 1 and 255 or 1
-end
-
 --- A data set as a simulator.
 -- @tparam table t one of: `z` and `x`, .npy files of (N, K) and (N, …); `path`, a .npz file (`z`, `x`: the names
 -- of its arrays, default "z" and "x") or a folder of PNGs with a CSV file (`csv`: its name; a column "file" names
 -- the picture, the others are parameters; simvae.io.csv says what is read), or a cache of samples.
 -- `drop`: columns to leave out; `params`, as of sv.simulator (default: those of the cache, or each column with its
--- least and largest value); `output`: its shape, as of sv.simulator; `scale`: outputs are
--- divided by it (default: 255 for bytes that go above 1); `memory`: bytes of a .npz file's outputs that may be
--- held (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry, invariants, doc
+-- least and largest value); `output`: its shape, as of sv.simulator; `layout` of a row of x: "series" (times,
+-- features), "picture" (height, width), "channels_first" or "channels_last", where the rules of simvae.dataset.layout
+-- leave a doubt; `scale`: outputs are divided by it (default: 255 for bytes that go above 1; pictures outside [0, 1]
+-- are refused unless `loss` is another than cross-entropy); `memory`: bytes of a .npz file's outputs that may be held
+-- (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry, invariants, doc
 -- @treturn Simulator with `.rows` (N) and, of a complete grid, `.grid`: the list of values of each parameter; or nil,
 -- message
 function dataset.dataset(t)
@@ -131,13 +111,13 @@ function dataset.dataset(t)
   elseif #params ~= #rows[1] then
     check.fail(2, "%s: params names %d parameters, z has %d columns", what, #params, #rows[1])
   end
-  local shape, channels_last = output_of(source.shape)
-  shape = given.output or shape
-  if not shape then
-    return nil, string.format("%s: x has shape (N, %s); outputs are (channels, height, width) or (n,)", what,
-      table.concat(source.shape, ", "))
-  end
-  local scale = given.scale or scale_of(source)
+  local plan, unclear = layout.of(source.shape, source.bytes, {
+    layout = given.layout or not given.output and source.layout, output = given.output or source.output,
+  })
+  if not plan then return nil, what .. ": " .. unclear end
+  local shape, order = plan.output, plan.order
+  local scale, refused = layout.scale(source, shape, given)
+  if not scale then return nil, what .. ": " .. refused end
   local count, own = 1, 1
   for _, n in ipairs(shape) do count = count * n end
   for _, n in ipairs(source.shape) do own = own * n end
@@ -148,7 +128,7 @@ function dataset.dataset(t)
   local function read(numbers, x)
     local values, failures = source.read(numbers)
     if not values then return failures end
-    if channels_last then values = values:permute { 1, 4, 2, 3 } end
+    if order then values = values:permute(order) end
     x:copy(values)
     if scale ~= 1 then x:copy(x * (1 / scale)) end
     return failures
@@ -166,7 +146,7 @@ function dataset.dataset(t)
       return read(numbers, x)
     end,
     correlated = given.correlated == nil and not levels or given.correlated,
-    loss = given.loss, symmetry = given.symmetry, invariants = given.invariants, doc = given.doc,
+    series = plan.series, loss = given.loss, symmetry = given.symmetry, invariants = given.invariants, doc = given.doc,
     close = source.close,
   }
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end

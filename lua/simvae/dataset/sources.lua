@@ -45,7 +45,7 @@ local function of_pictures(folder, names)
   if not first then return nil, why end
   local shape = first.shape
   return {
-    count = #names, shape = shape,
+    count = #names, shape = shape, layout = "channels_first",
     read = function(rows)
       local result, failures = core.zeros(#rows, table.unpack(shape)), {}
       for i, r in ipairs(rows) do
@@ -216,7 +216,7 @@ local function open_cache(given)
   end
   local z, x = core.zeros(#samples, K), core.zeros(about.output)
   for r, sample in ipairs(samples) do store:read(sample, z[r], x) end
-  local source = { count = #samples, shape = about.output, params = about.params }
+  local source = { count = #samples, shape = about.output, params = about.params, output = about.output }
   function source.read(rows)
     local result, failures = core.zeros { #rows, table.unpack(about.output) }, {}
     local unused = core.zeros(K)
