@@ -11,21 +11,33 @@ function check.fail(level, format, ...)
   error(string.format(format, ...), level + 1)
 end
 
-local function describe(v)
-  if type(v) == "string" then return string.format("%q", v) end
-  return type(v) == "table" and "a table" or tostring(v)
+--- A word with its article: "a tensor", "an option".
+function check.with_article(word)
+  return (word:find "^[aeio]" or word == "rng") and "an " .. word or "a " .. word
 end
-check.describe = describe
+
+--- What a value is, for messages.
+-- @treturn string "a tensor (2, 3)", "a table", "\"text\"", "2.5", …
+function check.describe(v)
+  local kind = type(v)
+  if kind == "string" then return string.format("%q", #v > 60 and v:sub(1, 60) .. "…" or v) end
+  if getmetatable(v) == core.metatable then return "a tensor " .. check.shape_text(v.shape) end
+  if kind == "table" then return next(v) == nil and "an empty table" or "a table" end
+  return kind == "function" and "a function" or tostring(v)
+end
+local describe = check.describe
 
 --- Reads a table of options against its declaration.
 -- @tparam string what the function's name, for messages
 -- @tparam table given the caller's table (nil: all defaults)
 -- @tparam table known name -> {type or list of types joined by "|", default=, min=, max=, integer=, one_of=}
+-- @tparam ?integer level of the caller that is blamed (3: the caller of the function that calls this one)
 -- @treturn table a new table with the defaults filled in
-function check.options(what, given, known)
+function check.options(what, given, known, level)
+  level = level or 3
   if given == nil then given = {} end
   if type(given) ~= "table" then
-    check.fail(3, "%s: takes a table of options; got %s", what, describe(given))
+    check.fail(level, "%s: takes a table of options; got %s", what, describe(given))
   end
   local result = {}
   for name, value in pairs(given) do
@@ -35,15 +47,15 @@ function check.options(what, given, known)
       for k in pairs(known) do names[#names + 1] = k end
       table.sort(names)
       local near = type(name) == "string" and core.nearest(name, names)
-      check.fail(3, "%s: unknown option '%s'%s", what, tostring(name),
+      check.fail(level, "%s: unknown option '%s'%s", what, tostring(name),
         near and string.format("; did you mean '%s'?", near) or "; the options are " .. table.concat(names, ", "))
     end
-    check.value(what, name, value, rule, 4)
+    check.value(what, name, value, rule, level + 1)
     result[name] = value
   end
   for name, rule in pairs(known) do
     if result[name] == nil then
-      if rule.required then check.fail(3, "%s: option '%s' is missing", what, name) end
+      if rule.required then check.fail(level, "%s: option '%s' is missing", what, name) end
       result[name] = rule.default
     end
   end
@@ -57,7 +69,7 @@ function check.value(what, name, value, rule, level)
   local fits = false
   for allowed in rule[1]:gmatch "[^|]+" do
     fits = fits or allowed == kind or (allowed == "number" and kind == "integer")
-      or (allowed == "integer" and kind == "number" and value == math.floor(value))
+      or (allowed == "integer" and kind == "number" and math.tointeger(value))
       or (allowed == "tensor" and getmetatable(value) == core.metatable)
       or (allowed == "rng" and getmetatable(value) == rng_class)
   end
@@ -65,7 +77,10 @@ function check.value(what, name, value, rule, level)
     check.fail(level, "%s: %s takes a generator, such as sv.rng(%s); got %s", what, name,
       math.type(value) == "integer" and value or 1, describe(value))
   end
-  if not fits then check.fail(level, "%s: %s takes a %s; got %s", what, name, rule[1], describe(value)) end
+  if not fits then
+    local wanted = rule[1]:gsub("|", " or "):gsub("integer", "whole number")
+    check.fail(level, "%s: %s takes %s; got %s", what, name, check.with_article(wanted), describe(value))
+  end
   if type(value) == "number" then
     if value ~= value or (rule.min and value < rule.min) or (rule.max and value > rule.max)
       or (rule.above and value <= rule.above) then

@@ -4,6 +4,7 @@
 -- for (they begin with an underscore) are nil as ever, and so are names of objects that resemble none of theirs;
 -- rawget and pairs work as on any table. A method that is called without its colon is an error that says so.
 local catalogue = require "simvae.util.catalogue"
+local check = require "simvae.check"
 local core = require "simvae.core"
 
 local names = {}
@@ -93,17 +94,6 @@ end
 
 -- ---- methods without a colon ---------------------------------------------------------------------
 
-local function with_article(word)
-  return (word:find "^[aeiou]" or word == "rng") and "an " .. word or "a " .. word
-end
-names.with_article = with_article
-
-local function describe(v)
-  if getmetatable(v) == core.metatable then return "a tensor" end
-  if type(v) == "string" then return string.format("%q", v) end
-  return type(v) == "table" and "a table" or tostring(v)
-end
-
 --- Guards the methods of a class against a call without a colon, and their names against misspelling.
 -- @tparam table class its own __index; may be called again when it has got more methods
 -- @tparam string word for one of its objects, as in `word:method(…)`
@@ -115,7 +105,7 @@ function names.class(class, word, fields)
       local function guard(self, ...)
         if getmetatable(self) ~= class then
           raise(string.format("%s: is a method, %s:%s(…) with a colon; its first argument is %s", name, word, name,
-            self == nil and "missing" or describe(self)))
+            self == nil and "missing" or check.describe(self)))
         end
         return method(self, ...)
       end
@@ -123,7 +113,7 @@ function names.class(class, word, fields)
       class[name] = guard
     end
   end
-  return names.object(class, with_article(word), fields)
+  return names.object(class, check.with_article(word), fields)
 end
 
 -- ---- modules ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 --     x:size(1), x:dim()             -- 64, 4
 --
 -- Comparison operators are left alone: in Lua they can only give true or false.
+local check = require "simvae.check"
 local core = require "simvae.core"
 local names = require "simvae.names"
 
@@ -56,8 +57,9 @@ names.object(methods, "a tensor", { "shape", "ndim", "count", "needs_grad", "gra
 -- The other classes of the core: generators, tapes, canvases, files.
 for class, metatable in pairs(debug.getregistry()) do
   local word = type(class) == "string" and class:match "^simvae%.(.+)$"
-  if word and type(metatable) == "table" and metatable ~= meta and type(rawget(metatable, "__index")) == "table" then
-    names.object(metatable.__index, names.with_article(word))
+  local class_methods = word and metatable ~= meta and type(metatable) == "table" and rawget(metatable, "__index")
+  if type(class_methods) == "table" then
+    names.object(class_methods, check.with_article(word))
   end
 end
 

@@ -6,32 +6,9 @@
 -- What is measured is said in the metrics' files: every file of simvae/metrics that has a field `reported` takes part.
 local core = require "simvae.core"
 local catalogue = require "simvae.util.catalogue"
-local check = require "simvae.check"
 local content = require "simvae.content"
-local refined = require "simvae.metrics.refined"
+local options = require "simvae.evaluate.options"
 local run = require "simvae.evaluate.run"
-
-local options = {
-  samples = { "integer", default = 10000, min = 4 },
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-  seed = { "integer", default = 7 },
-  batch = { "integer", default = 256, min = 1 },
-  chance = { "integer", default = 5, min = 0 },
-  interval = { "integer", default = 100, min = 0 },
-  max_failures = { "number", default = 0.2, min = 0, max = 1 },
-  factors = { "table" },
-  refine = { "table" },
-}
-
-local function check_model(model, refine)
-  local sim = type(model) == "table" and model.simulator
-  if not sim or not sim.params or not model.encode or not model.decode then
-    check.fail(3, "evaluate: takes a model (sv.model, sv.load), with :encode, :decode and .simulator; got %s",
-      check.describe(model))
-  end
-  if refine and not model.invert then check.fail(3, "evaluate: refine takes a model with :invert") end
-  return sim
-end
 
 --- Evaluates a model on fresh samples.
 --
@@ -61,11 +38,9 @@ end
 --   samples, failures, seconds, names, notes (sentences about what is odd), options
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
 local function evaluate(model, opts)
-  local o = check.options("evaluate", opts, options)
-  if o.refine then o.refine = check.options("evaluate: refine", o.refine, refined.reported.options) end
-  local sim = check_model(model, o.refine)
+  local o, factors = options.check(model, opts)
   local started = core.system.clock()
-  local all = run.new(model, o, run.factors(sim, o.factors))
+  local all = run.new(model, o, factors)
   local measures, states = catalogue.reported "simvae.metrics", {}
   for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end
   local rng = all.rng()

@@ -18,7 +18,6 @@
 --   number(i)         which of the batch's samples row i of seen is
 --   first             samples before this batch
 local core = require "simvae.core"
-local check = require "simvae.check"
 local parameters = require "simvae.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 
@@ -147,27 +146,6 @@ function Run:notes()
       .. "out; the first: %s", self.lost, self.message)
   end
   return notes
-end
-
---- Numbers of the parameters that MIG is averaged over.
--- @tparam Simulator sim
--- @tparam ?{string,...} names nil: all
-function run.factors(sim, names)
-  local which = {}
-  if not names then
-    for i = 1, #sim.params do which[i] = i end
-    return which
-  end
-  for j, name in ipairs(names) do
-    which[j] = sim.index[name]
-    if not which[j] then
-      local near = core.nearest(tostring(name), sim.names)
-      check.fail(3, "evaluate: factors names '%s', which is no parameter of '%s'%s", tostring(name), sim.name,
-        near and string.format("; did you mean '%s'?", near) or "")
-    end
-  end
-  if #which == 0 then check.fail(3, "evaluate: factors is empty; leave it out for all") end
-  return which
 end
 
 return run

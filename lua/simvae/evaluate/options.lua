@@ -1,0 +1,69 @@
+--- What sv.evaluate is asked for, checked: before a long training as well as before an evaluation.
+local check = require "simvae.check"
+local core = require "simvae.core"
+local refined = require "simvae.metrics.refined"
+
+local evaluation = {}
+
+local options = {
+  samples = { "integer", default = 10000, min = 4 },
+  bins = { "integer", default = 20, min = 2, max = 1024 },
+  seed = { "integer", default = 7 },
+  batch = { "integer", default = 256, min = 1 },
+  chance = { "integer", default = 5, min = 0 },
+  interval = { "integer", default = 100, min = 0 },
+  max_failures = { "number", default = 0.2, min = 0, max = 1 },
+  factors = { "table" },
+  refine = { "table" },
+}
+
+-- Numbers of the factors that count.
+local function factor_numbers(sim, factors, level)
+  local which = {}
+  if not factors then
+    for i = 1, #sim.params do which[i] = i end
+    return which
+  end
+  for j, name in ipairs(factors) do
+    which[j] = sim.index[name]
+    if not which[j] then
+      local near = core.nearest(tostring(name), sim.names)
+      check.fail(level, "evaluate: factors names '%s', which is no parameter of '%s'%s", tostring(name), sim.name,
+        near and string.format("; did you mean '%s'?", near) or "")
+    end
+  end
+  if #which == 0 then check.fail(level, "evaluate: factors is empty; leave it out for all") end
+  return which
+end
+
+local function check_model(model, refine, level)
+  local sim = type(model) == "table" and rawget(model, "simulator")
+  if not sim or not sim.params or not model.encode or not model.decode then
+    check.fail(level, "evaluate: takes a model (sv.model, sv.load), with :encode, :decode and .simulator; got %s",
+      check.describe(model))
+  end
+  if refine and not model.invert then check.fail(level, "evaluate: refine takes a model with :invert") end
+  return sim
+end
+
+--- Checks a model and options.
+-- @param model with :encode, :decode and .simulator
+-- @tparam ?table given options of sv.evaluate
+-- @tparam ?integer level of the caller that is blamed, as of check.fail (3: of evaluate's)
+-- @treturn table options, defaults filled in
+-- @treturn {integer,...} numbers of the parameters that MIG is averaged over
+-- @raise a model that is none, unknown options, names that are no parameters, samples too few for the bins
+function evaluation.check(model, given, level)
+  level = (level or 3) + 1
+  local o = check.options("evaluate", given, options, level)
+  if o.refine then o.refine = check.options("evaluate: refine", o.refine, refined.reported.options, level) end
+  local sim = check_model(model, o.refine, level)
+  local least = o.bins * o.bins
+  if o.samples < least then
+    check.fail(level - 1, "evaluate: %d samples are too few for the %d cells of %d bins; give samples = %d or more, or "
+      .. "bins = %d", o.samples, least, o.bins, least, math.max(2, math.floor(math.sqrt(o.samples))))
+  end
+  return o, factor_numbers(sim, o.factors, level)
+end
+
+return evaluation
