@@ -49,6 +49,7 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     sv_open_optim(L, core);
     sv_open_io(L, core);
     sv_open_system(L, core);
+    sv_open_signals(L, core);
     sv_open_process(L, core);
     sv_open_shared(L, core);
     sv_open_builtin(L, core);
@@ -64,6 +65,8 @@ LUALIB_API int luaopen_simvae_core(lua_State *L) {
     lua_setfield(L, core, "precision");
     lua_pushcfunction(L, l_kernel);
     lua_setfield(L, core, "kernel");
+    lua_pushinteger(L, SV_MAX_THREADS);
+    lua_setfield(L, core, "max_threads");
     lua_pushstring(L, SV_VERSION);
     lua_setfield(L, core, "version");
     lua_pushstring(L, SV_REAL_NAME);

@@ -299,6 +299,7 @@ void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
 /* ---- core/system.c ---------------------------------------------------------- */
 
 void sv_open_system(lua_State *L, int core);
+void sv_open_signals(lua_State *L, int core);
 
 /* ---- core/process.c, shared.c: programs, forked workers, memory they share ----- */
 

@@ -2,6 +2,8 @@
 -- examples/reproduce.lua. Each is made when asked for: a missing ngspice stops the circuit alone.
 --
 --     sv.experiment(dofile(folder .. "experiments.lua").box())
+--
+-- Run by itself, `lua examples/experiments.lua [NAME]`, it lists them.
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)" or ""
 
 local experiments = {}
@@ -63,6 +65,32 @@ function experiments.rlc()
     workers = 2, simulations = 100000,
     decoder = { steps = 30000 }, encoder = { steps = 30000 },
   }
+end
+
+-- ---- run by itself ----------------------------------------------------------------------
+
+local function list(names)
+  local content = require "simvae.content"
+  for _, name in ipairs(names) do
+    local made, settings = pcall(experiments[name])
+    print(string.format("%s: %s", name, made and settings.doc or settings))
+    if made and #names == 1 then
+      print(settings.simulator)
+      settings.simulator, settings.doc = nil, nil
+      print(content(settings))
+    end
+  end
+  print("\nlua examples/train_NAME.lua runs one; --help tells its options")
+end
+
+if arg and arg[0] == debug.getinfo(1, "S").source:sub(2) then
+  local names = { "box", "fourier", "polygon", "dsprites", "rlc" }
+  local parser = require "argparse"("lua experiments.lua", "Lists the paper's experiments; lua examples/train_NAME.lua "
+    .. "runs one.")
+  parser:argument("name", "One experiment, with its settings: " .. table.concat(names, ", ") .. "."):args "?"
+    :choices(names)
+  local a = parser:parse()
+  list(a.name and { a.name } or names)
 end
 
 return experiments

@@ -1,7 +1,14 @@
 --- Eight samples of each built-in simulator in one picture: lua examples/gallery.lua [FILE.png]
+local command_line = require "simvae.command_line"
 local sv = require "simvae"
 
-local n = 8
+local parser = require "argparse"("lua gallery.lua", "Draws samples of each built-in simulator into one picture.")
+parser:argument("file", "The picture, a PNG.", "simulators.png"):convert(command_line.new_file ".png")
+command_line.number(parser, "--samples", "Samples of each simulator.", 1, 64, 8)
+command_line.number(parser, "--seed", "Seed of the samples.", 0, nil, 4)
+local a = parser:parse()
+
+local n = a.samples
 local rows, labels = {}, {}
 
 -- A grey picture on the channels of a coloured one.
@@ -11,14 +18,14 @@ end
 
 for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
   local sim = require("simvae.simulators." .. name)
-  local _, x = sv.simulate(sim, n, sv.rng(4))
+  local _, x = sv.simulate(sim, n, sv.rng(a.seed))
   if name == "dsprites" then x = 1 - x end -- white on black in the data set
   rows[#rows + 1], labels[#labels + 1] = coloured(x), name
 end
 
 -- The circuit's gain (black) and phase (blue) over the frequency, both scaled to the picture.
 local rlc = require "simvae.simulators.rlc" { engine = "analytic" }
-local _, x = sv.simulate(rlc, n, sv.rng(4))
+local _, x = sv.simulate(rlc, n, sv.rng(a.seed))
 local pictures = sv.zeros(n, 3, 64, 64)
 for i = 1, n do
   local canvas = sv.draw(pictures[i]):clear(1)
@@ -34,5 +41,4 @@ for i = 1, n do
 end
 rows[#rows + 1], labels[#labels + 1] = pictures, "rlc"
 
-local path = arg[1] or "simulators.png"
-print(assert(sv.figures.grid(path, rows, { labels = labels, scale = 2 })))
+print(assert(sv.figures.grid(a.file, rows, { labels = labels, scale = 2 })))

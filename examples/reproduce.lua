@@ -9,7 +9,10 @@
 -- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it goes on
 -- where it stopped. With --commit, tables and small pictures are copied to examples/results/.
 local json = require "dkjson"
+local command_line = require "simvae.command_line"
 local core = require "simvae.core"
+local interrupt = require "simvae.interrupt"
+local least_samples = require "simvae.evaluate.options".least_samples
 local model = require "simvae.model"
 local sv = require "simvae"
 local catalogue = require "simvae.util.catalogue"
@@ -41,21 +44,15 @@ local small_picture = 600 * 1024 -- bytes: what --commit copies
 local function parse(argv)
   local parser = require "argparse"("lua reproduce.lua", "Trains the paper's five experiments; writes tables, figures "
     .. "and a report.")
-  local function whole(low)
-    return function(text)
-      local n = math.tointeger(tonumber(text))
-      if not n or n < low then return nil, string.format("'%s' is not a whole number of %d or more", text, low) end
-      return n
-    end
-  end
+  local number = command_line.number
   parser:option("--out", "Folder of the results and runs (runs/reproduce; quick: runs/reproduce-quick).")
-  parser:option("--seeds", "Seeds of each experiment: 1 … N (3; quick: 1)."):convert(whole(1))
-  parser:option("--paper-seeds", "Seeds of the paper's plain recipe, a column beside (1; quick: 0)."):convert(whole(0))
+  number(parser, "--seeds", "Seeds of each experiment: 1 … N (3; quick: 1).", 1)
+  number(parser, "--paper-seeds", "Seeds of the paper's plain recipe, a column beside (1; quick: 0).", 0)
   parser:option("--only", "Names of experiments, with commas between: " .. table.concat(order, ",") .. ".")
-  parser:option("--steps", "Steps of each stage, in place of the recipe's."):convert(whole(1))
-  parser:option("--width", "Width of the nets, in place of the experiment's."):convert(whole(1))
-  parser:option("--samples", "Samples of each evaluation."):convert(whole(400))
-  parser:option("--threads", "Threads; default: all cores."):convert(whole(1))
+  number(parser, "--steps", "Steps of each stage, in place of the recipe's.", 1)
+  number(parser, "--width", "Width of the nets, in place of the experiment's.", 1, 4096)
+  number(parser, "--samples", "Samples of each evaluation.", least_samples)
+  number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--commit", "Copies tables and small pictures to this folder when done.")
     :args "?"
   parser:flag("--quick", "Small budgets: one seed, few steps, narrow nets.")
@@ -129,7 +126,7 @@ local function run(a, name, recipe, seed)
   -- the shell outlives Ctrl-C, and tells it from an experiment that failed
   local ok, _, code = os.execute("trap 'exit 130' INT; " .. table.concat(words, " "))
   if not ok then
-    if code == 130 or code == 2 then error("interrupted; the same command goes on from there", 0) end
+    if code == 130 or code == 2 then os.exit(130, true) end -- the experiment has said so
     return nil, string.format("ended with exit code %s; `%s` shows why", tostring(code), table.concat(words, " "))
   end
   local numbers = read_json(out .. "/metrics.json")
@@ -508,6 +505,7 @@ end
 
 local ok, message = pcall(main)
 if not ok then
-  io.stderr:write(tostring(message), "\n")
-  os.exit(1, true)
+  local stopped = interrupt.is(message)
+  io.stderr:write(stopped and "interrupted; the same command goes on from there" or tostring(message), "\n")
+  os.exit(stopped and 130 or 1, true)
 end

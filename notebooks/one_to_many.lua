@@ -9,7 +9,14 @@ local sv = require "simvae"
 local parameters = require "simvae.parameters"
 local symmetry = require "simvae.symmetry"
 
-local samples, seed = 2000, 1
+local command_line = require "simvae.command_line"
+
+local parser = require "argparse"("lua one_to_many.lua", "Measures known encoders by every metric: the tables of "
+  .. "one_to_many.md.")
+command_line.number(parser, "--samples", "Samples of each simulator.", 400, nil, 2000)
+command_line.number(parser, "--seed", "Seed of samples and noise.", 0, nil, 1)
+local arguments = parser:parse()
+local samples, seed = arguments.samples, arguments.seed
 
 -- ---- encoders -------------------------------------------------------------------------
 

@@ -43,10 +43,10 @@ static int l_isatty(lua_State *L) {
     return 1;
 }
 
-/* columns() -> width of the terminal on standard output, or nil */
+/* columns(1) -> width of the terminal on standard output (2: standard error), or nil */
 static int l_columns(lua_State *L) {
     struct winsize w;
-    if (ioctl(1, TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 0;
+    if (ioctl((int)luaL_optinteger(L, 1, 1), TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 0;
     lua_pushinteger(L, w.ws_col);
     return 1;
 }

@@ -8,9 +8,16 @@
 -- metrics.json, figures/*.png, report.html.
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.check"
+local command_line = require "simvae.command_line"
 local core = require "simvae.core"
+local evaluation = require "simvae.evaluate.options"
+local interrupt = require "simvae.interrupt"
+local sampler = require "simvae.sampler"
+local simulator = require "simvae.simulator"
 
 local experiment = {}
+
+local least_samples = evaluation.least_samples
 
 local options = {
   simulator = { "table", required = true },
@@ -23,7 +30,7 @@ local options = {
   sleep = { "table", default = {} },
   encoder = { "table", default = {} },
   recipe = { "string|table" },
-  samples = { "integer", default = 10000, min = 100 },
+  samples = { "integer", default = 10000, min = least_samples },
   demo = { "table" },          -- steps and width of a short run: --demo
   workers = { "integer", min = 0 },
   simulations = { "integer", min = 1 },
@@ -40,28 +47,21 @@ local options = {
 -- ---- command line -----------------------------------------------------------------------
 
 local function parse(t, argv)
-  local argparse = require "argparse"
   local name = t.simulator.name
-  local parser = argparse("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
+  local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
     .. "' and its inverse."))
-  local function whole(low)
-    return function(text)
-      local n = math.tointeger(tonumber(text))
-      if not n or n < low then return nil, string.format("'%s' is not a whole number of %d or more", text, low) end
-      return n
-    end
-  end
+  local number = command_line.number
   parser:option("--out", "Folder of the run; an interrupted run goes on from there.", "runs/" .. name)
-  parser:option("--seed", "Seed of weights, samples and noise.", "1"):convert(whole(0))
-  parser:option("--steps", "Steps of each stage, in place of the recipe's."):convert(whole(1))
-  parser:option("--width", "Channels next to the data (dcgan), or of the hidden layers (mlp)."):convert(whole(1))
-  parser:option("--threads", "Threads; default: all cores."):convert(whole(1))
+  number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
+  number(parser, "--steps", "Steps of each stage, in place of the recipe's.", 1)
+  number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
+  number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
-  parser:option("--samples", "Samples of the evaluation."):convert(whole(100))
-  parser:option("--workers", "Processes that run the simulator beside the training; 0: none."):convert(whole(0))
+  number(parser, "--samples", "Samples of the evaluation.", least_samples)
+  number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
+    sampler.options.workers.max)
   parser:option("--cache", "File that keeps the samples: a run that is started again does not make them again.")
-  parser:option("--simulations", "Runs of the simulator in all: both stages go over them in epochs.")
-    :convert(whole(1))
+  number(parser, "--simulations", "Runs of the simulator in all: both stages go over them in epochs.", 1)
   parser:flag("--quiet", "No progress.")
   if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
   return parser:parse(argv)
@@ -138,21 +138,8 @@ function experiment.line(model, r)
   return table.concat(parts, "  ")
 end
 
---- Runs an experiment.
--- @tparam table t simulator; net, width, answers, loss, batch, decoder, sleep, encoder, recipe (as of sv.model and
--- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
--- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
--- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
--- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
--- workers, simulations, cache, max_failures, timeout: as of model:train
--- @tparam ?{string,...} argv the command line; default: the script's
--- @treturn Model
--- @treturn table of sv.evaluate
-function experiment.experiment(t, argv)
-  t = check.options("experiment", t, options)
-  local sv = require "simvae"
-  local a = parse(t, argv or arg or {})
-  if a.threads then core.threads(a.threads) end
+-- The options of the stages, of a model and of its evaluation, from those of the experiment and the command line.
+local function settings(t, a)
   local budget = a.demo and t.demo or {}
   local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
   local stages = {}
@@ -169,17 +156,39 @@ function experiment.experiment(t, argv)
     bounded, answers = false, nil
     if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
   end
-  local model = sv.model { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed,
-    bounded = bounded, answers = answers }
+  local samples = a.samples or (a.demo and budget.samples) or t.samples
+  local refine = { samples = math.max(2, samples // 10) } -- it takes long
+  for k, v in pairs(t.refine) do refine[k] = v end
+  return stages,
+    { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed, bounded = bounded,
+      answers = answers },
+    { samples = samples, factors = t.factors, refine = refine }
+end
+
+-- What only the figures need is looked at before the training too.
+local function check_pictures(t, level)
+  for _, path in ipairs(t.pictures or {}) do
+    if core.system.kind(path) ~= "file" then
+      check.fail(level, "experiment: pictures names '%s', which is no file", tostring(path))
+    end
+  end
+  for name in pairs(t.base or {}) do
+    if not t.simulator.index[name] then
+      local near = core.nearest(tostring(name), t.simulator.names)
+      check.fail(level, "experiment: base names '%s', which is no parameter of '%s'%s", tostring(name),
+        t.simulator.name, near and string.format("; did you mean '%s'?", near) or "")
+    end
+  end
+end
+
+local function run(t, a, model, stages, asked)
+  local sv = require "simvae"
   io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
   model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
-  local samples = a.samples or (a.demo and budget.samples) or t.samples
-  local refine = { samples = math.max(2, samples // 10) } -- it takes long
-  for k, v in pairs(t.refine) do refine[k] = v end
-  local r = sv.evaluate(model, { samples = samples, factors = t.factors, refine = refine })
+  local r = sv.evaluate(model, asked)
   local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
   local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
@@ -187,6 +196,30 @@ function experiment.experiment(t, argv)
   print(experiment.line(model, r))
   print("report: " .. a.out .. "/report.html")
   return model, r
+end
+
+--- Runs an experiment.
+-- @tparam table t simulator; net, width, answers, loss, batch, decoder, sleep, encoder, recipe (as of sv.model and
+-- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
+-- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
+-- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
+-- workers, simulations, cache, max_failures, timeout: as of model:train
+-- @tparam ?{string,...} argv the command line; default: the script's
+-- @treturn Model
+-- @treturn table of sv.evaluate
+function experiment.experiment(t, argv)
+  t = check.options("experiment", t, options)
+  if not simulator.is(t.simulator) then
+    check.fail(2, "experiment: simulator must be made by sv.simulator; got %s", check.describe(t.simulator))
+  end
+  check_pictures(t, 3)
+  local a = parse(t, argv or arg or {})
+  if a.threads then core.threads(a.threads) end
+  local stages, about, asked = settings(t, a)
+  local model = require "simvae".model(about)
+  evaluation.check(model, asked)
+  return interrupt.during("interrupted; the same command goes on from there", run, t, a, model, stages, asked)
 end
 
 return experiment

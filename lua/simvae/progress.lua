@@ -14,15 +14,106 @@ local function duration(s)
 end
 progress.duration = duration
 
+-- ---- the width of text ---------------------------------------------------------------------
+
+-- Columns that a terminal gives a code point: 0 for what combines with the letter before, 2 for East Asian wide
+-- letters and pictures (Unicode Standard Annex 11), else 1.
+local wide = { { 0x1100, 0x115F }, { 0x2E80, 0xA4CF }, { 0xAC00, 0xD7A3 }, { 0xF900, 0xFAFF }, { 0xFE30, 0xFE6F },
+  { 0xFF00, 0xFF60 }, { 0xFFE0, 0xFFE6 }, { 0x1F300, 0x1FAFF }, { 0x20000, 0x3FFFD } }
+local combining = { { 0x0300, 0x036F }, { 0x0483, 0x0489 }, { 0x0591, 0x05BD }, { 0x1AB0, 0x1AFF }, { 0x1DC0, 0x1DFF },
+  { 0x200B, 0x200F }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F }, { 0xFE20, 0xFE2F } }
+
+local function within(ranges, code)
+  for _, range in ipairs(ranges) do
+    if code >= range[1] and code <= range[2] then return true end
+  end
+  return false
+end
+
+local function columns_of(code)
+  if code < 0x300 then return 1 end
+  return within(combining, code) and 0 or within(wide, code) and 2 or 1
+end
+
+--- Cuts text to a number of columns of a terminal; what was cut ends in "…". Control characters become blanks.
+-- @tparam string text
+-- @tparam integer columns
+-- @treturn string
+-- @treturn integer columns that it takes
+function progress.cut(text, columns)
+  text = text:gsub("%c", " ")
+  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
+  local used, short = 0, 0 -- columns; bytes that fit with "…" behind them
+  for place, code in utf8.codes(text) do
+    local w = columns_of(code)
+    if used + w > columns then return columns > 0 and text:sub(1, short) .. "…" or "", columns end
+    used = used + w
+    if used <= columns - 1 then short = place + #utf8.char(code) - 1 end
+  end
+  return text, used
+end
+
+-- ---- a bar ----------------------------------------------------------------------------------
+
+local function terminal()
+  local kind = os.getenv "TERM"
+  return core.system.isatty(2) and kind ~= nil and kind ~= "" and kind ~= "dumb"
+end
+
+-- Asked for each time: the window may have changed.
+local function terminal_width()
+  return core.system.columns(2) or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80
+end
+
+local shown_bar -- the bar that is on the terminal now
+
+--- Takes the bar off the terminal, before something else is written there. The blank: in its first cell, tmux keeps
+-- what is cleared as history.
+function progress.clear()
+  if shown_bar then io.stderr:write("\r \27[J\r") end
+  shown_bar = nil
+end
+
 --- Starts.
 -- @tparam table t title, total (steps), done (0: steps already taken), quiet (false), every (10: seconds
 -- between plain lines)
+-- @treturn Progress to be closed; closing it takes the bar off the terminal
 function progress.new(t)
-  local self = setmetatable({
+  return setmetatable({
     title = t.title, total = t.total, first = t.done or 0, quiet = t.quiet, every = t.every or 10,
-    terminal = core.system.isatty(2), started = core.system.clock(), shown = 0,
+    terminal = terminal(), started = core.system.clock(), shown = 0,
   }, Progress)
-  return self
+end
+
+local function bar(share, width)
+  local filled = math.floor(width * math.max(0, math.min(1, share)))
+  return ("█"):rep(filled) .. ("░"):rep(width - filled)
+end
+
+--- The line for a terminal: whole where it fits, else with a shorter bar, without one, and at last cut.
+-- @tparam Progress self
+-- @tparam integer done
+-- @tparam string text
+-- @tparam string left the time that is left
+-- @tparam integer columns of the terminal
+-- @treturn string of fewer columns
+function progress.line(self, done, text, left, columns)
+  local share = done / math.max(self.total, 1)
+  local count = string.format("%d/%d", done, self.total)
+  local percent = string.format("%d%%", math.floor(100 * share))
+  local words = string.format("%s  %s  %s left", count, text, left)
+  local choices = {
+    string.format("%s %s %s", self.title, bar(share, 20), words),
+    string.format("%s %s %s", self.title, bar(share, 10), words),
+    string.format("%s %s", self.title, words),
+    string.format("%s %s  %s left", self.title, count, left),
+    string.format("%s %s", self.title, percent),
+  }
+  for _, line in ipairs(choices) do
+    local kept, used = progress.cut(line, 1 << 20)
+    if used < columns then return kept end -- the last column stays free: some terminals wrap there
+  end
+  return (progress.cut(percent, columns - 1))
 end
 
 --- Says where the work is. Cheap: writes at most ten times a second.
@@ -35,25 +126,25 @@ function Progress:update(done, text)
   if not last and now - self.shown < (self.terminal and 0.1 or self.every) then return end
   self.shown = now
   local elapsed = now - self.started
-  local left = (self.total - done) * elapsed / math.max(done - self.first, 1)
-  local line
-  if self.terminal then
-    local width = 20
-    local filled = math.floor(width * done / math.max(self.total, 1))
-    line = string.format("\r%s %s%s %d/%d  %s  %s left\27[K", self.title, ("█"):rep(filled), ("░"):rep(width - filled),
-      done, self.total, text, duration(left))
-  else
-    line = string.format("%s %d/%d  %s  %s left\n", self.title, done, self.total, text, duration(left))
+  local left = duration((self.total - done) * elapsed / math.max(done - self.first, 1))
+  if not self.terminal then
+    io.stderr:write(string.format("%s %d/%d  %s  %s left\n", self.title, done, self.total, text, left))
+    return
   end
-  io.stderr:write(line)
+  -- The cursor rests at the start of the line: where a window that became narrower has wrapped it, the next one
+  -- begins at its start all the same, and clears what is below.
+  shown_bar = self -- before it is: Ctrl-C may come in between
+  io.stderr:write("\r", progress.line(self, done, text, left, terminal_width()), "\27[J\r")
 end
 
 --- Ends the line.
 function Progress:finish(text)
+  progress.clear()
   if self.quiet then return end
-  if self.terminal then io.stderr:write("\r\27[K") end
   io.stderr:write(string.format("%s %s in %s\n", self.title, text or "done",
     duration(core.system.clock() - self.started)))
 end
+
+function Progress.__close() progress.clear() end
 
 return progress

@@ -22,6 +22,7 @@ local cache = require "simvae.sampler.cache"
 local check = require "simvae.check"
 local core = require "simvae.core"
 local crew = require "simvae.sampler.crew"
+local interrupt = require "simvae.interrupt"
 local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
 local pool = require "simvae.sampler.pool"
@@ -334,6 +335,16 @@ function Sampler:close()
 end
 Sampler.__close = Sampler.close
 
+local function draw_all(self, n, rng)
+  local first
+  self.seed, first = rng:samples(n)
+  local made <close>, why = open(setmetatable(self, Sampler))
+  if not made then return nil, why end
+  made.total, made.drawn = 0, first
+  local z, x = take(made, n)
+  return z, x, made.log.failed
+end
+
 --- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
 -- @tparam Simulator sim
 -- @tparam integer n
@@ -355,13 +366,7 @@ function sampler.simulate(sim, n, rng, t)
   rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
   if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- the ring need not hold all
-  local first
-  self.seed, first = rng:samples(n)
-  local made <close>, why = open(setmetatable(self, Sampler))
-  if not made then return nil, why end
-  made.total, made.drawn = 0, first
-  local z, x = take(made, n)
-  return z, x, made.log.failed
+  return interrupt.during("simulate: interrupted", draw_all, self, n, rng)
 end
 
 local members = { "crew", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }

@@ -7,8 +7,29 @@
 local core = require "simvae.core"
 local catalogue = require "simvae.util.catalogue"
 local content = require "simvae.content"
+local interrupt = require "simvae.interrupt"
 local options = require "simvae.evaluate.options"
 local run = require "simvae.evaluate.run"
+
+local function evaluate_on(model, o, factors)
+  local started = core.system.clock()
+  local all = run.new(model, o, factors)
+  local measures, states = catalogue.reported "simvae.metrics", {}
+  for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end
+  local rng = all.rng()
+  for from = 1, o.samples, o.batch do
+    all:batch(math.min(o.batch, o.samples - from + 1), rng, measures, states)
+  end
+  all:finish()
+  local r = {
+    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std),
+    outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
+    notes = all:notes(),
+  }
+  for i, m in ipairs(measures) do m.measure(all, states[i], r) end
+  r.seconds = core.system.clock() - started
+  return content(r)
+end
 
 --- Evaluates a model on fresh samples.
 --
@@ -39,23 +60,7 @@ local run = require "simvae.evaluate.run"
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
 local function evaluate(model, opts)
   local o, factors = options.check(model, opts)
-  local started = core.system.clock()
-  local all = run.new(model, o, factors)
-  local measures, states = catalogue.reported "simvae.metrics", {}
-  for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end
-  local rng = all.rng()
-  for from = 1, o.samples, o.batch do
-    all:batch(math.min(o.batch, o.samples - from + 1), rng, measures, states)
-  end
-  all:finish()
-  local r = {
-    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std),
-    outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
-    notes = all:notes(),
-  }
-  for i, m in ipairs(measures) do m.measure(all, states[i], r) end
-  r.seconds = core.system.clock() - started
-  return content(r)
+  return interrupt.during("evaluate: interrupted", evaluate_on, model, o, factors)
 end
 
 return evaluate

@@ -17,6 +17,9 @@ local options = {
   refine = { "table" },
 }
 
+--- The least number of samples with the default number of bins: one for each cell of a pair of columns.
+evaluation.least_samples = options.bins.default * options.bins.default
+
 -- Numbers of the factors that count.
 local function factor_numbers(sim, factors, level)
   local which = {}

@@ -1,6 +1,7 @@
 --- Running a simulator on given parameters; what goes wrong in it is told from what goes wrong in its use.
 local check = require "simvae.check"
 local core = require "simvae.core"
+local interrupt = require "simvae.interrupt"
 local point = require "simvae.simulator.point"
 local streams = require "simvae.simulator.streams"
 
@@ -8,7 +9,7 @@ local running = {}
 
 -- What a simulator raised is a failure of the sample; Ctrl-C is not.
 local function raised(message)
-  if type(message) == "string" and message:find "interrupted!$" then error(message, 0) end
+  if interrupt.is(message) then error(message, 0) end
   return "raised: " .. tostring(message)
 end
 

@@ -17,6 +17,7 @@ local check = require "simvae.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local folder = require "simvae.train.folder"
+local interrupt = require "simvae.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local model = require "simvae.model"
@@ -42,7 +43,7 @@ local function fit_outputs(self, run)
   local each = 1
   for _, n in ipairs(self.simulator.output) do each = each * n end
   local n = math.min(FIRST, math.max(64, FIRST_NUMBERS // each))
-  local bar = progress.new { title = "first samples", total = n, quiet = run.quiet }
+  local bar <close> = progress.new { title = "first samples", total = n, quiet = run.quiet }
   local _, x = run.sampler:peek(n, function(done)
     if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end
   end)
@@ -140,6 +141,7 @@ local function train(self, given, stages)
   prepare(self, run)
   local precision <close> = set_precision(run)
   local scope <close> = run.sampler
+  local signals <close> = interrupt.watch(true)
   if run.out then
     local resumed = checkpoint.resume(self, run)
     if run.stage ~= "done" then log.open(run, resumed) end
@@ -147,13 +149,14 @@ local function train(self, given, stages)
   checkpoint.settle(run)
   local finished, why = xpcall(run_all, function(e)
     -- an error of ours is a string with its own words; keep the trace of all others
-    return type(e) == "string" and e or debug.traceback(tostring(e), 2)
+    return (type(e) == "string" or interrupt.is(e)) and e or debug.traceback(tostring(e), 2)
   end, self, run, stages)
+  local interrupted = not finished and interrupt.is(why)
+  if interrupted then signals:shield() end -- a second Ctrl-C waits until all is saved
   self.decoder:unfreeze():eval()
   self.encoder:eval()
   run.sampler:close()
   log.close(run)
-  local interrupted = not finished and why:find("interrupted!", 1, true)
   if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
   if run.out and (finished or interrupted) then
     core.system.mkdir(run.out) -- somebody may have removed it
@@ -162,8 +165,8 @@ local function train(self, given, stages)
     if not ok then error("train: " .. refused, 3) end
   end
   if interrupted then
-    io.stderr:write(run.out and string.format("\ninterrupted at %s step %d; the same call goes on from there\n",
-      run.stage, run.step) or "\ninterrupted; without `out` nothing was kept\n")
+    interrupt.raise(signals, run.out and string.format("interrupted at %s step %d; the same call goes on from there",
+      run.stage, run.step) or "interrupted; without `out` nothing was kept")
   end
   if not finished then error(why, 0) end
   self.seconds = run.seconds()

@@ -141,7 +141,7 @@ function loop.run_stage(self, run, stage)
   local total = o.steps
   begin(self, run, stage)
 
-  local bar = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
+  local bar <close> = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
   local window, since, saved = 0, core.system.clock(), core.system.clock()
   local smooth
   while run.step < total do

@@ -1,5 +1,6 @@
 --- Running a simulator on parameters of which some may fail.
 local core = require "simvae.core"
+local interrupt = require "simvae.interrupt"
 
 local rerun = {}
 
@@ -31,12 +32,12 @@ end
 -- @treturn ?{integer,...} their numbers; nil: all
 -- @treturn ?string what the first failure was
 function rerun.run(sim, z)
-  local whole, x = pcall(sim.run, sim, z)
+  local whole, x = interrupt.pcall(sim.run, sim, z)
   if whole then return x end
   if tostring(x):find "interrupted!$" then error(x, 0) end
   local good, parts, message = {}, {}, nil
   for i = 1, z.shape[1] do
-    local ok, one = pcall(sim.run, sim, z[i]:reshape(1, z.shape[2]))
+    local ok, one = interrupt.pcall(sim.run, sim, z[i]:reshape(1, z.shape[2]))
     if ok then
       good[#good + 1], parts[#parts + 1] = i, one[1]
     else

@@ -1,0 +1,41 @@
+--- What the programs in examples/ and notebooks/ share: how arguments are read and errors end.
+local core = require "simvae.core"
+
+local command_line = {}
+
+command_line.max_threads = core.max_threads
+
+--- Adds an option that takes a whole number.
+-- @tparam table parser of argparse
+-- @tparam string name "--samples"
+-- @tparam string text for --help
+-- @tparam integer low
+-- @tparam ?integer high
+-- @tparam ?integer default
+-- @treturn table the option
+function command_line.number(parser, name, text, low, high, default)
+  local would_do = high and string.format("from %d to %d", low, high) or string.format("of %d or more", low)
+  return parser:option(name, text, default and tostring(default)):convert(function(given)
+    local n = math.tointeger(tonumber(given))
+    if n and n >= low and (not high or n <= high) then return n end
+    return nil, string.format("%s takes a whole number %s; got '%s'", name, would_do, given)
+  end)
+end
+
+--- A converter for argparse: a file that can be made, of a certain kind.
+-- @tparam string suffix ".png"
+-- @treturn function (text) -> path, or nil and what is wrong with it
+function command_line.new_file(suffix)
+  return function(text)
+    if text:sub(-#suffix):lower() ~= suffix then
+      return nil, string.format("the file's name ends in %s; got '%s'", suffix, text)
+    end
+    local folder = text:match "^(.*)/[^/]*$" or "."
+    if core.system.kind(folder == "" and "/" or folder) ~= "folder" then
+      return nil, string.format("there is no folder '%s'", folder)
+    end
+    return text
+  end
+end
+
+return command_line
