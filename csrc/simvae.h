@@ -258,10 +258,11 @@ typedef struct sv_tape {
 typedef struct sv_node {
     sv_args args;
     sv_storage *aux[SV_MAX_AUX];
-    sv_storage *grad; /* of out, while backward is on its way */
-    int settings;     /* as they were in forward */
-    bool passed;      /* backward has been here */
-    sv_tensor *in[];  /* args.in */
+    sv_storage *grad;               /* of out, while backward is on its way */
+    int settings;                   /* as they were in forward */
+    uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
+    bool passed;                    /* backward has been here */
+    sv_tensor *in[];                /* args.in */
 } sv_node;
 /* Adds a node for a; its inputs lie at stack indices base …, out on top; all are anchored. */
 void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]);

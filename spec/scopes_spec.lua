@@ -273,3 +273,46 @@ describe("tapes closed out of order", function()
     assert.same({ 2, 4 }, co())
   end)
 end)
+
+describe("requires_grad between forward and backward", function()
+  it("turned off takes an input out of backward, turned on comes too late for it", function()
+    local p, q, constant = parameter { 1, 2 }, parameter { 3, 4 }, core.tensor { 5, 6 }
+    do
+      local tape <close> = core.tape()
+      local loss = (p:reshape(2, 1):reshape(2) * q * constant):sum()
+      p:requires_grad(false)
+      constant:requires_grad()
+      tape:backward(loss)
+    end
+    assert.is_nil(p.grad)
+    assert.is_nil(constant.grad)
+    assert.same({ 5, 12 }, q.grad:totable())
+  end)
+end)
+
+describe("settings that change between forward and backward", function()
+  it("change no result", function()
+    local precision, threads = core.precision(), core.threads()
+    local half = pcall(core.precision, "bf16") and "bf16" or precision
+    local function gradient(forward, backward, before, after)
+      core.precision(forward)
+      core.threads(before)
+      local p = core.parameter(core.rng(1):normal(0, 1, { 16, 16, 4, 4 }))
+      local tape <close> = core.tape()
+      local y = core.conv2d(core.rng(2):normal(0, 1, { 4, 16, 16, 16 }), p, nil, { stride = 2, padding = 1 })
+      local loss = (y * y):sum()
+      core.precision(backward)
+      core.threads(after)
+      tape:backward(loss)
+      return p.grad
+    end
+    local expected = gradient(precision, precision, 1, 1)
+    for _, c in ipairs { { precision, half, 1, 1 }, { half, precision, 1, 3 }, { precision, precision, 1, 3 },
+      { precision, precision, 3, 1 } } do
+      local off = ((gradient(table.unpack(c)) - expected):abs():max() / expected:abs():max()):item()
+      assert.is_true(off <= (c[1] == c[2] and 0 or 0.02))
+    end
+    core.precision(precision)
+    core.threads(threads)
+  end)
+end)

@@ -162,6 +162,9 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     memcpy(n->aux, aux, sizeof n->aux);
     n->grad = NULL;
     n->settings = settings();
+    memset(n->wants, 0, sizeof n->wants);
+    for (int k = 0; k < a->nin; k++)
+        if (a->in[k] && a->in[k]->needs_grad) n->wants[k / 64] |= (uint64_t)1 << k % 64;
     n->passed = false;
     a->out->needs_grad = true;
     a->out->tape = t;
@@ -212,6 +215,11 @@ static void check_input(lua_State *L, const sv_tape *tape, const sv_node *n, con
     sv_check_alive(L, t);
 }
 
+/* Needed now and in forward: requires_grad may have changed in between. */
+static bool wants(const sv_node *n, int k) {
+    return n->in[k] && n->in[k]->needs_grad && (n->wants[k / 64] >> k % 64 & 1);
+}
+
 static void pass_view(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     sv_tensor *t = n->in[0];
     if (!t->is_leaf && !tape->nodes[t->node]->grad) {
@@ -236,7 +244,7 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
         sv_tensor *t = n->in[k];
         wanted[k] = result[k] = NULL;
         beside[k] = NULL;
-        if (!t || !t->needs_grad) continue;
+        if (!wants(n, k)) continue;
         if (k == 0 && (a->op->flags & SV_OP_IN_PLACE) && !t->is_leaf && !tape->nodes[t->node]->grad) {
             tape->nodes[t->node]->grad = own; /* memory that is in the cache already */
             wanted[0] = own->data;
@@ -324,12 +332,12 @@ static int l_backward(lua_State *L) {
         sv_node *n = tape->nodes[i];
         if (!n->grad) continue;
         for (int k = 0; k < n->args.nin; k++)
-            if (n->in[k] && n->in[k]->needs_grad) check_input(L, tape, n, n->in[k]);
+            if (wants(n, k)) check_input(L, tape, n, n->in[k]);
         bool same = (n->args.op->flags & SV_OP_VIEW) && n->args.out->count == n->in[0]->count;
-        if (same)
-            pass_view(L, c, tape, n);
-        else
+        if (!same)
             pass_node(L, c, tape, n);
+        else if (wants(n, 0))
+            pass_view(L, c, tape, n);
         if (n->grad) sv_release_storage(c, n->grad);
         n->grad = NULL;
         if (!retain) release_node(c, n, n->args.out->storage != loss->storage); /* the loss can still be read */
