@@ -47,6 +47,7 @@ static pass prepare(const sv_norm *b, const sv_real *x, sv_real *work) {
     if (p.block_rows < most) p.block_rows = most;
     if (p.block_rows < 1) p.block_rows = 1;
     p.blocks = (p.rows + p.block_rows - 1) / p.block_rows;
+    if (!work) return p;
     p.gain = work;
     p.offset = p.gain + p.cols;
     p.pivot = p.offset + p.cols;
