@@ -391,6 +391,8 @@ extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites,
 
 void sv_open_builtin(lua_State *L, int core); /* sim/builtin.c */
 void sv_open_spice(lua_State *L, int core);   /* sim/spice.c: circuits, through ngspice */
+int sv_enter_folder(lua_State *L);            /* sim/confine.c: limits of the process that runs ngspice */
+int sv_confine(lua_State *L);
 
 /* ---- sim/canvas.c: shapes on a picture of any size ------------------------- */
 

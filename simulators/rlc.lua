@@ -53,6 +53,7 @@ local function make(options)
     made = simulator.new(t)
   else
     t.netlist, t.output, t.timeout, t.restart = netlist(), { "vdb(out)", "vp(out)" }, options.timeout, options.restart
+    t.points, t.probe = 61, false -- so that ngspice is not started before it is needed
     made = assert(spice.spice(t))
   end
   made.variant = make

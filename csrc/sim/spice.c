@@ -2,9 +2,11 @@
  *
  *   core.spice.open(library?) -> true, or nil, message      loads the library, once
  *   core.spice.load{line, …} -> true, or nil, message       replaces the circuit
- *   core.spice.run{command, …} -> true, or nil, message     the last one is the analysis
- *   core.spice.read(part, to, from, out, offset, count, first, last) -> true, or nil, message
+ *   core.spice.run({command, …}, no_plot) -> true, or nil, message     unless no_plot, the last one is the analysis
  *   core.spice.vectors() -> {name, …}                       of the analysis just run
+ *   core.spice.extent(name) -> length, first, last, complex of such a vector, or nil, message
+ *   core.spice.read(part, to, from, out, offset, count, first, last) -> true, or nil, message
+ *   core.spice.measured() -> text                           lines of .meas results whose names begin with sv_meas_
  *   core.spice.broken() -> boolean
  *
  * The library is found when it is first asked for (dlopen), so that nothing
@@ -16,14 +18,16 @@
  * its standard error makes the message of a failure. After some errors it asks to
  * be unloaded ("controlled exit"): its memory is then no longer sound, and calling
  * it again can abort the process. Then broken() is true and every call refuses;
- * lua/simvae/spice.lua therefore keeps it in a process of its own.
+ * lua/simvae/spice/engine.lua therefore keeps it in a process of its own.
  *
  * Two things keep its memory flat, run after run: the plot of each analysis is
  * destroyed, and the null command empties the list in which ngspice keeps every
  * command for its loops. */
+#define _GNU_SOURCE
 #include "../simvae.h"
 
 #include <dlfcn.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +50,8 @@ typedef int ng_on_status(char *text, int id, void *own);
 typedef int ng_on_exit(int status, bool at_once, bool on_quit, int id, void *own);
 typedef int ng_init(ng_on_text *, ng_on_status *, ng_on_exit *, void *, void *, void *, void *);
 
-enum { SAID = 1500, NAME = 256 };
+enum { SAID = 1500, NAME = 512, MEASURED = 16384, COMMAND = 4096 };
+#define MEASURE "sv_meas_"
 
 static struct {
     void *library;
@@ -58,15 +63,15 @@ static struct {
     char **(*vectors)(char *plot);
     bool loaded, broken;
     bool failed;     /* an error was said since forget() */
-    char name[NAME]; /* the vector asked for last */
     char said[SAID]; /* what it was, and the lines around it */
+    char measured[MEASURED];
 } ng;
 
 /* ---- what ngspice says ------------------------------------------------------- */
 
 static void forget(void) {
     ng.failed = false;
-    ng.said[0] = '\0';
+    ng.said[0] = ng.measured[0] = '\0';
 }
 
 /* Steps of a search for the operating point, and advice to whoever runs the library. */
@@ -101,8 +106,12 @@ static bool is_error(const char *s) {
 static int on_text(char *text, int id, void *own) {
     (void)id;
     (void)own;
-    if (strncmp(text, "stderr ", 7) != 0) return 0;
     const char *s = text + 7;
+    if (!strncmp(text, "stdout " MEASURE, 7 + sizeof MEASURE - 1)) {
+        size_t end = strlen(ng.measured);
+        if (end + strlen(s) + 2 < MEASURED) snprintf(ng.measured + end, MEASURED - end, "%s\n", s);
+    }
+    if (strncmp(text, "stderr ", 7) != 0) return 0;
     s += strspn(s, " \t");
     if (is_noise(s)) return 0;
     if (is_error(s)) ng.failed = true;
@@ -150,8 +159,12 @@ static bool ready(lua_State *L) {
 }
 
 static void command(const char *text) {
-    char copy[NAME];
-    snprintf(copy, sizeof copy, "%s", text);
+    char copy[COMMAND];
+    if (snprintf(copy, sizeof copy, "%s", text) >= COMMAND) {
+        ng.failed = true;
+        snprintf(ng.said, SAID, "a command of more than %d bytes", COMMAND - 1);
+        return;
+    }
     ng.command(copy);
 }
 
@@ -189,6 +202,8 @@ static int l_open(lua_State *L) {
         return 2;
     }
     forget();
+    setlocale(LC_NUMERIC, "C");                   /* netlists are written with points */
+    setenv("NGSPICE_MEAS_PRECISION", "15", true); /* digits of .meas results */
     FIND(init, "ngSpice_Init");
     FIND(circuit, "ngSpice_Circ");
     FIND(command, "ngSpice_Command");
@@ -244,7 +259,7 @@ static int l_run(lua_State *L) {
         lua_pop(L, 1);
     }
     if (ng.failed || ng.broken) return refuse(L, "the analysis failed");
-    if (!strcmp(ng.plot(), "const")) return refuse(L, "the analysis gave no result");
+    if (!lua_toboolean(L, 2) && !strcmp(ng.plot(), "const")) return refuse(L, "the analysis gave no result");
     return done(L);
 }
 
@@ -261,30 +276,36 @@ static int l_vectors(lua_State *L) {
     return 1;
 }
 
-/* Nodes whose name is a number are called V(number). */
+/* A vector of the plot of the analysis just run. The plot is named, since ngspice looks in others, and among its
+ * constants, for what a plot lacks. NULL: it is not there, or holds nothing. */
 static const ng_vector *find(const char *name) {
-    for (int i = 0; i < 2; i++) {
-        snprintf(ng.name, NAME, i ? "v(%s)" : "%s", name);
-        const ng_vector *v = ng.vector(ng.name);
-        if (v && v->length > 0) return v;
-    }
-    return NULL;
+    char full[NAME];
+    if (snprintf(full, NAME, "%s.%s", ng.plot(), name) >= NAME) return NULL;
+    const ng_vector *v = ng.vector(full);
+    return v && v->length > 0 ? v : NULL;
 }
 
 static int no_vector(lua_State *L, const char *name) {
-    luaL_Buffer b;
     lua_pushnil(L);
-    luaL_buffinit(L, &b);
-    luaL_addstring(&b, "ngspice has no vector '");
-    luaL_addstring(&b, name);
-    luaL_addstring(&b, "'; those there are: ");
-    char **names = ng.vectors(ng.plot());
-    for (int i = 0; names && names[i]; i++) {
-        if (i) luaL_addstring(&b, ", ");
-        luaL_addstring(&b, names[i]);
-    }
-    luaL_pushresult(&b);
+    lua_pushfstring(L, "ngspice has no values of the vector '%s' in this analysis", name);
     return 2;
+}
+
+static int l_extent(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    if (!ready(L)) return refuse(L, "");
+    const ng_vector *v = find(name);
+    if (!v) return no_vector(L, name);
+    lua_pushinteger(L, v->length);
+    lua_pushnumber(L, v->complex ? v->complex[0].re : v->real[0]);
+    lua_pushnumber(L, v->complex ? v->complex[v->length - 1].re : v->real[v->length - 1]);
+    lua_pushboolean(L, v->complex != NULL);
+    return 4;
+}
+
+static int l_measured(lua_State *L) {
+    lua_pushstring(L, ng.measured);
+    return 1;
 }
 
 enum part { VALUE, DB, PHASE, MAGNITUDE, REAL, IMAGINARY };
@@ -328,45 +349,66 @@ static void resample(const double *scale, const double *v, int n, sv_real *out, 
 /* Room for n numbers that Lua frees. */
 static double *scratch(lua_State *L, int n) { return lua_newuserdatauv(L, (size_t)n * sizeof(double), 0); }
 
-/* read(part, to, from or nil, out, offset, count, first, last): writes the part of vector
- * `to` minus vector `from` to out's numbers offset … offset+count-1 (from 0). With first
- * and last, the analysis is in time and is resampled between them. */
+/* The part of vector `to` minus vector `from`, either of them NULL for zero; *length: how many numbers. NULL and an
+ * error message on the stack where a vector is not there. */
+static double *part_of_difference(lua_State *L, enum part part, const char *to, const char *from, int *length) {
+    const ng_vector *v = find(to ? to : from);
+    if (!v) {
+        no_vector(L, to ? to : from);
+        return NULL;
+    }
+    int n = *length = v->length;
+    ng_complex *full = lua_newuserdatauv(L, (size_t)n * sizeof *full, 0);
+    double sign = to ? 1 : -1;
+    for (int i = 0; i < n; i++) full[i] = (ng_complex){sign * at(v, i).re, sign * at(v, i).im};
+    if (to && from) {
+        v = find(from);
+        if (!v || v->length != n) {
+            no_vector(L, from);
+            return NULL;
+        }
+        for (int i = 0; i < n; i++) full[i] = (ng_complex){full[i].re - at(v, i).re, full[i].im - at(v, i).im};
+    }
+    double *value = scratch(L, n);
+    for (int i = 0; i < n; i++) value[i] = part_of(part, full[i]);
+    if (part == PHASE) unwrap(value, n);
+    return value;
+}
+
+/* write(out, offset, value): for a number that is no vector. */
+static int l_write(lua_State *L) {
+    sv_tensor *out = sv_check_tensor(L, 1);
+    lua_Integer offset = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, offset >= 0 && (size_t)offset < out->count, 2, "outside of out");
+    out->data[offset] = (sv_real)luaL_checknumber(L, 3);
+    return 0;
+}
+
+/* read(part, to or nil, from or nil, out, offset, count, first, last): writes the part of vector `to` minus vector
+ * `from` to out's numbers offset … offset+count-1 (from 0). With first and last, the analysis is in time and is
+ * interpolated linearly at count even steps between them. */
 static int l_read(lua_State *L) {
     enum part part = (enum part)luaL_checkoption(L, 1, NULL, parts);
-    const char *name = luaL_checkstring(L, 2), *minus = luaL_optstring(L, 3, NULL);
+    const char *to = luaL_optstring(L, 2, NULL), *from = luaL_optstring(L, 3, NULL);
     sv_tensor *out = sv_check_tensor(L, 4);
     lua_Integer offset = luaL_checkinteger(L, 5), count = luaL_checkinteger(L, 6);
     bool in_time = lua_isnumber(L, 7);
     luaL_argcheck(L, offset >= 0 && count > 0 && (size_t)(offset + count) <= out->count, 5, "outside of out");
+    luaL_argcheck(L, to || from, 2, "a vector");
     if (!ready(L)) return refuse(L, "");
-    const ng_vector *v = find(name);
-    if (!v) return no_vector(L, name);
-    int n = v->length;
-    if (part == VALUE && v->complex && strcmp(name, "frequency") != 0) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "v(%s) is complex in this analysis: ask for vdb, vp (radians), vm, vr or vi", name);
-        return 2;
-    }
+    int n = 0;
+    double *value = part_of_difference(L, part, to, from, &n);
+    if (!value) return 2;
     if (!in_time && n != count) {
         lua_pushnil(L);
         lua_pushfstring(L, "ngspice gave %d points where %d were expected", n, (int)count);
         return 2;
     }
-    double *value = scratch(L, n);
-    ng_complex *full = lua_newuserdatauv(L, (size_t)n * sizeof *full, 0);
-    for (int i = 0; i < n; i++) full[i] = at(v, i);
-    if (minus) {
-        v = find(minus);
-        if (!v || v->length != n) return no_vector(L, minus);
-        for (int i = 0; i < n; i++) full[i] = (ng_complex){full[i].re - at(v, i).re, full[i].im - at(v, i).im};
-    }
-    for (int i = 0; i < n; i++) value[i] = part_of(part, full[i]);
-    if (part == PHASE) unwrap(value, n);
     if (!in_time) {
         for (int i = 0; i < n; i++) out->data[offset + i] = (sv_real)value[i];
         return done(L);
     }
-    v = find("time");
+    const ng_vector *v = find("time");
     if (!v || v->length != n || !v->real) return no_vector(L, "time");
     resample(v->real, value, n, out->data + offset, (int)count, lua_tonumber(L, 7), luaL_checknumber(L, 8));
     return done(L);
@@ -377,8 +419,10 @@ static int l_broken(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", l_open},       {"load", l_load},     {"run", l_run}, {"read", l_read},
-                                     {"vectors", l_vectors}, {"broken", l_broken}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", l_open},           {"load", l_load},         {"run", l_run},
+                                     {"vectors", l_vectors},     {"extent", l_extent},     {"read", l_read},
+                                     {"write", l_write},         {"measured", l_measured}, {"broken", l_broken},
+                                     {"enter", sv_enter_folder}, {"confine", sv_confine},  {NULL, NULL}};
 
 void sv_open_spice(lua_State *L, int core) {
     core = lua_absindex(L, core);

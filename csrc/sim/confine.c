@@ -1,0 +1,92 @@
+/* confine.c: what a process that reads netlists gives up.
+ *
+ *   core.spice.enter(folder) -> true, or nil, message     makes it the working folder
+ *   core.spice.confine() -> true                          for good: see below
+ *
+ * A netlist is data, but ngspice has commands that start programs and write files, and code models that do. The
+ * process that runs it therefore starts no program (execve), opens no network connection (socket), traces no other
+ * process (ptrace), gains no privileges (set-user-ID files), leaves no core file and writes no file above
+ * LARGEST_FILE. A system without one of these goes without it. */
+#define _GNU_SOURCE
+#include "../simvae.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
+#define LARGEST_FILE ((rlim_t)64 << 20)
+
+int sv_enter_folder(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    if (chdir(path) != 0) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", path, strerror(errno));
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void limit(int what, rlim_t most) {
+    struct rlimit r;
+    if (getrlimit(what, &r) != 0) return;
+    if (r.rlim_max == RLIM_INFINITY || r.rlim_max > most) r.rlim_max = most;
+    if (r.rlim_cur == RLIM_INFINITY || r.rlim_cur > r.rlim_max) r.rlim_cur = r.rlim_max;
+    setrlimit(what, &r);
+}
+
+#ifdef __linux__
+#if defined __x86_64__
+#define OWN_ARCH AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define OWN_ARCH AUDIT_ARCH_AARCH64
+#endif
+#endif
+
+#ifdef OWN_ARCH
+/* The system calls below fail with EPERM; so do all calls of another architecture (32 bit) of the same CPU, and
+ * those of x32, whose numbers have bit 30 set. */
+static void filter_calls(void) {
+#define REFUSE(call)                                   \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA))
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCH, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)),
+        REFUSE(SYS_execve),
+        REFUSE(SYS_execveat),
+        REFUSE(SYS_socket),
+        REFUSE(SYS_ptrace),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+#undef REFUSE
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+#endif
+
+int sv_confine(lua_State *L) {
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_FSIZE, LARGEST_FILE);
+#ifdef __linux__
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+#ifdef OWN_ARCH
+    filter_calls();
+#endif
+#endif
+    lua_pushboolean(L, 1);
+    return 1;
+}
