@@ -74,14 +74,6 @@ static int l_mkdir(lua_State *L) {
     return 1;
 }
 
-/* cwd() -> the working folder's path */
-static int l_cwd(lua_State *L) {
-    char path[4096];
-    if (!getcwd(path, sizeof path)) return refused(L, ".");
-    lua_pushstring(L, path);
-    return 1;
-}
-
 /* kind(path) -> "file", "folder", "other", or nil where there is nothing; then its size in bytes */
 static int l_kind(lua_State *L) {
     struct stat s;
@@ -174,7 +166,6 @@ static const luaL_Reg functions[] = {{"clock", l_clock},
                                      {"mkdir", l_mkdir},
                                      {"kind", l_kind},
                                      {"list", l_list},
-                                     {"cwd", l_cwd},
                                      {"resident", l_resident},
                                      {"processor", l_processor},
                                      {"pid", l_pid},

@@ -63,7 +63,7 @@ function cards.sort(list, trusted)
       lines[#lines + 1] = line
     end
   end
-  if list.controls then
+  if list.controls and not trusted then
     result.notices[#result.notices + 1] = string.format("the netlist's .control block is skipped (%d lines): sv.spice "
       .. "runs its own analysis; trusted = true runs the block first", #list.controls)
   end
