@@ -105,6 +105,8 @@ describe("a netlist's lines", function()
       { 1000, 2 })[1], 1e-6)
     fails("has no section 'typical'", { netlist = with_lib:gsub("SECTION", "typical") })
     fails("No such file", { netlist = "t\n.include missing.inc\n" .. circuit })
+    fails("is no file", { netlist = "t\n.include /dev/zero\n" .. circuit })
+    fails("is UTF%-16", { netlist = "\xFF\xFEt\0\n\0" })
     fails("include each other", { netlist = "t\n.include " .. folder .. "/loop.inc\n" .. circuit })
     fails("[Uu]ndefined parameter", { netlist = "t\n.include " .. folder .. "/sub/more.inc\n" .. circuit })
   end)
@@ -151,6 +153,9 @@ describe("a parameter", function()
     x = run({ netlist = rc, params = { { name = "f", low = 10, high = 1000 } }, output = { "frequency" },
       analysis = ".ac lin 3 {f} {3*f}" }, { 100 })
     assert.same({ 100, 200, 300 }, x)
+    x = run({ netlist = rc, params = { { name = "max", low = 10, high = 1000 } }, output = { "frequency" },
+      analysis = ".ac lin 2 1 {max}" }, { 100 })
+    assert.same({ 1, 100 }, x)
     fails("say into how many even points", { netlist = rc, params = v0, analysis = ".tran 10u {V0*1m}" })
     x = run({ netlist = rc, params = v0, analysis = ".tran 10u {V0*1m}", points = 5, output = { "time" } }, { 2 })
     for k = 1, 5 do assert.near((k - 1) * 5e-4, x[k], 1e-9) end
@@ -185,6 +190,7 @@ describe("an output", function()
       "i(V1)", "@r1[i]", "7" } }
     for i, value in ipairs { 2.5, 5, 3.75, -2.5, 2.5, -5e-3, 2.5e-3, 2.5 } do assert.near(value, x[i], 1e-6) end
     fails("@NAME%[i%]", { netlist = netlist, output = { "i(r1)" } })
+    fails("one node or two", { netlist = netlist, output = { "v(7)-v(/in)" } })
     fails("is ground", { netlist = netlist, output = { "v(0)" } })
   end)
 

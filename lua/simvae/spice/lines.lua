@@ -6,7 +6,7 @@ local number = require "simvae.spice.number"
 
 local lines = {}
 
-local deepest = 40 -- files that include each other
+local deepest, most_files = 40, 10000 -- of included files: within each other, and in all
 
 -- ---- one line ------------------------------------------------------------------------
 
@@ -52,7 +52,8 @@ local function find_file(reader, path, folder)
 end
 
 local function read_file(path)
-  if core.system.kind(path) == "folder" then return nil, path .. ": is a folder" end
+  local kind = core.system.kind(path)
+  if kind and kind ~= "file" then return nil, path .. ": is no file" end -- a device or a pipe may have no end
   local file, why = io.open(path, "rb")
   if not file then return nil, why end
   local text = file:read "a"
@@ -100,7 +101,10 @@ end
 function Reader:include(line, folder, depth)
   local path, section = path_of(line)
   if not path or path == "" then return self:fail("%s: names no file", line) end
-  if depth > deepest then return self:fail("%s: files that include each other, more than %d deep", line, deepest) end
+  self.files = (self.files or 0) + 1
+  if depth > deepest or self.files > most_files then
+    return self:fail("%s: files that include each other, more than %d deep or %d in all", line, deepest, most_files)
+  end
   local full = find_file(self, path, folder)
   local text, why = read_file(full)
   if not text then return self:fail("%s: %s", line, why) end
@@ -191,6 +195,9 @@ end
 -- @treturn ?table { "card", … } without the title; included: files were; controls: skipped lines of .control blocks;
 --   title: the first line; or nil, message
 function lines.read(text, folder, trusted)
+  if text:find "^\xFF\xFE" or text:find "^\xFE\xFF" then
+    return nil, "the netlist is UTF-16: save it as UTF-8 (LTspice: in its settings, or iconv -f UTF-16 -t UTF-8)"
+  end
   if text:find "\0" then return nil, "the netlist holds a byte 0: it is no text" end
   local reader = setmetatable({ list = {}, folder = folder, trusted = trusted }, Reader)
   local all, at = {}, 1

@@ -61,8 +61,8 @@ function outputs.parse(text, measurements)
   end
   local to, from = nodes:match "^([^,]+),([^,]+)$"
   to = to or nodes
-  if to:find "," or letter == "i" and from then
-    return nil, string.format("output %q takes one node or two, of i one source", text)
+  if to:find "," or letter == "i" and from or to:gsub("%b()", ""):find "[()]" then
+    return nil, string.format("output %q takes one node or two, of i one source; %s", text, known)
   end
   return { part = parts[part], letter = letter, to = to, from = from, text = text,
     unit = units[parts[part]] or (letter == "v" and "V" or "A") }

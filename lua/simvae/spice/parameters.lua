@@ -180,7 +180,7 @@ end
 -- @tparam {string,…} list cards; included: some come from files, whose unknown names are left to ngspice
 -- @tparam table index of parameters.index
 -- @tparam table analysis of analysis.parse; its expressions are uses
--- @treturn ?table list: the cards for ngspice; alter: { { element, i }, … } where altering the values of elements in
+-- @treturn ?table list: the cards for ngspice, with such an analysis; alter: { { element, i }, … } where altering the values of elements in
 --   place is all that it takes, else nil; or nil, message
 function parameters.place(list, index, analysis)
   local scopes, top = scopes_of(list)
@@ -209,7 +209,10 @@ function parameters.place(list, index, analysis)
     result[k] = rename(line, index, hidden)
     if lower:find "^%.ends" or lower:find "^%.eom" then open[#open] = nil end
   end
-  each_use(analysis.in_deck and analysis.command or "", index, {}, used)
+  if analysis.in_deck then
+    each_use(analysis.command, index, {}, used)
+    result[#result + 1] = rename("." .. analysis.command, index, {})
+  end
   local why = unused(index, top)
   if why then return nil, why end
   return { list = result, alter = in_place and alter or nil }
