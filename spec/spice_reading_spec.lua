@@ -154,8 +154,8 @@ describe("a parameter", function()
       analysis = ".ac lin 3 {f} {3*f}" }, { 100 })
     assert.same({ 100, 200, 300 }, x)
     x = run({ netlist = rc, params = { { name = "max", low = 10, high = 1000 } }, output = { "frequency" },
-      analysis = ".ac lin 2 1 {max}" }, { 100 })
-    assert.same({ 1, 100 }, x)
+      analysis = ".ac lin 3 1 {max}" }, { 101 })
+    assert.same({ 1, 51, 101 }, x)
     fails("say into how many even points", { netlist = rc, params = v0, analysis = ".tran 10u {V0*1m}" })
     x = run({ netlist = rc, params = v0, analysis = ".tran 10u {V0*1m}", points = 5, output = { "time" } }, { 2 })
     for k = 1, 5 do assert.near((k - 1) * 5e-4, x[k], 1e-9) end
@@ -169,6 +169,10 @@ describe("a parameter", function()
     local x = make(t):run(z):totable()
     t.netlist = t.netlist:gsub("{L}", "{L*1}"):gsub("{R}", "{R*1}")
     assert.same(make(t):run(z):totable(), x)
+    t = { netlist = "t\n.probe alli\n" .. supply .. "R2 out 0 1k\n", output = { "v(out)", "i(R1)" } } -- KiCad's
+    x = run(t)
+    assert.near(2.5, x[1], 1e-6)
+    assert.near(2.5e-3, x[2], 1e-9)
   end)
 end)
 

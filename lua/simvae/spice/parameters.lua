@@ -190,6 +190,7 @@ function parameters.place(list, index, analysis)
   local function used(one) one.used = true end
   for k, line in ipairs(list) do
     local lower = line:lower()
+    if lower:find "^%.probe" then in_place = false end -- ngspice puts sources in series with elements
     if scopes[k] then open[#open + 1] = scopes[k] end
     local hidden = open[#open] or {}
     if lower:find "^%.func" then hidden = setmetatable(arguments_of(line), { __index = hidden }) end
