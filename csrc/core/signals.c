@@ -1,14 +1,20 @@
 /* Signals that end a program, caught while something runs that has work to save.
  *
  * lua.c turns the first SIGINT into the error "interrupted!" and lets the second end the process at once, whatever is
- * being saved then; SIGTERM and SIGHUP end it always. A watch turns each of them into that error. Once it is shielded,
- * for what has to be saved, they are only counted. Signals that the process was started to ignore (nohup) stay so. */
+ * being saved then; SIGTERM and SIGHUP end it always. A watch turns each of them into that error. While it is held
+ * (weights are changing), a signal waits until it is allowed; once it is shielded, for what has to be saved, signals
+ * are only counted. Signals that the process was started to ignore (nohup) stay so. Code that never returns can still
+ * be ended: from the third signal on, once PATIENCE seconds have passed since the first, the process ends by it. A
+ * watch of all signals has SIGXFSZ ignored as well, so that a limit on the size of files is an error like a full disk.
+ *
+ * One watch may be opened within another: an evaluation in a step of a training. */
 #define _GNU_SOURCE
 #include "../simvae.h"
 #include "process.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,57 +28,98 @@ static const char *const names[SIGNALS] = {"INT", "TERM", "HUP"};
 /* Together: a second Ctrl-C within this many seconds of the error belongs to the first. */
 static const double TOGETHER = 1;
 
+static const double PATIENCE = 5; /* seconds */
+
 typedef struct {
-    bool open, caught[SIGNALS];
-    struct sigaction before[SIGNALS];
+    lua_State *L;         /* where the error is raised; the watch keeps it alive */
+    sig_atomic_t held;    /* the error waits for allow() */
+    sig_atomic_t waiting; /* it does */
+    sig_atomic_t shielded;
+} mode;
+
+typedef struct {
+    bool open, caught[SIGNALS], xfsz;
+    struct sigaction before[SIGNALS], before_xfsz;
+    mode outer;
 } watch;
 
 static struct {
-    lua_State *L;
+    volatile mode m;
     volatile sig_atomic_t first; /* signal, 0: none yet */
-    volatile sig_atomic_t shielded;
-    volatile double raised; /* when the error was last raised */
+    volatile sig_atomic_t count;
+    volatile double first_at, raised; /* when it came, and when the error was last raised */
 } now;
+
+static int depth; /* watches within watches */
 
 static void stop(lua_State *L, lua_Debug *ar) {
     (void)ar;
     lua_sethook(L, NULL, 0, 0);
-    if (now.shielded) return;
+    if (now.m.shielded) return;
+    if (now.m.held) {
+        now.m.waiting = 1;
+        return;
+    }
     now.raised = sv_now();
     luaL_error(L, "interrupted!");
 }
 
 static void on_signal(int number) {
     int kept = errno;
-    if (!now.first) now.first = number;
-    if (now.shielded) {
+    double t = sv_now();
+    if (!now.first) {
+        now.first = number;
+        now.first_at = t;
+    }
+    now.count = now.count + 1;
+    if (now.count > 2 && t - now.first_at > PATIENCE) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    if (now.m.shielded) {
         static const char text[] = "\nsaving what was done; a moment\n";
         ssize_t ignored = write(2, text, sizeof text - 1);
         (void)ignored;
-    } else if (sv_now() - now.raised > TOGETHER)
-        lua_sethook(now.L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    } else if (now.m.held) {
+        now.m.waiting = 1;
+    } else if (t - now.raised > TOGETHER) {
+        lua_sethook(now.m.L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    }
     errno = kept;
 }
 
 /* watch(all) -> an object to close: SIGINT is caught, with all SIGTERM and SIGHUP as well. */
 static int l_watch(lua_State *L) {
     bool all = lua_toboolean(L, 1);
-    watch *w = lua_newuserdatauv(L, sizeof *w, 0);
+    watch *w = lua_newuserdatauv(L, sizeof *w, 1);
     memset(w, 0, sizeof *w);
     luaL_setmetatable(L, WATCH);
+    lua_pushthread(L);
+    lua_setiuservalue(L, -2, 1);
     w->open = true;
-    now.L = L;
-    now.first = now.shielded = 0;
-    now.raised = -1e9;
-    struct sigaction ours;
+    w->outer = now.m;
+    now.m = (mode){.L = L};
+    if (depth++ == 0) {
+        now.first = now.count = 0;
+        now.raised = -1e9;
+    }
+    struct sigaction ours, ignored;
     memset(&ours, 0, sizeof ours);
     ours.sa_handler = on_signal;
+    ours.sa_flags = SA_RESTART; /* of reading and writing, which a simulator may do */
     sigemptyset(&ours.sa_mask);
+    ignored = ours;
+    ignored.sa_handler = SIG_IGN;
+    w->xfsz = all && sigaction(SIGXFSZ, &ignored, &w->before_xfsz) == 0;
     for (int i = 0; i < (all ? SIGNALS : 1); i++) {
         if (sigaction(numbers[i], NULL, &w->before[i]) != 0 || w->before[i].sa_handler == SIG_IGN) continue;
         w->caught[i] = sigaction(numbers[i], &ours, NULL) == 0;
     }
     return 1;
+}
+
+static void unhook(void) {
+    if (now.m.L && lua_gethook(now.m.L) == stop) lua_sethook(now.m.L, NULL, 0, 0);
 }
 
 static int l_close(lua_State *L) {
@@ -81,15 +128,42 @@ static int l_close(lua_State *L) {
     w->open = false;
     for (int i = 0; i < SIGNALS; i++)
         if (w->caught[i]) sigaction(numbers[i], &w->before[i], NULL);
+    if (w->xfsz) sigaction(SIGXFSZ, &w->before_xfsz, NULL);
+    unhook();
+    now.m = w->outer;
+    depth--;
     return 0;
 }
 
 /* shield(watch): from now on signals are counted alone. */
 static int l_shield(lua_State *L) {
     luaL_checkudata(L, 1, WATCH);
-    now.shielded = 1;
-    if (lua_gethook(L) == stop) lua_sethook(L, NULL, 0, 0);
+    now.m.shielded = 1;
+    unhook();
     return 0;
+}
+
+/* hold(watch): what follows is not left in its middle; a signal waits for allow. */
+static int l_hold(lua_State *L) {
+    luaL_checkudata(L, 1, WATCH);
+    now.m.held = 1;
+    return 0;
+}
+
+/* allow(watch): what follows may be left at any moment; raises at once where a signal has come. */
+static int l_allow(lua_State *L) {
+    luaL_checkudata(L, 1, WATCH);
+    now.m.held = 0;
+    if (!now.m.waiting || now.m.shielded) return 0;
+    now.m.waiting = 0;
+    now.raised = sv_now();
+    return luaL_error(L, "interrupted!");
+}
+
+/* check(): raises where a signal has come under a watch, though a pcall of a user's function has caught its error. */
+static int l_check(lua_State *L) {
+    if (depth == 0 || !now.first || now.m.held || now.m.shielded) return 0;
+    return luaL_error(L, "interrupted!");
 }
 
 /* caught(watch) -> "INT", "TERM" or "HUP": the first signal, or nil */
@@ -108,13 +182,15 @@ static int l_die(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
     for (int i = 0; i < SIGNALS; i++)
         if (!strcmp(name, names[i])) {
+            fflush(NULL); /* such an end flushes nothing */
             signal(numbers[i], SIG_DFL);
             raise(numbers[i]);
         }
     return 0;
 }
 
-static const luaL_Reg methods[] = {{"shield", l_shield}, {"caught", l_caught}, {"close", l_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"shield", l_shield}, {"hold", l_hold},   {"allow", l_allow},
+                                   {"caught", l_caught}, {"close", l_close}, {NULL, NULL}};
 
 void sv_open_signals(lua_State *L, int core) {
     core = lua_absindex(L, core);
@@ -122,6 +198,8 @@ void sv_open_signals(lua_State *L, int core) {
     lua_newtable(L);
     lua_pushcfunction(L, l_watch);
     lua_setfield(L, -2, "watch");
+    lua_pushcfunction(L, l_check);
+    lua_setfield(L, -2, "check");
     lua_pushcfunction(L, l_die);
     lua_setfield(L, -2, "die");
     lua_setfield(L, core, "signals");

@@ -173,6 +173,7 @@ local function replace_row(self, sample, z, x, s, reason)
     local again = core.zeros(shape)
     reason = self.simulator:try(z[s]:reshape(1, #self.simulator.params), again,
       streams.simulation(self.seed, sample, attempt))[1]
+    core.signals.check()
     x[s]:copy(again)
   end
   return attempt
@@ -184,6 +185,7 @@ local function run_here(self, first, count)
   local x = core.zeros { count, table.unpack(self.simulator.output) }
   local attempts, rows = {}, {}
   local failed = self.simulator:try(z, x, streams.simulation(self.seed, first))
+  core.signals.check() -- what a simulator gave that a signal has interrupted is no sample
   for s in pairs(failed) do rows[#rows + 1] = s end
   table.sort(rows)
   self.log.done = self.log.done + count - #rows

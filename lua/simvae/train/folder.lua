@@ -8,7 +8,16 @@ local folder = {}
 
 local none = setmetatable({}, { __close = function() end })
 
---- Makes the folder if there is none, and takes its lock. Nothing else is changed.
+-- Removes what a killed process was writing (csrc/io/write.c names it .PID-COUNT.tmp), where its process is gone.
+local function sweep(out)
+  if not core.system.kind "/proc/self" then return end
+  for _, name in ipairs(core.system.list(out) or {}) do
+    local pid = name:match "^%.(%d+)%-%d+%.tmp$"
+    if pid and not core.system.kind("/proc/" .. pid) then os.remove(out .. "/" .. name) end
+  end
+end
+
+--- Makes the folder if there is none, and takes its lock. Where that is refused, nothing is changed.
 -- @tparam ?string out
 -- @return what gives the lock up when it is closed
 -- @raise at the caller of train: the folder cannot be made or written, or another training uses it
@@ -17,7 +26,10 @@ function folder.open(out)
   local ok, why = core.system.mkdir(out)
   if not ok then check.fail(3, "train: out cannot be made: %s", why) end
   local lock, reason, kind = core.io.lock(out .. "/train.lock")
-  if lock then return lock end
+  if lock then
+    sweep(out)
+    return lock
+  end
   if kind == "held" then
     check.fail(3, "train: %s is in use by %s, which trains there; wait for it, or give another `out`", out, reason)
   elseif kind == "system" then

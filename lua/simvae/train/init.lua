@@ -105,6 +105,7 @@ local function prepare(self, run)
 end
 
 local function run_all(self, run, stages)
+  run.signals:allow()
   if run.stage == "done" then return end
   fit_outputs(self, run)
   for _, stage in ipairs(STAGES) do
@@ -142,17 +143,22 @@ local function train(self, given, stages)
   local precision <close> = set_precision(run)
   local scope <close> = run.sampler
   local signals <close> = interrupt.watch(true)
+  run.signals = signals
+  signals:hold()
   if run.out then
     local resumed = checkpoint.resume(self, run)
     if run.stage ~= "done" then log.open(run, resumed) end
   end
   checkpoint.settle(run)
-  local finished, why = xpcall(run_all, function(e)
+  local finished, why = xpcall(function()
+    run_all(self, run, stages)
+    signals:shield()
+  end, function(e)
+    signals:shield() -- a signal that comes now waits until all is saved
     -- an error of ours is a string with its own words; keep the trace of all others
     return (type(e) == "string" or interrupt.is(e)) and e or debug.traceback(tostring(e), 2)
-  end, self, run, stages)
+  end)
   local interrupted = not finished and interrupt.is(why)
-  if interrupted then signals:shield() end -- a second Ctrl-C waits until all is saved
   self.decoder:unfreeze():eval()
   self.encoder:eval()
   run.sampler:close()
@@ -168,7 +174,12 @@ local function train(self, given, stages)
     interrupt.raise(signals, run.out and string.format("interrupted at %s step %d; the same call goes on from there",
       run.stage, run.step) or "interrupted; without `out` nothing was kept")
   end
-  if not finished then error(why, 0) end
+  if finished and signals:caught() then
+    interrupt.raise(signals, run.out and "interrupted; the training had ended, and all is saved"
+      or "interrupted; the training had ended")
+  elseif not finished then
+    error(why, 0)
+  end
   self.seconds = run.seconds()
   return self
 end

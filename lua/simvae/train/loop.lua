@@ -17,9 +17,11 @@ local COLLECT_EVERY = 50
 local step = {}
 loop.step = step
 
--- Fresh samples of the simulator: z in units, x as networks see it.
+-- Fresh samples of the simulator: z in units, x as networks see it. Until they are there a signal ends the step, which
+-- has changed nothing; what follows is finished first, so that no step is kept in part.
 local function samples(self, run)
   local z, x = run.sampler:next()
+  run.signals:hold()
   local why = self.loss:outside(x)
   if why then error(string.format("train: simulator '%s': %s", self.simulator.name, why), 0) end
   if run.step == run.total then run.last = core.buffer(x) end
@@ -35,6 +37,7 @@ end
 
 --- One step of the sleep before stage 2: the decoder's own pictures.
 function step.sleep(self, run)
+  run.signals:hold()
   return sleep.loss(self, run.dreams(run.sleep.batch))
 end
 
@@ -135,7 +138,7 @@ end
 -- @tparam Model self
 -- @tparam table run
 -- @tparam string stage
--- @raise a loss that is not finite
+-- @raise a loss that is not finite, an interruption
 function loop.run_stage(self, run, stage)
   local o = run[stage]
   local total = o.steps
@@ -170,6 +173,7 @@ function loop.run_stage(self, run, stage)
       keep_checkpoint(self, run)
     end
     if run.step % COLLECT_EVERY == 0 then collectgarbage() end
+    run.signals:allow()
     if run.on_step and run.on_step(stage, run.step, value) == false then break end
   end
   net_of(self, stage):eval()
