@@ -49,6 +49,24 @@ describe("a model file", function()
     assert(load(state, about, ring()))
   end)
 
+  it("of an earlier version has no scale of pictures and no measure of how usual an output is: both stay so", function()
+    local sim = sv.simulator { name = "grey", params = { { name = "a", low = 0, high = 1 } }, output = { 1, 4, 4 },
+      loss = "mse", simulate = function(z, out) out:fill(z.a) end }
+    local path = folder .. "/old.safetensors"
+    local model = sv.model { simulator = sim, net = "mlp", width = 4 }
+    model:train { quiet = true, batch = 4, decoder = { steps = 2 }, encoder = { steps = 2 } }
+    assert(model:save(path))
+    local state, metadata = assert(sv.io.load_safetensors(path))
+    state["output.mean"], state["output.std"] = nil, nil
+    local about = json.decode(metadata.model)
+    assert.equal("table", type(about.seen))
+    about.seen = nil
+    local again = assert(load(state, about, sim))
+    assert.is_true((again:encode(sv.full(100, { 1, 1, 4, 4 })):finite()))
+    again:train_encoder { steps = 1, batch = 4, quiet = true }
+    assert.same({ 0, 1 }, { again.loss.mean:item(), again.loss.std:item() })
+  end)
+
   it("has the same bytes for the same model, in every process", function()
     local script = folder .. "/save.lua"
     local f <close> = assert(io.open(script, "w"))

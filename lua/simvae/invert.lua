@@ -78,7 +78,8 @@ end
 -- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
 -- seed (1) of these
 -- @treturn tensor z (N, K), in units
--- @treturn number the mean misfit that was reached
+-- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
+-- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
 function Model:invert(x, options_given)
   local o = check.options("invert", options_given, options)
   x = input.outputs("invert", self, x)

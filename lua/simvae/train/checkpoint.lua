@@ -1,7 +1,7 @@
 --- checkpoint.safetensors: everything that going on with a training needs, with a checksum; the one before it is
 -- checkpoint.previous.safetensors, which takes over where the last one is damaged.
 local core = require "simvae.core"
-local json = require "dkjson"
+local json = require "simvae.io.json"
 local options = require "simvae.train.options"
 local stages = require "simvae.model".stages
 
@@ -81,6 +81,10 @@ function checkpoint.save(self, run)
   return ok, why
 end
 
+-- What the description of a run holds.
+local kinds = { stage = "string", step = "number", seconds = "number", sampler = "table", rng = "table",
+  optimizer = "table", trained = "table", configuration = "table" }
+
 -- What a checkpoint holds; or nil and what is wrong with it.
 local function read(path)
   local file <close>, why = io.open(path, "rb")
@@ -89,8 +93,11 @@ local function read(path)
   if not map then return nil, metadata end
   if metadata.format ~= "simvae checkpoint" then return nil, path .. ": not a checkpoint of simvae" end
   if not checked then return nil, path .. ": it has no checksum: an earlier version wrote it, or it is damaged" end
-  local where = json.decode(metadata.run or "", 1, nil)
+  local where = json.decode(metadata.run or "")
   if type(where) ~= "table" then return nil, path .. ": its description cannot be read" end
+  for name, kind in pairs(kinds) do
+    if type(where[name]) ~= kind then return nil, string.format("%s: its '%s' cannot be read", path, name) end
+  end
   return where, map
 end
 
@@ -120,7 +127,7 @@ local function read_last(run)
 end
 
 local function check_configuration(self, run, where)
-  local now = json.decode(json.encode(configuration(self, run)), 1, nil)
+  local now = json.decode(json.encode(configuration(self, run)))
   local differs = difference(where.configuration, now)
   if differs then
     error(string.format("%s is of another configuration: %s. Give another `out`, or delete the folder to start again",
