@@ -293,6 +293,10 @@ describe("a program's folder", function()
     assert.same({ { 1, 2, 3 } }, run({ "sh", "s" }, { protocol = "file", cwd = place }))
   end)
 
+  it("is named where cwd is none", function()
+    assert.matches("(cwd: there is no folder /no/such)", why({ "true" }, { cwd = "/no/such" }), 1, true)
+  end)
+
   it("leaves arguments that name files valid", function()
     local place = helper.temporary_folder()
     local script = place .. "/relative.lua"

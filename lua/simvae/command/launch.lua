@@ -70,8 +70,9 @@ function launch.start(made, folder, places)
   for name, value in pairs(made.env) do spawned.env[name] = value end
   for i, argument in ipairs(made) do spawned[i] = argument:gsub("{([%w_.]+)}", places) end
   local child, why = core.process.spawn(spawned)
-  if not child then return nil, "could not be started: " .. why end
-  return child
+  if child then return child end
+  local lost = made.cwd and system.kind(made.cwd) ~= "folder" and " (cwd: there is no folder " .. made.cwd .. ")" or ""
+  return nil, "could not be started: " .. why .. lost
 end
 
 return launch
