@@ -5,7 +5,8 @@ return {
   ones = { "shape", "A tensor of ones." },
   full = { "value, shape", "A tensor of one value." },
   arange = { "first, last, step", "The numbers first, first + step, … up to last (1-d); arange(n) counts 1 to n." },
-  parameter = { "t", "A copy of a tensor, or of numbers in nested tables, that outlives every tape and collects a gradient." },
+  parameter = { "t", "A copy of a tensor, or of numbers in nested tables, that outlives every tape and collects a "
+    .. "gradient." },
   buffer = { "t", "A copy of a tensor that outlives every tape, without gradient." },
   tape = { "", "Opens a tape: local tape <close> = sv.tape(). Ops are recorded for "
     .. "tape:backward(loss, {retain = false}); what was made under it is released when it closes, save "

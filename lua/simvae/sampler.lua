@@ -146,7 +146,8 @@ end
 --   simulator, batch (64), seed (1);
 --   workers (0): processes that run the simulator; they are forked here, so call this before anything that takes
 --   long or much memory; prefetch (2): batches that they run ahead; restart_after: samples after which a worker is
---   replaced by a fresh one (never); timeout: seconds a sample may take (no limit; needs workers);
+--   replaced by a fresh one (never); timeout: seconds a sample may take (no limit; needs workers), in which a worker
+--   computes or waits, not those in which it is stopped or other processes have the processors;
 --   cache: a file that samples are kept in, made if there is none;
 --   failures: a file that samples that fail are written to; max_failures (0.2): the share of them that ends it;
 --   total: samples that will be asked for, where known: no more are run ahead;

@@ -10,6 +10,8 @@ local running = {}
 -- What a simulator raised is a failure of the sample; Ctrl-C is not.
 local function raised(message)
   if interrupt.is(message) then error(message, 0) end
+  local meta = type(message) == "table" and getmetatable(message)
+  if type(message) == "table" and not (meta and meta.__tostring) then message = "a table without __tostring" end
   return "raised: " .. tostring(message)
 end
 
