@@ -180,8 +180,8 @@ end
 -- @tparam {string,…} list cards; included: some come from files, whose unknown names are left to ngspice
 -- @tparam table index of parameters.index
 -- @tparam table analysis of analysis.parse; its expressions are uses
--- @treturn ?table list: the cards for ngspice, with such an analysis; alter: { { element, i }, … } where altering the values of elements in
---   place is all that it takes, else nil; or nil, message
+-- @treturn ?table list: the cards for ngspice, with such an analysis; alter: { { element, i }, … } where altering the
+--   values of elements in place is all that it takes, else nil; or nil, message
 function parameters.place(list, index, analysis)
   local scopes, top = scopes_of(list)
   local coupled, result, alter, open, where = coupled_in(list), {}, {}, {}, {}
