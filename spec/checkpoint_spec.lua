@@ -274,6 +274,26 @@ describe("a full disk", function()
     assert.is_true(#read(whole_folder .. "/failures.csv") > 100)
   end)
 
+  it("at the sample cache is said once, and what is in the cache stays whole", function()
+    local folder = helper.temporary_folder()
+    local path = folder .. "/cache.lua"
+    spill(path, [[
+      local sv, core = require "simvae", require "simvae.core"
+      local sim = sv.simulator { name = "sum", params = { { name = "a", low = 0, high = 1 } }, output = { 20 },
+        simulate = function(z, out) for i = 1, 20 do out[i] = z.a + i end end }
+      local z, x = sv.simulate(sim, 200, sv.rng(4), { cache = ..., workers = tonumber(os.getenv "WORKERS") })
+      print("sums", core.io.crc32 { z, x }, (select(2, core.system.kind(...)) - 200) // 104)]])
+    local sum = run(helper.lua_command(path, folder .. "/whole")):match "sums%s+%d+"
+    for workers = 0, 2, 2 do
+      local out = folder .. "/full" .. workers
+      local said = run("trap '' XFSZ; ulimit -f 10; WORKERS=" .. workers .. " " .. helper.lua_command(path, out))
+      assert.equal(1, select(2, said:gsub("full%d: [%a ]+ %(samples that it has no room for are not kept", "")))
+      assert.equal(sum, said:match "sums%s+%d+")
+      assert.equal(sum, (run(helper.lua_command(path, out)):match "sums%s+%d+"))
+      assert.equal(#read(folder .. "/whole"), #read(out))
+    end
+  end)
+
   it("lets the folder of a run vanish, which is made again at the end", function()
     local out = helper.temporary_folder() .. "/run"
     local model

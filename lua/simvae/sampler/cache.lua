@@ -180,12 +180,18 @@ function Cache:read(i, z, x)
   return attempt
 end
 
---- Adds sample i, unless it is there.
--- @raise a disk that is full
+--- Adds sample i, unless it is there. Where the disk is full, the sample is not kept, with a notice for the first.
 function Cache:add(i, attempt, z, x)
-  if self.at[i] then return end
+  if self.at[i] or self.torn then return end
   local ok, why = self.store:add(i, attempt, z, x)
-  if not ok then error(string.format("%s: %s", self.path, why), 0) end
+  if not ok then
+    self.torn = self.store:size() ~= self.size -- another record behind half a one would be lost as well
+    if not self.refused then
+      io.stderr:write(string.format("\n%s: %s (samples that it has no room for are not kept)\n", self.path, why))
+    end
+    self.refused = true
+    return
+  end
   self.at[i], self.size = self.size, self.size + self.each
   self.count = self.count + 1
   self.order[self.count] = i
