@@ -42,6 +42,12 @@ do
           for i = 1, 1e6 do runs = runs + 0 end
         end
       end }
+    local optim = require "simvae.optim"
+    local adam = optim.adam
+    function optim.adam(...)
+      if place == "optimizer" then send() end
+      return adam(...)
+    end
     local ok, why = pcall(model.train, model, t)
     print(ok, ok and "" or tostring(why), type(why))
     local crc = 0
@@ -88,6 +94,15 @@ describe("a signal to a training", function()
         end)
     end
   end
+
+  it("that comes before a resumed run has taken over the optimizer's state changes nothing", function()
+    local out = folder .. "/early"
+    go(out, "INT", "on_step")
+    local before = read(out .. "/checkpoint.safetensors")
+    assert.matches("^false\tinterrupted at encoder step 7", (go(out, "INT", "optimizer")))
+    assert.equal(before, read(out .. "/checkpoint.safetensors"))
+    assert.equal(expected, go(out):match "weights%s+%d+")
+  end)
 
   it("that comes twice saves first as well", function()
     local out = folder .. "/twice"

@@ -164,7 +164,8 @@ local function train(self, given, stages)
   run.sampler:close()
   log.close(run)
   if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
-  if run.out and (finished or interrupted) then
+  -- what a resumed run was interrupted at before it had taken over the optimizer's state is in the folder as it was
+  if run.out and (finished or interrupted and not run.resumed) then
     core.system.mkdir(run.out) -- somebody may have removed it
     local ok, refused = checkpoint.save(self, run)
     if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
