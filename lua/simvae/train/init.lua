@@ -11,8 +11,9 @@
 --       encoder = { steps = 4000, lr = sv.optim.cosine(1e-3, 4000) },
 --     }
 --
--- With `out`, a run writes log.csv, checkpoint.safetensors and model.safetensors there;
--- the same call goes on where an interrupted run stopped.
+-- With `out`, a run writes log.csv, checkpoint.safetensors (the one before it: checkpoint.previous.safetensors) and
+-- model.safetensors there; the same call goes on where a run stopped, whether it was interrupted (SIGINT, SIGTERM and
+-- SIGHUP write a checkpoint first) or killed, to the same weights. One training at a time uses a folder.
 local check = require "simvae.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
