@@ -10,7 +10,8 @@ local notice = require "simvae.model.notice"
 local novelty = {}
 
 local BEYOND = 2     -- times the largest in training; more where that is of few draws
-local LOOKED_AT = 32 -- samples of a batch that go through the decoder
+local LOOKED_AT = 32 -- samples that go through the decoder, of a batch of so many at most,
+local OF_MORE = 8    -- and the first of a larger one: encode stays as fast as its encoder
 
 local function rows(t)
   return core.reshape(t, t.shape[1], -1)
@@ -67,7 +68,7 @@ function novelty.check(what, model, x, code, before)
       place:get(s) // 1, away:get(s), seen.draws, seen.distance))
     return
   end
-  local n = math.min(x.shape[1], LOOKED_AT)
+  local n = x.shape[1] <= LOOKED_AT and x.shape[1] or OF_MORE
   local misfit = misfits(model, core.slice(x, 1, 1, n), core.slice(code, 1, 1, n))
   if largest(misfit) > times * seen.misfit then
     local s = math.tointeger(core.argmax(misfit):item())
