@@ -150,6 +150,31 @@ void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real 
 void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain);
 void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 
+/* ---- arguments of functions that Lua calls (core/argument.c) ----------------- */
+
+const char *sv_function_name(lua_State *L); /* of the C function that runs; stays on the stack */
+int sv_argument_error(lua_State *L, int index, const char *note);
+lua_Integer sv_check_integer(lua_State *L, int index);
+lua_Number sv_check_number(lua_State *L, int index);
+const char *sv_check_text(lua_State *L, int index, size_t *length);
+lua_Integer sv_optional_integer(lua_State *L, int index, lua_Integer otherwise);
+lua_Number sv_optional_number(lua_State *L, int index, lua_Number otherwise);
+void sv_check_type(lua_State *L, int index, int type);
+void sv_check_any(lua_State *L, int index);
+void *sv_check_object(lua_State *L, int index, const char *class);
+
+#ifndef SV_ARGUMENT_C /* in place of lauxlib's, whose messages do not name what would do */
+#define luaL_argerror sv_argument_error
+#define luaL_checkinteger sv_check_integer
+#define luaL_checknumber sv_check_number
+#define luaL_checklstring sv_check_text
+#define luaL_optinteger sv_optional_integer
+#define luaL_optnumber sv_optional_number
+#define luaL_checktype sv_check_type
+#define luaL_checkany sv_check_any
+#define luaL_checkudata sv_check_object
+#endif
+
 /* ---- ops: what a row says and what its functions see --------------------- */
 
 typedef struct sv_op sv_op;

@@ -157,8 +157,10 @@ void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape) {
 static size_t check_extent(lua_State *L, int index) {
     int ok;
     lua_Integer n = lua_tointegerx(L, index, &ok);
-    if (!ok || n < 0)
-        luaL_error(L, "a shape is whole numbers >= 0, such as {64, 3}; got %s", luaL_tolstring(L, index, NULL));
+    if (!ok || n < 0) {
+        const char *got = luaL_tolstring(L, index, NULL);
+        luaL_error(L, "%s: a shape is whole numbers >= 0, such as {64, 3}; got %s", sv_function_name(L), got);
+    }
     if ((size_t)n > SV_MAX_COUNT) luaL_error(L, "an axis of %I is larger than the address space", n);
     return (size_t)n;
 }

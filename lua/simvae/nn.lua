@@ -23,7 +23,14 @@ nn.class = Layer
 
 --- Makes a layer from a table with forward(self, …), own, buffers and inner.
 function nn.layer(t)
-  check.value("layer", "forward", t.forward, { "function" })
+  if type(t) ~= "table" then
+    check.fail(2, "nn.layer: takes a table { forward = function(self, x) … end, own = { … } }; got %s",
+      check.describe(t))
+  end
+  check.value("nn.layer", "forward", t.forward, { "function" })
+  for _, part in ipairs { "own", "buffers", "inner" } do
+    if t[part] ~= nil then check.value("nn.layer", part, t[part], { "table" }) end
+  end
   t.own, t.buffers, t.inner = t.own or {}, t.buffers or {}, t.inner or {}
   t.training = true
   return setmetatable(t, Layer)
@@ -79,11 +86,15 @@ end
 -- @tparam ?string prefix of the names in map
 -- @treturn boolean true, or nil and which name is missing or of another shape
 function Layer:load_state(map, prefix)
+  if type(map) ~= "table" then
+    check.fail(2, "load_state: takes a table of tensors by name; got %s", check.describe(map))
+  end
+  if prefix ~= nil then check.value("load_state", "prefix", prefix, { "string" }) end
   prefix = prefix or ""
   local own = self:state()
   for name, t in pairs(own) do
     local from = map[prefix .. name]
-    if not from then return nil, string.format("'%s%s' is missing", prefix, name) end
+    if getmetatable(from) ~= core.metatable then return nil, string.format("'%s%s' is missing", prefix, name) end
     if check.shape_text(from.shape) ~= check.shape_text(t.shape) then
       return nil, string.format("'%s%s' has shape %s, where this network has %s", prefix, name,
         check.shape_text(from.shape), check.shape_text(t.shape))
@@ -321,6 +332,10 @@ end
 --- Each sample under another shape: (N, …) -> (N, …shape).
 -- @tparam {integer,...} shape
 function nn.reshape(shape)
+  if type(shape) ~= "table" then
+    check.fail(2, "nn.reshape: takes a shape such as { 3, 64, 64 }; got %s", check.describe(shape))
+  end
+  for i, n in ipairs(shape) do check.value("nn.reshape", "shape[" .. i .. "]", n, { "integer", min = -1 }) end
   return nn.layer {
     label = "reshape " .. check.shape_text(shape),
     forward = function(_, x) return core.reshape(x, { x.shape[1], table.unpack(shape) }) end,
@@ -332,6 +347,10 @@ end
 -- that is frozen: forward_norm(self, x, norm, name, slope).
 -- @tparam {Layer,...} layers
 function nn.sequential(layers)
+  if type(layers) ~= "table" or nn.is(layers) then
+    check.fail(2, "nn.sequential: takes a list of layers { a, b, … }; got %s",
+      nn.is(layers) and "one layer" or check.describe(layers))
+  end
   for i, l in ipairs(layers) do
     if not nn.is(l) then
       check.fail(2, "nn.sequential: entry %d is %s; it takes layers", i, check.describe(l))
@@ -366,6 +385,7 @@ end
 -- @tparam ?{[string]=tensor} parameters made by sv.parameter
 function nn.func(f, parameters)
   check.value("nn.func", "f", f, { "function" })
+  if parameters ~= nil then check.value("nn.func", "parameters", parameters, { "table" }) end
   return nn.layer { label = "function", own = parameters or {}, forward = function(self, x) return f(x, self.own) end }
 end
 

@@ -88,6 +88,11 @@ end
 -- @tparam integer width
 -- @treturn tensor (C, height, width)
 function preprocess.resize(x, height, width)
+  if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
+    check.fail(2, "resize: takes a picture (C, H, W); got %s", check.describe(x))
+  end
+  check.value("resize", "height", height, { "integer", min = 1 })
+  check.value("resize", "width", width, { "integer", min = 1 })
   local C, H, W = table.unpack(x.shape)
   if H == height and W == width then return x end
   local rows, columns = coverage(H, height), coverage(W, width)

@@ -24,10 +24,18 @@ function meta.__pow(x, y)
   return core.pow(x, y)
 end
 
+local function check_self(name, t)
+  if getmetatable(t) ~= meta then
+    check.fail(3, "%s: is a method, tensor:%s(…) with a colon; its first argument is %s", name, name,
+      t == nil and "missing" or check.describe(t))
+  end
+end
+
 --- The number of entries along an axis.
 -- @tparam integer axis from 1; negative from the last
 -- @treturn integer
 function methods.size(t, axis)
+  check_self("size", t)
   local n = t.ndim
   if math.type(axis) ~= "integer" or axis == 0 or axis > n or axis < -n then
     error(string.format("size: axis must be 1 to %d (or -1 to -%d); got %s", n, n, tostring(axis)), 2)
@@ -38,6 +46,7 @@ end
 --- The number of axes.
 -- @treturn integer
 function methods.dim(t)
+  check_self("dim", t)
   return t.ndim
 end
 
@@ -46,6 +55,10 @@ end
 -- @tparam tensor other
 -- @treturn tensor
 function methods.expand_as(t, other)
+  check_self("expand_as", t)
+  if getmetatable(other) ~= meta then
+    check.fail(2, "expand_as: takes a tensor; got %s", check.describe(other))
+  end
   return t:expand(other.shape)
 end
 
