@@ -15,7 +15,9 @@
 --
 -- Near is meant in standardised coordinates: a parameter's range is 1 wide, on a log scale in the
 -- logarithm; the difference of a period is the shorter way round, that of two classes 1.
+local check = require "simvae.check"
 local core = require "simvae.core"
+local names = require "simvae.names"
 local parameters = require "simvae.parameters"
 local point = require "simvae.simulator.point"
 
@@ -310,6 +312,21 @@ function symmetry.defect(sim, n)
   local difference = core.max(core.abs(x - y)):item()
   local spread = core.max(x):item() - core.min(x):item()
   return difference == 0 and 0 or difference / spread
+end
+
+-- What each of these takes behind the simulator: rows of parameters.
+for name, argument in pairs { declared = false, all = "row", images = "rows", random = "row", nearest = "row",
+  equivalents = "rows", align = "rows", defect = false } do
+  local f = symmetry[name]
+  local function guard(sim, rows, ...)
+    if type(sim) ~= "table" or type(sim.params) ~= "table" then
+      check.fail(2, "symmetry.%s: takes a simulator first; got %s", name, check.describe(sim))
+    end
+    if argument then check.value("symmetry." .. name, argument, rows, { "table" }) end
+    return f(sim, rows, ...)
+  end
+  names.original[guard] = f
+  symmetry[name] = guard
 end
 
 return symmetry

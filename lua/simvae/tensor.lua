@@ -3,7 +3,7 @@
 --     local y = 2 * x + 1            -- + - * / ^ and unary -, with numbers and broadcasting
 --     x:size(1), x:dim()             -- 64, 4
 --
--- Comparison operators are left alone: in Lua they can only give true or false.
+-- Comparison operators raise: in Lua they can only give true or false.
 local check = require "simvae.check"
 local core = require "simvae.core"
 local names = require "simvae.names"
@@ -23,6 +23,18 @@ function meta.__pow(x, y)
   if y == 2 then return core.square(x) end
   return core.pow(x, y)
 end
+
+-- Operators that tensors have not: what to write in their place.
+local function refuse(event, operator, instead)
+  meta[event] = function()
+    check.fail(2, "tensors have no operator %s: %s", operator, instead)
+  end
+end
+refuse("__lt", "< or >", "compare numbers, such as t:item() or t[i], or see sv.maximum and sv.minimum")
+refuse("__le", "<= or >=", "compare numbers, such as t:item() or t[i], or see sv.maximum and sv.minimum")
+refuse("__idiv", "//", "divide by / and round the numbers of t:totable()")
+refuse("__mod", "%", "use math.fmod on the numbers of t:totable()")
+refuse("__concat", "..", "tostring(t) is its text")
 
 local function check_self(name, t)
   if getmetatable(t) ~= meta then

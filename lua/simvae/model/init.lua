@@ -7,6 +7,7 @@
 --     model:save "box.safetensors"
 local check = require "simvae.check"
 local code_space = require "simvae.model.code"
+local content = require "simvae.content"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
 local latent = require "simvae.latent"
@@ -73,7 +74,7 @@ function model.build(self, rng)
   })
   self.decoder:eval()
   self.encoder:eval()
-  self.trained = { decoder = 0, encoder = 0 }
+  self.trained = content { decoder = 0, encoder = 0 }
   self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
 end
