@@ -59,3 +59,22 @@ describe("work that there is no memory for", function()
     assert.equal(10, errors)
   end)
 end)
+
+describe("a cache whose header is JSON, but not ours", function()
+  it("is refused", function()
+    local sv, cache = require "simvae", require "simvae.sampler.cache"
+    local tiny = sv.simulator { name = "tiny", params = { { name = "a", low = 0, high = 1 } }, output = { 3 },
+      simulate = function() end }
+    local path = helper.temporary_folder() .. "/cache.bin"
+    for _, header in ipairs { '{"params":[1],"output":[3]}', '{"params":[{"name":1}],"output":[3]}', "[]", "null",
+      '{"simulator":"tiny","params":[{"name":"a"}],"output":[[3]],"numbers":"float"}',
+      '{"simulator":{},"params":[],"output":[3],"numbers":"float"}' } do
+      local file <close> = assert(io.open(path, "wb"))
+      file:write("simvae cache 1\n", header, "\n")
+      file:close()
+      local opened, why = cache.open(path, tiny, 1, false)
+      assert.is_nil(opened)
+      assert.matches("is not a cache of simvae", why)
+    end
+  end)
+end)

@@ -52,16 +52,31 @@ local function difference(was, is)
   if was.numbers ~= is.numbers then
     return string.format("its numbers were %s and are now %s", was.numbers, is.numbers)
   end
-  if is.seed and was.seed ~= is.seed then return string.format("the seed was %s and is now %s", was.seed, is.seed) end
+  if is.seed and was.seed ~= is.seed then
+    return string.format("the seed was %s and is now %s", tostring(was.seed), is.seed)
+  end
+end
+
+-- Is it what about() makes, in kind?
+local function is_header(t)
+  if type(t) ~= "table" or type(t.params) ~= "table" or type(t.output) ~= "table"
+    or type(t.simulator) ~= "string" or type(t.numbers) ~= "string" then
+    return false
+  end
+  for _, p in ipairs(t.params) do
+    if type(p) ~= "table" or type(p.name) ~= "string" then return false end
+  end
+  for _, n in ipairs(t.output) do
+    if math.type(n) ~= "integer" then return false end
+  end
+  return true
 end
 
 -- The header of a file's first bytes and what it says; or nil, why.
 local function parse_header(text)
   local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
   local was = line and json.decode(line, 1, nil)
-  if type(was) ~= "table" or type(was.params) ~= "table" or type(was.output) ~= "table" then
-    return nil, "is not a cache of simvae"
-  end
+  if not is_header(was) then return nil, "is not a cache of simvae" end
   return magic .. line, was
 end
 
