@@ -44,8 +44,10 @@ PC_CFLAGS  := $(if $(strip $(PACKAGES)),$(shell $(PKG_CONFIG) --cflags $(PACKAGE
 PC_LIBS    := $(if $(strip $(PACKAGES)),$(shell $(PKG_CONFIG) --libs $(PACKAGES)))
 
 DEFINES     = $(if $(filter double,$(SV_REAL)),-DSV_DOUBLE)
-CFLAGS_ALL  = -std=c11 $(OPTIMIZE) -fPIC -fno-math-errno -fno-trapping-math -pthread $(WARN) $(DEFINES) \
-              $(LUA_CFLAGS) $(PC_CFLAGS) $(CFLAGS) $(SANITIZER)
+CFLAGS_ALL  = -std=c11 $(OPTIMIZE) -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -pthread $(WARN) $(DEFINES) \
+              $(CFLAGS) $(SANITIZER)
+# Kernels are compiled without Lua's headers, and the libraries': the compiler refuses one that includes lua.h.
+INCLUDES    = $(if $(filter csrc/kernels/%,$<),,$(LUA_CFLAGS) $(PC_CFLAGS))
 LIBS_ALL    = $(PC_LIBS) -lm -ldl -pthread $(LDFLAGS) $(SANITIZER)
 ifeq ($(shell uname -s),Darwin)
 SHARED      = -bundle -undefined dynamic_lookup
@@ -91,13 +93,13 @@ endif
 $(LIB)/simvae/blas.so: csrc/blas/blas.c csrc/blas/blas.h csrc/version.h $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(say) "$(CC) $<"
-	$(Q)$(CC) $(SHARED) $(RESIDENT) $(CFLAGS_ALL) $(WERROR) $(shell $(PKG_CONFIG) --cflags $(BLAS_PC)) -o $@ $< \
+	$(Q)$(CC) $(SHARED) $(RESIDENT) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) $(shell $(PKG_CONFIG) --cflags $(BLAS_PC)) -o $@ $< \
 		$(shell $(PKG_CONFIG) --libs $(BLAS_PC)) $(LDFLAGS)
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(say) "$(CC) $<"
-	$(Q)$(CC) $(CFLAGS_ALL) $(WERROR) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) -MMD -MP -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
 
@@ -106,7 +108,7 @@ $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 remember    = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || { $(2); echo '$(1)' > $@; }
 $(BUILD)/obj/flags: FORCE
 	@$(requirements)
-	@$(call remember,$(CC) $(CFLAGS_ALL),$(notices))
+	@$(call remember,$(CC) $(CFLAGS_ALL) $(LUA_CFLAGS) $(PC_CFLAGS),$(notices))
 $(BUILD)/obj/link: FORCE
 	@$(call remember,$(OBJECTS) $(LIBS_ALL),:)
 $(BUILD)/obj/staged: FORCE
@@ -177,16 +179,15 @@ test:
 	@$(MAKE) all SV_REAL=double BUILD=$(BUILD)/double || $(NOTHING_RAN)
 	@$(SUITE) $(BUILD) $(if $(DOUBLE_SPECS),$(BUILD)/double $(DOUBLE_SPECS))
 
-# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's kernels (csrc/kernels/gemm_portable.c) but
-# the one that it takes by itself; $result is the first failure's code, or 0.
+# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's levels (csrc/kernels/cpu.h) but the one
+# that it takes by itself; $result is the first failure's code, or 0.
 KERNELS        = portable avx2 avx512
 kernel_of      = $(call in_tree,$(1)) $(LUA) -e 'print(require("simvae.core").kernel())'
 each_kernel    = usual=$$($(call kernel_of,$(1))); result=0; for kernel in $(KERNELS); do \
 	if [ $$kernel = "$$usual" ]; then echo "== kernel $$kernel: the usual one here"; \
-	elif [ $$kernel != "$$(SV_KERNEL=$$kernel $(call kernel_of,$(1)))" ]; then echo "== kernel $$kernel: not on this CPU"; \
+	elif [ $$kernel != "$$(SV_KERNEL=$$kernel $(call kernel_of,$(1)) 2> /dev/null)" ]; then echo "== kernel $$kernel: not on this CPU"; \
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
-# The double build has the portable kernel alone: make test runs it.
 .PHONY: test-kernels
 test-kernels:
 	@$(MAKE) test-deps || $(NOTHING_RAN)
@@ -253,7 +254,7 @@ bench:
 # The kernels and the renderers alone: make build/bench/kernels build/bench/render
 $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
+	$(Q)$(CC) $(CFLAGS_ALL) $(LUA_CFLAGS) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
 		$(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC) $(BLAS_PC))
 
 # ---- lint ----------------------------------------------------------------------------------------

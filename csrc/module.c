@@ -1,5 +1,6 @@
 /* luaopen_simvae_core: the only file that knows all the others. */
 #include "simvae.h"
+#include <stdlib.h>
 #include <string.h>
 
 static const sv_op *const families[] = {
@@ -21,22 +22,34 @@ static int l_precision(lua_State *L) {
     const char *full = sizeof(sv_real) == 8 ? "fp64" : "fp32";
     if (!lua_isnoneornil(L, 1)) {
         const char *name = luaL_tolstring(L, 1, NULL);
-        bool half = !strcmp(name, "bf16");
-        if ((!half && strcmp(name, full) != 0) || !sv_choose_pairs(half))
-            return luaL_error(L, "precision: this CPU (kernel %s) offers %s; got %s", sv_kernel_now()->name,
-                              sv_pairs_offered() ? "fp32 and bf16" : full, name);
+        bool bf16 = !strcmp(name, "bf16");
+        if ((!bf16 && strcmp(name, full) != 0) || !sv_bf16_choose(bf16))
+            return luaL_error(L, "precision: this CPU (kernel %s) offers %s; got %s", sv_cpu->name,
+                              sv_bf16() ? "fp32 and bf16" : full, name);
     }
-    lua_pushstring(L, sv_pairs_now() ? "bf16" : full);
+    lua_pushstring(L, sv_bf16_chosen() ? "bf16" : full);
     return 1;
 }
 
-/* kernel() -> the name of the innermost loops that this CPU, or SV_KERNEL, has chosen */
+/* kernel() -> the name of the CPU level in use: the best one here, or SV_KERNEL's */
 static int l_kernel(lua_State *L) {
-    lua_pushstring(L, sv_kernel_now()->name);
+    lua_pushstring(L, sv_cpu->name);
     return 1;
 }
 
-LUALIB_API int luaopen_simvae_core(lua_State *L) {
+static void choose_cpu(lua_State *L) {
+    const char *name = getenv("SV_KERNEL");
+    if (sv_cpu_choose(name)) return;
+    char names[SV_MESSAGE];
+    sv_cpu_names(names, sizeof names);
+    luaL_error(L,
+               "SV_KERNEL=%s is not a CPU level of this build and CPU; set it to one of: %s; or unset it for the best",
+               name, names);
+}
+
+/* The only symbol of the library that others see: everything else is compiled with hidden visibility. */
+__attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_State *L) {
+    choose_cpu(L);
     lua_newtable(L);
     int core = lua_gettop(L);
     lua_newtable(L);

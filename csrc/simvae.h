@@ -32,15 +32,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/kernels.h"
 #include "version.h"
-
-#ifdef SV_DOUBLE
-typedef double sv_real;
-#define SV_REAL_NAME "double"
-#else
-typedef float sv_real;
-#define SV_REAL_NAME "float"
-#endif
 
 #define SV_MAX_DIM 8  /* axes of a tensor */
 #define SV_MAX_IN 256 /* tensors an op takes (concat, stack) */
@@ -146,8 +139,6 @@ void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
 int sv_check_length(lua_State *L, int index, int most, const char *what); /* of a list: 0 … most, or raises */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
-void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last);
-void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain);
 void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 
 /* ---- arguments of functions that Lua calls (core/argument.c) ----------------- */
@@ -199,8 +190,11 @@ typedef struct sv_args {
     size_t work_count;            /* numbers of scratch during forward */
     size_t backward_work_count;   /* numbers of scratch during backward */
     size_t cache_count[2];        /* numbers of the weight cache of in[1], forward and backward */
-    size_t view_offset;           /* SV_OP_VIEW: where out starts in in[0] */
-    char message[SV_MESSAGE];     /* what is wrong, if shape() returns false */
+    union {
+        sv_conv_plan conv; /* of a convolution */
+    } plan;
+    size_t view_offset;       /* SV_OP_VIEW: where out starts in in[0] */
+    char message[SV_MESSAGE]; /* what is wrong, if shape() returns false */
 
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
@@ -243,10 +237,8 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 
 /* ---- ops/elementwise.c: activations that a layer takes into its own pass ---- */
 
-/* The option of such an op's signature, and one function for each of its values (none: NULL): x to
- * act(x) where it lies, and, unless slopes is NULL, act'(x) to slopes. opt[0]: that of leaky_relu. */
+/* The option of such an op's signature, and one function for each of its values (none: NULL). */
 #define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
-typedef void (*sv_activation)(size_t n, sv_real *x, sv_real *slopes, const double *opt);
 extern const sv_activation sv_activations[];
 
 /* ---- core/call.c ----------------------------------------------------------- */
@@ -299,22 +291,6 @@ void sv_open_tape(lua_State *L, int core);
 /* ---- optim/ ------------------------------------------------------------------ */
 
 void sv_open_optim(lua_State *L, int core); /* core.optim: adam, sgd, grad_norm, scale_grads */
-
-/* ---- kernels/parallel.c ------------------------------------------------------ */
-
-/* Runs body(arg, i, worker) for i in 0 … n-1, each i once, in any order, on the
- * pool; worker (0 …) names a thread, for sv_scratch. Work must not depend on
- * which thread does it, nor its cut on their number: results stay identical.
- * A call from inside a body runs in line. */
-typedef void (*sv_body)(void *arg, long i, int worker);
-void sv_parallel(long n, sv_body body, void *arg);
-int sv_threads(void);
-bool sv_set_threads(int n);    /* false: more than SV_MAX_THREADS */
-void *sv_scratch(int worker);  /* SV_SCRATCH_BYTES, 64-byte aligned, of this worker alone */
-bool sv_reserve_scratch(void); /* before sv_parallel with bodies that use it; false: no memory */
-#define SV_MAX_THREADS 64
-#define SV_SCRATCH_BYTES (4u << 20)
-#define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses these */
 
 /* ---- core/class.c ------------------------------------------------------------ */
 
@@ -450,231 +426,6 @@ bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, 
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 
 void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, for lua/simvae/draw.lua */
-
-/* ---- kernels/gemm_portable.c: the innermost loop of every product, one per kind of CPU -- */
-
-#define SV_MR 8      /* rows of C that a tile call computes */
-#define SV_NR 32     /* columns of a panel of B; the last panel of a matrix may have 16 */
-#define SV_DOT_MAX 4 /* this many columns or fewer: sv_kernel.dot */
-
-/* C[8][cols] (+)= A[8][k] B[k][cols] (+ bias). A's rows are
- * `segs` runs of `run` numbers (the last one `last`), `step` apart in memory;
- * row r of run s starts at a[s * SV_MR + r]. */
-typedef struct sv_tile {
-    long rows, cols; /* rows and columns to store; a[] is always full */
-    long segs, run, last, step;
-    const sv_real *const *a;
-    const sv_real *b;    /* tile: row k at b + k * ldb, readable up to 16 or 32 columns */
-    long ldb;            /* dot: column j at b + j * ldb */
-    sv_real *const *c;   /* SV_MR rows */
-    long a_skip, c_skip; /* tile: added to each of a and of c, which products that lie alike then share */
-    bool add;            /* to what C holds */
-    const sv_real *bias; /* per column, or NULL */
-} sv_tile;
-
-typedef struct sv_kernel {
-    const char *name;
-    int vector;           /* bytes in a vector: 64, 32, 16 */
-    bool (*usable)(void); /* on this CPU */
-    void (*tile)(const sv_tile *t);
-    void (*dot)(const sv_tile *t); /* step 1, at most SV_DOT_MAX columns */
-    /* For r < n <= SV_MR and p < count: len (<= SV_NR) numbers from
-     * from[r] + offset + p * len to to + r * ld + p * stride. */
-    void (*gather)(long n, const sv_real *const *from, long offset, long len, long count, sv_real *to, long ld,
-                   long stride);
-    /* to[c * ld_to + r] = from[r * ld + c] */
-    void (*turn)(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to);
-} sv_kernel;
-
-extern const sv_kernel sv_kernel_portable, sv_kernel_avx2, sv_kernel_avx512;
-const sv_kernel *sv_kernel_now(void);
-bool sv_kernel_choose(const char *name); /* false: no such kernel here; NULL: the best */
-
-/* Tiles of pairs of bfloat16 (kernels/gemm_bf16.c). The k of a tile counts pairs,
- * which stand in place of its floats: one segment. */
-typedef struct sv_pairs {
-    bool (*usable)(void);
-    void (*tile)(const sv_tile *t);
-    /* (depth, width) floats to (ceil(depth / 2), width) pairs, where they lie; width 8, 16 or 32. */
-    void (*rows)(long depth, long width, sv_real *x);
-    /* The runs of SV_MR rows, as in sv_tile.a, to pairs: row r at to + r * ld. A number of
-     * slack behind each row. */
-    void (*runs)(long segs, long run, long last, const sv_real *const *at, sv_real *to, long ld);
-} sv_pairs;
-
-extern const sv_pairs sv_pairs_bf16;
-const sv_pairs *sv_pairs_now(void); /* NULL: full precision */
-bool sv_pairs_offered(void);        /* by this CPU, build and kernel */
-bool sv_choose_pairs(bool on);      /* false: not offered */
-
-/* ---- kernels/gemm.c: products of matrices given by where their rows lie ---------- */
-
-/* A matrix whose every row is `segs` runs of `run` adjacent numbers (the last
- * run may be shorter: the product knows the length of a row). find() tells
- * where runs seg … seg+nseg-1 of rows row … row+n-1 (n <= SV_MR) start:
- * at[(s - seg) * SV_MR + r]. A run that lies nowhere as such, say because it
- * crosses the border of an image, is put together in spare, which has room for
- * all of them. NULL stands for a dense matrix, row r at base + r * ld. */
-typedef struct sv_rows {
-    long segs, run;
-    void (*find)(const void *arg, long row, long n, long seg, long nseg, const sv_real **at, sv_real *spare);
-    const void *arg;
-    const sv_real *base;
-    long ld;
-} sv_rows;
-
-/* C[m][n] (+)= op(A)[m][k] op(B)[k][n] (+ bias[n], then finish). */
-typedef struct sv_product {
-    long m, n, k;
-    sv_rows a; /* m rows of k; flip_a: k rows of m */
-    sv_rows b; /* k rows of n; flip_b: n rows of k */
-    bool flip_a, flip_b;
-    long b_from;           /* b's first row that takes part */
-    const sv_real *panels; /* B packed beforehand (sv_panel_…); then b is not used */
-    void (*place)(const void *arg, long row, long n, sv_real **at); /* where rows of C lie */
-    const void *place_arg;                                          /* place NULL: row r at c + r * ldc */
-    sv_real *c;
-    long ldc;
-    bool add;
-    const sv_real *bias;
-    /* What is done with a stretch of a row of C once it is computed, or NULL: n numbers from column col on. */
-    void (*finish)(const void *arg, long row, long col, long n, sv_real *c);
-    const void *finish_arg;
-    bool half; /* factors in pairs of bfloat16: only where sv_pairs_now() */
-} sv_product;
-
-/* All of them in one parallel region; none may write what another touches. */
-void sv_products(const sv_product *p, long count);
-
-/* A packed B of k rows, n columns: panels of 32 columns (the last one of 16 if
- * that is enough), each k rows of that width, missing columns 0. With at most
- * SV_DOT_MAX columns and !flip_a: n columns of k numbers. */
-size_t sv_panels_size(long k, long n);
-void sv_pair_panels(sv_real *panels, long k, long n); /* what a half product takes as panels; n > SV_DOT_MAX */
-static inline long sv_panel_width(long n, long panel) { return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2; }
-
-/* Row-major dense product with leading dimensions; flip: the matrix is stored
- * transposed. The first leaves where C lies, and the rest, to be filled in. */
-sv_product sv_dense_product(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda,
-                            const sv_real *b, long ldb);
-void sv_gemm(bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b, long ldb,
-             bool add, const sv_real *bias, sv_real *c, long ldc);
-/* count products of dense matrices, stride_ numbers apart (0: the same one each time). */
-void sv_gemm_batch(long count, bool flip_a, bool flip_b, long m, long n, long k, const sv_real *a, long stride_a,
-                   const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
-
-/* ---- kernels/linear.c: linear layers whose weights fit into the cache --------- */
-
-/* y (rows, out) = act(x (rows, in) w' + bias), w (out, in). slopes (rows, out): of the activation,
- * written by forward unless NULL, read by backward if there is one. */
-typedef struct sv_linear {
-    long rows, in, out;
-    sv_activation act; /* or NULL */
-    const double *opt; /* of act */
-    sv_real *slopes;
-} sv_linear;
-
-bool sv_linear_small(const sv_linear *l); /* are these for it? */
-void sv_linear_forward(const sv_linear *l, const sv_real *x, const sv_real *w, const sv_real *bias, sv_real *y);
-size_t sv_linear_work(const sv_linear *l); /* numbers that backward's work must hold */
-/* From the gradient of y; gx, gw, gb, bias may each be NULL. */
-void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
-                        sv_real *gw, sv_real *gb, sv_real *work);
-
-/* ---- kernels/epilogue.c: what follows a convolution in the same pass -------------- */
-
-/* y = act(gain * v + bias) of what a convolution makes, v; act as in sv_norm. In place of a
- * pointer to one, NULL: y = v. */
-typedef struct sv_after {
-    const sv_real *bias, *gain; /* for each channel, or NULL: 0, 1 */
-    sv_real slope;              /* 1: no activation; never negative */
-} sv_after;
-
-bool sv_after_plain(const sv_after *a);                                  /* nothing but a bias */
-const sv_real *sv_after_bias(const sv_after *a);                         /* if that is all that follows; or NULL */
-void sv_after_product(const sv_after *a, sv_product *p);                 /* makes it the end of a product */
-void sv_after_rows(const sv_after *a, long rows, long cols, sv_real *y); /* applies it to rows of pixels */
-/* g: the gradient of y becomes that of v. */
-void sv_after_gradient(const sv_after *a, long rows, long cols, const sv_real *y, sv_real *g);
-
-/* ---- kernels/conv_gemm.c: convolutions on channels-last images ------------------ */
-
-/* y (n, oh, ow, cout) = conv(x (n, h, w, cin)), square kernel. weight is
- * (cout, cin, kernel, kernel). A transposed convolution is the same struct seen
- * from the other side: its input is y, its output x, its forward grad_x, its
- * weight PyTorch's (Cin, Cout, K, K) = (cout, cin, kernel, kernel). */
-typedef struct sv_conv {
-    long n, h, w, cin, oh, ow, cout, kernel, stride, pad;
-    sv_real *kept; /* room for the weights as panels, or NULL: in work */
-    bool ready;    /* they are there */
-} sv_conv;
-
-/* Numbers that the weights' panels take, of forward or back, where they are dear beside the
- * product itself and so worth keeping; else 0. key: what they depend on besides the weights. */
-size_t sv_conv_kept(const sv_conv *c, bool back, uint64_t *key);
-
-size_t sv_conv_work(const sv_conv *c); /* numbers that `work` must hold, for any of these */
-void sv_conv_forward(const sv_conv *c, const sv_real *x, const sv_real *weight, const sv_after *after, sv_real *y,
-                     sv_real *work);
-void sv_conv_grad_x(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
-                    sv_real *work);
-void sv_conv_grad_w(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
-/* grad_x towards few channels (kernels/conv_small_channels.c), where sv_conv_few says so. */
-bool sv_conv_few(const sv_conv *c);
-size_t sv_conv_few_work(const sv_conv *c);
-void sv_conv_grad_x_few(const sv_conv *c, const sv_real *gy, const sv_real *weight, const sv_after *after, sv_real *gx,
-                        sv_real *work);
-/* From few channels, in full precision (the same file): forward with packed weights, more columns than SV_DOT_MAX,
- * where sv_conv_from_few says so; grad_w where it suits. */
-bool sv_conv_from_few(const sv_conv *c);
-void sv_conv_forward_few(const sv_conv *c, const sv_real *x, const sv_real *panels, const sv_after *after, sv_real *y);
-bool sv_conv_few_weight_suits(const sv_conv *c);
-size_t sv_conv_few_weight_work(const sv_conv *c); /* 0: never */
-void sv_conv_few_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
-/* Forward, or back: grad_x, with fewer multiplications (kernels/conv_winograd.c), where sv_conv_fast
- * says so. zeros: as many as there are channels on either side. */
-bool sv_conv_fast(const sv_conv *c);
-size_t sv_conv_fast_work(const sv_conv *c);                           /* 0: never */
-size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key); /* as sv_conv_kept */
-void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_after *after,
-                      const sv_real *zeros, sv_real *y, sv_real *work);
-size_t sv_conv_fast_weight_work(const sv_conv *c); /* grad_w, likewise (kernels/conv_winograd_weight.c) */
-void sv_conv_fast_weight(const sv_conv *c, const sv_real *x, const sv_real *gy, const sv_real *zeros, sv_real *gw,
-                         sv_real *work);
-void sv_add_row(long n, const sv_real *x, sv_real *to); /* to += x */
-/* Sums over rows of a (rows, cols) matrix: the gradient of a bias. */
-size_t sv_column_sums_work(long rows, long cols);
-void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);
-/* The same of scaled = x * factor, entry by entry; sums may be NULL. */
-void sv_scaled_column_sums(long rows, long cols, const sv_real *x, const sv_real *factor, sv_real *scaled,
-                           sv_real *sums, sv_real *work);
-
-/* ---- kernels/batch_norm.c: batch normalisation, channels last -------------------- */
-
-/* y = act(scale * (x - mean) / sqrt(var + eps) + shift) over the rows of a
- * (rows, cols) matrix, act(v) = max(v, 0) + slope * min(v, 0): slope 1 none,
- * 0 relu, else leaky relu. */
-typedef struct sv_norm {
-    long rows, cols;
-    sv_real eps, momentum, slope;
-} sv_norm;
-
-size_t sv_norm_work(const sv_norm *b);
-/* Batch statistics; mean and inverse (1 / sqrt(biased var + eps)) are kept for
- * the gradient; running_* (either NULL or both given) move by momentum towards
- * the batch mean and the unbiased variance. */
-void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
-                   sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
-                   sv_real *work);
-void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
-                  const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work);
-/* gx, gscale, gshift may each be NULL. train: the statistics depend on x (mean
- * and inverse from sv_norm_train); else they are constants (mean and inverse
- * from sv_norm_inverse of the running ones). */
-void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy, const sv_real *scale,
-                      const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *gx, sv_real *gscale,
-                      sv_real *gshift, sv_real *work);
-void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse);
 
 /* ---- io/: files ------------------------------------------------------------ */
 

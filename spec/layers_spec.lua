@@ -134,8 +134,8 @@ describe("by the definition:", function()
       tape:keep(y, up)
       tape:backward(sv.sum(y * g))
       -- Sums of n products of about 1 grow to the root of n, and each of n additions is off by up to 2^-24 of
-      -- that: n 2^-24 at random. Winograd makes it up to 2.8 times larger (csrc/kernels/conv_winograd.h), and the largest of
-      -- a hundred is 3 times the usual.
+      -- that: n 2^-24 at random. Winograd makes it up to 2.8 times larger (csrc/kernels/conv_winograd.h), the largest
+      -- of a hundred is 3 times the usual.
       local function close_to(products) return products * (core.real == "double" and 2 ^ -48 or 2 ^ -21) end
       for _ = 1, 25 do
         local n, o, c = rng:integer(1, batch), rng:integer(1, to), rng:integer(1, from)

@@ -97,7 +97,7 @@ static int dgelsd(int m, int n, int nrhs, double *a, int lda, double *b, int ldb
     return info;
 }
 
-LUALIB_API int luaopen_simvae_blas(lua_State *L) {
+__attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_blas(lua_State *L) {
     openblas_set_num_threads(1); /* the core's pool cuts the work, so that results do not depend on thread counts */
     sv_blas *b = lua_newuserdatauv(L, sizeof *b, 0);
     *b = (sv_blas){

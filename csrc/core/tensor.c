@@ -1,6 +1,5 @@
 /* The tensor userdata: making, indexing and reading it from Lua. Arithmetic
  * stands in ops/; printing in lua/simvae/display.lua. */
-#include "../kernels/loops.h"
 #include "../simvae.h"
 
 #include <math.h>
@@ -96,46 +95,6 @@ void sv_check_writable(lua_State *L, const sv_tensor *t) {
 }
 
 /* ---- layout ---------------------------------------------------------------- */
-
-typedef struct {
-    long c, hw;
-    const sv_real *from;
-    sv_real *to;
-} relayout;
-
-/* Colour pictures: blocks as narrow as three are not what sv_kernel.turn is good at. */
-SV_CLONES static void weave(long n, const sv_real *restrict from, sv_real *restrict to) {
-    for (long p = 0; p < n; p++) {
-        to[3 * p] = from[p];
-        to[3 * p + 1] = from[n + p];
-        to[3 * p + 2] = from[2 * n + p];
-    }
-}
-
-static void transpose_to_last(void *arg, long n, int worker) {
-    (void)worker;
-    relayout *r = arg;
-    const long image = n * r->c * r->hw;
-    if (r->c == 3)
-        weave(r->hw, r->from + image, r->to + image);
-    else
-        sv_kernel_now()->turn(r->c, r->hw, r->from + image, r->hw, r->to + image, r->c);
-}
-
-static void transpose_to_plain(void *arg, long n, int worker) {
-    (void)worker;
-    relayout *r = arg;
-    const long image = n * r->c * r->hw;
-    sv_kernel_now()->turn(r->hw, r->c, r->from + image, r->c, r->to + image, r->hw);
-}
-
-void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last) {
-    sv_parallel(n, transpose_to_last, &(relayout){c, hw, plain, last});
-}
-
-void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain) {
-    sv_parallel(n, transpose_to_plain, &(relayout){c, hw, last, plain});
-}
 
 /* Index of the i-th number, in row-major order of the shape, within t->data. */
 static size_t place(const sv_tensor *t, size_t i) {

@@ -20,7 +20,7 @@
  * matrix is read as one of 64 columns with fewer rows ("folded": 4 rows of 16 make
  * one of 64), so that vectors are full and memory is read straight on.
  */
-#include "../simvae.h"
+#include "loops.h"
 #include <math.h>
 
 enum { BLOCK_VALUES = 1 << 15, MAX_BLOCKS = 256, STRIP = 64 };
@@ -35,18 +35,16 @@ typedef struct pass {
     sv_real *out;
 } pass;
 
-static pass prepare(const sv_norm *b, const sv_real *x, sv_real *work) {
+static pass prepare(const sv_batch_norm *b, const sv_real *x, sv_real *work) {
     pass p = {.rows = b->rows, .cols = b->cols, .fold = 1, .x = x, .slope = b->slope};
     if (b->cols > 0 && b->cols < STRIP && STRIP % b->cols == 0 && b->rows % (STRIP / b->cols) == 0) {
         p.fold = STRIP / b->cols;
         p.rows = b->rows / p.fold;
         p.cols = STRIP;
     }
-    long most = (p.rows + MAX_BLOCKS - 1) / MAX_BLOCKS;
-    p.block_rows = BLOCK_VALUES / (p.cols > 0 ? p.cols : 1);
-    if (p.block_rows < most) p.block_rows = most;
+    p.block_rows = sv_max(BLOCK_VALUES / (p.cols > 0 ? p.cols : 1), divide_up(p.rows, MAX_BLOCKS));
     if (p.block_rows < 1) p.block_rows = 1;
-    p.blocks = (p.rows + p.block_rows - 1) / p.block_rows;
+    p.blocks = divide_up(p.rows, p.block_rows);
     if (!work) return p;
     p.gain = work;
     p.offset = p.gain + p.cols;
@@ -57,20 +55,16 @@ static pass prepare(const sv_norm *b, const sv_real *x, sv_real *work) {
     return p;
 }
 
-size_t sv_norm_work(const sv_norm *b) {
+size_t sv_batch_norm_work(const sv_batch_norm *b) {
     pass p = prepare(b, NULL, NULL);
     return (size_t)((2 * p.blocks + 5) * p.cols);
 }
 
-void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse) {
+void sv_batch_norm_inverse(const sv_batch_norm *b, const sv_real *var, sv_real *inverse) {
     for (long j = 0; j < b->cols; j++) inverse[j] = (sv_real)(1 / sqrt((double)var[j] + (double)b->eps));
 }
 
-/* The four passes. Each is written once and compiled for the widths of vector
- * that the CPUs have (FOR_CPUS). Columns are taken in strips whose sums stay in
- * registers over the rows of a block. */
-#define INLINE __attribute__((always_inline)) static inline
-
+/* The four passes. Columns are taken in strips whose sums stay in registers over the rows of a block. */
 #define STRIPS(RUN, p, block)                                                            \
     do {                                                                                 \
         long from = (block) * (p)->block_rows, j = 0;                                    \
@@ -81,7 +75,7 @@ void sv_norm_inverse(const sv_norm *b, const sv_real *var, sv_real *inverse) {
         for (; j < (p)->cols; j++) RUN(p, block, j, 1, from, until);                     \
     } while (0)
 
-INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, long from, long until) {
+SV_INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, long from, long until) {
     sv_real s[STRIP], q[STRIP], pivot[STRIP];
     for (int i = 0; i < w; i++) s[i] = q[i] = 0, pivot[i] = p->pivot[j + i];
     for (long r = from; r < until; r++) {
@@ -96,10 +90,8 @@ INLINE void sum_moments_strip(const pass *p, long block, long j, const int w, lo
     for (int i = 0; i < w; i++) sum[i] = s[i], sum[p->cols + i] = q[i];
 }
 
-INLINE void sum_moments(const pass *p, long block) { STRIPS(sum_moments_strip, p, block); }
-
 /* Values, not rows, are walked: y = act(x * gain + offset). */
-INLINE void apply_strip(const pass *p, long block, long j, const int w, long from, long until) {
+SV_INLINE void apply_strip(const pass *p, long block, long j, const int w, long from, long until) {
     sv_real gain[STRIP], offset[STRIP];
     const sv_real slope = p->slope;
     (void)block;
@@ -114,9 +106,7 @@ INLINE void apply_strip(const pass *p, long block, long j, const int w, long fro
     }
 }
 
-INLINE void apply(const pass *p, long block) { STRIPS(apply_strip, p, block); }
-
-INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, long from, long until) {
+SV_INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, long from, long until) {
     sv_real s[STRIP], q[STRIP];
     const sv_real *restrict gain = p->gain + j, *restrict offset = p->offset + j;
     const sv_real *restrict mean = p->pivot + j;
@@ -136,9 +126,7 @@ INLINE void sum_gradients_strip(const pass *p, long block, long j, const int w, 
     for (int i = 0; i < w; i++) sum[i] = s[i], sum[p->cols + i] = q[i];
 }
 
-INLINE void sum_gradients(const pass *p, long block) { STRIPS(sum_gradients_strip, p, block); }
-
-INLINE void gradient_strip(const pass *p, long block, long j, const int w, long from, long until) {
+SV_INLINE void gradient_strip(const pass *p, long block, long j, const int w, long from, long until) {
     const sv_real *restrict gain = p->gain + j, *restrict offset = p->offset + j;
     const sv_real *restrict mean = p->pivot + j, *restrict of_x = p->of_x + j;
     const sv_real *restrict rest = p->rest + j;
@@ -157,34 +145,19 @@ INLINE void gradient_strip(const pass *p, long block, long j, const int w, long 
     }
 }
 
-INLINE void gradient(const pass *p, long block) { STRIPS(gradient_strip, p, block); }
+/* The passes round products before adding them, at every level. */
+#define PASS(name, strip)                                                                       \
+    SV_LOOP_UNFUSED(name, (const pass *p, long block), (p, block)) { STRIPS(strip, p, block); } \
+    static void name##_block(void *arg, long block, int worker) {                               \
+        (void)worker;                                                                           \
+        name(arg, block);                                                                       \
+    }                                                                                           \
+    static void run_##name(pass *p) { sv_parallel(p->blocks, name##_block, p); }
 
-#define COMPILE(name, suffix, attribute)                                       \
-    attribute static void name##_##suffix(void *arg, long block, int worker) { \
-        (void)worker;                                                          \
-        name(arg, block);                                                      \
-    }
-#define CHOICE(name, wide, middle)                                                             \
-    static void run_##name(pass *p) {                                                          \
-        int vector = sv_kernel_now()->vector;                                                  \
-        sv_parallel(p->blocks, vector >= 64 ? wide : vector >= 32 ? middle : name##_plain, p); \
-    }
-#ifdef __x86_64__
-#define FOR_CPUS(name)                                                                       \
-    COMPILE(name, plain, )                                                                   \
-    COMPILE(name, avx2, __attribute__((target("avx2,fma"))))                                 \
-    COMPILE(name, avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))) \
-    CHOICE(name, name##_avx512, name##_avx2)
-#else
-#define FOR_CPUS(name)     \
-    COMPILE(name, plain, ) \
-    CHOICE(name, name##_plain, name##_plain)
-#endif
-
-FOR_CPUS(sum_moments)
-FOR_CPUS(apply)
-FOR_CPUS(sum_gradients)
-FOR_CPUS(gradient)
+PASS(sum_moments, sum_moments_strip)
+PASS(apply, apply_strip)
+PASS(sum_gradients, sum_gradients_strip)
+PASS(gradient, gradient_strip)
 
 /* Column j's two sums over all rows. */
 static void total(const pass *p, long cols, long j, double *first, double *second) {
@@ -197,8 +170,8 @@ static void total(const pass *p, long cols, long j, double *first, double *secon
         }
 }
 
-static void set_affine(const pass *p, const sv_norm *b, const sv_real *scale, const sv_real *shift, const sv_real *mean,
-                       const sv_real *inverse) {
+static void set_affine(const pass *p, const sv_batch_norm *b, const sv_real *scale, const sv_real *shift,
+                       const sv_real *mean, const sv_real *inverse) {
     for (long i = 0; i < p->cols; i++) {
         long j = i % b->cols;
         p->gain[i] = scale[j] * inverse[j];
@@ -206,9 +179,9 @@ static void set_affine(const pass *p, const sv_norm *b, const sv_real *scale, co
     }
 }
 
-void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
-                   sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
-                   sv_real *work) {
+void sv_batch_norm_train(const sv_batch_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                         sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
+                         sv_real *work) {
     pass p = prepare(b, x, work);
     if (b->rows < 1) return;
     p.out = y;
@@ -233,18 +206,18 @@ void sv_norm_train(const sv_norm *b, const sv_real *x, const sv_real *scale, con
     run_apply(&p);
 }
 
-void sv_norm_eval(const sv_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
-                  const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work) {
+void sv_batch_norm_eval(const sv_batch_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                        const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work) {
     pass p = prepare(b, x, work);
     p.out = y;
-    sv_norm_inverse(b, running_var, p.of_x);
+    sv_batch_norm_inverse(b, running_var, p.of_x);
     set_affine(&p, b, scale, shift, running_mean, p.of_x);
     run_apply(&p);
 }
 
-void sv_norm_backward(const sv_norm *b, bool train, const sv_real *x, const sv_real *gy, const sv_real *scale,
-                      const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *gx, sv_real *gscale,
-                      sv_real *gshift, sv_real *work) {
+void sv_batch_norm_backward(const sv_batch_norm *b, bool train, const sv_real *x, const sv_real *gy,
+                            const sv_real *scale, const sv_real *shift, const sv_real *mean, const sv_real *inverse,
+                            sv_real *gx, sv_real *gscale, sv_real *gshift, sv_real *work) {
     pass p = prepare(b, x, work);
     p.gy = gy;
     p.out = gx;

@@ -1,285 +1,307 @@
-/* conv_winograd.c: 4x4 convolutions of stride 2 and padding 1, and their data gradients (so
- * the transposed ones), with fewer multiplications.
+/* conv_winograd.c: Winograd convolution for 4x4 kernels, stride 2, padding 1, and its data gradient.
  *
- * A stride-2 4x4 convolution is the sum, over the four phases of x (row even or odd,
- * column even or odd), of stride-1 convolutions with 2x2 of the 16 weights. Its data
- * gradient is, phase by phase of gx, a stride-1 convolution of gy with the same 2x2
- * weights turned round. Two-tap filters have a short form, due for neural networks to
- * Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016). Two outputs
+ * A stride-2 4x4 convolution is the sum, over the four phases of x (row even or odd, column even or odd), of stride-1
+ * convolutions with 2x2 of the 16 weights. Its data gradient is, phase by phase of gx, a stride-1 convolution of gy
+ * with the same 2x2 weights rotated by half a turn. Two outputs of a filter of two taps
  *
  *   y0 = d0 g0 + d1 g1        m0 = (d1 + s d0) (g1 + g0 / s) / 2      y0 = m0 + m1
  *   y1 = d1 g0 + d2 g1        m1 = (d1 - s d0) (g1 - g0 / s) / 2      y1 = m2 + s (m0 - m1)
  *                             m2 = (d2 - s s d0) g1                   for any s
  *
- * take 3 multiplications for 4; in two dimensions 2x2 outputs take 9 for 16. Four outputs
- * take 5 for 8, so 4x2 take 15 for 32 and 4x4 take 25 for 64 (conv_winograd.h). Sums are over
- * thousands of channels and weights, and the same for every product, so that they are
- * matrix products:
+ * take 3 multiplications for 4; in two dimensions, F(2x2) takes 9 for 16. Four outputs take 5 for 8, so F(4x2) takes 15
+ * for 32 and F(4x4) 25 for 64 (conv_winograd.h). Sums run over thousands of channels, and weights are the same for
+ * every tile, so the sums are matrix products:
  *
- *     x or gy         spread          V[q] [tiles][depth]
- *     5x5 pixels of   ------>   x     U[q] [depth][columns]     expanded weights, panels
+ *     x or gy      input transform    V[q] [tiles][depth]
+ *     5x5 pixels of   ------>   x     U[q] [depth][columns]     transformed weights, panels
  *     a tile                    =     M[q] [tiles][columns]
- *                     collect              |
+ *                 output transform         |
  *     4x4 pixels  <------------------------+      for q of 25
  *
- * A task takes a block of tiles and of columns, and keeps its V and M in scratch, the
- * second-level cache, over slabs of the input channels; V and M never see main memory.
- * Where weights are few it makes all four phases of its part of gx, whose windows of gy
- * are the same but for a row or a column: each pixel is read once, and a thread meets the
- * same images as in the layers before and behind. Else a phase's panels fill the cache.
- * The cut depends on the shapes alone. In pairs of bfloat16 (kernels/gemm_bf16.c), V and U
- * are made in single precision and rounded then. The weight gradient is in
- * conv_winograd_weight.c.
+ * A task takes a block of tiles and of columns, and keeps its V and M in scratch, the second-level cache, over slabs of
+ * the input channels; V and M never reach main memory. Where weights are few it computes all four phases of its part of
+ * gx, whose pixels of gy are the same but for a row or a column: each pixel is read once, and a thread touches the same
+ * images as in the previous and the next layer. Otherwise a phase's panels fill the cache. The cut depends on the
+ * shapes alone. With bfloat16 (gemm_bf16.c), V and U are computed in single precision and then rounded. The weight
+ * gradient is in conv_winograd_weight.c.
  */
 #include "conv_winograd.h"
-#include <stdlib.h>
-#include <string.h>
 
 enum {
-    PIECE = 16,         /* inner channels of weights that a task expands */
+    PIECE = 16,         /* inner channels of weights that a task transforms */
     WIDTH = 128,        /* columns of a task */
     BLOCK = 32,         /* tiles of a task, of the smallest */
     DEPTH = 512,        /* of a step */
     LARGE_MIN = 2048,   /* outputs that larger tiles are worth it for; half as many, if weights are few: */
     FEW_WEIGHTS = 8,    /* of 16 numbers, for an output */
-    TOGETHER = 1 << 13, /* the same, that all phases of gx are made by one task for: they stay in the cache */
+    TOGETHER = 1 << 13, /* the same, up to which all phases of gx are one task: they stay in the cache */
     SMALL_MIN = 48      /* tiles of 2x2 that are worth it at all */
 };
 
-/* A form has 16 tiles of 16 pixels in a task, or twice as many of half as many or fewer. */
-enum { PLACES = 4 * BLOCK / 2 * (MOST - 1) * (MOST - 1) };
+/* A task has 16 tiles of 16 pixels, or twice as many tiles of at most half as many pixels. */
+enum { TASK_PIXELS = 4 * BLOCK / 2 * (AXIS_POINTS - 1) * (AXIS_POINTS - 1) };
+
+/* Above this many numbers (8 MiB in float) transforming weights is cheap beside the products, and memory is not. */
+#define CACHE_MAX ((size_t)2 << 20)
 
 _Static_assert(4 * POINTS * (BLOCK / 2) * sizeof(sv_real) * (DEPTH / 4 + WIDTH + 2 * SLACK) <= SV_SCRATCH_BYTES,
                "V and M of a task fit scratch, of four phases as well");
 
-typedef struct fast {
-    const sv_form *form;
-    const sv_factors *factors;
-    void (*product)(const sv_tile *t);
-    long half; /* 2: numbers in pairs */
-    bool back; /* from gy to gx */
-    sv_view x;
+typedef struct winograd {
+    const sv_winograd *tile;
+    const sv_winograd_transforms *transforms;
+    void (*micro_kernel)(const sv_tile *t);
+    long pairing; /* 2: bfloat16 pairs; else 1 */
+    bool back;    /* from gy to gx */
+    sv_winograd_view x;
     const sv_real *w;
-    sv_after after;
+    sv_epilogue epilogue;
     sv_real *y, *panels;
-    long oh, ow, cols;               /* of what is written */
+    long oh, ow, cols;               /* of the output */
     long products, tiles;            /* of a tile; in all */
     long block, width, slab, phases; /* tiles, columns and phases of gx of a task; channels of a step */
     long blocks, widths;
     long depth;                  /* of a product, as it is stored */
     long size;                   /* of a product's panels */
     long inner_step, outer_step; /* of w */
-} fast;
+} winograd;
+
+/* ---- weights ------------------------------------------------------------------------- */
 
 /* Row of a forward product's panels: by slabs of channels, in them by phases. */
-static long row_of(const fast *f, long channel, long phase) {
+static long row_of(const winograd *f, long channel, long phase) {
     if (f->back) return channel;
-    long c0 = channel / f->slab * f->slab, n = least(f->slab, f->x.channels - c0);
+    long c0 = channel / f->slab * f->slab, n = sv_min(f->slab, f->x.channels - c0);
     return 4 * c0 + phase * n + channel - c0;
 }
 
-static void expand_weights(void *arg, long piece, int worker) {
-    const fast *f = arg;
+static void transform_weights(void *arg, long piece, int worker) {
+    const winograd *f = arg;
     (void)worker;
     long panels = divide_up(f->cols, SV_NR), panel = piece % panels, first = piece / panels * PIECE;
     long o0 = panel * SV_NR, width = sv_panel_width(f->cols, panel);
-    for (long i = first; i < least(f->x.channels, first + PIECE); i += f->half) {
+    for (long i = first; i < sv_min(f->x.channels, first + PIECE); i += f->pairing) {
         sv_real g[2 * 16][SV_NR];
-        for (long k = 0; k < f->half; k++)
-            sv_kernel_now()->turn(width, 16, f->w + o0 * f->outer_step + (i + k) * f->inner_step, f->outer_step,
-                                  g[k * 16], SV_NR);
+        for (long k = 0; k < f->pairing; k++)
+            sv_cpu->gemm->transpose(width, 16, f->w + o0 * f->outer_step + (i + k) * f->inner_step, f->outer_step,
+                                    g[k * 16], SV_NR);
         for (long phase = 0; phase < 4; phase++) {
             long taps[4];
             for (long t = 0; t < 4; t++) {
-                long turned = f->back ? 3 - t : t;
-                taps[t] = (phase / 2 + turned / 2 * 2) * 4 + phase % 2 + turned % 2 * 2;
+                long rotated = f->back ? 3 - t : t;
+                taps[t] = (phase / 2 + rotated / 2 * 2) * 4 + phase % 2 + rotated % 2 * 2;
             }
             sv_real *to = f->panels + (f->back ? phase * f->products * f->size : 0) + o0 * f->depth;
-            f->factors->expand((const sv_real(*)[SV_NR])g, taps, width, to + row_of(f, i, phase) / f->half * width,
-                               f->size);
+            f->transforms->weight((const sv_real(*)[SV_NR])g, taps, width,
+                                  to + row_of(f, i, phase) / f->pairing * width, f->size);
         }
     }
 }
 
 /* ---- products --------------------------------------------------------------------- */
 
-static void find_outputs(const fast *f, long tile, long phase, long col, sv_real **at) {
-    long tall = f->form->tall, wide = f->form->wide, step = f->back ? 2 : 1;
-    long u = tile % f->x.across * wide, rest = tile / f->x.across, t = rest % f->x.down * tall;
+static void locate_outputs(const winograd *f, long tile, long phase, long col, sv_real **at) {
+    long tile_h = f->tile->tile_h, tile_w = f->tile->tile_w, step = f->back ? 2 : 1;
+    long u = tile % f->x.across * tile_w, rest = tile / f->x.across, t = rest % f->x.down * tile_h;
     sv_real *image = f->y + rest / f->x.down * f->oh * f->ow * f->cols + col;
     long y0 = t * step + (f->back ? 1 - phase / 2 : 0), x0 = u * step + (f->back ? 1 - phase % 2 : 0);
-    for (long i = 0; i < tall; i++)
-        for (long j = 0; j < wide; j++) {
+    for (long i = 0; i < tile_h; i++)
+        for (long j = 0; j < tile_w; j++) {
             long y = y0 + i * step, x = x0 + j * step;
             *at++ = y < f->oh && x < f->ow ? image + (y * f->ow + x) * f->cols : NULL;
         }
 }
 
-/* M of one phase of gx, the task's i-th, or of y: rows of V from `row` of the panels on. from, to: rows of the first of
- * V and of M. While products are made, the pixels of y that become of them are fetched: places, of which there are
- * `count`, or none. */
-typedef struct rows {
-    const sv_real *from[BLOCK];
-    sv_real *to[BLOCK];
-} rows;
+/* A task: its tiles and columns, and its V and M in scratch. */
+typedef struct task {
+    long out;               /* first phase of gx, or 0 */
+    long n0, n;             /* columns */
+    long t0, tiles;         /* tiles */
+    long ldv, vstep, mstep; /* of V and M: from row to row, from product to product */
+    long ldm;
+    sv_real *v, *m;
+    const sv_real *from[BLOCK]; /* rows of the first of V */
+    sv_real *to[BLOCK];         /* rows of the first of M */
+    long pixels;                /* of y, for a phase */
+    sv_real *at[TASK_PIXELS];   /* where they are, by phases */
+} task;
 
-static void multiply(const fast *f, long out, long i, long n0, long n, long tiles, long row, sv_tile *k, const rows *at,
-                     long vstep, long mstep, sv_real *const *places, long count) {
+/* M of the task's i-th phase of gx, or of y: rows of V from `row` of the panels on. While products are computed, the
+ * first `count` pixels of y are prefetched. */
+static void multiply(const winograd *f, const task *k, long i, long row, sv_tile *tile, long count) {
+    sv_real *const *at = k->at + i * k->pixels;
     for (long q = 0; q < f->products; q++) {
-        const sv_real *panels = f->panels + ((out + i) * f->products + q) * f->size;
+        const sv_real *panels = f->panels + ((k->out + i) * f->products + q) * f->size;
         long product = i * f->products + q;
-        k->a_skip = product * vstep;
+        tile->a_skip = product * k->vstep;
         for (long p = count * q / f->products; p < count * (q + 1) / f->products; p++)
-            if (places[p]) sv_bring_to_write(places[p], n);
-        for (long j = 0; j < n; j += SV_NR) {
-            k->ldb = sv_panel_width(f->cols, (n0 + j) / SV_NR);
-            k->b = panels + (n0 + j) * f->depth + row * k->ldb;
-            k->cols = least(n - j, SV_NR);
-            k->c_skip = product * mstep + j;
-            for (long t = 0; t < tiles; t += SV_MR) {
-                k->rows = least(SV_MR, tiles - t);
-                k->a = at->from + t;
-                k->c = at->to + t;
-                f->product(k);
+            if (at[p]) sv_prefetch_to_write(at[p], k->n);
+        for (long j = 0; j < k->n; j += SV_NR) {
+            tile->ldb = sv_panel_width(f->cols, (k->n0 + j) / SV_NR);
+            tile->b = panels + (k->n0 + j) * f->depth + row * tile->ldb;
+            tile->cols = sv_min(k->n - j, SV_NR);
+            tile->c_skip = product * k->mstep + j;
+            for (long t = 0; t < k->tiles; t += SV_MR) {
+                tile->rows = sv_min(SV_MR, k->tiles - t);
+                tile->a = k->from + t;
+                tile->c = k->to + t;
+                f->micro_kernel(tile);
             }
         }
     }
 }
 
-static void run_task(void *arg, long task, int worker) {
-    const fast *f = arg;
-    long block = task % f->blocks, rest = task / f->blocks;
-    long n0 = rest % f->widths * f->width, out = rest / f->widths * f->phases;
-    long n = least(f->width, f->cols - n0), t0 = block * f->block, tiles = least(f->block, f->tiles - t0);
-    long beside = f->back ? 1 : 4;
-    long ldv = beside * f->slab / f->half + SLACK, vstep = f->block * ldv + SLACK, ldm = f->width + SLACK;
-    long mstep = f->block * ldm + SLACK;
-    sv_real *v = sv_scratch(worker), *m = v + f->phases * f->products * vstep;
-    sv_real *places[PLACES];
-    long each = f->form->tall * f->form->wide, all = tiles * each;
-    for (long i = 0; i < f->phases; i++)
-        for (long t = 0; t < tiles; t++) find_outputs(f, t0 + t, out + i, n0, places + i * all + t * each);
-    rows at;
-    for (long t = 0; t < round_up(tiles, SV_MR); t++) {
-        at.from[t] = v + least(t, tiles - 1) * ldv;
-        at.to[t] = m + least(t, tiles - 1) * ldm;
-    }
+/* Input transform and products, slab by slab of the input channels. */
+static void sum_slabs(const winograd *f, const task *k) {
+    long beside = f->back ? 1 : 4; /* phases of x, side by side in V */
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
-        long channels = least(f->slab, f->x.channels - c0), depth = beside * channels / f->half;
+        long channels = sv_min(f->slab, f->x.channels - c0), depth = beside * channels / f->pairing;
         bool last = c0 + channels == f->x.channels;
         if (f->phases > 1)
-            f->factors->around(&f->x, t0, tiles, c0, channels, v, ldv, vstep);
+            f->transforms->input_phases(&f->x, k->t0, k->tiles, c0, channels, k->v, k->ldv, k->vstep);
         else
-            f->factors->spread(&f->x, t0, tiles, out, beside, c0, channels, v, ldv, vstep);
-        sv_tile k = {.segs = 1, .run = depth, .last = depth, .step = 1, .add = c0 > 0};
-        for (long i = 0; i < f->phases; i++)
-            multiply(f, out, i, n0, n, tiles, beside * c0 / f->half, &k, &at, vstep, mstep, places + i * all,
-                     last ? all : 0);
+            f->transforms->input(&f->x, k->t0, k->tiles, k->out, beside, c0, channels, k->v, k->ldv, k->vstep);
+        sv_tile tile = {.segs = 1, .run = depth, .last = depth, .step = 1, .add = c0 > 0};
+        for (long i = 0; i < f->phases; i++) multiply(f, k, i, beside * c0 / f->pairing, &tile, last ? k->pixels : 0);
     }
-    sv_after after = f->after;
-    if (after.bias) after.bias += n0;
-    if (after.gain) after.gain += n0;
+}
+
+static void run_task(void *arg, long number, int worker) {
+    const winograd *f = arg;
+    long block = number % f->blocks, rest = number / f->blocks;
+    task k;
+    k.n0 = rest % f->widths * f->width;
+    k.out = rest / f->widths * f->phases;
+    k.n = sv_min(f->width, f->cols - k.n0);
+    k.t0 = block * f->block;
+    k.tiles = sv_min(f->block, f->tiles - k.t0);
+    k.ldv = (f->back ? 1 : 4) * f->slab / f->pairing + SLACK;
+    k.vstep = f->block * k.ldv + SLACK;
+    k.ldm = f->width + SLACK;
+    k.mstep = f->block * k.ldm + SLACK;
+    k.v = sv_scratch(worker);
+    k.m = k.v + f->phases * f->products * k.vstep;
+    long each = f->tile->tile_h * f->tile->tile_w;
+    k.pixels = k.tiles * each;
     for (long i = 0; i < f->phases; i++)
-        for (long t = 0; t < tiles; t++)
-            f->form->collect(m + i * f->products * mstep + t * ldm, mstep, &after, n, places + i * all + t * each);
-}
-
-/* Tiles of 4x4, or in pairs of bfloat16, whose rounding they would make more of, of 4x2: where
- * they do not hang over the border too much. */
-enum sv_form_name sv_conv_fast_form(long n, long down, long across, bool half) {
-    enum sv_form_name large = half ? SV_FORM_42 : SV_FORM_44;
-    long cost[SV_FORMS];
-    for (int i = 0; i < SV_FORMS; i++) {
-        long tall = sv_forms[i].tall, wide = sv_forms[i].wide;
-        cost[i] = (tall + 1) * (wide + 1) * n * divide_up(down, tall) * divide_up(across, wide);
+        for (long t = 0; t < k.tiles; t++) locate_outputs(f, k.t0 + t, k.out + i, k.n0, k.at + i * k.pixels + t * each);
+    for (long t = 0; t < round_up(k.tiles, SV_MR); t++) {
+        k.from[t] = k.v + sv_min(t, k.tiles - 1) * k.ldv;
+        k.to[t] = k.m + sv_min(t, k.tiles - 1) * k.ldm;
     }
-    return 20 * cost[large] <= 17 * cost[SV_FORM_22] ? large : SV_FORM_22;
+    sum_slabs(f, &k);
+    sv_epilogue epilogue = f->epilogue;
+    if (epilogue.bias) epilogue.bias += k.n0;
+    if (epilogue.gain) epilogue.gain += k.n0;
+    for (long i = 0; i < f->phases; i++)
+        for (long t = 0; t < k.tiles; t++)
+            f->tile->output(k.m + i * f->products * k.mstep + t * k.ldm, k.mstep, &epilogue, k.n,
+                            k.at + i * k.pixels + t * each);
 }
 
-static fast plan(const sv_conv *c, bool back, bool half) {
-    long down = back ? divide_up(c->h, 2) : c->oh, across = back ? divide_up(c->w, 2) : c->ow;
-    long outputs = c->n * down * across, weights = c->cin * c->cout;
-    /* Or expanded weights cost more than they save. */
-    bool many = outputs >= LARGE_MIN || (outputs >= LARGE_MIN / 2 && weights <= FEW_WEIGHTS * outputs);
-    enum sv_form_name name = many ? sv_conv_fast_form(c->n, down, across, half) : SV_FORM_22;
-    const sv_form *form = &sv_forms[name];
-    fast f = {.back = back, .form = form, .half = half ? 2 : 1};
-    f.factors = half ? &sv_forms_bf16[name] : &form->full;
-    f.products = (form->tall + 1) * (form->wide + 1);
-    f.x = (sv_view){
+/* ---- the tiling --------------------------------------------------------------------- */
+
+/* F(4x4), or with bfloat16, whose rounding errors it would amplify more, F(4x2): where its tiles do not cross the
+ * border too much. */
+enum sv_winograd_size sv_winograd_choose(long n, long down, long across, bool bf16) {
+    enum sv_winograd_size large = bf16 ? SV_WINOGRAD_4X2 : SV_WINOGRAD_4X4;
+    long cost[SV_WINOGRAD_SIZES];
+    for (int i = 0; i < SV_WINOGRAD_SIZES; i++) {
+        long tile_h = sv_winograd_of[i].tile_h, tile_w = sv_winograd_of[i].tile_w;
+        cost[i] = (tile_h + 1) * (tile_w + 1) * n * divide_up(down, tile_h) * divide_up(across, tile_w);
+    }
+    return 20 * cost[large] <= 17 * cost[SV_WINOGRAD_2X2] ? large : SV_WINOGRAD_2X2;
+}
+
+static sv_winograd_view input_view(const sv_conv *c, bool back, const sv_winograd *tile, long down, long across) {
+    long step = back ? 1 : 2;
+    return (sv_winograd_view){
         .h = back ? c->oh : c->h,
         .w = back ? c->ow : c->w,
         .channels = back ? c->cout : c->cin,
-        .step = back ? 1 : 2,
+        .step = step,
         .from = back ? 0 : -1,
         .sign = back ? -1 : 1,
-        .down = divide_up(down, form->tall),
-        .across = divide_up(across, form->wide),
+        .down = divide_up(down, tile->tile_h),
+        .across = divide_up(across, tile->tile_w),
+        .down_step = tile->tile_h * step,
+        .across_step = tile->tile_w * step,
     };
-    f.x.down_step = form->tall * f.x.step;
-    f.x.across_step = form->wide * f.x.step;
+}
+
+static winograd tile_pass(const sv_conv *c, bool back, bool bf16) {
+    long down = back ? divide_up(c->h, 2) : c->oh, across = back ? divide_up(c->w, 2) : c->ow;
+    long outputs = c->n * down * across, weights = c->cin * c->cout;
+    /* Or transforming weights costs more than it saves. */
+    bool many = outputs >= LARGE_MIN || (outputs >= LARGE_MIN / 2 && weights <= FEW_WEIGHTS * outputs);
+    enum sv_winograd_size size = many ? sv_winograd_choose(c->n, down, across, bf16) : SV_WINOGRAD_2X2;
+    const sv_winograd *tile = &sv_winograd_of[size];
+    winograd f = {.back = back, .tile = tile, .pairing = bf16 ? 2 : 1};
+    f.transforms = bf16 ? &sv_winograd_bf16[size] : &tile->full;
+    f.micro_kernel = bf16 ? sv_bf16()->tile : sv_cpu->gemm->tile;
+    f.products = (tile->tile_h + 1) * (tile->tile_w + 1);
+    f.x = input_view(c, back, tile, down, across);
     f.oh = back ? c->h : c->oh;
     f.ow = back ? c->w : c->ow;
     f.cols = back ? c->cin : c->cout;
     f.tiles = c->n * f.x.down * f.x.across;
     f.block = f.products == POINTS ? BLOCK / 2 : BLOCK;
-    f.width = least(WIDTH, f.cols);
+    f.width = sv_min(WIDTH, f.cols);
     f.phases = back && weights <= TOGETHER ? 4 : 1;
-    f.slab = least(back ? DEPTH / f.phases : DEPTH / 4, f.x.channels);
+    f.slab = sv_min(back ? DEPTH / f.phases : DEPTH / 4, f.x.channels);
     f.blocks = divide_up(f.tiles, f.block);
     f.widths = divide_up(f.cols, f.width);
-    f.depth = (back ? 1 : 4) * f.x.channels / f.half;
+    f.depth = (back ? 1 : 4) * f.x.channels / f.pairing;
     f.size = (long)sv_panels_size(f.depth, f.cols) + SLACK;
     f.inner_step = back ? 16 * c->cin : 16;
     f.outer_step = back ? 16 : 16 * c->cin;
     return f;
 }
 
-bool sv_conv_fast_suits(const sv_conv *c) {
+/* ---- the algorithm ------------------------------------------------------------------- */
+
+bool sv_conv_winograd_suits(const sv_conv *c, bool bf16) {
+    (void)bf16;
     if (c->kernel != 4 || c->stride != 2 || c->pad != 1 || c->cin % LANES != 0 || c->cout % LANES != 0) return false;
     return c->n * divide_up(c->oh, 2) * divide_up(c->ow, 2) >= SMALL_MIN && c->cin > 0 && c->cout > 0;
 }
 
-/* SV_CONV=plain turns it off. */
-bool sv_conv_fast(const sv_conv *c) {
-    const char *way = getenv("SV_CONV");
-    return sv_conv_fast_suits(c) && !(way && strcmp(way, "plain") == 0);
+static void workspace(const sv_conv *c, bool bf16, bool back, struct sv_conv_choice *choice) {
+    winograd f = tile_pass(c, back, bf16);
+    size_t panels = (size_t)(f.products * f.size * (back ? 4 : 1));
+    choice->workspace = (size_t)sv_conv_zeros(c) + panels + 16;
+    choice->cache = panels <= CACHE_MAX ? panels : 0;
+    choice->cache_key = (uint64_t)(f.tile - sv_winograd_of + 1) * 4 + (bf16 ? 2 : 0) + back;
 }
 
-/* Above this many numbers (8 MiB in float) expanding is cheap beside the products, and the memory is dear. */
-#define KEPT_MOST ((size_t)2 << 20)
-
-size_t sv_conv_fast_kept(const sv_conv *c, bool back, uint64_t *key) {
-    fast f = plan(c, back, sv_pairs_now() != NULL);
-    *key = (uint64_t)(f.form - sv_forms + 1) * 4 + (f.half > 1 ? 2 : 0) + back;
-    size_t size = (size_t)(f.products * f.size * (back ? 4 : 1));
-    return size <= KEPT_MOST ? size : 0;
-}
-
-/* Precision may change before the backward pass. */
-size_t sv_conv_fast_work(const sv_conv *c) {
-    if (!sv_conv_fast_suits(c)) return 0;
-    long most = 0;
-    for (int i = 0; i < 4; i++) {
-        bool back = i % 2 > 0;
-        fast f = plan(c, back, i / 2 > 0);
-        long size = f.products * f.size * (back ? 4 : 1);
-        if (size > most) most = size;
-    }
-    return (size_t)most;
-}
-
-void sv_conv_run_fast(const sv_conv *c, bool back, const sv_real *x, const sv_real *weight, const sv_after *after,
-                      const sv_real *zeros, sv_real *y, sv_real *work) {
-    const sv_pairs *pairs = sv_pairs_now();
-    fast f = plan(c, back, pairs != NULL);
-    f.product = pairs ? pairs->tile : sv_kernel_now()->tile;
-    f.x.x = x;
-    f.x.zeros = zeros;
-    f.w = weight;
-    f.after = after ? *after : (sv_after){.slope = 1};
-    f.y = y;
-    f.panels = c->kept ? c->kept : work;
-    if (!c->ready) sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), expand_weights, &f);
+static void run_pass(const sv_conv *c, bool bf16, bool back, const sv_conv_data *d) {
+    winograd f = tile_pass(c, back, bf16);
+    sv_real *work = sv_conv_clear_zeros(c, d->work);
+    f.x.x = back ? d->gy : d->x;
+    f.x.zeros = d->work;
+    f.w = d->weight;
+    f.epilogue = d->epilogue ? *d->epilogue : (sv_epilogue){.slope = 1};
+    f.y = d->out;
+    f.panels = d->cache.numbers ? d->cache.numbers : work;
+    if (!d->cache.ready) sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), transform_weights, &f);
     sv_parallel(f.blocks * f.widths * (back ? 4 : 1) / f.phases, run_task, &f);
 }
+
+static void forward_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
+    workspace(c, bf16, false, choice);
+}
+
+static void data_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
+    workspace(c, bf16, true, choice);
+}
+
+static void forward(const sv_conv *c, bool bf16, const sv_conv_data *d) { run_pass(c, bf16, false, d); }
+
+static void data_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) { run_pass(c, bf16, true, d); }
+
+const sv_conv_algorithm sv_conv_winograd[SV_CONV_PASSES] = {
+    [SV_CONV_FORWARD] = {"winograd", sv_conv_winograd_suits, forward_workspace, forward},
+    [SV_CONV_DATA_GRADIENT] = {"winograd", sv_conv_winograd_suits, data_workspace, data_gradient},
+    [SV_CONV_WEIGHT_GRADIENT] = {"winograd", sv_conv_winograd_suits, sv_winograd_weight_workspace,
+                                 sv_winograd_weight_gradient},
+};

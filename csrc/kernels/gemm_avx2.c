@@ -1,18 +1,19 @@
-/* gemm_avx2.c: tiles of 8 rows by 32 columns on 16 AVX2 registers, as parts of
- * 4 rows by 16 columns: 8 accumulators, 2 registers of B, 4 broadcasts.
+/* gemm_avx2.c: the level avx2: its detection, and micro-kernels of 8 rows by 32 columns on 16 AVX2 registers, as parts
+ * of 4 rows by 16 columns: 8 accumulators, 2 registers of B, 4 broadcasts.
  */
-#include "../simvae.h"
+#include "gemm.h"
+
+#ifdef __x86_64__
+bool sv_cpu_has_avx2(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("avx2,fma")))
-#define INLINE TARGET __attribute__((always_inline)) static inline
-
-static bool usable(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
+#define INLINE SV_AVX2 __attribute__((always_inline)) static inline
 
 static void store(const sv_tile *t, float *c, long col, long cols, const float *v) {
     for (long j = 0; j < cols; j++) {
@@ -24,7 +25,7 @@ static void store(const sv_tile *t, float *c, long col, long cols, const float *
 }
 
 /* Full 16 columns stay in registers; the edge of a matrix goes through memory. */
-INLINE void finish(const sv_tile *t, long row, long col, __m256 lo, __m256 hi) {
+INLINE void store_part(const sv_tile *t, long row, long col, __m256 lo, __m256 hi) {
     float *c = t->c[row] + t->c_skip + col;
     if (t->cols - col < 16) {
         float v[16];
@@ -73,12 +74,12 @@ INLINE void part(const sv_tile *t, long row, long col, const long step) {
         }
     }
 #define DONE(r) \
-    if (row + r < t->rows) finish(t, row + r, col, lo##r, hi##r);
+    if (row + r < t->rows) store_part(t, row + r, col, lo##r, hi##r);
     EACH_ROW(DONE)
 #undef DONE
 }
 
-TARGET static void avx2_tile(const sv_tile *t) {
+SV_AVX2 static void avx2_tile(const sv_tile *t) {
     for (long col = 0; col < t->cols; col += 16)
         for (long row = 0; row < t->rows; row += 4) {
             if (t->step == 1)
@@ -125,7 +126,7 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
     }
 }
 
-TARGET static void avx2_dot(const sv_tile *t) {
+SV_AVX2 static void avx2_dot(const sv_tile *t) {
     for (long row = 0; row < t->rows; row += 2) {
         switch (t->cols) {
         case 1:
@@ -144,8 +145,8 @@ TARGET static void avx2_dot(const sv_tile *t) {
     }
 }
 
-TARGET static void avx2_gather(long n, const float *const *from, long offset, long len, long count, float *to, long ld,
-                               long stride) {
+SV_AVX2 static void avx2_pack(long n, const float *const *from, long offset, long len, long count, float *to, long ld,
+                              long stride) {
     for (long r = 0; r < n; r++)
         for (long p = 0; p < count; p++) {
             const float *x = from[r] + offset + p * len;
@@ -157,12 +158,10 @@ TARGET static void avx2_gather(long n, const float *const *from, long offset, lo
         }
 }
 
-/* The plain loop: it waits for memory, not for instructions. */
-static void avx2_turn(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
-    sv_kernel_portable.turn(rows, cols, from, ld, to, ld_to);
+/* The plain loop is limited by memory, not by instructions. */
+static void avx2_transpose(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
+    sv_gemm_portable.transpose(rows, cols, from, ld, to, ld_to);
 }
 
-const sv_kernel sv_kernel_avx2 = {"avx2", 32, usable, avx2_tile, avx2_dot, avx2_gather, avx2_turn};
-#else
-typedef int kernel_avx2_is_not_for_this_build;
+const sv_gemm_kernel sv_gemm_avx2 = {avx2_tile, avx2_dot, avx2_pack, avx2_transpose};
 #endif

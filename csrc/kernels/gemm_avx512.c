@@ -1,20 +1,21 @@
-/* gemm_avx512.c: tiles of 8 rows by 32 columns in AVX-512 registers.
+/* gemm_avx512.c: the level avx512: its detection, and micro-kernels of 8 rows by 32 columns on AVX-512 registers.
  *
- * 16 accumulators, 2 registers of B, and one number of each row of A broadcast
- * at a time: 10 loads for 16 multiply-adds of 16 numbers, which neither one nor
- * two FMA units have to wait for; 8 accumulators in flight are what two units
- * with a latency of 4 need, so the 16-column form runs at full rate as well.
+ * 16 accumulators, 2 registers of B, and one number of each row of A broadcast at a time: 10 loads for 16 multiply-adds
+ * of 16 numbers, which saturates one or two FMA units. Two units with a latency of 4 need 8 accumulators in flight, so
+ * the 16-column variant runs at full rate as well.
  */
-#include "../simvae.h"
+#include "gemm.h"
 
-#if !defined(SV_DOUBLE) && defined(__x86_64__)
-#include "gemm_avx512.h"
-
-static bool usable(void) {
+#ifdef __x86_64__
+bool sv_cpu_has_avx512(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+#endif
+
+#if !defined(SV_DOUBLE) && defined(__x86_64__)
+#include "gemm_avx512.h"
 
 /* wide: 32 columns, else 16. step is 1 or t->step: known where the loop is. */
 INLINE void tile(const sv_tile *t, const bool wide, const long step) {
@@ -43,10 +44,10 @@ INLINE void tile(const sv_tile *t, const bool wide, const long step) {
 #undef STEP
         }
     }
-    FINISH_TILE(t, wide)
+    STORE_TILE(t, wide)
 }
 
-TARGET static void avx512_tile(const sv_tile *t) {
+SV_AVX512 static void avx512_tile(const sv_tile *t) {
     bool wide = t->cols > 16;
     if (wide && t->step == 1)
         tile(t, true, 1);
@@ -120,7 +121,7 @@ INLINE void dot(const sv_tile *t, long row, const int cols) {
     }
 }
 
-TARGET static void avx512_dot(const sv_tile *t) {
+SV_AVX512 static void avx512_dot(const sv_tile *t) {
     for (long row = 0; row < t->rows; row += 4) {
         switch (t->cols) {
         case 1:
@@ -139,8 +140,8 @@ TARGET static void avx512_dot(const sv_tile *t) {
     }
 }
 
-TARGET static void avx512_gather(long n, const float *const *from, long offset, long len, long count, float *to,
-                                 long ld, long stride) {
+SV_AVX512 static void avx512_pack(long n, const float *const *from, long offset, long len, long count, float *to,
+                                  long ld, long stride) {
     const __mmask16 left = first(len), right = first(len - 16);
     for (long r = 0; r < n; r++, to += ld) {
         const float *x = from[r] + offset;
@@ -161,9 +162,9 @@ TARGET static void avx512_gather(long n, const float *const *from, long offset, 
     }
 }
 
-/* A block of 16 by 16 or less, in registers: numbers change places in pairs, then
- * pairs, then lanes of 4, then halves of lanes. */
-INLINE void turn_block(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
+/* A block of 16 by 16 or less, in registers: exchanges single numbers, then pairs, then lanes of 4, then pairs of
+ * lanes. */
+INLINE void transpose_block(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
     __m512 r[16], t[16];
     const __mmask16 in = first(cols), out = first(rows);
     for (int i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(in, from + i * ld) : _mm512_setzero_ps();
@@ -194,14 +195,12 @@ INLINE void turn_block(long rows, long cols, const float *from, long ld, float *
         if (i < cols) _mm512_mask_storeu_ps(to + i * ld_to, out, r[i]);
 }
 
-TARGET static void avx512_turn(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
+SV_AVX512 static void avx512_transpose(long rows, long cols, const float *from, long ld, float *to, long ld_to) {
     for (long c = 0; c < cols; c += 16)
         for (long r = 0; r < rows; r += 16)
-            turn_block(rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16, from + r * ld + c, ld,
-                       to + c * ld_to + r, ld_to);
+            transpose_block(rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16, from + r * ld + c, ld,
+                            to + c * ld_to + r, ld_to);
 }
 
-const sv_kernel sv_kernel_avx512 = {"avx512", 64, usable, avx512_tile, avx512_dot, avx512_gather, avx512_turn};
-#else
-typedef int kernel_avx512_is_not_for_this_build;
+const sv_gemm_kernel sv_gemm_avx512 = {avx512_tile, avx512_dot, avx512_pack, avx512_transpose};
 #endif

@@ -1,21 +1,20 @@
-/* gemm_avx512.h: what the two AVX-512 kernels, of floats and of pairs of
- * bfloat16, share: masks, and how a finished tile is stored. */
-#ifndef SV_KERNEL_AVX512_H
-#define SV_KERNEL_AVX512_H
+/* gemm_avx512.h: shared by the AVX-512 micro-kernels of floats and of bfloat16 pairs: masks, and the store of a
+ * finished tile. */
+#ifndef SV_GEMM_AVX512_H
+#define SV_GEMM_AVX512_H
 
-#include "../simvae.h"
+#include "gemm.h"
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#define INLINE TARGET __attribute__((always_inline, unused)) static inline
+#define INLINE SV_AVX512 __attribute__((always_inline, unused)) static inline
 
 #define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
 
 /* A mask of the first n of 16 lanes. */
 static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1); }
 
-/* The end of tile(): lo and hi of each row to C. What the tile says is read before the first store, for all that the
- * compiler knows a store may change it. */
+/* The end of tile(): lo and hi of each row to C. Fields of the tile are read before the first store, which might alias
+ * them for all that the compiler knows. */
 #define TILE_ADD(r)                                                                             \
     if (r < rows) {                                                                             \
         lo##r = _mm512_add_ps(lo##r, _mm512_maskz_loadu_ps(left, c[r] + skip));                 \
@@ -24,12 +23,12 @@ static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n 
 #define TILE_BIAS(r)                         \
     lo##r = _mm512_add_ps(lo##r, left_bias); \
     if (wide) hi##r = _mm512_add_ps(hi##r, right_bias);
-#define TILE_STORE(r)                                                    \
+#define TILE_STORE_ROW(r)                                                \
     if (r < rows) {                                                      \
         _mm512_mask_storeu_ps(c[r] + skip, left, lo##r);                 \
         if (wide) _mm512_mask_storeu_ps(c[r] + skip + 16, right, hi##r); \
     }
-#define FINISH_TILE(t, wide)                                                                       \
+#define STORE_TILE(t, wide)                                                                        \
     const __mmask16 left = first((t)->cols), right = first((t)->cols - 16);                        \
     float *const *c = (t)->c;                                                                      \
     const long rows = (t)->rows, skip = (t)->c_skip;                                               \
@@ -41,6 +40,6 @@ static inline __mmask16 first(long n) { return (__mmask16)(n >= 16 ? 0xffff : n 
         const __m512 right_bias = wide ? _mm512_maskz_loadu_ps(right, (t)->bias + 16) : left_bias; \
         EACH_ROW(TILE_BIAS)                                                                        \
     }                                                                                              \
-    EACH_ROW(TILE_STORE)
+    EACH_ROW(TILE_STORE_ROW)
 
 #endif

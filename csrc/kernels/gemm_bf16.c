@@ -1,26 +1,23 @@
-/* gemm_bf16.c: products whose factors are rounded to bfloat16 and whose sums are
- * kept in single precision, with the AVX-512 instruction that multiplies pairs.
+/* gemm_bf16.c: products whose factors are rounded to bfloat16 and whose sums are in single precision, with AVX-512's
+ * instruction for pairs.
  *
  *   vdpbf16ps:  c[j] += a[2i] b[2i][j] + a[2i+1] b[2i+1][j]
  *
- * Two numbers of k lie together in 32 bits, so a matrix of pairs looks like one of
- * floats with half as many k, and everything about a tile (struct sv_tile) stays
- * as it is. Only the numbers have to be brought into that form: rows of B, or of A
- * stored by columns, are packed anyway and are paired where they lie; rows of A
- * that are read in place are copied, rounded, to scratch. Rounding is to the
- * nearest, ties to even; numbers below the smallest normal one become 0.
+ * Two numbers of k share 32 bits, so a matrix of pairs has the layout of one of floats with half as many k, and struct
+ * sv_tile is used as it is. Rows of B, and of A stored by columns, are packed anyway and rounded in place; rows of A
+ * that are otherwise read in place are copied, rounded, to scratch. Rounding is to the nearest, ties to even; subnormal
+ * numbers become 0.
  */
-#include "../simvae.h"
+#include "gemm.h"
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
 #include "gemm_avx512.h"
 
-#define TARGET_PAIRS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
-#define INLINE_PAIRS TARGET_PAIRS __attribute__((always_inline)) static inline
+#define INLINE_BF16 SV_AVX512_BF16 __attribute__((always_inline)) static inline
 
-static bool usable(void) { return sv_kernel_avx512.usable() && __builtin_cpu_supports("avx512bf16"); }
+static bool usable(void) { return sv_cpu_has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
-INLINE_PAIRS void tile(const sv_tile *t, const bool wide, const long step) {
+INLINE_BF16 void tile(const sv_tile *t, const bool wide, const long step) {
 #define ZERO(r) __m512 lo##r = _mm512_setzero_ps(), hi##r = _mm512_setzero_ps();
     EACH_ROW(ZERO)
 #undef ZERO
@@ -42,10 +39,10 @@ INLINE_PAIRS void tile(const sv_tile *t, const bool wide, const long step) {
         EACH_ROW(STEP)
 #undef STEP
     }
-    FINISH_TILE(t, wide)
+    STORE_TILE(t, wide)
 }
 
-TARGET_PAIRS static void pairs_tile(const sv_tile *t) {
+SV_AVX512_BF16 static void bf16_tile(const sv_tile *t) {
     bool wide = t->cols > 16;
     if (wide && t->step == 1)
         tile(t, true, 1);
@@ -57,15 +54,15 @@ TARGET_PAIRS static void pairs_tile(const sv_tile *t) {
         tile(t, false, t->step);
 }
 
-/* Where the 32 halves of two rounded vectors go so that equal lanes lie together. */
-INLINE_PAIRS __m512i zip(void) {
+/* The permutation that interleaves two rounded vectors, so that equal lanes form pairs. */
+INLINE_BF16 __m512i interleave(void) {
     short at[32];
     for (int i = 0; i < 32; i++) at[i] = (short)(i % 2 * 16 + i / 2);
     return _mm512_loadu_si512(at);
 }
 
-TARGET_PAIRS static void pair_rows(long depth, long width, float *x) {
-    const __m512i order = zip();
+SV_AVX512_BF16 static void round_rows(long depth, long width, float *x) {
+    const __m512i order = interleave();
     const __mmask16 lanes = first(width);
     float *to = x;
     for (long k = 0; k < depth; k += 2, x += 2 * width, to += width)
@@ -73,12 +70,12 @@ TARGET_PAIRS static void pair_rows(long depth, long width, float *x) {
             __m512 even = _mm512_maskz_loadu_ps(lanes, x + j);
             __m512 odd = k + 1 < depth ? _mm512_maskz_loadu_ps(lanes, x + width + j) : _mm512_setzero_ps();
             __m512i both = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
-            __m512i zipped = _mm512_permutexvar_epi16(order, both);
-            _mm512_mask_storeu_ps(to + j, lanes, _mm512_castsi512_ps(zipped));
+            __m512i interleaved = _mm512_permutexvar_epi16(order, both);
+            _mm512_mask_storeu_ps(to + j, lanes, _mm512_castsi512_ps(interleaved));
         }
 }
 
-TARGET_PAIRS static void pair_runs(long segs, long run, long last, const float *const *at, float *to, long ld) {
+SV_AVX512_BF16 static void round_runs(long segs, long run, long last, const float *const *at, float *to, long ld) {
     for (long r = 0; r < SV_MR; r++) {
         uint16_t *dest = (uint16_t *)(void *)(to + r * ld);
         for (long s = 0; s < segs; s++) {
@@ -95,11 +92,9 @@ TARGET_PAIRS static void pair_runs(long segs, long run, long last, const float *
             }
             dest += n;
         }
-        _mm_mask_storeu_epi16(dest, 1, _mm_setzero_si128()); /* the other half of an odd last one */
+        _mm_mask_storeu_epi16(dest, 1, _mm_setzero_si128()); /* the second of an incomplete pair */
     }
 }
 
-const sv_pairs sv_pairs_bf16 = {usable, pairs_tile, pair_rows, pair_runs};
-#else
-typedef int kernel_bf16_is_not_for_this_build;
+const sv_bf16_kernel sv_bf16_avx512 = {usable, bf16_tile, round_rows, round_runs};
 #endif

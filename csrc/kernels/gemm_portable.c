@@ -1,20 +1,10 @@
-/* gemm_portable.c: which innermost loop this CPU runs, and the one written in plain C.
- *
- * A kernel computes a tile of C, 8 rows by at most 32 columns, and keeps it in
- * registers over all of k. Its rows of A are read where they lie, through 8
- * pointers, one number of each row at a time; rows of B come from a packed
- * panel, so they are contiguous whatever B was. With 4 columns or fewer the
- * vectors would be empty for the most part: dot() lays them along k instead.
- *
- * Kernels of one CPU kind give the same numbers on every run; those of different
- * kinds differ in the last bits (fused multiply-add, order of dot's sums).
+/* gemm_portable.c: the micro-kernels in plain C, for every CPU: tiles of 8 rows by 32 columns as parts of 4 rows by 2
+ * vectors of 16 bytes.
  */
-#include "../simvae.h"
-#include <stdatomic.h>
-#include <stdlib.h>
+#include "gemm.h"
 #include <string.h>
 
-static bool always(void) { return true; }
+bool sv_cpu_has_portable(void) { return true; }
 
 static void store_row(const sv_tile *t, long col, long cols, sv_real *c, const sv_real *v) {
     for (long j = 0; j < cols; j++) {
@@ -25,8 +15,8 @@ static void store_row(const sv_tile *t, long col, long cols, sv_real *c, const s
     }
 }
 
-/* Vectors of 16 bytes, which gcc and clang make of SSE, NEON or whatever there
- * is: 8 accumulators of them, 2 of B and one broadcast fit in 16 registers. */
+/* Vectors of 16 bytes, which compilers map to SSE, NEON or what there is: 8 accumulators, 2 of B and one broadcast fit
+ * in 16 registers. */
 typedef sv_real vec __attribute__((vector_size(16)));
 typedef struct unaligned {
     vec v;
@@ -87,8 +77,8 @@ static void portable_dot(const sv_tile *t) {
     }
 }
 
-static void portable_gather(long n, const sv_real *const *from, long offset, long len, long count, sv_real *to, long ld,
-                            long stride) {
+static void portable_pack(long n, const sv_real *const *from, long offset, long len, long count, sv_real *to, long ld,
+                          long stride) {
     for (long r = 0; r < n; r++)
         for (long p = 0; p < count; p++) {
             const sv_real *x = from[r] + offset + p * len;
@@ -100,7 +90,7 @@ static void portable_gather(long n, const sv_real *const *from, long offset, lon
         }
 }
 
-static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to) {
+static void portable_transpose(long rows, long cols, const sv_real *from, long ld, sv_real *to, long ld_to) {
     for (long r0 = 0; r0 < rows; r0 += 8) {
         long end = rows - r0 < 8 ? rows : r0 + 8;
         for (long c = 0; c < cols; c++)
@@ -108,60 +98,4 @@ static void portable_turn(long rows, long cols, const sv_real *from, long ld, sv
     }
 }
 
-const sv_kernel sv_kernel_portable = {"portable",      16,           always, portable_tile, portable_dot,
-                                      portable_gather, portable_turn};
-
-/* Best first. */
-static const sv_kernel *const kernels[] = {
-#if !defined(SV_DOUBLE) && defined(__x86_64__)
-    &sv_kernel_avx512,
-    &sv_kernel_avx2,
-#endif
-    &sv_kernel_portable,
-};
-
-static _Atomic(const sv_kernel *) chosen;
-
-bool sv_kernel_choose(const char *name) {
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
-        if (name && strcmp(name, kernels[i]->name) != 0) continue;
-        if (!kernels[i]->usable()) continue;
-        chosen = kernels[i];
-        return true;
-    }
-    return false;
-}
-
-/* SV_KERNEL=portable|avx2|avx512 forces one; a name that this CPU or build does
- * not have is ignored here and reported by sv_kernel_choose's callers. */
-const sv_kernel *sv_kernel_now(void) {
-    if (!chosen) {
-        const char *name = getenv("SV_KERNEL");
-        if (!name || !sv_kernel_choose(name)) sv_kernel_choose(NULL);
-    }
-    return chosen;
-}
-
-static atomic_bool in_pairs;
-
-bool sv_pairs_offered(void) {
-#if !defined(SV_DOUBLE) && defined(__x86_64__)
-    return sv_kernel_now() == &sv_kernel_avx512 && sv_pairs_bf16.usable();
-#else
-    return false;
-#endif
-}
-
-bool sv_choose_pairs(bool on) {
-    if (on && !sv_pairs_offered()) return false;
-    in_pairs = on;
-    return true;
-}
-
-const sv_pairs *sv_pairs_now(void) {
-#if !defined(SV_DOUBLE) && defined(__x86_64__)
-    return in_pairs && sv_pairs_offered() ? &sv_pairs_bf16 : NULL;
-#else
-    return NULL;
-#endif
-}
+const sv_gemm_kernel sv_gemm_portable = {portable_tile, portable_dot, portable_pack, portable_transpose};

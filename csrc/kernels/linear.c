@@ -1,50 +1,48 @@
 /* linear.c: linear layers whose weights fit into the second-level cache.
  *
- * Beside a product of 256 rows and 128 by 128 weights, what a general one does on the
- * way (kernels/gemm.c) counts: packing a factor anew for every block, a region of the pool
- * for each step. Here a thread takes some rows through the whole layer:
+ * For a product of 256 rows with 128 x 128 weights, the overhead of a general product (gemm.c) matters: packing an
+ * operand again for every block, a parallel region for each step. Here a thread takes some rows through the whole
+ * layer:
  *
- *     forward    for each panel of 32 columns of w', turned into scratch once:
+ *     forward    for each panel of 32 columns of w', transposed into scratch once:
  *                y = x w' + b, then the activation of the rows that are complete
  *     backward   s = grad_y * slopes and its column sums, into scratch; then
  *                grad_x = s w, for each panel of 32 columns of w, 8 rows of s at
  *                a time; and grad_w = s' x, 8 columns of s, read where they lie
  *
- * Both cut the rows alike, so that a thread finds in its cache what it wrote there
- * before. The rows of backward are cut by the shapes alone, because the parts of
- * grad_w and of the bias' gradient that each cut gives are added up: in order, by
- * the thread that computed the last of them. Everything else is the same for any cut,
- * which may then follow the number of threads.
+ * Both cut the rows alike, so that a thread finds in its cache what it wrote there before. The rows of backward are cut
+ * by the shapes alone, because the parts of grad_w and of the bias' gradient that each cut gives are added up: in
+ * order, by the thread that computes the last of them. Everything else is the same for any cut, which may then follow
+ * the number of threads.
  */
+#include "gemm.h"
 #include "loops.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 enum {
-    SIDE = 512,        /* inputs and outputs at most */
-    PART = 128,        /* rows in a part of backward, and in a piece of forward, about */
-    MAX_PARTS = 8,     /* more rows: more stretches in a part */
-    LEAST_PIECE = 16,  /* rows worth turning the weights for */
-    PAD = 16,          /* numbers between rows of s: not a power of two apart, or they share few lines of the cache */
-    IN_LINE = 1 << 18, /* multiply-adds not worth handing to other threads */
-    FINISH = 64,       /* of these, about as dear as an activation */
-    BLOCK = 32,        /* rows of grad_w that are added up together */
+    SIDE = 512,     /* inputs and outputs at most */
+    PART = 128,     /* rows in a part of backward, and in a piece of forward, about */
+    MAX_PARTS = 8,  /* more rows: more stretches in a part */
+    MIN_PIECE = 16, /* rows worth transposing the weights for */
+    PAD = 16,       /* numbers between rows of s: if they were a power of two apart, they would share few cache lines */
+    INLINE_WORK = 1 << 18, /* multiply-adds not worth handing to other threads */
+    ACTIVATION = 64,       /* multiply-adds that cost about as much as an activation */
+    BLOCK = 32,            /* rows of grad_w that are added up together */
     MAX_BLOCKS = SIDE / BLOCK,
     LINE = 64 / sizeof(sv_real)
 };
 
-static long most(long a, long b) { return a > b ? a : b; }
-
-static long parts_of(const sv_linear *l) { return most(1, least(MAX_PARTS, l->rows / PART)); }
+static long parts_of(const sv_linear *l) { return sv_max(1, sv_min(MAX_PARTS, l->rows / PART)); }
 
 /* Where piece i of n starts: at a whole number of tiles. */
 static long cut(long rows, long i, long n) { return i < n ? rows * i / n / SV_MR * SV_MR : rows; }
 
-bool sv_linear_small(const sv_linear *l) { return l->in <= SIDE && l->out <= SIDE && l->out > SV_DOT_MAX; }
+bool sv_linear_suits(const sv_linear *l) { return l->in <= SIDE && l->out <= SIDE && l->out > SV_DOT_MAX; }
 
 static void run(double work, long tasks, sv_body body, void *arg) {
-    if (work < IN_LINE)
+    if (work < INLINE_WORK)
         for (long i = 0; i < tasks; i++) body(arg, i, 0);
     else
         sv_parallel(tasks, body, arg);
@@ -59,21 +57,21 @@ static void tile(long rows, long depth, const sv_real *a, long lda, long step, c
         from[r] = a + (r < rows ? r : 0) * lda;
         to[r] = c + (r < rows ? r : 0) * ldc;
     }
-    sv_kernel_now()->tile(&(sv_tile){.rows = rows,
-                                     .cols = cols,
-                                     .segs = 1,
-                                     .run = depth,
-                                     .last = depth,
-                                     .step = step,
-                                     .a = from,
-                                     .b = panel,
-                                     .ldb = width,
-                                     .c = to,
-                                     .add = add,
-                                     .bias = bias});
+    sv_cpu->gemm->tile(&(sv_tile){.rows = rows,
+                                  .cols = cols,
+                                  .segs = 1,
+                                  .run = depth,
+                                  .last = depth,
+                                  .step = step,
+                                  .a = from,
+                                  .b = panel,
+                                  .ldb = width,
+                                  .c = to,
+                                  .add = add,
+                                  .bias = bias});
 }
 
-static inline void fetch(const sv_real *x, long from, long to) {
+static inline void prefetch(const sv_real *x, long from, long to) {
     for (long i = from; i < to; i += LINE) __builtin_prefetch(x + i);
 }
 
@@ -86,7 +84,7 @@ typedef struct forward {
     long pieces;
 } forward;
 
-/* The panels start with another one in each piece: where the thread's last step may have left the weights. */
+/* Each piece starts with another panel, the one that the last step of its thread may have left in the cache. */
 static void forward_piece(void *arg, long i, int worker) {
     const forward *f = arg;
     const sv_linear *l = f->l;
@@ -95,15 +93,15 @@ static void forward_piece(void *arg, long i, int worker) {
     const long panels = divide_up(l->out, SV_NR), first = panels * i / f->pieces;
     for (long q = 0; q < panels; q++) {
         long n = (first + q) % panels * SV_NR, next = (first + q + 1) % panels * SV_NR;
-        long cols = least(SV_NR, l->out - n), width = sv_panel_width(l->out, n / SV_NR);
-        long ahead = q + 1 < panels ? least(SV_NR, l->out - next) * l->in : 0; /* numbers of the next panel */
-        sv_kernel_now()->turn(cols, l->in, f->w + n * l->in, l->in, panel, width);
+        long cols = sv_min(SV_NR, l->out - n), width = sv_panel_width(l->out, n / SV_NR);
+        long ahead = q + 1 < panels ? sv_min(SV_NR, l->out - next) * l->in : 0; /* numbers of the next panel */
+        sv_cpu->gemm->transpose(cols, l->in, f->w + n * l->in, l->in, panel, width);
         for (long k = 0; k < l->in && cols < width; k++)
             memset(panel + k * width + cols, 0, (size_t)(width - cols) * sizeof *panel);
         for (long m = from; m < to; m += SV_MR) {
-            long rows = least(SV_MR, to - m);
+            long rows = sv_min(SV_MR, to - m);
             sv_real *y = f->y + m * l->out;
-            fetch(f->w + next * l->in, ahead * (m - from) / (to - from), ahead * (m + rows - from) / (to - from));
+            prefetch(f->w + next * l->in, ahead * (m - from) / (to - from), ahead * (m + rows - from) / (to - from));
             tile(rows, l->in, f->x + m * l->in, l->in, 1, panel, width, cols, false, f->bias ? f->bias + n : NULL,
                  y + n, l->out);
             if (l->act && q + 1 == panels)
@@ -113,15 +111,15 @@ static void forward_piece(void *arg, long i, int worker) {
 }
 
 void sv_linear_forward(const sv_linear *l, const sv_real *x, const sv_real *w, const sv_real *bias, sv_real *y) {
-    forward f = {l, x, w, bias, y, most(sv_threads(), divide_up(l->rows, PART))};
-    f.pieces = most(1, least(f.pieces, l->rows / LEAST_PIECE));
-    run((double)l->rows * (double)l->out * (double)(l->in + (l->act ? FINISH : 0)), f.pieces, forward_piece, &f);
+    forward f = {l, x, w, bias, y, sv_max(sv_threads(), divide_up(l->rows, PART))};
+    f.pieces = sv_max(1, sv_min(f.pieces, l->rows / MIN_PIECE));
+    run((double)l->rows * (double)l->out * (double)(l->in + (l->act ? ACTIVATION : 0)), f.pieces, forward_piece, &f);
 }
 
 /* ---- backward -------------------------------------------------------------------- */
 
-/* A task is one part of the rows and, where there are more threads than parts, one
- * slice of the work there is after s: of grad_x's panels, of grad_w's blocks. */
+/* A task is one part of the rows and, where there are more threads than parts, one slice of the work that follows s: of
+ * the panels of grad_x, of the blocks of grad_w. */
 typedef struct backward {
     const sv_linear *l;
     const sv_real *g, *x, *w;
@@ -140,8 +138,10 @@ static size_t sums_count(const sv_linear *l) {
 size_t sv_linear_work(const sv_linear *l) { return sums_count(l) + (size_t)((parts_of(l) - 1) * l->in * l->out); }
 
 /* s = g * slopes (NULL: g), rows of s ld apart; sums: of its columns. */
-SV_CLONES static void scale(long rows, long cols, const sv_real *restrict g, const sv_real *restrict slopes,
-                            sv_real *restrict s, long ld, sv_real *restrict sums) {
+SV_LOOP(scale,
+        (long rows, long cols, const sv_real *restrict g, const sv_real *restrict slopes, sv_real *restrict s, long ld,
+         sv_real *restrict sums),
+        (rows, cols, g, slopes, s, ld, sums)) {
     memset(sums, 0, (size_t)cols * sizeof *sums);
     for (long r = 0; r < rows; r++, g += cols, s += ld) {
         if (slopes) {
@@ -165,7 +165,7 @@ static void pack(long depth, long n, const sv_real *from, sv_real *to) {
     }
 }
 
-/* Is this the last of n to come here? What the others wrote before can then be read. */
+/* True for the last of n callers, which may then read what the others wrote before their calls. */
 static bool is_last(atomic_long *count, long n) { return atomic_fetch_add(count, 1) == n - 1; }
 
 /* Rows row … row + rows - 1 of grad_x. */
@@ -173,16 +173,16 @@ static void run_grad_x(const backward *b, long slice, long row, long rows, const
     const sv_linear *l = b->l;
     pack(l->out, l->in, b->w, panels);
     for (long n = slice * SV_NR; n < l->in; n += b->slices * SV_NR) {
-        long cols = least(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
+        long cols = sv_min(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
         for (long m = 0; m < rows; m += SV_MR)
-            tile(least(SV_MR, rows - m), l->out, s + m * ld, ld, 1, panels + n * l->out, width, cols, false, NULL,
+            tile(sv_min(SV_MR, rows - m), l->out, s + m * ld, ld, 1, panels + n * l->out, width, cols, false, NULL,
                  b->gx + (row + m) * l->in + n, l->in);
     }
 }
 
-/* What these rows, a part's first, others or last, give to grad_w. Each part starts with the
- * block behind its own: then it comes last to its own, which it adds up, and the next time
- * (a thread having the same part) it finds the sum in its cache. */
+/* Adds these rows' share of grad_w (first, final: the first and the last rows of a part). Each part starts with the
+ * block after its own: then it reaches its own last, adds that one up, and in the next step (a thread has the same part
+ * again) finds the sum in its cache. */
 static void run_grad_w(backward *b, long part, long slice, long row, long rows, bool first, bool final,
                        const sv_real *s, long ld, sv_real *panels) {
     const sv_linear *l = b->l;
@@ -191,11 +191,11 @@ static void run_grad_w(backward *b, long part, long slice, long row, long rows, 
     pack(rows, l->in, b->x + row * l->in, panels);
     for (long q = 0; q < count; q++) {
         long block = slice + b->slices * ((q + divide_up((part + 1) * count, b->parts)) % count);
-        long from = block * BLOCK, end = least(l->out, from + BLOCK);
+        long from = block * BLOCK, end = sv_min(l->out, from + BLOCK);
         for (long n = 0; n < l->in; n += SV_NR) {
-            long cols = least(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
+            long cols = sv_min(SV_NR, l->in - n), width = sv_panel_width(l->in, n / SV_NR);
             for (long o = from; o < end; o += SV_MR)
-                tile(least(SV_MR, end - o), rows, s + o, 1, ld, panels + n * rows, width, cols, !first, NULL,
+                tile(sv_min(SV_MR, end - o), rows, s + o, 1, ld, panels + n * rows, width, cols, !first, NULL,
                      to + o * l->in + n, l->in);
         }
         if (!final || !is_last(&b->done[block], b->parts)) continue;
@@ -209,7 +209,7 @@ static void backward_task(void *arg, long i, int worker) {
     const sv_linear *l = b->l;
     const long part = i / b->slices, slice = i % b->slices, ld = round_up(l->out, PAD) + PAD;
     const long start = cut(l->rows, part, b->parts), length = cut(l->rows, part + 1, b->parts) - start;
-    const long stretches = most(1, divide_up(length, PART));
+    const long stretches = sv_max(1, divide_up(length, PART));
     double *sums = b->sums + part * l->out;
     sv_real *columns = sv_scratch(worker), *s = columns + SIDE, *panels = s + (PART + SV_MR) * (SIDE + PAD);
     for (long k = 0; k < stretches; k++) {
@@ -230,9 +230,9 @@ static void backward_task(void *arg, long i, int worker) {
 void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
                         sv_real *gw, sv_real *gb, sv_real *work) {
     backward b = {.l = l, .g = g, .x = x, .w = w, .gx = gx, .gw = gw, .gb = gb, .parts = parts_of(l)};
-    b.slices = least(divide_up(sv_threads(), b.parts), divide_up(l->out, BLOCK));
+    b.slices = sv_min(divide_up(sv_threads(), b.parts), divide_up(l->out, BLOCK));
     b.sums = (double *)(void *)work;
     b.partial = work + sums_count(l);
     double products = (double)l->in * ((gx ? 1 : 0) + (gw ? 1 : 0));
-    run((double)l->rows * (double)l->out * (products + FINISH), b.parts * b.slices, backward_task, &b);
+    run((double)l->rows * (double)l->out * (products + ACTIVATION), b.parts * b.slices, backward_task, &b);
 }

@@ -1,23 +1,19 @@
-/* parallel.c: the pool that all threaded work goes through.
+/* parallel.c: the thread pool.
  *
- * One job at a time: a body and n independent pieces of it. Each thread has a share
- * of the pieces, in a cache line of its own, and takes them from the front; one that
- * has none left takes from the back of another's. So two threads seldom wait for the
- * same line (half a microsecond, on processors of several dies), a thread meets the
- * same rows of the data from op to op, and a slow piece, or a worker that is still
- * asleep, holds nothing up: the caller can do all the work itself. What a piece is
- * must not depend on the number of threads; then results do not either.
+ * One job at a time: a body and n independent pieces. Each thread has a share of the pieces, in a cache line of its
+ * own, and takes them from the front; a thread whose share is empty takes from the back of another one's. So two
+ * threads seldom contend for a line (half a microsecond between dies), a thread touches the same rows of the data from
+ * op to op, and a slow piece, or a worker that is still asleep, does not delay the rest: the caller can do all the work
+ * itself. What a piece is must not depend on the number of threads; then results do not either.
  *
- * A worker that finds nothing to do spins for about 0.1 ms, because the next op
- * of a network follows within that, then sleeps until woken. Threads start with
- * the first job, not with the library. A child made by fork() has no workers and
- * starts its own. The library's destructor joins them: Lua unloads the library
- * when its state closes, and no thread may be inside it then.
+ * An idle worker spins for about 0.1 ms, because the next op of a network follows within that, then sleeps until woken.
+ * Threads start with the first job, not with the library. A child made by fork() has no workers and starts its own. The
+ * library's destructor joins them: Lua unloads the library when its state closes, and no thread may be inside it then.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity, madvise */
 #endif
-#include "../simvae.h"
+#include "kernels.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -31,9 +27,8 @@
 #define MAX_PIECES 0xffffffffL
 #define LINE 128 /* bytes: lines are fetched in pairs */
 
-/* What is left of a thread's pieces: next in the lower half, one past the last in the
- * upper. A piece that was taken keeps its job from ending, so body and arg, read after
- * that, are its own. */
+/* The pieces left to a thread: next in the lower half, one past the last in the upper. A job does not end before each
+ * piece taken is done, so body and arg, read after taking one, are those of its job. */
 typedef struct share {
     _Alignas(LINE) _Atomic uint64_t left;
     _Atomic(sv_body) body;
@@ -176,7 +171,7 @@ static void *new_scratch(void) {
     return memory;
 }
 
-/* A worker has its scratch before it starts. Where the system gives no more memory or threads, those there are do. */
+/* A worker has its scratch before it starts. Where the system gives no more memory or threads, the pool is smaller. */
 static void start(void) {
     static atomic_bool registered;
     if (!atomic_exchange(&registered, true)) pthread_atfork(NULL, NULL, after_fork);
@@ -208,8 +203,8 @@ bool sv_set_threads(int n) {
     return true;
 }
 
-/* In line when there is nothing to share: one piece, one thread, a call from
- * inside a body, or another thread of the process that has the pool now. */
+/* Runs inline when there is nothing to share: one piece, one thread, a call from inside a body, or the pool in use by
+ * another thread of the process. */
 void sv_parallel(long n, sv_body body, void *arg) {
     if (n <= 0) return;
     if (n == 1 || n > MAX_PIECES || busy || sv_threads() == 1 || pthread_mutex_trylock(&pool.owner) != 0) {
@@ -227,7 +222,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
         atomic_store_explicit(&s->arg, arg, memory_order_relaxed);
         atomic_store_explicit(&s->left, end << 32 | next, memory_order_release);
     }
-    wake_all(); /* one that falls asleep just now is missed: the others do its share */
+    wake_all(); /* a worker going to sleep concurrently may miss it: others take its share */
     busy = true;
     uint64_t elsewhere = (uint64_t)n - work(0);
     for (long spin = 0; atomic_load(&pool.done) - before < elsewhere; spin++) {
@@ -240,8 +235,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
     pthread_mutex_unlock(&pool.owner);
 }
 
-/* Belongs to the calling thread, whatever its number, so that threads that are
- * none of the pool's have one as well. */
+/* Of the calling thread, whatever its number, so that threads outside the pool have one as well. */
 void *sv_scratch(int worker) {
     (void)worker;
     return scratch;

@@ -1,5 +1,4 @@
-/* vmath.h: exp, log and what is made of them, as straight-line code that gcc and
- * clang vectorise inside an SV_CLONES loop.
+/* vmath.h: exp, log and functions made of them, as branch-free code that gcc and clang vectorise inside an SV_LOOP.
  *
  * Ranges are reduced as in Cody and Waite, Software Manual for the Elementary
  * Functions (1980); the minimax polynomials are those of S. Moshier's Cephes
@@ -10,16 +9,10 @@
 #ifndef SV_VMATH_H
 #define SV_VMATH_H
 
-#include "../simvae.h"
+#include "kernels.h"
 
 #include <math.h>
 #include <string.h>
-
-#if defined(__GNUC__)
-#define SV_INLINE static inline __attribute__((always_inline, unused))
-#else
-#define SV_INLINE static inline
-#endif
 
 #ifdef SV_DOUBLE
 

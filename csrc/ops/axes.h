@@ -2,6 +2,7 @@
 #ifndef SV_AXES_H
 #define SV_AXES_H
 
+#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
 

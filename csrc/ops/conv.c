@@ -1,9 +1,9 @@
-/* conv2d and conv_transpose2d: checks and rows; the loops are in conv_kernel.c. A
- * transposed convolution is a convolution seen from the other side (its forward is
- * the other's data gradient), so that both share one struct and three functions.
+/* conv2d and conv_transpose2d: checks, plans and rows; the loops are csrc/kernels/conv*.c. A transposed convolution is
+ * a convolution seen from the other side (its forward pass is the other's data gradient), so both share one struct and
+ * three functions.
  *
- * Either also comes with a batch norm behind it that is a constant: what a frozen network
- * is made of. What follows in the same pass, that and an activation, is in conv_after.c. */
+ * Either also comes with a batch norm of constant statistics, scale and shift behind it: what a frozen network is made
+ * of. The norm and the activation are the convolution's epilogue. */
 #include "../simvae.h"
 
 enum { WEIGHT = 1, BIAS, SCALE, SHIFT, RUNNING_MEAN, RUNNING_VAR };
@@ -48,53 +48,59 @@ static bool check(sv_args *a, int channels) {
     return true;
 }
 
-static void need_work(sv_args *a, const sv_conv *c, long rows) {
-    size_t sums = sv_column_sums_work(rows, (long)a->shape[1]), loops = sv_conv_work(c);
-    a->work_count = loops;
-    a->backward_work_count = sums > loops ? sums : loops;
+/* Makes the plan, and counts the workspace and the weight cache of the passes that the op's own two consist of. */
+static void make_plan(sv_args *a, const sv_conv *shape, bool transposed, long rows) {
+    sv_conv_plan *p = &a->plan.conv;
+    sv_conv_make_plan(p, shape, sv_bf16_chosen());
+    const struct sv_conv_choice *first = &p->pass[transposed ? SV_CONV_DATA_GRADIENT : SV_CONV_FORWARD];
+    const struct sv_conv_choice *second = &p->pass[transposed ? SV_CONV_FORWARD : SV_CONV_DATA_GRADIENT];
+    size_t weight = p->pass[SV_CONV_WEIGHT_GRADIENT].workspace, work = sv_column_sums_work(rows, (long)a->shape[1]);
+    if (second->workspace > work) work = second->workspace;
+    if (weight > work) work = weight;
+    a->work_count = first->workspace;
+    a->backward_work_count = work;
+    a->cache_count[0] = first->cache;
+    a->cache_count[1] = second->cache;
 }
 
 /* Of a norm, the factor and the bias that it is, in aux, where forward has put them. */
-static sv_after after_of(const sv_args *a, bool transposed) {
+static sv_epilogue epilogue_of(const sv_args *a, bool transposed) {
     const double *options = activation_of(a, transposed);
     const sv_real slopes[] = {1, 0, (sv_real)options[SLOPE]};
-    sv_after after = {.bias = a->in[BIAS] ? a->in[BIAS]->data : NULL, .slope = slopes[(int)options[ACTIVATION]]};
-    if (!has_norm(a)) return after;
-    after.gain = a->aux[0];
-    after.bias = a->aux[1];
-    return after;
+    sv_epilogue epilogue = {.bias = a->in[BIAS] ? a->in[BIAS]->data : NULL, .slope = slopes[(int)options[ACTIVATION]]};
+    if (!has_norm(a)) return epilogue;
+    epilogue.gain = a->aux[0];
+    epilogue.bias = a->aux[1];
+    return epilogue;
 }
 
 static void fold_norm(const sv_args *a, bool transposed) {
     if (!has_norm(a)) return;
     const sv_real *b = a->in[BIAS] ? a->in[BIAS]->data : NULL, *mean = a->in[RUNNING_MEAN]->data;
     sv_real *gain = a->aux[0], *bias = a->aux[1];
-    sv_norm norm = {.cols = (long)a->shape[1], .eps = (sv_real)activation_of(a, transposed)[EPS]};
-    sv_norm_inverse(&norm, a->in[RUNNING_VAR]->data, gain);
+    sv_batch_norm norm = {.cols = (long)a->shape[1], .eps = (sv_real)activation_of(a, transposed)[EPS]};
+    sv_batch_norm_inverse(&norm, a->in[RUNNING_VAR]->data, gain);
     for (long j = 0; j < norm.cols; j++) {
         gain[j] *= a->in[SCALE]->data[j];
         bias[j] = a->in[SHIFT]->data[j] + ((b ? b[j] : 0) - mean[j]) * gain[j];
     }
 }
 
-/* The weights' panels for a pass, which goes from x to y of the convolution or back. */
-static void find_kept(const sv_args *a, bool backward, sv_conv *c, bool back) {
-    uint64_t key;
-    size_t count = sv_conv_kept(c, back, &key);
-    if (count > 0) c->kept = sv_weight_cache_numbers(a, backward, count, key, &c->ready);
+/* The weight cache of the op's forward or backward pass, which is this pass of the convolution. */
+static sv_conv_cache cache_of(const sv_args *a, bool backward, enum sv_conv_pass pass) {
+    const struct sv_conv_choice *choice = &a->plan.conv.pass[pass];
+    sv_conv_cache cache = {0};
+    if (choice->cache > 0)
+        cache.numbers = sv_weight_cache_numbers(a, backward, choice->cache, choice->cache_key, &cache.ready);
+    return cache;
 }
 
-static void count_kept(sv_args *a, const sv_conv *c, bool transposed) {
-    uint64_t key;
-    for (int pass = 0; pass < 2; pass++) a->cache_count[pass] = sv_conv_kept(c, (pass > 0) != transposed, &key);
-}
-
-/* The gradient of what the convolution made, and of its bias. */
+/* The gradient of the convolution before its epilogue, and of its bias. */
 static const sv_real *gradient(sv_args *a, bool transposed, long rows) {
-    sv_after after = after_of(a, transposed);
+    sv_epilogue epilogue = epilogue_of(a, transposed);
     long cols = (long)a->shape[1];
     bool bias = a->in[BIAS] && a->grad_in[BIAS];
-    sv_after_gradient(&after, rows, cols, a->out->data, a->grad_out);
+    sv_epilogue_gradient(&epilogue, rows, cols, a->out->data, a->grad_out);
     if (bias) sv_column_sums(rows, cols, a->grad_out, a->grad_in[BIAS], a->work);
     return a->grad_out;
 }
@@ -124,27 +130,24 @@ static bool conv_shape(sv_args *a) {
         a->shape[i] = (size_t)(room / (long)a->opt[STRIDE] + 1);
     }
     sv_conv c = conv_of(a);
-    need_work(a, &c, c.n * c.oh * c.ow);
-    count_kept(a, &c, false);
+    make_plan(a, &c, false, c.n * c.oh * c.ow);
     return true;
 }
 
 static void conv_forward(sv_args *a) {
-    sv_conv c = conv_of(a);
-    find_kept(a, false, &c, false);
     fold_norm(a, false);
-    sv_after after = after_of(a, false);
-    sv_conv_forward(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
+    sv_epilogue epilogue = epilogue_of(a, false);
+    sv_conv_forward(&a->plan.conv, a->in[0]->data, a->in[WEIGHT]->data, &epilogue, a->out->data,
+                    cache_of(a, false, SV_CONV_FORWARD), a->work);
 }
 
 static void conv_backward(sv_args *a) {
-    sv_conv c = conv_of(a);
-    const sv_real *g = gradient(a, false, c.n * c.oh * c.ow);
-    if (a->grad_in[0]) {
-        find_kept(a, true, &c, true);
-        sv_conv_grad_x(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
-    }
-    if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, a->in[0]->data, g, a->grad_in[WEIGHT], a->work);
+    const sv_conv *c = &a->plan.conv.shape;
+    const sv_real *g = gradient(a, false, c->n * c->oh * c->ow);
+    if (a->grad_in[0])
+        sv_conv_data_gradient(&a->plan.conv, g, a->in[WEIGHT]->data, NULL, a->grad_in[0],
+                              cache_of(a, true, SV_CONV_DATA_GRADIENT), a->work);
+    if (a->grad_in[WEIGHT]) sv_conv_weight_gradient(&a->plan.conv, a->in[0]->data, g, a->grad_in[WEIGHT], a->work);
 }
 
 /* ---- conv_transpose2d ---------------------------------------------------------- */
@@ -176,27 +179,24 @@ static bool transposed_shape(sv_args *a) {
         a->shape[i] = (size_t)size;
     }
     sv_conv c = transposed_of(a);
-    need_work(a, &c, c.n * c.h * c.w);
-    count_kept(a, &c, true);
+    make_plan(a, &c, true, c.n * c.h * c.w);
     return true;
 }
 
 static void transposed_forward(sv_args *a) {
-    sv_conv c = transposed_of(a);
-    find_kept(a, false, &c, true);
     fold_norm(a, true);
-    sv_after after = after_of(a, true);
-    sv_conv_grad_x(&c, a->in[0]->data, a->in[WEIGHT]->data, &after, a->out->data, a->work);
+    sv_epilogue epilogue = epilogue_of(a, true);
+    sv_conv_data_gradient(&a->plan.conv, a->in[0]->data, a->in[WEIGHT]->data, &epilogue, a->out->data,
+                          cache_of(a, false, SV_CONV_DATA_GRADIENT), a->work);
 }
 
 static void transposed_backward(sv_args *a) {
-    sv_conv c = transposed_of(a);
-    const sv_real *g = gradient(a, true, c.n * c.h * c.w);
-    if (a->grad_in[0]) {
-        find_kept(a, true, &c, false);
-        sv_conv_forward(&c, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], a->work);
-    }
-    if (a->grad_in[WEIGHT]) sv_conv_grad_w(&c, g, a->in[0]->data, a->grad_in[WEIGHT], a->work);
+    const sv_conv *c = &a->plan.conv.shape;
+    const sv_real *g = gradient(a, true, c->n * c->h * c->w);
+    if (a->grad_in[0])
+        sv_conv_forward(&a->plan.conv, g, a->in[WEIGHT]->data, NULL, a->grad_in[0], cache_of(a, true, SV_CONV_FORWARD),
+                        a->work);
+    if (a->grad_in[WEIGHT]) sv_conv_weight_gradient(&a->plan.conv, g, a->in[0]->data, a->grad_in[WEIGHT], a->work);
 }
 
 #define ACTIVATED "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2"

@@ -1,5 +1,6 @@
 /* dropout: the mask is a pure function of (seed, step, index), so that nothing is
  * kept for the gradient but those two numbers. */
+#include "../simvae.h"
 #include "../kernels/loops.h"
 
 static bool dropout_shape(sv_args *a) {

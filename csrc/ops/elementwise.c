@@ -2,6 +2,7 @@
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */
+#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
 
@@ -44,46 +45,49 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
 
 /* UNARY(name, value, slope): y = value and d = g * slope, as expressions in
  * x, y and the options o[0], o[1]. */
-#define UNARY(name, value, slope)                                                                                   \
-    SV_CLONES static void name##_values(size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, \
-                                        const double *opt) {                                                        \
-        const sv_real o[2] = {(sv_real)opt[0], (sv_real)opt[1]};                                                    \
-        (void)o, (void)Y, (void)G;                                                                                  \
-        for (size_t i = 0; i < n; i++) {                                                                            \
-            const sv_real x = X[i];                                                                                 \
-            T[i] = (value);                                                                                         \
-        }                                                                                                           \
-    }                                                                                                               \
-    SV_CLONES static void name##_slopes(size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, \
-                                        const double *opt) {                                                        \
-        const sv_real o[2] = {(sv_real)opt[0], (sv_real)opt[1]};                                                    \
-        (void)o;                                                                                                    \
-        for (size_t i = 0; i < n; i++) {                                                                            \
-            const sv_real x = X[i], y = Y[i];                                                                       \
-            (void)x, (void)y;                                                                                       \
-            T[i] = G[i] * (slope);                                                                                  \
-        }                                                                                                           \
-    }                                                                                                               \
-    static void name##_forward(sv_args *a) { forward_with(a, name##_values); }                                      \
+#define UNARY(name, value, slope)                                                                            \
+    SV_LOOP(name##_values,                                                                                   \
+            (size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, const double *opt), \
+            (n, X, Y, G, T, opt)) {                                                                          \
+        const sv_real o[2] = {(sv_real)opt[0], (sv_real)opt[1]};                                             \
+        (void)o, (void)Y, (void)G;                                                                           \
+        for (size_t i = 0; i < n; i++) {                                                                     \
+            const sv_real x = X[i];                                                                          \
+            T[i] = (value);                                                                                  \
+        }                                                                                                    \
+    }                                                                                                        \
+    SV_LOOP(name##_slopes,                                                                                   \
+            (size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, const double *opt), \
+            (n, X, Y, G, T, opt)) {                                                                          \
+        const sv_real o[2] = {(sv_real)opt[0], (sv_real)opt[1]};                                             \
+        (void)o;                                                                                             \
+        for (size_t i = 0; i < n; i++) {                                                                     \
+            const sv_real x = X[i], y = Y[i];                                                                \
+            (void)x, (void)y;                                                                                \
+            T[i] = G[i] * (slope);                                                                           \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void name##_forward(sv_args *a) { forward_with(a, name##_values); }                               \
     static void name##_backward(sv_args *a) { backward_with(a, name##_slopes); }
 
 /* The same as an activation in place; see sv_activations. */
-#define ACTIVATION(name, value, slope)                                                                             \
-    UNARY(name, value, slope)                                                                                      \
-    SV_CLONES static void name##_in_place(size_t n, sv_real *restrict X, sv_real *restrict S, const double *opt) { \
-        const sv_real o[1] = {(sv_real)opt[0]};                                                                    \
-        (void)o;                                                                                                   \
-        if (!S)                                                                                                    \
-            for (size_t i = 0; i < n; i++) {                                                                       \
-                const sv_real x = X[i];                                                                            \
-                X[i] = (value);                                                                                    \
-            }                                                                                                      \
-        else                                                                                                       \
-            for (size_t i = 0; i < n; i++) {                                                                       \
-                const sv_real x = X[i], y = (value);                                                               \
-                S[i] = (slope);                                                                                    \
-                X[i] = y;                                                                                          \
-            }                                                                                                      \
+#define ACTIVATION(name, value, slope)                                                                \
+    UNARY(name, value, slope)                                                                         \
+    SV_LOOP(name##_in_place, (size_t n, sv_real *restrict X, sv_real *restrict S, const double *opt), \
+            (n, X, S, opt)) {                                                                         \
+        const sv_real o[1] = {(sv_real)opt[0]};                                                       \
+        (void)o;                                                                                      \
+        if (!S)                                                                                       \
+            for (size_t i = 0; i < n; i++) {                                                          \
+                const sv_real x = X[i];                                                               \
+                X[i] = (value);                                                                       \
+            }                                                                                         \
+        else                                                                                          \
+            for (size_t i = 0; i < n; i++) {                                                          \
+                const sv_real x = X[i], y = (value);                                                  \
+                S[i] = (slope);                                                                       \
+                X[i] = y;                                                                             \
+            }                                                                                         \
     }
 
 #define HALF ((sv_real)0.5)
@@ -264,21 +268,21 @@ static bool binary_shape_with_work(sv_args *a) {
 
 /* BINARY(name, value, dx, dy): expressions in x, y and g. The loop over two full
  * rows, and over a full row and a number, are told apart so that they vectorise. */
-#define BINARY_ROW(name, value)                                                                                      \
-    SV_CLONES static void name(size_t n, const sv_real *X, size_t xs, const sv_real *Y, size_t ys, const sv_real *G, \
-                               sv_real *T) {                                                                         \
-        if (xs == 1 && ys == 1)                                                                                      \
-            for (size_t i = 0; i < n; i++) {                                                                         \
-                const sv_real x = X[i], y = Y[i], g = G ? G[i] : 0;                                                  \
-                (void)x, (void)y, (void)g;                                                                           \
-                T[i] = (value);                                                                                      \
-            }                                                                                                        \
-        else                                                                                                         \
-            for (size_t i = 0; i < n; i++) {                                                                         \
-                const sv_real x = X[i * xs], y = Y[i * ys], g = G ? G[i] : 0;                                        \
-                (void)x, (void)y, (void)g;                                                                           \
-                T[i] = (value);                                                                                      \
-            }                                                                                                        \
+#define BINARY_ROW(name, value)                                                                                       \
+    SV_LOOP(name, (size_t n, const sv_real *X, size_t xs, const sv_real *Y, size_t ys, const sv_real *G, sv_real *T), \
+            (n, X, xs, Y, ys, G, T)) {                                                                                \
+        if (xs == 1 && ys == 1)                                                                                       \
+            for (size_t i = 0; i < n; i++) {                                                                          \
+                const sv_real x = X[i], y = Y[i], g = G ? G[i] : 0;                                                   \
+                (void)x, (void)y, (void)g;                                                                            \
+                T[i] = (value);                                                                                       \
+            }                                                                                                         \
+        else                                                                                                          \
+            for (size_t i = 0; i < n; i++) {                                                                          \
+                const sv_real x = X[i * xs], y = Y[i * ys], g = G ? G[i] : 0;                                         \
+                (void)x, (void)y, (void)g;                                                                            \
+                T[i] = (value);                                                                                       \
+            }                                                                                                         \
     }
 #define BINARY(name, value, dx, dy)                           \
     BINARY_ROW(name##_values, value)                          \

@@ -37,6 +37,7 @@ void sv_open_linalg(lua_State *L, int core) {
 
 bool sv_linalg_batch(sv_args *a, int k, const char *name, sv_batch *b) {
     const sv_tensor *t = a->in[k];
+    *b = (sv_batch){0};
     if (!loaded) return sv_fail(a, "needs OpenBLAS: call it as sv.linalg, which loads it");
     if (t->ndim < 2) return sv_fail(a, "%s must be a matrix, or a batch of them (two axes or more)", name);
     *b = (sv_batch){1, (long)t->shape[t->ndim - 2], (long)t->shape[t->ndim - 1]};

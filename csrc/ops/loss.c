@@ -113,22 +113,23 @@ static void entries_backward(sv_args *a, const loss_body *slopes) {
 }
 
 /* Expressions in x, y (and z): the inputs in order. */
-#define LOSS_BODY(name, value)                                                                            \
-    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *Y, size_t ys, const sv_real *Z, \
-                               sv_real scale, sv_real *T) {                                               \
-        const sv_real *W = Z ? Z : X;                                                                     \
-        if (ys)                                                                                           \
-            for (size_t i = 0; i < n; i++) {                                                              \
-                const sv_real x = X[i], y = Y[i], z = W[i];                                               \
-                (void)x, (void)y, (void)z;                                                                \
-                T[i] = scale * (value);                                                                   \
-            }                                                                                             \
-        else                                                                                              \
-            for (size_t i = 0; i < n; i++) {                                                              \
-                const sv_real x = X[i], y = Y[0], z = W[i];                                               \
-                (void)x, (void)y, (void)z;                                                                \
-                T[i] = scale * (value);                                                                   \
-            }                                                                                             \
+#define LOSS_BODY(name, value)                                                                                      \
+    SV_LOOP(name,                                                                                                   \
+            (size_t n, const sv_real *X, const sv_real *Y, size_t ys, const sv_real *Z, sv_real scale, sv_real *T), \
+            (n, X, Y, ys, Z, scale, T)) {                                                                           \
+        const sv_real *W = Z ? Z : X;                                                                               \
+        if (ys)                                                                                                     \
+            for (size_t i = 0; i < n; i++) {                                                                        \
+                const sv_real x = X[i], y = Y[i], z = W[i];                                                         \
+                (void)x, (void)y, (void)z;                                                                          \
+                T[i] = scale * (value);                                                                             \
+            }                                                                                                       \
+        else                                                                                                        \
+            for (size_t i = 0; i < n; i++) {                                                                        \
+                const sv_real x = X[i], y = Y[0], z = W[i];                                                         \
+                (void)x, (void)y, (void)z;                                                                          \
+                T[i] = scale * (value);                                                                             \
+            }                                                                                                       \
     }
 #define LOSS(name, value, dx, dy, dz)                                              \
     LOSS_BODY(name##_values, value)                                                \
@@ -194,7 +195,7 @@ typedef struct {
     size_t rows, classes;
 } row_work;
 
-SV_CLONES static void slope_row(size_t n, const sv_real *x, sv_real lse, sv_real g, sv_real *to) {
+SV_LOOP(slope_row, (size_t n, const sv_real *x, sv_real lse, sv_real g, sv_real *to), (n, x, lse, g, to)) {
     for (size_t i = 0; i < n; i++) to[i] = g * sv_exp(x[i] - lse);
 }
 

@@ -1,4 +1,5 @@
 /* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
+#include "../simvae.h"
 #include "../kernels/loops.h"
 
 #include <string.h>
@@ -115,7 +116,7 @@ static bool linear_shape(sv_args *a) {
     sv_linear l = linear_of(a);
     if (l.act) a->aux_count[0] = (size_t)(l.rows * l.out);
     a->backward_work_count =
-        sv_linear_small(&l) ? sv_linear_work(&l) : scaled_count(&l) + sv_column_sums_work(l.rows, l.out);
+        sv_linear_suits(&l) ? sv_linear_work(&l) : scaled_count(&l) + sv_column_sums_work(l.rows, l.out);
     return true;
 }
 
@@ -133,15 +134,15 @@ static void linear_forward(sv_args *a) {
         sv_gemm(false, true, l.out, 1, l.in, w, l.in, x, l.in, false, NULL, y, 1);
         for (long i = 0; b && i < l.out; i++) y[i] += b[i];
         if (l.act) activate(&l, 0, 0, l.out, y);
-    } else if (sv_linear_small(&l)) {
+    } else if (sv_linear_suits(&l)) {
         sv_linear_forward(&l, x, w, b, y);
     } else {
         sv_product p = sv_dense_product(false, true, l.rows, l.out, l.in, x, l.in, w, l.in);
         p.c = y;
         p.ldc = l.out;
         p.bias = b;
-        p.finish = l.act ? activate : NULL;
-        p.finish_arg = &l;
+        p.epilogue = l.act ? activate : NULL;
+        p.epilogue_arg = &l;
         sv_products(&p, 1);
     }
 }
@@ -150,7 +151,7 @@ static void linear_backward(sv_args *a) {
     sv_linear l = linear_of(a);
     const sv_real *g = a->grad_out, *x = a->in[0]->data, *w = a->in[1]->data;
     sv_real *gx = a->grad_in[0], *gw = a->grad_in[1], *gb = a->in[2] ? a->grad_in[2] : NULL;
-    if (sv_linear_small(&l)) {
+    if (sv_linear_suits(&l)) {
         sv_linear_backward(&l, g, x, w, gx, gw, gb, a->work);
         return;
     }

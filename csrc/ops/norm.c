@@ -1,4 +1,4 @@
-/* batch_norm (loops in norm_kernel.c) and layer_norm. */
+/* batch_norm (loops in csrc/kernels/batch_norm.c) and layer_norm. */
 #include "../simvae.h"
 
 #include <math.h>
@@ -9,12 +9,12 @@
 enum { TRAINING, MOMENTUM, EPS, ACTIVATION, SLOPE };
 enum { SCALE = 1, SHIFT, RUNNING_MEAN, RUNNING_VAR };
 
-static sv_norm norm_of(const sv_args *a) {
+static sv_batch_norm norm_of(const sv_args *a) {
     const sv_tensor *x = a->in[0];
     long cols = (long)x->shape[1];
     const sv_real slope[3] = {1, 0, (sv_real)a->opt[SLOPE]};
-    return (sv_norm){cols ? (long)x->count / cols : 0, cols, (sv_real)a->opt[EPS], (sv_real)a->opt[MOMENTUM],
-                     slope[(int)a->opt[ACTIVATION]]};
+    return (sv_batch_norm){cols ? (long)x->count / cols : 0, cols, (sv_real)a->opt[EPS], (sv_real)a->opt[MOMENTUM],
+                           slope[(int)a->opt[ACTIVATION]]};
 }
 
 static bool batch_norm_shape(sv_args *a) {
@@ -28,35 +28,36 @@ static bool batch_norm_shape(sv_args *a) {
     if (!a->in[RUNNING_MEAN] != !a->in[RUNNING_VAR]) return sv_fail(a, "give both running_mean and running_var");
     if (!training && !a->in[RUNNING_MEAN])
         return sv_fail(a, "evaluation (training = false) needs running_mean and running_var");
-    sv_norm b = norm_of(a);
+    sv_batch_norm b = norm_of(a);
     if (training && b.rows < 2) return sv_fail(a, "batch statistics need at least two numbers a channel");
     sv_same_shape(a, x);
     a->aux_count[0] = a->aux_count[1] = x->shape[1];
-    a->work_count = a->backward_work_count = sv_norm_work(&b);
+    a->work_count = a->backward_work_count = sv_batch_norm_work(&b);
     return true;
 }
 
 static sv_real *data_of(sv_tensor *t) { return t ? t->data : NULL; }
 
 static void batch_norm_forward(sv_args *a) {
-    sv_norm b = norm_of(a);
+    sv_batch_norm b = norm_of(a);
     const sv_real *x = a->in[0]->data, *scale = a->in[SCALE]->data, *shift = a->in[SHIFT]->data;
     sv_real *mean = data_of(a->in[RUNNING_MEAN]), *var = data_of(a->in[RUNNING_VAR]);
     if (a->opt[TRAINING] != 0) {
-        sv_norm_train(&b, x, scale, shift, mean, var, a->aux[0], a->aux[1], a->out->data, a->work);
+        sv_batch_norm_train(&b, x, scale, shift, mean, var, a->aux[0], a->aux[1], a->out->data, a->work);
         return;
     }
-    sv_norm_eval(&b, x, scale, shift, mean, var, a->out->data, a->work);
+    sv_batch_norm_eval(&b, x, scale, shift, mean, var, a->out->data, a->work);
     if (a->training) { /* backward reads them as they are now */
         memcpy(a->aux[0], mean, (size_t)b.cols * sizeof(sv_real));
-        sv_norm_inverse(&b, var, a->aux[1]);
+        sv_batch_norm_inverse(&b, var, a->aux[1]);
     }
 }
 
 static void batch_norm_backward(sv_args *a) {
-    sv_norm b = norm_of(a);
-    sv_norm_backward(&b, a->opt[TRAINING] != 0, a->in[0]->data, a->grad_out, a->in[SCALE]->data, a->in[SHIFT]->data,
-                     a->aux[0], a->aux[1], a->grad_in[0], a->grad_in[SCALE], a->grad_in[SHIFT], a->work);
+    sv_batch_norm b = norm_of(a);
+    sv_batch_norm_backward(&b, a->opt[TRAINING] != 0, a->in[0]->data, a->grad_out, a->in[SCALE]->data,
+                           a->in[SHIFT]->data, a->aux[0], a->aux[1], a->grad_in[0], a->grad_in[SCALE],
+                           a->grad_in[SHIFT], a->work);
 }
 
 /* ---- layer_norm ------------------------------------------------------------------ */

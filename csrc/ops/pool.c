@@ -70,7 +70,7 @@ SV_INLINE void sum_rows(size_t n, size_t k, size_t stride, const sv_real *x, sv_
 }
 
 /* One small row: the k rows are added first, then k neighbours at a time. */
-SV_CLONES static void shrink_row(const pool_work *w, const sv_real *x, sv_real *y) {
+SV_LOOP(shrink_row, (const pool_work *w, const sv_real *x, sv_real *y), (w, x, y)) {
     const size_t k = w->k, depth = w->depth, stride = w->width * k * depth;
     const sv_real scale = w->scale;
     sv_real sum[ROW];

@@ -124,9 +124,9 @@ static void merge(state *s, state part, enum kind kind) {
 }
 
 /* A run of n adjacent numbers to one result. */
-SV_CLONES static double run_sum(size_t n, const sv_real *x) { return sv_sum(n, x); }
+SV_LOOP_DOUBLE(run_sum, (size_t n, const sv_real *x), (n, x)) { return sv_sum(n, x); }
 
-SV_CLONES static double run_squares(size_t n, const sv_real *x, sv_real centre) {
+SV_LOOP_DOUBLE(run_squares, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {
     double sum = 0;
     sv_real tile[COLUMNS];
     for (size_t from = 0; from < n; from += COLUMNS) {
@@ -137,7 +137,7 @@ SV_CLONES static double run_squares(size_t n, const sv_real *x, sv_real centre) 
     return sum;
 }
 
-SV_CLONES static double run_exponentials(size_t n, const sv_real *x, sv_real centre) {
+SV_LOOP_DOUBLE(run_exponentials, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {
     double sum = 0;
     sv_real tile[COLUMNS];
     for (size_t from = 0; from < n; from += COLUMNS) {
@@ -166,18 +166,18 @@ static void add_run(enum kind kind, size_t n, const sv_real *x, sv_real centre, 
 }
 
 /* n adjacent numbers, each to its own result. */
-SV_CLONES static void row_sum(size_t n, const sv_real *x, double *v) {
+SV_LOOP(row_sum, (size_t n, const sv_real *x, double *v), (n, x, v)) {
     for (size_t i = 0; i < n; i++) v[i] += (double)x[i];
 }
 
-SV_CLONES static void row_squares(size_t n, const sv_real *x, const sv_real *centre, double *v) {
+SV_LOOP(row_squares, (size_t n, const sv_real *x, const sv_real *centre, double *v), (n, x, centre, v)) {
     for (size_t i = 0; i < n; i++) {
         sv_real d = x[i] - centre[i];
         v[i] += (double)(d * d);
     }
 }
 
-SV_CLONES static void row_exponentials(size_t n, const sv_real *x, const sv_real *centre, double *v) {
+SV_LOOP(row_exponentials, (size_t n, const sv_real *x, const sv_real *centre, double *v), (n, x, centre, v)) {
     for (size_t i = 0; i < n; i++) v[i] += (double)sv_exp(x[i] - centre[i]);
 }
 
@@ -467,22 +467,24 @@ static void spread(sv_args *a, const sv_real *y, sv_real factor, spread_body bod
     sv_parallel((long)((w.rows + w.each - 1) / w.each * w.cuts), spread_piece, &w);
 }
 
-#define SPREAD(name, slope)                                                                              \
-    SV_CLONES static void name(size_t n, const sv_real *X, const sv_real *G, const sv_real *Y, size_t s, \
-                               const sv_real *factor, sv_real *T) {                                      \
-        const sv_real f = *factor;                                                                       \
-        if (s == 0)                                                                                      \
-            for (size_t i = 0; i < n; i++) {                                                             \
-                const sv_real x = X[i], g = G[0], y = Y[0];                                              \
-                (void)x, (void)y;                                                                        \
-                T[i] = (slope);                                                                          \
-            }                                                                                            \
-        else                                                                                             \
-            for (size_t i = 0; i < n; i++) {                                                             \
-                const sv_real x = X[i], g = G[i * s], y = Y[i * s];                                      \
-                (void)x, (void)y;                                                                        \
-                T[i] = (slope);                                                                          \
-            }                                                                                            \
+#define SPREAD(name, slope)                                                                                            \
+    SV_LOOP(                                                                                                           \
+        name,                                                                                                          \
+        (size_t n, const sv_real *X, const sv_real *G, const sv_real *Y, size_t s, const sv_real *factor, sv_real *T), \
+        (n, X, G, Y, s, factor, T)) {                                                                                  \
+        const sv_real f = *factor;                                                                                     \
+        if (s == 0)                                                                                                    \
+            for (size_t i = 0; i < n; i++) {                                                                           \
+                const sv_real x = X[i], g = G[0], y = Y[0];                                                            \
+                (void)x, (void)y;                                                                                      \
+                T[i] = (slope);                                                                                        \
+            }                                                                                                          \
+        else                                                                                                           \
+            for (size_t i = 0; i < n; i++) {                                                                           \
+                const sv_real x = X[i], g = G[i * s], y = Y[i * s];                                                    \
+                (void)x, (void)y;                                                                                      \
+                T[i] = (slope);                                                                                        \
+            }                                                                                                          \
     }
 
 SPREAD(spread_sum, f *g)

@@ -28,7 +28,7 @@ static softmax_work plan_softmax(const sv_args *a, bool log) {
     return w;
 }
 
-SV_CLONES static void row_softmax(size_t n, const sv_real *x, bool log_wanted, sv_real *y) {
+SV_LOOP(row_softmax, (size_t n, const sv_real *x, bool log_wanted, sv_real *y), (n, x, log_wanted, y)) {
     sv_real most = x[0];
     for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
     for (size_t i = 0; i < n; i++) y[i] = sv_exp(x[i] - most);
@@ -43,7 +43,8 @@ SV_CLONES static void row_softmax(size_t n, const sv_real *x, bool log_wanted, s
 }
 
 /* n rows, inner numbers apart, of m columns. */
-SV_CLONES static void column_softmax(size_t n, size_t m, size_t inner, const sv_real *x, bool log_wanted, sv_real *y) {
+SV_LOOP(column_softmax, (size_t n, size_t m, size_t inner, const sv_real *x, bool log_wanted, sv_real *y),
+        (n, m, inner, x, log_wanted, y)) {
     sv_real most[COLUMNS], sum[COLUMNS];
     memcpy(most, x, m * sizeof *x);
     memset(sum, 0, m * sizeof *sum);
@@ -59,8 +60,9 @@ SV_CLONES static void column_softmax(size_t n, size_t m, size_t inner, const sv_
             y[k * inner + i] = log_wanted ? x[k * inner + i] - most[i] - sv_log(sum[i]) : y[k * inner + i] / sum[i];
 }
 
-SV_CLONES static void column_slopes(size_t n, size_t m, size_t inner, const sv_real *y, const sv_real *g,
-                                    bool log_wanted, sv_real *to) {
+SV_LOOP(column_slopes,
+        (size_t n, size_t m, size_t inner, const sv_real *y, const sv_real *g, bool log_wanted, sv_real *to),
+        (n, m, inner, y, g, log_wanted, to)) {
     sv_real sum[COLUMNS];
     memset(sum, 0, m * sizeof *sum);
     for (size_t k = 0; k < n; k++)

@@ -15,7 +15,7 @@ typedef struct adam {
 enum { M, V };             /* buffers */
 enum { RATE, CORRECTION }; /* factors: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
 
-SV_CLONES static void adam_run(const void *rule, const sv_update *u, size_t from, size_t to) {
+SV_LOOP(adam_run, (const void *rule, const sv_update *u, size_t from, size_t to), (rule, u, from, to)) {
     const adam *a = rule;
     sv_real *restrict p = u->p, *restrict m = u->buffer[M], *restrict v = u->buffer[V];
     const sv_real *restrict g = u->g;

@@ -10,7 +10,7 @@ typedef struct {
     double *sums; /* one per piece */
 } clip_work;
 
-SV_CLONES static double squares(size_t n, const sv_real *g) {
+SV_LOOP_DOUBLE(squares, (size_t n, const sv_real *g), (n, g)) {
     double part[8] = {0};
     size_t i = 0;
     for (; i + 8 <= n; i += 8)

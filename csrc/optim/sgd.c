@@ -10,7 +10,7 @@ typedef struct sgd {
     bool nesterov;
 } sgd;
 
-SV_CLONES static void sgd_run(const void *rule, const sv_update *u, size_t from, size_t to) {
+SV_LOOP(sgd_run, (const void *rule, const sv_update *u, size_t from, size_t to), (rule, u, from, to)) {
     const sgd *s = rule;
     sv_real *restrict p = u->p, *restrict b = u->buffer[0];
     const sv_real *restrict g = u->g;

@@ -4,14 +4,13 @@
  * shapes with odd edges, then times the layers of the DCGAN of 64x64x3 images at
  * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
  *
- *   cc -std=c11 -O3 -I csrc $(pkg-config --cflags lua5.4) -o build/kernels \
- *      spec/bench/kernels.c csrc/kernels/?*.c -lopenblas -lpthread -lm
+ *   cc -std=c11 -O3 -I csrc -o build/kernels spec/bench/kernels.c csrc/kernels/?*.c -lopenblas -lpthread -lm
  *   build/kernels [check|dense|norm|layers] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
  */
 #define _GNU_SOURCE
-#include "simvae.h"
+#include "kernels/kernels.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +22,7 @@
 #endif
 #ifndef NO_BLAS
 void openblas_set_num_threads(int n);
-void cblas_sgemm(int order, int flip_a, int flip_b, int m, int n, int k, float alpha, const float *a, int lda,
+void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc);
 #endif
 
@@ -104,6 +103,34 @@ static void check_dense(void) {
         for (int f = 0; f < 8; f++) check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
 }
 
+/* Another backend takes the products that its rule says, and the rest stays here. */
+static int backend_calls, backend_wrong;
+
+static bool backend_suits(const sv_cpu_level *cpu, bool ta, bool tb, long m, long n, long k) {
+    return cpu == sv_cpu && !(ta && tb) && m * n * k >= 1000;
+}
+
+static void backend_gemm(bool ta, bool tb, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
+                         long ldb, bool add, sv_real *c, long ldc) {
+    __atomic_fetch_add(&backend_calls, 1, __ATOMIC_RELAXED);
+    if (ta && tb) backend_wrong = 1;
+    for (long i = 0; i < m; i++)
+        for (long j = 0; j < n; j++) {
+            double sum = add ? (double)c[i * ldc + j] : 0;
+            for (long l = 0; l < k; l++)
+                sum += (double)(ta ? a[l * lda + i] : a[i * lda + l]) * (double)(tb ? b[j * ldb + l] : b[l * ldb + j]);
+            c[i * ldc + j] = (sv_real)sum;
+        }
+}
+
+static void check_backend(void) {
+    static const sv_gemm_backend other = {"plain loops", backend_suits, backend_gemm};
+    sv_gemm_use(&other);
+    check_dense();
+    sv_gemm_use(NULL);
+    report("the backend computes what its rule says", backend_calls == 0 || backend_wrong, 0);
+}
+
 static void check_sums(long rows, long cols) {
     sv_real *x = numbers((size_t)(rows * cols)), *s = numbers((size_t)cols);
     sv_real *work = numbers(sv_column_sums_work(rows, cols));
@@ -120,18 +147,32 @@ static void check_sums(long rows, long cols) {
 
 /* ---- convolution ------------------------------------------------------------ */
 
+/* A plan, and room for the largest workspace of its passes. */
+static sv_conv_plan plan_of(const sv_conv *c, sv_real **work) {
+    sv_conv_plan p;
+    size_t room = 1;
+    sv_conv_make_plan(&p, c, sv_bf16_chosen());
+    for (int i = 0; i < SV_CONV_PASSES; i++)
+        if (p.pass[i].workspace > room) room = p.pass[i].workspace;
+    *work = numbers(room);
+    return p;
+}
+
+static const sv_conv_cache no_cache = {NULL, false};
+
 static void check_conv(sv_conv c) {
     size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
     size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
     sv_real *x = numbers(nx), *gy = numbers(ny), *w = numbers(nw);
     sv_real *by = numbers((size_t)c.cout), *bx = numbers((size_t)c.cin);
     sv_real *y = numbers(ny), *gx = numbers(nx), *gw = numbers(nw);
-    sv_real *work = numbers(sv_conv_work(&c));
+    sv_real *work;
+    const sv_conv_plan p = plan_of(&c, &work);
     double *ty = calloc(ny, 8), *tx = calloc(nx, 8), *tw = calloc(nw, 8);
-    const sv_after to_y = {.bias = by, .slope = 1}, to_x = {.bias = bx, .slope = 1};
-    sv_conv_forward(&c, x, w, &to_y, y, work);
-    sv_conv_grad_x(&c, gy, w, &to_x, gx, work);
-    sv_conv_grad_w(&c, x, gy, gw, work);
+    const sv_epilogue to_y = {.bias = by, .slope = 1}, to_x = {.bias = bx, .slope = 1};
+    sv_conv_forward(&p, x, w, &to_y, y, no_cache, work);
+    sv_conv_data_gradient(&p, gy, w, &to_x, gx, no_cache, work);
+    sv_conv_weight_gradient(&p, x, gy, gw, work);
     for (size_t i = 0; i < ny; i++) ty[i] = (double)by[i % (size_t)c.cout];
     for (size_t i = 0; i < nx; i++) tx[i] = (double)bx[i % (size_t)c.cin];
     for (long n = 0; n < c.n; n++)
@@ -158,19 +199,22 @@ static void check_conv(sv_conv c) {
     char what[128];
     snprintf(what, sizeof what, "conv %ldx%ldx%ldx%ld->%ldx%ldx%ld k%ld s%ld p%ld", c.n, c.h, c.w, c.cin, c.oh, c.ow,
              c.cout, c.kernel, c.stride, c.pad);
-    printf("  %-44s max error: y %.1e  gx %.1e  gw %.1e\n", what, e, f, g);
+    printf("  %-44s max error: y %.1e  gx %.1e  gw %.1e ", what, e, f, g);
+    for (int i = 0; i < SV_CONV_PASSES; i++) printf(" %s%s", i ? "/ " : "", sv_conv_algorithm_name(&p, i));
+    printf("\n");
     double most = fmax((double)(c.n * c.oh * c.ow), (double)(c.kernel * c.kernel * fmax(c.cin, c.cout)));
-    /* The fast form rounds sums of those numbers: 2^-9 each, and of many the root of their number. */
-    report(what, fmax(e, fmax(f, g)), coarse && sv_conv_fast(&c) ? 0x1p-7 * sqrt(most) : ALLOWED);
+    /* Winograd's transforms round sums of those numbers: 2^-9 each, and of many the root of their number. */
+    bool winograd = strcmp(sv_conv_algorithm_name(&p, SV_CONV_FORWARD), "winograd") == 0;
+    report(what, fmax(e, fmax(f, g)), coarse && winograd ? 0x1p-7 * sqrt(most) : ALLOWED);
     /* Same numbers whatever the number of threads. */
     sv_real *z = numbers(nx > ny ? nx > nw ? nx : nw : ny > nw ? ny : nw);
     int threads = sv_threads();
     sv_set_threads(threads == 3 ? 1 : 3);
-    sv_conv_forward(&c, x, w, &to_y, z, work);
+    sv_conv_forward(&p, x, w, &to_y, z, no_cache, work);
     report("forward differs with threads", memcmp(z, y, ny * sizeof *y) != 0, 0);
-    sv_conv_grad_x(&c, gy, w, &to_x, z, work);
+    sv_conv_data_gradient(&p, gy, w, &to_x, z, no_cache, work);
     report("grad_x differs with threads", memcmp(z, gx, nx * sizeof *y) != 0, 0);
-    sv_conv_grad_w(&c, x, gy, z, work);
+    sv_conv_weight_gradient(&p, x, gy, z, work);
     report("grad_w differs with threads", memcmp(z, gw, nw * sizeof *y) != 0, 0);
     sv_set_threads(threads);
     free(x), free(gy), free(w), free(by), free(bx), free(y), free(gx), free(gw), free(work);
@@ -214,12 +258,12 @@ static void check_convs(void) {
 static double act(double v, double slope) { return v > 0 ? v : slope * v; }
 
 static void check_norm(long rows, long cols, double slope, bool train) {
-    sv_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, (sv_real)slope};
+    sv_batch_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, (sv_real)slope};
     size_t n = (size_t)(rows * cols), m = (size_t)cols;
     sv_real *x = numbers(n), *gy = numbers(n), *y = numbers(n), *gx = numbers(n);
     sv_real *scale = numbers(m), *shift = numbers(m), *rm = numbers(m), *rv = numbers(m);
     sv_real *mean = numbers(m), *inv = numbers(m), *gs = numbers(m), *gb = numbers(m);
-    sv_real *work = numbers(sv_norm_work(&b));
+    sv_real *work = numbers(sv_batch_norm_work(&b));
     for (size_t j = 0; j < m; j++) rv[j] = rv[j] * rv[j] + (sv_real)0.5;
     for (size_t i = 0; i < n; i++) x[i] += 3;
     double e = 0;
@@ -233,14 +277,14 @@ static void check_norm(long rows, long cols, double slope, bool train) {
         if (!train) tm[j] = (double)rm[j], tv[j] = (double)rv[j];
     }
     if (train) {
-        sv_norm_train(&b, x, scale, shift, rm, rv, mean, inv, y, work);
+        sv_batch_norm_train(&b, x, scale, shift, rm, rv, mean, inv, y, work);
         for (long j = 0; j < cols; j++) e = fmax(e, fmax(fabs(trm[j] - (double)rm[j]), fabs(trv[j] - (double)rv[j])));
     } else {
-        sv_norm_eval(&b, x, scale, shift, rm, rv, y, work);
+        sv_batch_norm_eval(&b, x, scale, shift, rm, rv, y, work);
         memcpy(mean, rm, m * sizeof *mean);
-        sv_norm_inverse(&b, rv, inv);
+        sv_batch_norm_inverse(&b, rv, inv);
     }
-    sv_norm_backward(&b, train, x, gy, scale, shift, mean, inv, gx, gs, gb, work);
+    sv_batch_norm_backward(&b, train, x, gy, scale, shift, mean, inv, gx, gs, gb, work);
     for (long j = 0; j < cols; j++) {
         double is = 1 / sqrt(tv[j] + 1e-5), sg = 0, sgx = 0, kinks = 0;
         for (int pass = 0; pass < 2; pass++)
@@ -358,13 +402,14 @@ static void time_layer(const char *name, sv_conv c) {
     size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
     size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
     sv_real *x = numbers(nx), *y = numbers(ny), *w = numbers(nw), *gw = numbers(nw);
-    sv_real *work = numbers(sv_conv_work(&c));
+    sv_real *work;
+    const sv_conv_plan p = plan_of(&c, &work);
     double flops = 2e-9 * (double)ny * (double)(c.cin * c.kernel * c.kernel), s[3][3];
     for (int t = 1; t <= 2; t++) {
         sv_set_threads(t);
-        TIME(s[t][0], sv_conv_forward(&c, x, w, NULL, y, work));
-        TIME(s[t][1], sv_conv_grad_x(&c, y, w, NULL, x, work));
-        TIME(s[t][2], sv_conv_grad_w(&c, x, y, gw, work));
+        TIME(s[t][0], sv_conv_forward(&p, x, w, NULL, y, no_cache, work));
+        TIME(s[t][1], sv_conv_data_gradient(&p, y, w, NULL, x, no_cache, work));
+        TIME(s[t][2], sv_conv_weight_gradient(&p, x, y, gw, work));
         for (int i = 0; i < 3; i++) total[t][i] += s[t][i];
     }
     flops_total += flops;
@@ -399,17 +444,18 @@ static void time_norms(void) {
     printf("batch norm + relu, ms                    train fwd  eval fwd  backward   GB/s train\n");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         long rows = sizes[i][0], cols = sizes[i][1];
-        sv_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, 0};
+        sv_batch_norm b = {rows, cols, (sv_real)1e-5, (sv_real)0.1, 0};
         size_t n = (size_t)(rows * cols), m = (size_t)cols;
         sv_real *x = numbers(n), *y = numbers(n), *gx = numbers(n), *p = numbers(8 * m);
-        sv_real *work = numbers(sv_norm_work(&b));
+        sv_real *work = numbers(sv_batch_norm_work(&b));
         for (size_t j = 0; j < m; j++) p[3 * m + j] = 1;
         for (int t = 1; t <= 2; t++) {
             double f, e, g;
             sv_set_threads(t);
-            TIME(f, sv_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y, work));
-            TIME(e, sv_norm_eval(&b, x, p, p + m, p + 2 * m, p + 3 * m, y, work));
-            TIME(g, sv_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m, p + 7 * m, work));
+            TIME(f, sv_batch_norm_train(&b, x, p, p + m, p + 2 * m, p + 3 * m, p + 4 * m, p + 5 * m, y, work));
+            TIME(e, sv_batch_norm_eval(&b, x, p, p + m, p + 2 * m, p + 3 * m, y, work));
+            TIME(g, sv_batch_norm_backward(&b, true, x, y, p, p + m, p + 4 * m, p + 5 * m, gx, p + 6 * m, p + 7 * m,
+                                           work));
             printf("%6ld x %4ld  threads %d  %24.3f %9.3f %9.3f  %9.1f\n", rows, cols, t, f * 1e3, e * 1e3, g * 1e3,
                    3e-9 * (double)n * sizeof *x / f);
         }
@@ -421,19 +467,24 @@ int main(int argc, char **argv) {
     const char *only = argc > 1 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!sv_reserve_scratch()) return 1;
-    printf("kernel %s, %s\n", sv_kernel_now()->name, SV_REAL_NAME);
+    if (!sv_cpu_choose(getenv("SV_KERNEL"))) {
+        fprintf(stderr, "SV_KERNEL=%s: not a CPU level here\n", getenv("SV_KERNEL"));
+        return 2;
+    }
+    printf("kernel %s, %s\n", sv_cpu->name, SV_REAL_NAME);
     if (!*only || !strcmp(only, "check")) {
         check_dense();
+        check_backend();
         check_sums(64, 3), check_sums(100000, 3), check_sums(48000, 16), check_sums(5, 100);
         check_sums(3000, 200);
         check_convs();
         check_norms();
-        if (sv_choose_pairs(true)) { /* factors that need no rounding: the same results */
+        if (sv_bf16_choose(true)) { /* factors that need no rounding: the same results */
             printf("bf16\n");
             coarse = true;
             check_convs();
             coarse = false;
-            sv_choose_pairs(false);
+            sv_bf16_choose(false);
         }
         printf(failures ? "%d WRONG\n" : "all right\n", failures);
     }

@@ -1,0 +1,235 @@
+/* kernels.h: loops over numbers, for ops and optimizers.
+ *
+ * Kernels see arrays and shapes, never Lua, whose headers are not on the include path of this folder. They do not
+ * allocate, print or fail; what can be wrong is checked by the shape functions of ops. Data goes one way:
+ *
+ *     op -> plan (conv.c) -> algorithm (conv_winograd, conv_small_channels, conv_gemm) -> gemm -> epilogue
+ *
+ * Threads share one pool (parallel.c). Work is cut by shapes alone, so results are the same bit for bit for any number
+ * of threads. Every kernel runs at the CPU level in use (cpu.h).
+ *
+ * Numbers are sv_real: float, or double with -DSV_DOUBLE.
+ */
+#ifndef SV_KERNELS_H
+#define SV_KERNELS_H
+
+#include "cpu.h"
+#include <stdint.h>
+
+#ifdef SV_DOUBLE
+typedef double sv_real;
+#define SV_REAL_NAME "double"
+#else
+typedef float sv_real;
+#define SV_REAL_NAME "float"
+#endif
+
+/* ---- parallel.c: the thread pool -------------------------------------------------- */
+
+/* Runs body(arg, i, worker) for i in 0 … n-1, each i once, in any order, on the pool; worker (0 …) is the number of a
+ * thread, for sv_scratch. Which thread runs a piece must not matter, nor may the cut depend on the number of threads. A
+ * call from inside a body runs inline. */
+typedef void (*sv_body)(void *arg, long i, int worker);
+void sv_parallel(long n, sv_body body, void *arg);
+int sv_threads(void);
+bool sv_set_threads(int n);    /* false: less than 1 or more than SV_MAX_THREADS */
+bool sv_reserve_scratch(void); /* before sv_parallel with bodies that use sv_scratch; false: no memory */
+void *sv_scratch(int worker);  /* SV_SCRATCH_BYTES, 64-byte aligned, of the calling thread alone */
+#define SV_MAX_THREADS 64
+#define SV_SCRATCH_BYTES (4u << 20)
+#define SV_SCRATCH_PRODUCTS (3u << 20) /* of which sv_products uses the first this many */
+
+/* ---- gemm.c: matrix products -------------------------------------------------------- */
+
+#define SV_MR 8      /* rows of C that a micro-kernel computes */
+#define SV_NR 32     /* columns of a packed panel of B; the last panel of a matrix may have 16 */
+#define SV_DOT_MAX 4 /* with this many columns or fewer, products run as dot products */
+
+/* A matrix whose rows are read where they lie: every row is `segs` runs of `run` adjacent numbers (the last run may be
+ * shorter: the product knows the length of a row). locate() finds the start of runs seg … seg+nseg-1 of rows
+ * row … row+n-1 (n <= SV_MR): at[(s - seg) * SV_MR + r]. A run that does not exist in memory, because it crosses the
+ * border of an image, is assembled in spare, which has room for all of them. locate NULL: a dense matrix, row r at
+ * base + r * ld. */
+typedef struct sv_rows {
+    long segs, run;
+    void (*locate)(const void *arg, long row, long n, long seg, long nseg, const sv_real **at, sv_real *spare);
+    const void *arg;
+    const sv_real *base;
+    long ld;
+} sv_rows;
+
+/* C[m][n] (+)= op(A)[m][k] op(B)[k][n] (+ bias[n], then the epilogue). */
+typedef struct sv_product {
+    long m, n, k;
+    sv_rows a; /* m rows of k; transpose_a: k rows of m */
+    sv_rows b; /* k rows of n; transpose_b: n rows of k */
+    bool transpose_a, transpose_b;
+    long b_first;          /* first row of b that takes part */
+    const sv_real *panels; /* B packed beforehand (sv_panels_size); then b is not used */
+    void (*locate_c)(const void *arg, long row, long n, sv_real **at); /* where rows of C lie */
+    const void *locate_c_arg;                                          /* locate_c NULL: row r at c + r * ldc */
+    sv_real *c;
+    long ldc;
+    bool add;
+    const sv_real *bias;
+    /* Applied to a part of a row of C when it is complete, or NULL: n numbers from column col on. */
+    void (*epilogue)(const void *arg, long row, long col, long n, sv_real *c);
+    const void *epilogue_arg;
+    bool bf16; /* factors rounded to bfloat16 (packed panels: by sv_bf16_panels); only where sv_bf16() */
+} sv_product;
+
+/* All of them in one parallel region; none may write what another one reads or writes. */
+void sv_products(const sv_product *p, long count);
+
+/* A packed B of k rows and n columns: panels of 32 columns (the last one of 16 if that is enough), each k rows of that
+ * width, missing columns 0. With at most SV_DOT_MAX columns and !transpose_a: n columns of k numbers. */
+size_t sv_panels_size(long k, long n);
+void sv_bf16_panels(sv_real *panels, long k, long n); /* rounds them in place; n > SV_DOT_MAX */
+static inline long sv_panel_width(long n, long panel) { return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2; }
+
+/* Row-major dense product with leading dimensions; transpose: the matrix is stored transposed. Where C lies, and the
+ * rest, are still to be filled in. */
+sv_product sv_dense_product(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
+                            const sv_real *b, long ldb);
+void sv_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
+             long ldb, bool add, const sv_real *bias, sv_real *c, long ldc);
+/* count products of dense matrices, stride_ numbers apart (0: the same one each time). */
+void sv_gemm_batch(long count, bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a,
+                   long stride_a, const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
+
+/* Another library's products of dense matrices, C (+)= op(A) op(B). The first backend whose rule takes a product
+ * computes it, in one call, on the calling thread; gemm.c computes all others. Bias and epilogue are applied
+ * afterwards. */
+typedef struct sv_gemm_backend {
+    const char *name;
+    bool (*suits)(const sv_cpu_level *cpu, bool transpose_a, bool transpose_b, long m, long n, long k);
+    void (*gemm)(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
+                 const sv_real *b, long ldb, bool add, sv_real *c, long ldc);
+} sv_gemm_backend;
+void sv_gemm_use(const sv_gemm_backend *backend); /* NULL: none */
+
+/* ---- linear.c: linear layers whose weights fit into the second-level cache ------------ */
+
+/* x to act(x) in place and, unless slopes is NULL, act'(x) to slopes. opt[0]: that of leaky_relu. */
+typedef void (*sv_activation)(size_t n, sv_real *x, sv_real *slopes, const double *opt);
+
+/* y (rows, out) = act(x (rows, in) w' + bias), w (out, in). slopes (rows, out): of the activation, written by forward
+ * unless NULL, read by backward if there is one. */
+typedef struct sv_linear {
+    long rows, in, out;
+    sv_activation act; /* or NULL */
+    const double *opt; /* of act */
+    sv_real *slopes;
+} sv_linear;
+
+bool sv_linear_suits(const sv_linear *l);
+void sv_linear_forward(const sv_linear *l, const sv_real *x, const sv_real *w, const sv_real *bias, sv_real *y);
+size_t sv_linear_work(const sv_linear *l); /* numbers of the workspace of backward */
+/* From the gradient of y; gx, gw, gb, bias may each be NULL. */
+void sv_linear_backward(const sv_linear *l, const sv_real *g, const sv_real *x, const sv_real *w, sv_real *gx,
+                        sv_real *gw, sv_real *gb, sv_real *work);
+
+/* ---- epilogue.c: what is applied to a convolution's output in the same pass ------------ */
+
+/* y = act(gain * v + bias) of the convolution v, act(u) = max(u, 0) + slope * min(u, 0). In place of a pointer to one,
+ * NULL: y = v. */
+typedef struct sv_epilogue {
+    const sv_real *bias, *gain; /* for each channel, or NULL: 0, 1 */
+    sv_real slope;              /* 1: no activation; never negative */
+} sv_epilogue;
+
+bool sv_epilogue_is_bias(const sv_epilogue *e);                                /* nothing but a bias, or nothing */
+const sv_real *sv_epilogue_bias(const sv_epilogue *e);                         /* if that is all there is; or NULL */
+void sv_epilogue_of_product(const sv_epilogue *e, sv_product *p);              /* sets p's bias and epilogue */
+void sv_epilogue_rows(const sv_epilogue *e, long rows, long cols, sv_real *y); /* applies it to rows of pixels */
+/* g: the gradient of y becomes that of v. */
+void sv_epilogue_gradient(const sv_epilogue *e, long rows, long cols, const sv_real *y, sv_real *g);
+
+/* ---- conv.c: convolutions of channels-last images ---------------------------------------- */
+
+/* y (n, oh, ow, cout) = conv(x (n, h, w, cin)), square kernel; weight is (cout, cin, kernel, kernel). A transposed
+ * convolution is the same struct seen from the other side: its input is y, its output x, its forward pass the data
+ * gradient, its weight PyTorch's (Cin, Cout, K, K) = (cout, cin, kernel, kernel). */
+typedef struct sv_conv {
+    long n, h, w, cin, oh, ow, cout, kernel, stride, pad;
+} sv_conv;
+
+enum sv_conv_pass {
+    SV_CONV_FORWARD,         /* x and weight to y */
+    SV_CONV_DATA_GRADIENT,   /* gy and weight to gx */
+    SV_CONV_WEIGHT_GRADIENT, /* x and gy to gw */
+    SV_CONV_PASSES
+};
+
+/* How the passes of one call run: made once, by the op's shape function, and a function of shapes, precision and CPU
+ * level alone. */
+typedef struct sv_conv_plan {
+    sv_conv shape;
+    bool bf16; /* factors rounded to bfloat16 */
+    struct sv_conv_choice {
+        const struct sv_conv_algorithm *algorithm;
+        size_t workspace;   /* numbers */
+        size_t cache;       /* numbers of preprocessed weights that are worth a cache; 0: none */
+        uint64_t cache_key; /* what they depend on besides the weights */
+    } pass[SV_CONV_PASSES];
+} sv_conv_plan;
+
+void sv_conv_make_plan(sv_conv_plan *p, const sv_conv *shape, bool bf16);
+const char *sv_conv_algorithm_name(const sv_conv_plan *p, enum sv_conv_pass pass);
+
+/* The cache of a pass: choice.cache numbers; ready: they hold the preprocessed weights, else the pass writes them.
+ * numbers NULL: in the workspace. */
+typedef struct sv_conv_cache {
+    sv_real *numbers;
+    bool ready;
+} sv_conv_cache;
+
+void sv_conv_forward(const sv_conv_plan *p, const sv_real *x, const sv_real *weight, const sv_epilogue *epilogue,
+                     sv_real *y, sv_conv_cache cache, sv_real *work);
+void sv_conv_data_gradient(const sv_conv_plan *p, const sv_real *gy, const sv_real *weight, const sv_epilogue *epilogue,
+                           sv_real *gx, sv_conv_cache cache, sv_real *work);
+void sv_conv_weight_gradient(const sv_conv_plan *p, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
+
+/* The precision that new plans are made with: bfloat16 factors, or full. */
+bool sv_bf16_choose(bool on); /* false: sv_bf16() is NULL */
+bool sv_bf16_chosen(void);
+
+/* ---- column_sums.c: sums over the rows of a (rows, cols) matrix ------------------------- */
+
+void sv_add_row(long n, const sv_real *x, sv_real *to); /* to += x */
+size_t sv_column_sums_work(long rows, long cols);
+void sv_column_sums(long rows, long cols, const sv_real *x, sv_real *sums, sv_real *work);
+/* The same of scaled = x * factor, entry by entry; sums may be NULL. */
+void sv_scaled_column_sums(long rows, long cols, const sv_real *x, const sv_real *factor, sv_real *scaled,
+                           sv_real *sums, sv_real *work);
+
+/* ---- batch_norm.c: batch normalisation, channels last ----------------------------------- */
+
+/* y = act(scale * (x - mean) / sqrt(var + eps) + shift) over the rows of a (rows, cols) matrix,
+ * act(v) = max(v, 0) + slope * min(v, 0): slope 1 none, 0 relu, else leaky relu. */
+typedef struct sv_batch_norm {
+    long rows, cols;
+    sv_real eps, momentum, slope;
+} sv_batch_norm;
+
+size_t sv_batch_norm_work(const sv_batch_norm *b);
+/* Batch statistics; mean and inverse (1 / sqrt(biased var + eps)) are for the gradient; running_* (either NULL or both
+ * given) move by momentum towards the batch mean and the unbiased variance. */
+void sv_batch_norm_train(const sv_batch_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                         sv_real *running_mean, sv_real *running_var, sv_real *mean, sv_real *inverse, sv_real *y,
+                         sv_real *work);
+void sv_batch_norm_eval(const sv_batch_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
+                        const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work);
+/* gx, gscale, gshift may each be NULL. train: the statistics depend on x (mean and inverse from sv_batch_norm_train);
+ * else they are constants (mean and inverse from sv_batch_norm_inverse of the running ones). */
+void sv_batch_norm_backward(const sv_batch_norm *b, bool train, const sv_real *x, const sv_real *gy,
+                            const sv_real *scale, const sv_real *shift, const sv_real *mean, const sv_real *inverse,
+                            sv_real *gx, sv_real *gscale, sv_real *gshift, sv_real *work);
+void sv_batch_norm_inverse(const sv_batch_norm *b, const sv_real *var, sv_real *inverse);
+
+/* ---- layout.c: memory of images (n, c, hw) ----------------------------------------------- */
+
+void sv_to_channels_last(long n, long c, long hw, const sv_real *plain, sv_real *last);
+void sv_to_plain(long n, long c, long hw, const sv_real *last, sv_real *plain);
+
+#endif
