@@ -131,7 +131,7 @@ void sv_own(sv_tape *t, sv_storage *s) {
 }
 
 /* What the sizes of an op's work depend on besides its arguments. */
-static int settings(void) { return 2 * sv_threads() + (sv_pairs_now() != NULL); }
+static int settings(void) { return 2 * sv_threads() + sv_bf16_chosen(); }
 
 /* Keeps the tensor at index alive until the tape closes: in the table on top of the stack. */
 static void anchor(lua_State *L, int index) {
