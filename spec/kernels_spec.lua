@@ -41,8 +41,8 @@ describe("SV_KERNEL", function()
     assert.equal(usable[#usable], under("", print_level):match "%S+")
   end)
 
-  -- exp as csrc/kernels/vmath.h computes it, every operation rounded to float by string.pack: what a level without fused
-  -- multiply-adds gives on any machine.
+  -- exp as csrc/kernels/vmath.h computes it, every operation rounded to float by string.pack: the result of a level
+  -- without fused multiply-adds on any machine.
   it("governs plain loops: without fused multiply-adds at the portable level", function()
     if core.real == "double" or #usable_levels() == 1 then return end -- libm's exp; or a CPU that contracts portable C
     local function f(x) return (string.unpack("<f", string.pack("<f", x))) end
