@@ -1,0 +1,97 @@
+local helper = require "spec.helper"
+local core = require "simvae.core"
+local sv = require "simvae"
+
+local N, K = 400, 10
+local rng = sv.rng(3)
+local parameters = rng:normal(0, 0.5, { N, 2, 3 * K + 1 })
+local circle = sv.tensor { 0, 1 }
+
+local function grid() -- (N, 2): the same numbers in both columns
+  local x = sv.zeros(N, 2)
+  for i = 1, N do
+    x:set((i - 0.5) / N, i, 1)
+    x:set((i - 0.5) / N, i, 2)
+  end
+  return x
+end
+
+local function run(x, p, inverse)
+  local both = sv.rational_quadratic_spline(x, p, circle, inverse or false)
+  return both[1], both[2]
+end
+
+-- The same spline for every row.
+local function shared(row)
+  return sv.expand(parameters[row]:reshape(1, 2, 3 * K + 1), N, 2, 3 * K + 1)
+end
+
+local function largest(t) return sv.max(sv.abs(t)):item() end
+
+describe("a rational-quadratic spline", function()
+  it("is the identity where all its parameters are 0", function()
+    local y, slope = run(grid(), sv.zeros(N, 2, 3 * K + 1))
+    assert.is_true(largest(y - grid()) < 1e-6)
+    assert.is_true(largest(slope) < 1e-5)
+  end)
+
+  it("is undone by its inverse, whose log-slope is the negative", function()
+    local x = grid()
+    local y, up = run(x, parameters)
+    local back, down = run(y, parameters, true)
+    local apart = back - x
+    for i = 1, N do -- 0 and 1 are one phase
+      local d = apart:get(i, 2)
+      apart:set(d - math.floor(d + 0.5), i, 2)
+    end
+    assert.is_true(largest(apart) < 1e-5, tostring(largest(apart)))
+    assert.is_true(largest(up + down) < 2e-3, tostring(largest(up + down)))
+  end)
+
+  it("rises, from 0 to 1, with the slope that it states (finite differences)", function()
+    local p, h = shared(7), 5e-4
+    local _, slope = run(grid(), p)
+    local below, above = run(grid() - h, p), run(grid() + h, p)
+    local area = 0
+    for i = 1, N do
+      local stated = math.exp(slope:get(i, 1))
+      assert.near(1, (above:get(i, 1) - below:get(i, 1)) / (2 * h) / stated, 0.02)
+      area = area + stated / N
+    end
+    assert.near(1, area, 1e-3) -- as a density of x it integrates to 1
+    local ends = run(sv.tensor { { 0, 0 }, { 1, 0 } }, parameters:slice(1, 1, 2))
+    assert.near(0, ends:get(1, 1), 1e-6)
+    assert.near(1, ends:get(2, 1), 1e-6)
+  end)
+
+  it("of a phase has no seam, and only rotates with its last parameter", function()
+    local p = shared(9)
+    local y, slope = run(sv.tensor { { 0, 1e-6 }, { 0, 1 - 1e-6 } }, p:slice(1, 1, 2))
+    local d = y:get(1, 2) - y:get(2, 2)
+    assert.near(0, d - math.floor(d + 0.5), 1e-4)
+    assert.near(slope:get(1, 2), slope:get(2, 2), 1e-3)
+    local turned = p:clone()
+    for i = 1, N do turned:set(p:get(i, 2, 3 * K + 1) + 0.25, i, 2, 3 * K + 1) end
+    local ahead = run(grid(), turned)
+    y = run(grid(), p)
+    for i = 1, N - 100 do assert.near(y:get(i + 100, 2), ahead:get(i, 2), 1e-4) end
+  end)
+
+  it("takes values from outside as the nearest inside, without a gradient", function()
+    local x = core.parameter { { -0.5, 0.5 } }
+    do
+      local tape <close> = sv.tape()
+      local both = sv.rational_quadratic_spline(x, parameters:slice(1, 1, 1))
+      tape:backward(sv.sum(both[1]))
+    end
+    assert.are.equal(0, x.grad:get(1, 1))
+    assert.is_true(x.grad:get(1, 2) > 0)
+  end)
+
+  it("says what its parameters must be", function()
+    helper.raises("x must be %(N, D%)", sv.rational_quadratic_spline, sv.ones(3), parameters)
+    helper.raises("parameters must be %(400, 2, 3 K %+ 1%)", sv.rational_quadratic_spline, grid(), sv.ones(2, 2, 7))
+    helper.raises("K = 2 to 64 bins; got 9", sv.rational_quadratic_spline, grid(), sv.ones(N, 2, 9))
+    helper.raises("circle must be %(2,%)", sv.rational_quadratic_spline, grid(), parameters, sv.ones(3))
+  end)
+end)
