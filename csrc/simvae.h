@@ -24,7 +24,7 @@
 #ifndef SIMVAE_H
 #define SIMVAE_H
 
-#include "core/size.h"
+#include "engine/size.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -41,7 +41,7 @@
 #define SV_MAX_AUX 3  /* buffers an op keeps from forward to backward */
 #define SV_MESSAGE 256
 
-/* ---- core/storage.c ------------------------------------------------------ */
+/* ---- engine/storage.c ------------------------------------------------------ */
 
 typedef struct sv_storage {
     sv_real *data;              /* 64-byte aligned; inside this userdata, or a mapped file */
@@ -59,7 +59,7 @@ static inline void sv_note_write(sv_storage *s) {
     if (s->version != SV_FOREIGN) s->version++;
 }
 
-/* ---- core/tensor.c ------------------------------------------------------- */
+/* ---- engine/tensor.c ------------------------------------------------------- */
 
 enum sv_layout {
     SV_PLAIN = 0,        /* row-major in the order of the shape */
@@ -141,7 +141,7 @@ int sv_check_length(lua_State *L, int index, int most, const char *what); /* of 
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 
-/* ---- arguments of functions that Lua calls (core/argument.c) ----------------- */
+/* ---- arguments of functions that Lua calls (engine/argument.c) ----------------- */
 
 const char *sv_function_name(lua_State *L); /* of the C function that runs; stays on the stack */
 int sv_argument_error(lua_State *L, int index, const char *note);
@@ -241,7 +241,7 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 #define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
 extern const sv_activation sv_activations[];
 
-/* ---- core/call.c ----------------------------------------------------------- */
+/* ---- engine/call.c ----------------------------------------------------------- */
 
 /* The weight cache of in[1] for a pass: room for count numbers, or NULL without a cache. ready: they are valid, else
  * the caller writes them. key: what they depend on besides the weights. */
@@ -258,7 +258,7 @@ extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops
 
 void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */
 
-/* ---- core/tape.c ----------------------------------------------------------- */
+/* ---- engine/tape.c ----------------------------------------------------------- */
 
 typedef struct sv_tape {
     struct sv_tape *older;   /* the scope opened before this one */
@@ -292,23 +292,23 @@ void sv_open_tape(lua_State *L, int core);
 
 void sv_open_optim(lua_State *L, int core); /* core.optim: adam, sgd, grad_norm, scale_grads */
 
-/* ---- core/class.c ------------------------------------------------------------ */
+/* ---- engine/class.c ------------------------------------------------------------ */
 
 /* Makes the metatable of a userdata: its methods (NULL: none), what ends it (__gc
  * and __close; NULL: nothing) and what prints it (NULL: Lua's way). */
 void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
 
-/* ---- core/system.c ---------------------------------------------------------- */
+/* ---- os/system.c ---------------------------------------------------------- */
 
 void sv_open_system(lua_State *L, int core);
 void sv_open_signals(lua_State *L, int core);
 
-/* ---- core/process.c, shared.c: programs, forked workers, memory they share ----- */
+/* ---- os/process.c, engine/shared.c: programs, forked workers, memory they share ----- */
 
 void sv_open_process(lua_State *L, int core);
 void sv_open_shared(lua_State *L, int core);
 
-/* ---- core/rng.c ------------------------------------------------------------ */
+/* ---- engine/rng.c ------------------------------------------------------------ */
 
 /* Philox4x32-10 (Salmon et al., 2011): number i of stream s under a seed is a
  * pure function of (seed, s, i). */
@@ -325,7 +325,7 @@ double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
 double sv_rng_normal(sv_rng *r);
 void sv_open_rng(lua_State *L, int core);
 
-/* ---- core/rng_call.c: random numbers of one sample -------------------------- */
+/* ---- engine/rng_call.c: random numbers of one sample -------------------------- */
 
 uint64_t sv_rng_born(void);
 void sv_rng_check_stream(lua_State *L, const sv_rng *r); /* raises if the running call may not draw from it */

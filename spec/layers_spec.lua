@@ -432,7 +432,7 @@ describe("convolutions with what follows them", function()
   end)
 end)
 
--- Of weights that stay as they are, convolutions keep what they made where it is dear (csrc/core/call.c): a clone,
+-- Of weights that stay as they are, convolutions keep what they made where it is dear (csrc/engine/call.c): a clone,
 -- which no call has met, shows what they should give.
 describe("convolutions with weights that were met before", function()
   local rng = sv.rng(6)

@@ -4,7 +4,7 @@
 -- Sample i of a seed, a-th draw in its place (a = 0: the first; a later one replaces one that failed):
 --     i + a 2^40             its parameters: rng of prior
 --     i + a 2^40 + 2^62      its output: rng of simulate
--- math.random within prior and simulate has a sequence of its own from each stream (csrc/core/rng_call.c).
+-- math.random within prior and simulate has a sequence of its own from each stream (csrc/engine/rng_call.c).
 local core = require "simvae.core"
 
 local streams = {}
