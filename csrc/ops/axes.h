@@ -2,9 +2,9 @@
 #ifndef SV_AXES_H
 #define SV_AXES_H
 
-#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
+#include "../simvae.h"
 
 /* An axis option (0-based, or counted from the end: -1 the last) as 0 … ndim - 1. */
 static inline bool sv_axis(sv_args *a, long given, int ndim, int *axis) {

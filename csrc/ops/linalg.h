@@ -4,8 +4,8 @@
 #define SV_LINALG_H
 
 #include "../blas/blas.h"
-#include "../simvae.h"
 #include "../kernels/loops.h"
+#include "../simvae.h"
 
 enum { SV_LINALG_MAX = 32767 }; /* rows or columns: LAPACK counts in int, n * n included */
 

@@ -6,6 +6,7 @@
  * rotation before the spline.
  *
  * Formulas in double precision: their differences cancel. */
+#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
 

@@ -1,0 +1,321 @@
+/* engine.h: what Lua sees: tensors, tapes, and how ops are called.
+ *
+ * The engine in one page
+ *
+ *   storage  one full userdata that holds the numbers themselves. Lua sees its
+ *            true size, paces the collector by it and frees it; there is no
+ *            finalizer and no malloc behind it.
+ *   tensor   a small userdata that describes a row-major block of a storage
+ *            (user value 1). Views are tensors that share a storage.
+ *   tape     what was computed since sv.tape(): the ops in order, for the
+ *            gradient, and the storages, which go back to free lists when the
+ *            tape is closed. A tensor whose storage went back is stale: using
+ *            it raises.
+ *   op       a row (struct sv_op) and its two or three functions. call.c makes
+ *            the Lua function from the row's signature. Functions of an op see
+ *            a struct sv_args, never Lua: they do not allocate or print;
+ *            what can be wrong is said by the shape function (sv_fail), or by forward
+ *            where only computing tells: a matrix that is singular.
+ *
+ * Numbers are sv_real: float, or double with -DSV_DOUBLE. All tensors are
+ * contiguous; a 4-d tensor may hold its pixels channels-last (struct sv_tensor,
+ * layout), which only the ops that ask for it ever see.
+ */
+#ifndef SV_ENGINE_H
+#define SV_ENGINE_H
+
+#include "../kernels/kernels.h"
+#include "size.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define SV_MAX_DIM 8  /* axes of a tensor */
+#define SV_MAX_IN 256 /* tensors an op takes (concat, stack) */
+#define SV_MAX_OPT 12 /* options of an op; a list of whole numbers is one */
+#define SV_MAX_AUX 3  /* buffers an op keeps from forward to backward */
+#define SV_MESSAGE 256
+
+/* ---- engine/storage.c ------------------------------------------------------ */
+
+typedef struct sv_storage {
+    sv_real *data;              /* 64-byte aligned; inside this userdata, or a mapped file */
+    size_t count;               /* numbers that fit */
+    uint64_t generation;        /* grows each time the storage goes back to a free list */
+    uint64_t version;           /* grows with each write to what an op or a user made, or SV_FOREIGN */
+    struct sv_tape *owner;      /* the open tape it belongs to, or NULL */
+    int slot;                   /* owner->storage[slot] is this one */
+    struct sv_size_class *size; /* of an owner's: the free list it goes back to */
+    struct sv_storage *next;    /* in that list */
+} sv_storage;
+
+#define SV_FOREIGN UINT64_MAX /* other processes write it as well */
+static inline void sv_note_write(sv_storage *s) {
+    if (s->version != SV_FOREIGN) s->version++;
+}
+
+/* ---- engine/tensor.c ------------------------------------------------------- */
+
+enum sv_layout {
+    SV_PLAIN = 0,        /* row-major in the order of the shape */
+    SV_CHANNELS_LAST = 1 /* shape (N, C, H, W), memory (N, H, W, C) */
+};
+
+/* Cached preprocessed weights (packed panels, Winograd transforms); valid while the weights' version and `key` are
+ * unchanged. */
+typedef struct sv_weight_cache {
+    size_t count;
+    uint64_t key, version; /* of the weights' storage */
+    sv_real *numbers;
+} sv_weight_cache;
+
+typedef struct sv_tensor {
+    sv_storage *storage; /* user value 1 keeps it alive */
+    sv_real *data;
+    uint64_t generation; /* storage->generation when made; another value: stale */
+    size_t count;        /* numbers in all: the product of the shape */
+    size_t shape[SV_MAX_DIM];
+    int ndim; /* 0: a single number */
+    enum sv_layout layout;
+    bool needs_grad;                  /* a leaf that asks for a gradient, or made from one */
+    bool is_leaf;                     /* a parameter: its gradient is kept in grad */
+    bool grad_valid;                  /* grad holds a gradient (else: next one overwrites) */
+    struct sv_tensor *grad;           /* user value 2; leaves only */
+    struct sv_tape *tape;             /* the open tape whose node made it, or NULL */
+    int node;                         /* index of that node */
+    uint64_t weights_version;         /* weights' version + 1 at the last use (0: never) */
+    sv_weight_cache *weight_cache[2]; /* of the forward and the backward pass: user values 3 and 4 */
+    uint64_t converted_version;       /* version + 1 of which user value 5 is a copy in the other layout (0: none) */
+} sv_tensor;
+
+#define SV_STORAGE "simvae.storage"
+#define SV_TENSOR "simvae.tensor"
+#define SV_TAPE "simvae.tape"
+
+/* One per Lua state, in its registry. */
+typedef struct sv_context {
+    struct sv_tape *scopes;      /* open tapes and calls of no_grad, newest first */
+    struct sv_tape *tape;        /* the one that what is made now belongs to, or NULL: as of sv_enter */
+    bool recording;              /* that tape records, and no no_grad is in effect: as of sv_enter */
+    bool orphans;                /* a scope was collected while open */
+    uint64_t closed;             /* tapes closed so far: the clock of the free lists */
+    struct sv_size_class *sizes; /* free lists */
+    size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, the most of both */
+} sv_context;
+
+sv_context *sv_get_context(lua_State *L);
+/* The safe point: every function that makes tensors calls it first, before it holds anything. Drops tapes that were
+ * collected while open, and finds those in effect for this coroutine. */
+sv_context *sv_enter(lua_State *L);
+/* Is a finalizer (__gc) running? It may have interrupted an op at any allocation: what an op relies on (tapes,
+ * precision) does not change in one. */
+bool sv_in_finalizer(lua_State *L);
+
+/* Push a storage of count numbers, not initialised. Scoped: it belongs to the
+ * open tape (if any) and goes back to a free list with it; else it is ordinary
+ * garbage-collected memory. */
+enum sv_scope { SV_SCOPED, SV_PERSISTENT };
+sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope);
+void sv_release_storage(sv_context *c, sv_storage *s);             /* to its free list; tensors on it become stale */
+void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape, to be collected */
+void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle); /* drops free ones unused for so many tapes */
+void sv_open_storage(lua_State *L);
+
+sv_tensor *sv_check_tensor(lua_State *L, int index); /* raises for another type and for a stale one */
+sv_tensor *sv_test_tensor(lua_State *L, int index);  /* NULL for another type; may be stale */
+void sv_check_alive(lua_State *L, const sv_tensor *t);
+sv_tensor *sv_push_tensor(lua_State *L, int ndim, const size_t *shape, enum sv_scope scope);
+sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim,
+                        const size_t *shape); /* of: stack index of a tensor */
+sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim,
+                             const size_t *shape);          /* a whole storage at that stack index */
+sv_tensor *sv_ensure_grad(lua_State *L, int index);         /* the leaf's gradient tensor, made if need be */
+void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value; notes a write */
+int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
+int sv_check_length(lua_State *L, int index, int most, const char *what); /* of a list: 0 … most, or raises */
+void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
+void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
+
+/* ---- arguments of functions that Lua calls (engine/argument.c) ----------------- */
+
+const char *sv_function_name(lua_State *L); /* of the C function that runs; stays on the stack */
+int sv_argument_error(lua_State *L, int index, const char *note);
+lua_Integer sv_check_integer(lua_State *L, int index);
+lua_Number sv_check_number(lua_State *L, int index);
+const char *sv_check_text(lua_State *L, int index, size_t *length);
+lua_Integer sv_optional_integer(lua_State *L, int index, lua_Integer otherwise);
+lua_Number sv_optional_number(lua_State *L, int index, lua_Number otherwise);
+void sv_check_type(lua_State *L, int index, int type);
+void sv_check_any(lua_State *L, int index);
+void *sv_check_object(lua_State *L, int index, const char *class);
+
+#ifndef SV_ARGUMENT_C /* in place of lauxlib's, whose messages do not name what would do */
+#define luaL_argerror sv_argument_error
+#define luaL_checkinteger sv_check_integer
+#define luaL_checknumber sv_check_number
+#define luaL_checklstring sv_check_text
+#define luaL_optinteger sv_optional_integer
+#define luaL_optnumber sv_optional_number
+#define luaL_checktype sv_check_type
+#define luaL_checkany sv_check_any
+#define luaL_checkudata sv_check_object
+#endif
+
+/* ---- ops: what a row says and what its functions see --------------------- */
+
+typedef struct sv_op sv_op;
+
+typedef struct sv_list {
+    int n;
+    long at[SV_MAX_DIM];
+} sv_list;
+
+typedef struct sv_args {
+    const sv_op *op;
+    int nin;
+    sv_tensor **in; /* in[i] may be NULL for an optional tensor */
+    sv_tensor *out;
+    double opt[SV_MAX_OPT];   /* numbers, whole numbers, booleans, enum indices (from 0) and axes (0-based) */
+    sv_list list[SV_MAX_OPT]; /* list options, by the same index; axes are 0-based here */
+
+    /* set by the shape function */
+    size_t shape[SV_MAX_DIM];
+    int ndim;
+    size_t aux_count[SV_MAX_AUX]; /* numbers kept from forward to backward */
+    size_t work_count;            /* numbers of scratch during forward */
+    size_t backward_work_count;   /* numbers of scratch during backward */
+    size_t cache_count[2];        /* numbers of the weight cache of in[1], forward and backward */
+    union {
+        sv_conv_plan conv; /* of a convolution */
+    } plan;
+    size_t view_offset;       /* SV_OP_VIEW: where out starts in in[0] */
+    char message[SV_MESSAGE]; /* what is wrong, if shape() returns false */
+
+    /* set by the caller */
+    sv_real *aux[SV_MAX_AUX];
+    sv_real *work;
+    bool training;         /* a gradient will be asked for: aux must be filled */
+    bool use_weight_cache; /* in[1] has not changed since the last call */
+
+    /* backward only */
+    sv_real *grad_out; /* laid out as out; may be spoilt */
+    sv_real **grad_in; /* per input: NULL (not wanted), or to be written in full, laid out as the input */
+} sv_args;
+
+enum {
+    SV_OP_LAYOUT_FREE = 1,   /* works on either layout; all inputs of out's shape have the same one */
+    SV_OP_CHANNELS_LAST = 2, /* in[0] and out are channels-last when 4-d */
+    SV_OP_VIEW = 4,          /* out shares in[0]'s memory; of equal count, the gradient passes as it is */
+    SV_OP_NO_GRAD = 8,       /* has no gradient (argmax, comparisons, …) */
+    SV_OP_INTERNAL = 16,     /* not part of the public table */
+    SV_OP_IN_PLACE = 32      /* backward may be told to write grad_in[0], laid out as out, over grad_out */
+};
+
+/* A row. The signature is what call.c parses and sv.help prints:
+ *   "x, w, b?; stride:int=1, padding:int=0"
+ * tensors before the semicolon (b? optional, xs* a list), options after it:
+ * num, int, bool, axis, axes, ints, enum(a|b|c); "=v" a default, "?" optional
+ * (axes: empty list; ints: empty list). */
+struct sv_op {
+    const char *name;
+    const char *signature;
+    bool (*shape)(sv_args *a);    /* checks; fills shape, ndim, aux_count, … or message */
+    void (*forward)(sv_args *a);  /* writes all of out */
+    void (*backward)(sv_args *a); /* writes all of each wanted grad_in */
+    int flags;
+    const char *doc;   /* one paragraph: what, shapes, source */
+    const char *check; /* Lua: arguments of one call to check the gradient with; `r(...)` makes a random tensor */
+};
+
+bool sv_fail(sv_args *a, const char *format, ...);  /* sets message; false */
+bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
+
+/* ---- ops/elementwise.c: activations that a layer takes into its own pass ---- */
+
+/* The option of such an op's signature, and one function for each of its values (none: NULL). */
+#define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
+extern const sv_activation sv_activations[];
+
+/* ---- engine/call.c ----------------------------------------------------------- */
+
+/* The weight cache of in[1] for a pass: room for count numbers, or NULL without a cache. ready: they are valid, else
+ * the caller writes them. key: what they depend on besides the weights. */
+sv_real *sv_weight_cache_numbers(const sv_args *a, bool backward, size_t count, uint64_t key, bool *ready);
+/* Applies an op to the nin tensors (or nils) at stack indices base, base + 1, … and
+ * pushes out. opt and list may be NULL where the op has no options. */
+sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);
+void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
+const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
+extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
+    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_linalg[],
+    sv_ops_linalg_factor[], sv_ops_spline[];
+extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
+
+void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */
+
+/* ---- engine/tape.c ----------------------------------------------------------- */
+
+typedef struct sv_tape {
+    struct sv_tape *older;   /* the scope opened before this one */
+    lua_State *thread;       /* the coroutine that opened it; NULL: collected while open */
+    struct sv_tape **handle; /* where Lua's userdata points to it */
+    bool recording;
+    bool no_grad; /* a call of sv.no_grad: owns nothing */
+    bool running; /* backward is on its way, or ended in an error */
+    int count, room;
+    struct sv_node **nodes;
+    int storages, storage_room;
+    sv_storage **storage; /* every storage it owns */
+} sv_tape;
+typedef struct sv_node {
+    sv_args args;
+    sv_storage *aux[SV_MAX_AUX];
+    sv_storage *grad;               /* of out, while backward is on its way */
+    int settings;                   /* as they were in forward */
+    uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
+    bool passed;                    /* backward has been here */
+    sv_tensor *in[];                /* args.in */
+} sv_node;
+/* Adds a node for a; its inputs lie at stack indices base …, out on top; all are anchored. */
+void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]);
+void sv_reserve_owned(lua_State *L, sv_tape *t); /* room for one more, or raises */
+void sv_own(sv_tape *t, sv_storage *s);          /* after sv_reserve_owned */
+void sv_free_scopes(sv_context *c);              /* when the state closes */
+void sv_open_tape(lua_State *L, int core);
+
+/* ---- engine/class.c ------------------------------------------------------------ */
+
+/* Makes the metatable of a userdata: its methods (NULL: none), what ends it (__gc
+ * and __close; NULL: nothing) and what prints it (NULL: Lua's way). */
+void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
+
+/* ---- engine/rng.c ------------------------------------------------------------ */
+
+/* Philox4x32-10 (Salmon et al., 2011): number i of stream s under a seed is a
+ * pure function of (seed, s, i). */
+typedef struct sv_rng {
+    uint64_t seed;
+    uint64_t stream; /* sample index, or a user's stream */
+    uint64_t next;   /* numbers drawn so far */
+    uint64_t born;   /* calls of rng:call before it was made */
+} sv_rng;
+#define SV_RNG "simvae.rng"
+void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t words[4]);
+uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index);
+double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
+double sv_rng_normal(sv_rng *r);
+void sv_open_rng(lua_State *L, int core);
+
+/* ---- engine/rng_call.c: random numbers of one sample -------------------------- */
+
+uint64_t sv_rng_born(void);
+void sv_rng_check_stream(lua_State *L, const sv_rng *r); /* raises if the running call may not draw from it */
+uint64_t sv_rng_sample_seed(const sv_rng *r);            /* of the samples drawn by it: another one for each stream */
+int sv_rng_call(lua_State *L);
+void sv_open_rng_call(lua_State *L, int core);
+
+/* ---- engine/shared.c: memory that processes share -------------------------- */
+
+void sv_open_shared(lua_State *L, int core);
+
+#endif
