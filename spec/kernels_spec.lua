@@ -66,17 +66,13 @@ describe("SV_KERNEL", function()
       local x = {}
       for i = 1, 200 do x[i] = (i - 100) / 7 end
       for _, y in ipairs(core.exp(core.tensor(x)):totable()) do print(string.format("%.9g", y)) end]]
-    local other = {}
-    for i, line in ipairs { "portable", usable_levels()[2] } do
-      other[i] = under(line, script)
-    end
+    local printed = under("portable", script)
     local i = 0
-    for line in other[1]:gmatch "%S+" do
+    for line in printed:gmatch "%S+" do
       i = i + 1
       assert.equal(exp(f((i - 100) / 7)), f(tonumber(line)), "exp of " .. (i - 100) / 7)
     end
     assert.equal(200, i)
-    assert.not_equal(other[1], other[2]) -- the other levels have fused multiply-adds
   end)
 
   it("gives the same numbers but for rounding at every level", function()

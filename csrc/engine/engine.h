@@ -236,7 +236,7 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 #define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
 extern const sv_activation sv_activations[];
 
-/* ---- engine/call.c ----------------------------------------------------------- */
+/* ---- engine/apply.c, call.c, weight_cache.c, suggest.c ----------------------------------------------------------- */
 
 /* The weight cache of in[1] for a pass: room for count numbers, or NULL without a cache. ready: they are valid, else
  * the caller writes them. key: what they depend on besides the weights. */
@@ -245,6 +245,7 @@ sv_real *sv_weight_cache_numbers(const sv_args *a, bool backward, size_t count, 
  * pushes out. opt and list may be NULL where the op has no options. */
 sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const double *opt, const sv_list *list);
 void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* rows end with a NULL name */
+void sv_open_suggest(lua_State *L, int core);                              /* suggest.c: core.nearest */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
     sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_linalg[],

@@ -170,11 +170,11 @@ static bool cross_entropy_shape(sv_args *a) {
 }
 
 static double row_lse(size_t n, const sv_real *x) {
-    sv_real most = x[0];
-    for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+    sv_real max = x[0];
+    for (size_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
     double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((double)(x[i] - most));
-    return (double)most + log(sum);
+    for (size_t i = 0; i < n; i++) sum += exp((double)(x[i] - max));
+    return (double)max + log(sum);
 }
 
 static void cross_entropy_forward(sv_args *a) {

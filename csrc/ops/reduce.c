@@ -94,9 +94,9 @@ static plan make_plan(sv_args *a) {
 
 /* ---- the loops of each kind ------------------------------------------------------- */
 
-enum kind { SUM, SQUARES, EXPONENTIALS, MOST, LEAST };
+enum kind { SUM, SQUARES, EXPONENTIALS, MAX, MIN };
 
-/* What is known of one result while it grows: v, and for MOST and LEAST the index
+/* What is known of one result while it grows: v, and for MAX and MIN the index
  * (from 0, row-major in the reduced axes) of the number it is. */
 typedef struct {
     double v;
@@ -104,21 +104,21 @@ typedef struct {
 } state;
 
 static state nothing(enum kind kind) {
-    return (state){kind == MOST ? -INFINITY : kind == LEAST ? INFINITY : 0, UINT64_MAX};
+    return (state){kind == MAX ? -INFINITY : kind == MIN ? INFINITY : 0, UINT64_MAX};
 }
 
 /* NaN wins over numbers; of equals the first does. */
-static inline void compare(state *s, double v, uint64_t at, bool most) {
+static inline void compare(state *s, double v, uint64_t at, bool max) {
     bool nan = v != v, was = s->v != s->v;
-    if (nan ? !was || at < s->at : !was && (v == s->v ? at < s->at : most ? v > s->v : v < s->v)) {
+    if (nan ? !was || at < s->at : !was && (v == s->v ? at < s->at : max ? v > s->v : v < s->v)) {
         s->v = v;
         s->at = at;
     }
 }
 
 static void merge(state *s, state part, enum kind kind) {
-    if (kind == MOST || kind == LEAST) {
-        if (part.at != UINT64_MAX) compare(s, part.v, part.at, kind == MOST);
+    if (kind == MAX || kind == MIN) {
+        if (part.at != UINT64_MAX) compare(s, part.v, part.at, kind == MAX);
     } else
         s->v += part.v;
 }
@@ -159,9 +159,9 @@ static void add_run(enum kind kind, size_t n, const sv_real *x, sv_real centre, 
     case EXPONENTIALS:
         s->v += run_exponentials(n, x, centre);
         break;
-    case MOST:
-    case LEAST:
-        for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == MOST);
+    case MAX:
+    case MIN:
+        for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == MAX);
     }
 }
 
@@ -263,11 +263,11 @@ static void reduce_columns(const reduction *r, size_t head, size_t part, size_t 
         case EXPONENTIALS:
             row_exponentials(n, x, centre, v);
             break;
-        case MOST:
-        case LEAST:
+        case MAX:
+        case MIN:
             for (size_t i = 0; i < n; i++) {
                 state s = {v[i], index[i]};
-                compare(&s, (double)x[i], first, r->kind == MOST);
+                compare(&s, (double)x[i], first, r->kind == MAX);
                 v[i] = s.v;
                 index[i] = s.at;
             }
@@ -373,8 +373,8 @@ static void extremum_forward(sv_args *a, enum kind kind) {
     }
 }
 
-static void max_forward(sv_args *a) { extremum_forward(a, MOST); }
-static void min_forward(sv_args *a) { extremum_forward(a, LEAST); }
+static void max_forward(sv_args *a) { extremum_forward(a, MAX); }
+static void min_forward(sv_args *a) { extremum_forward(a, MIN); }
 
 static bool arg_shape(sv_args *a) {
     if (!nonempty_shape(a)) return false;
@@ -389,8 +389,8 @@ static void arg_forward(sv_args *a, enum kind kind) {
     for (size_t o = 0; o < r.results; o++) a->out->data[o] = (sv_real)(r.state[o].at + 1);
 }
 
-static void argmax_forward(sv_args *a) { arg_forward(a, MOST); }
-static void argmin_forward(sv_args *a) { arg_forward(a, LEAST); }
+static void argmax_forward(sv_args *a) { arg_forward(a, MAX); }
+static void argmin_forward(sv_args *a) { arg_forward(a, MIN); }
 
 static bool var_shape(sv_args *a) {
     if (!nonempty_shape(a)) return false;
@@ -410,17 +410,17 @@ static void var_forward(sv_args *a) {
         a->out->data[o] = (sv_real)(r.state[o].v / ((double)r.p.reduced_count - a->opt[OPT_CORRECTION]));
 }
 
-/* Where the most is infinite, the sum is centred at 0: -inf and inf come out as such. */
+/* Where the maximum is infinite, the sum is centred at 0: -inf and inf come out as such. */
 static void logsumexp_forward(sv_args *a) {
     reduction r = start(a);
-    sv_real *most = a->out->data;
-    run_reduction(&r, MOST, NULL);
+    sv_real *max = a->out->data;
+    run_reduction(&r, MAX, NULL);
     for (size_t o = 0; o < r.results; o++) {
         double v = r.state[o].v;
-        most[o] = isinf(v) ? 0 : (sv_real)v;
+        max[o] = isinf(v) ? 0 : (sv_real)v;
     }
-    run_reduction(&r, EXPONENTIALS, most);
-    for (size_t o = 0; o < r.results; o++) most[o] = (sv_real)((double)most[o] + log(r.state[o].v));
+    run_reduction(&r, EXPONENTIALS, max);
+    for (size_t o = 0; o < r.results; o++) max[o] = (sv_real)((double)max[o] + log(r.state[o].v));
 }
 
 /* ---- reductions: backward ----------------------------------------------------------- */

@@ -29,12 +29,12 @@ static softmax_work plan_softmax(const sv_args *a, bool log) {
 }
 
 SV_LOOP(row_softmax, (size_t n, const sv_real *x, bool log_wanted, sv_real *y), (n, x, log_wanted, y)) {
-    sv_real most = x[0];
-    for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (size_t i = 0; i < n; i++) y[i] = sv_exp(x[i] - most);
+    sv_real max = x[0];
+    for (size_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    for (size_t i = 0; i < n; i++) y[i] = sv_exp(x[i] - max);
     double sum = sv_sum(n, y);
     if (log_wanted) {
-        const sv_real lse = most + (sv_real)log(sum);
+        const sv_real lse = max + (sv_real)log(sum);
         for (size_t i = 0; i < n; i++) y[i] = x[i] - lse;
     } else {
         const sv_real scale = (sv_real)(1 / sum);
@@ -45,19 +45,19 @@ SV_LOOP(row_softmax, (size_t n, const sv_real *x, bool log_wanted, sv_real *y), 
 /* n rows, inner numbers apart, of m columns. */
 SV_LOOP(column_softmax, (size_t n, size_t m, size_t inner, const sv_real *x, bool log_wanted, sv_real *y),
         (n, m, inner, x, log_wanted, y)) {
-    sv_real most[COLUMNS], sum[COLUMNS];
-    memcpy(most, x, m * sizeof *x);
+    sv_real max[COLUMNS], sum[COLUMNS];
+    memcpy(max, x, m * sizeof *x);
     memset(sum, 0, m * sizeof *sum);
     for (size_t k = 1; k < n; k++)
-        for (size_t i = 0; i < m; i++) most[i] = x[k * inner + i] > most[i] ? x[k * inner + i] : most[i];
+        for (size_t i = 0; i < m; i++) max[i] = x[k * inner + i] > max[i] ? x[k * inner + i] : max[i];
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < m; i++) {
-            y[k * inner + i] = sv_exp(x[k * inner + i] - most[i]);
+            y[k * inner + i] = sv_exp(x[k * inner + i] - max[i]);
             sum[i] += y[k * inner + i];
         }
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < m; i++)
-            y[k * inner + i] = log_wanted ? x[k * inner + i] - most[i] - sv_log(sum[i]) : y[k * inner + i] / sum[i];
+            y[k * inner + i] = log_wanted ? x[k * inner + i] - max[i] - sv_log(sum[i]) : y[k * inner + i] / sum[i];
 }
 
 SV_LOOP(column_slopes,

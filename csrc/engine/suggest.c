@@ -1,0 +1,69 @@
+/* suggest.c: the closest spelling of a misspelt word. */
+#include "engine.h"
+
+#include <string.h>
+
+enum { WORD = 32 }; /* letters of a word that is compared */
+
+/* Edits from one short word to another: a letter added, left out or replaced, or two neighbours exchanged (optimal
+ * string alignment distance). */
+static int distance(const char *a, const char *b) {
+    int rows[3][WORD + 1], n = (int)strlen(b);
+    if (n > WORD || strlen(a) > WORD) return WORD;
+    int *before = rows[0], *last = rows[1], *row = rows[2];
+    for (int j = 0; j <= n; j++) last[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int least = last[j] < row[j - 1] ? last[j] + 1 : row[j - 1] + 1;
+            int replaced = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (replaced < least) least = replaced;
+            bool exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (exchanged && before[j - 2] + 1 < least) least = before[j - 2] + 1;
+            row[j] = least;
+        }
+        int *free = before;
+        before = last;
+        last = row;
+        row = free;
+    }
+    return last[n];
+}
+
+const char *sv_nearest(const char *word, const char *const *known, int n) {
+    const char *best = NULL;
+    int least = (int)strlen(word) / 2 + 2;
+    for (int i = 0; i < n; i++) {
+        int d = distance(word, known[i]);
+        if (d < least) {
+            least = d;
+            best = known[i];
+        }
+    }
+    return best;
+}
+
+/* nearest(word, {known, …}, most) -> the closest spelling, or nil; most: edits that it may be away */
+static int l_nearest(lua_State *L) {
+    const char *word = luaL_checkstring(L, 1), *best = NULL;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    int least = (int)luaL_optinteger(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
+    for (int i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+        const char *known = luaL_checkstring(L, -1);
+        int d = distance(word, known);
+        if (d < least) {
+            least = d;
+            best = known;
+        }
+        lua_pop(L, 1); /* the list holds it */
+    }
+    lua_pushstring(L, best);
+    return 1;
+}
+
+void sv_open_suggest(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    lua_pushcfunction(L, l_nearest);
+    lua_setfield(L, core, "nearest");
+}
