@@ -3,7 +3,7 @@
  * lauxlib says "bad argument #1 to 'get' (number expected, got nil)", counts the object of a method, and knows no name
  * for a function that pcall calls. simvae.h puts these in place of its checks. */
 #define SV_ARGUMENT_C
-#include "../simvae.h"
+#include "engine.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The metatable of a kind of userdata. */
-#include "../simvae.h"
+#include "engine.h"
 
 static void set(lua_State *L, const char *field, lua_CFunction f) {
     if (!f) return;

@@ -2,7 +2,7 @@
  * and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Number i of a
  * stream is a pure function of (seed, stream, i), so that sample i of a data set is
  * the same whoever draws it, in whatever order. */
-#include "../simvae.h"
+#include "engine.h"
 
 #include <math.h>
 #include <string.h>

@@ -10,7 +10,7 @@
  *
  *   core.sample_rng() -> the generator of the innermost call that is running, or nil
  *   core.sample_drew() -> whether the call that ended last drew from its generator or from math.random */
-#include "../simvae.h"
+#include "engine.h"
 
 #include <lualib.h>
 #include <string.h>

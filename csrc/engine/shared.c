@@ -3,7 +3,7 @@
  * writes the other reads; messages tell when. The memory goes back to the system
  * when the last process has collected its tensor. Such a tensor belongs to no tape. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
-#include "../simvae.h"
+#include "engine.h"
 
 #include <errno.h>
 #include <string.h>

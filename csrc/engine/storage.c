@@ -12,7 +12,7 @@
  * asks for the same sizes in every step, so that after a few steps nothing is
  * allocated. Sizes that no tape has asked for lately are dropped again. */
 #define _GNU_SOURCE /* madvise */
-#include "../simvae.h"
+#include "engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@
  * gradient in full; where a tensor was used more than once, the second and later
  * ones are written beside it and added here, so that no op needs to know. What a
  * node held goes back to the free lists as it is passed. */
-#include "../simvae.h"
+#include "engine.h"
 
 #include <stdlib.h>
 #include <string.h>

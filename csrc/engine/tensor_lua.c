@@ -1,0 +1,446 @@
+/* tensor_lua.c: the tensor userdata for Lua: making, reading, writing and indexing. Arithmetic is in ops/; printing in
+ * lua/simvae/display.lua. */
+#include "engine.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Index of the i-th number, in row-major order of the shape, within t->data. */
+static size_t place(const sv_tensor *t, size_t i) {
+    if (t->layout == SV_PLAIN) return i;
+    size_t c = t->shape[1], hw = t->shape[2] * t->shape[3];
+    size_t n = i / (c * hw), channel = i / hw % c, pixel = i % hw;
+    return (n * hw + pixel) * c + channel;
+}
+
+/* ---- making, from Lua ------------------------------------------------------ */
+
+static int push_filled(lua_State *L, int first, double value) {
+    sv_enter(L);
+    size_t shape[SV_MAX_DIM];
+    int ndim = sv_check_shape(L, first, shape);
+    sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    if (value == 0)
+        memset(t->data, 0, t->count * sizeof(sv_real));
+    else
+        for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)value;
+    return 1;
+}
+
+static int l_zeros(lua_State *L) { return push_filled(L, 1, 0); }
+static int l_ones(lua_State *L) { return push_filled(L, 1, 1); }
+static int l_full(lua_State *L) { return push_filled(L, 2, luaL_checknumber(L, 1)); }
+
+static int l_arange(lua_State *L) {
+    sv_enter(L);
+    double from = luaL_checknumber(L, 1), to = luaL_optnumber(L, 2, NAN), step = luaL_optnumber(L, 3, 1);
+    if (isnan(to)) {
+        to = from;
+        from = 1;
+    }
+    double n = floor((to - from) / step * (1 + 1e-12) + 1);
+    luaL_argcheck(L, step != 0 && n == n && n < 1e12, 3, "arange(first, last, step) needs a finite range");
+    size_t shape[1] = {n > 0 ? (size_t)n : 0};
+    sv_tensor *t = sv_push_tensor(L, 1, shape, SV_SCOPED);
+    for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)(from + (double)i * step);
+    return 1;
+}
+
+/* The shape of nested tables: the lengths down the first branch. */
+static int nested_shape(lua_State *L, int index, size_t *shape) {
+    int ndim = 0;
+    lua_pushvalue(L, index);
+    while (lua_istable(L, -1)) {
+        if (ndim == SV_MAX_DIM) luaL_error(L, "a tensor has at most %d axes", SV_MAX_DIM);
+        shape[ndim++] = (size_t)luaL_len(L, -1);
+        lua_rawgeti(L, -1, 1);
+        lua_remove(L, -2);
+    }
+    lua_pop(L, 1);
+    return ndim;
+}
+
+static sv_real *fill_nested(lua_State *L, int ndim, const size_t *shape, sv_real *to) {
+    if (ndim == 0) {
+        int ok;
+        double v = lua_tonumberx(L, -1, &ok);
+        if (!ok) luaL_error(L, "sv.tensor takes numbers in nested tables; found a %s", luaL_typename(L, -1));
+        *to = (sv_real)v;
+        return to + 1;
+    }
+    luaL_checkstack(L, 2, NULL);
+    if (!lua_istable(L, -1)) luaL_error(L, "sv.tensor: rows of unequal depth");
+    if ((size_t)luaL_len(L, -1) != shape[0])
+        luaL_error(L, "sv.tensor: a row has %d entries where the first has %d", (int)luaL_len(L, -1), (int)shape[0]);
+    for (size_t i = 0; i < shape[0]; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        to = fill_nested(L, ndim - 1, shape + 1, to);
+        lua_pop(L, 1);
+    }
+    return to;
+}
+
+static int l_tensor(lua_State *L) {
+    sv_enter(L);
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    if (sv_test_tensor(L, 1)) return 1;
+    size_t shape[SV_MAX_DIM];
+    int ndim = nested_shape(L, 1, shape);
+    sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    lua_pushvalue(L, 1);
+    fill_nested(L, ndim, shape, t->data);
+    lua_pop(L, 1);
+    return 1;
+}
+
+/* parameter(tensor, or numbers in nested tables): a copy that outlives every tape and collects a gradient. */
+static int l_parameter(lua_State *L) {
+    l_tensor(L);
+    sv_tensor *from = sv_check_tensor(L, -1);
+    sv_tensor *t = sv_push_tensor(L, from->ndim, from->shape, SV_PERSISTENT);
+    for (size_t i = 0; i < t->count; i++) t->data[i] = from->data[place(from, i)];
+    t->needs_grad = t->is_leaf = true;
+    return 1;
+}
+
+/* buffer(tensor): a copy that outlives every tape, without gradient (running statistics). */
+static int l_buffer(lua_State *L) {
+    l_parameter(L);
+    sv_tensor *t = lua_touserdata(L, -1);
+    t->needs_grad = t->is_leaf = false;
+    return 1;
+}
+
+/* put(t, i, from): the numbers of from become entry i of t along its first axis, as t[i]:copy(from) without the view.
+ */
+static int l_put(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1), *from = sv_check_tensor(L, 3);
+    lua_Integer i = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, t->ndim > 0 && i >= 1 && (uint64_t)i <= t->shape[0], 2, "no such entry");
+    luaL_argcheck(L, from->count == t->count / t->shape[0], 3, "another count of numbers");
+    luaL_argcheck(L, t->layout == SV_PLAIN && from->layout == SV_PLAIN, 1, "tensors that are laid out row by row");
+    sv_check_writable(L, t);
+    memcpy(t->data + (size_t)(i - 1) * from->count, from->data, from->count * sizeof *from->data);
+    return 0;
+}
+
+/* renew(buffer): the same buffer; the views made of it so far are released, as with a tape. */
+static int l_renew(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    luaL_argcheck(L, !t->storage->owner, 1, "a tensor of no tape");
+    t->generation = ++t->storage->generation;
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* ---- reading --------------------------------------------------------------- */
+
+static int l_item(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    if (t->count != 1) {
+        char shape[SV_MESSAGE];
+        sv_format_shape(shape, sizeof shape, t->ndim, t->shape);
+        return luaL_error(L, "item: needs a tensor of one number; this has shape %s", shape);
+    }
+    lua_pushnumber(L, (double)t->data[0]);
+    return 1;
+}
+
+static size_t push_nested(lua_State *L, const sv_tensor *t, int axis, size_t at) {
+    if (axis == t->ndim) {
+        lua_pushnumber(L, (double)t->data[place(t, at)]);
+        return at + 1;
+    }
+    luaL_checkstack(L, 3, NULL);
+    lua_createtable(L, (int)t->shape[axis], 0);
+    for (size_t i = 0; i < t->shape[axis]; i++) {
+        at = push_nested(L, t, axis + 1, at);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return at;
+}
+
+static int l_totable(lua_State *L) {
+    push_nested(L, sv_check_tensor(L, 1), 0, 0);
+    return 1;
+}
+
+/* Row-major index from whole numbers at stack positions first … (1-based, negative from the end). */
+static size_t check_index(lua_State *L, const sv_tensor *t, int first) {
+    size_t at = 0;
+    for (int axis = 0; axis < t->ndim; axis++) {
+        lua_Integer i = luaL_checkinteger(L, first + axis), n = (lua_Integer)t->shape[axis];
+        if (i < 0) i += n + 1;
+        if (i < 1 || i > n)
+            luaL_error(L, "index %I is outside axis %d, which has %I entries", luaL_checkinteger(L, first + axis),
+                       axis + 1, n);
+        at = at * (size_t)n + (size_t)(i - 1);
+    }
+    return place(t, at);
+}
+
+static int l_get(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    if (lua_gettop(L) != t->ndim + 1)
+        return luaL_error(L, "get: %d indices for a tensor of %d axes", lua_gettop(L) - 1, t->ndim);
+    lua_pushnumber(L, (double)t->data[check_index(L, t, 2)]);
+    return 1;
+}
+
+/* t:set(value, i, j, …) */
+static int l_set(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    sv_check_writable(L, t);
+    double value = luaL_checknumber(L, 2);
+    if (lua_gettop(L) != t->ndim + 2)
+        return luaL_error(L, "set: %d indices for a tensor of %d axes", lua_gettop(L) - 2, t->ndim);
+    t->data[check_index(L, t, 3)] = (sv_real)value;
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int l_fill(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    sv_check_writable(L, t);
+    sv_real v = (sv_real)luaL_checknumber(L, 2);
+    for (size_t i = 0; i < t->count; i++) t->data[i] = v;
+    lua_settop(L, 1);
+    return 1;
+}
+
+static void copy_values(sv_tensor *to, const sv_tensor *from) {
+    if (to->layout == from->layout)
+        memmove(to->data, from->data, to->count * sizeof(sv_real));
+    else
+        for (size_t i = 0; i < to->count; i++) to->data[place(to, i)] = from->data[place(from, i)];
+}
+
+static int l_copy(lua_State *L) {
+    sv_tensor *to = sv_check_tensor(L, 1), *from = sv_check_tensor(L, 2);
+    sv_check_writable(L, to);
+    if (to->count != from->count) {
+        char a[SV_MESSAGE], b[SV_MESSAGE];
+        sv_format_shape(a, sizeof a, to->ndim, to->shape);
+        sv_format_shape(b, sizeof b, from->ndim, from->shape);
+        return luaL_error(L, "copy: %s cannot be filled from %s: different counts", a, b);
+    }
+    copy_values(to, from);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int l_clone(lua_State *L) {
+    sv_enter(L);
+    sv_tensor *from = sv_check_tensor(L, 1);
+    sv_tensor *to = sv_push_tensor(L, from->ndim, from->shape, SV_SCOPED);
+    copy_values(to, from);
+    return 1;
+}
+
+/* Same memory, no gradient. Channels-last ones are copied: two tensors that share
+ * memory must agree on its layout. */
+static int l_detach(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    if (t->layout != SV_PLAIN) return l_clone(L);
+    sv_push_view(L, 1, 0, t->ndim, t->shape);
+    return 1;
+}
+
+static int l_requires_grad(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    bool on = lua_isnoneornil(L, 2) ? true : lua_toboolean(L, 2);
+    if (t->tape && t->node >= 0 && t->needs_grad)
+        return luaL_error(L, "requires_grad: only a tensor that no op has made; detach it first");
+    if (on && t->layout != SV_PLAIN) /* leaves are in row-major order, and so are their gradients */
+        return luaL_error(L, "requires_grad: this tensor is channels-last in memory; clone it first");
+    t->needs_grad = t->is_leaf = on;
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int l_zero_grad(lua_State *L) {
+    sv_check_tensor(L, 1)->grad_valid = false;
+    return 0;
+}
+
+/* finite(t) -> true, or false and the first index (row-major, from 1) that is not. */
+static int l_finite(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    for (size_t i = 0; i < t->count; i++)
+        if (!isfinite(t->data[place(t, i)])) {
+            lua_pushboolean(L, 0);
+            lua_pushinteger(L, (lua_Integer)i + 1);
+            return 2;
+        }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* within(t, low, high) -> true, or false and the first index (row-major, from 1) that is not; NaN is not. The first
+ * loop has no branch, so that it runs at the memory's speed; order does not matter to it. */
+static int l_within(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    const sv_real low = (sv_real)luaL_checknumber(L, 2), high = (sv_real)luaL_checknumber(L, 3), *x = t->data;
+    const size_t n = t->count;
+    int outside = 0;
+    for (size_t i = 0; i < n; i++) outside |= !((x[i] >= low) & (x[i] <= high));
+    lua_pushboolean(L, !outside);
+    if (!outside) return 1;
+    size_t first = 0;
+    while (t->data[place(t, first)] >= low && t->data[place(t, first)] <= high) first++;
+    lua_pushinteger(L, (lua_Integer)first + 1);
+    return 2;
+}
+
+/* ---- indexing -------------------------------------------------------------- */
+
+/* A list of whole numbers. Upvalue 2 of l_index is its metatable, by which it prints (lua/simvae/display.lua). */
+static void push_shape(lua_State *L, const sv_tensor *t) {
+    lua_createtable(L, t->ndim, 0);
+    for (int i = 0; i < t->ndim; i++) {
+        lua_pushinteger(L, (lua_Integer)t->shape[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
+}
+
+/* Pushes a field; false: a tensor has none of that name. */
+static bool push_field(lua_State *L, sv_tensor *t, const char *key) {
+    if (!strcmp(key, "shape"))
+        push_shape(L, t);
+    else if (!strcmp(key, "ndim"))
+        lua_pushinteger(L, t->ndim);
+    else if (!strcmp(key, "count"))
+        lua_pushinteger(L, (lua_Integer)t->count);
+    else if (!strcmp(key, "needs_grad"))
+        lua_pushboolean(L, t->needs_grad);
+    else if (!strcmp(key, "grad")) {
+        if (t->grad && t->grad_valid)
+            lua_getiuservalue(L, 1, 2);
+        else
+            lua_pushnil(L);
+    } else if (!strcmp(key, "alive"))
+        lua_pushboolean(L, t->generation == t->storage->generation);
+    else
+        return false;
+    return true;
+}
+
+/* t[i]: a number of a 1-d tensor, else a view of the i-th entry (an op, with a
+ * gradient); t.name: a method or a field. Upvalues: the table of methods, the
+ * metatable of shapes. */
+static int l_index(lua_State *L) {
+    sv_tensor *t = luaL_checkudata(L, 1, SV_TENSOR);
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        lua_pushvalue(L, 2);
+        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+        if (push_field(L, t, lua_tostring(L, 2))) return 1;
+        lua_pushvalue(L, 2);
+        lua_gettable(L, lua_upvalueindex(1)); /* its metatable tells the nearest name */
+        return 1;
+    }
+    sv_check_alive(L, t);
+    if (lua_istable(L, 2)) {
+        int n = sv_check_length(L, 2, SV_MAX_DIM, "indices");
+        lua_settop(L, 2);
+        for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
+        lua_remove(L, 2);
+        return l_get(L);
+    }
+    if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:item() is its number");
+    lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
+    if (i < 0) i += n + 1;
+    if (i < 1 || i > n) {
+        lua_pushnil(L); /* lets ipairs and # agree */
+        return 1;
+    }
+    if (t->ndim == 1) {
+        lua_pushnumber(L, (double)t->data[i - 1]);
+        return 1;
+    }
+    lua_getfield(L, lua_upvalueindex(1), "select");
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 1);
+    lua_pushinteger(L, i);
+    lua_call(L, 3, 1);
+    return 1;
+}
+
+/* t[i] = number or tensor; t[{i, j}] = number. */
+static int l_newindex(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    sv_check_writable(L, t);
+    if (lua_istable(L, 2)) {
+        int n = sv_check_length(L, 2, SV_MAX_DIM, "indices");
+        double v = luaL_checknumber(L, 3);
+        lua_settop(L, 2);
+        for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
+        if (n != t->ndim) return luaL_error(L, "%d indices for a tensor of %d axes", n, t->ndim);
+        t->data[check_index(L, t, 3)] = (sv_real)v;
+        return 0;
+    }
+    if (lua_type(L, 2) == LUA_TSTRING) return luaL_error(L, "a tensor has no field '%s' to set", lua_tostring(L, 2));
+    if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:fill(v) sets its number");
+    lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
+    if (i < 0) i += n + 1;
+    if (i < 1 || i > n) return luaL_error(L, "index %I is outside axis 1, which has %I entries", i, n);
+    size_t each = t->count / t->shape[0];
+    size_t first = (size_t)(i - 1) * each;
+    if (lua_isnumber(L, 3)) {
+        sv_real v = (sv_real)lua_tonumber(L, 3);
+        for (size_t k = 0; k < each; k++) t->data[place(t, first + k)] = v;
+        return 0;
+    }
+    sv_tensor *from = sv_check_tensor(L, 3);
+    if (from->count != each) return luaL_error(L, "entry %I takes %d numbers; got %d", i, (int)each, (int)from->count);
+    for (size_t k = 0; k < each; k++) t->data[place(t, first + k)] = from->data[place(from, k)];
+    return 0;
+}
+
+static int l_len(lua_State *L) {
+    sv_tensor *t = luaL_checkudata(L, 1, SV_TENSOR);
+    lua_pushinteger(L, t->ndim ? (lua_Integer)t->shape[0] : 0);
+    return 1;
+}
+
+static const luaL_Reg makers[] = {
+    {"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full},   {"arange", l_arange}, {"tensor", l_tensor},
+    {"parameter", l_parameter}, {"buffer", l_buffer}, {"renew", l_renew}, {"put", l_put},       {NULL, NULL}};
+static const luaL_Reg methods[] = {{"item", l_item},
+                                   {"totable", l_totable},
+                                   {"get", l_get},
+                                   {"set", l_set},
+                                   {"fill", l_fill},
+                                   {"copy", l_copy},
+                                   {"clone", l_clone},
+                                   {"detach", l_detach},
+                                   {"requires_grad", l_requires_grad},
+                                   {"zero_grad", l_zero_grad},
+                                   {"finite", l_finite},
+                                   {"within", l_within},
+                                   {NULL, NULL}};
+
+void sv_open_tensor(lua_State *L, int core) {
+    core = lua_absindex(L, core);
+    luaL_newmetatable(L, SV_TENSOR);
+    luaL_newlib(L, methods); /* call.c adds the ops, Lua files may add more */
+    lua_pushvalue(L, -1);
+    lua_setfield(L, core, "methods");
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, core, "shape");
+    lua_pushcclosure(L, l_index, 2);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, l_len);
+    lua_setfield(L, -2, "__len");
+    lua_pushstring(L, "simvae.tensor");
+    lua_setfield(L, -2, "__name");
+    lua_setfield(L, core, "metatable");
+    lua_pushvalue(L, core);
+    luaL_setfuncs(L, makers, 0);
+    lua_pop(L, 1);
+}
