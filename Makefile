@@ -59,7 +59,7 @@ endif
 
 SOURCES    := csrc/module.c $(filter-out csrc/blas/%,$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
-LUA_FILES  := $(wildcard lua/simvae/*.lua lua/simvae/*/*.lua lua/simvae/*/*/*.lua)
+LUA_FILES  := $(shell find lua/simvae -name "*.lua")
 SIM_FILES  := $(wildcard simulators/*)
 
 SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)

@@ -70,7 +70,7 @@ end
 -- ---- run by itself ----------------------------------------------------------------------
 
 local function list(names)
-  local content = require "simvae.content"
+  local content = require "simvae.util.content"
   for _, name in ipairs(names) do
     local made, settings = pcall(experiments[name])
     print(string.format("%s: %s", name, made and settings.doc or settings))

@@ -1,5 +1,5 @@
 --- Eight samples of each built-in simulator in one picture: lua examples/gallery.lua [FILE.png]
-local command_line = require "simvae.command_line"
+local command_line = require "simvae.cli.command_line"
 local sv = require "simvae"
 
 local parser = require "argparse"("lua gallery.lua", "Draws samples of each built-in simulator into one picture.")

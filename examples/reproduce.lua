@@ -9,14 +9,14 @@
 -- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it goes on
 -- where it stopped. With --commit, tables and small pictures are copied to examples/results/.
 local json = require "dkjson"
-local command_line = require "simvae.command_line"
+local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
-local interrupt = require "simvae.interrupt"
+local interrupt = require "simvae.util.interrupt"
 local least_samples = require "simvae.evaluate.options".least_samples
 local model = require "simvae.model"
 local sv = require "simvae"
 local catalogue = require "simvae.util.catalogue"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 
 local folder = arg[0]:match "^(.*/)" or ""
 local order = { "fourier", "dsprites", "box", "rlc", "polygon" } -- as in the paper's table 1

@@ -6,10 +6,10 @@
 -- what it answers to its own answers, E(S(E(x))), is the same function once more.
 local core = require "simvae.core"
 local sv = require "simvae"
-local parameters = require "simvae.parameters"
-local symmetry = require "simvae.symmetry"
+local parameters = require "simvae.simulator.parameters"
+local symmetry = require "simvae.simulator.symmetry"
 
-local command_line = require "simvae.command_line"
+local command_line = require "simvae.cli.command_line"
 
 local parser = require "argparse"("lua one_to_many.lua", "Measures known encoders by every metric: the tables of "
   .. "one_to_many.md.")

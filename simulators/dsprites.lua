@@ -6,9 +6,9 @@
 --     local dsprites = require "simvae.simulators.dsprites"               -- drawn
 --     local published = dsprites { path = "dsprites_ndarray_….npz" }     -- the data set itself
 --
--- The data set's file holds the pictures in the order of its factors; simvae.dataset unpacks
+-- The data set's file holds the pictures in the order of its factors; simvae.simulator.dataset unpacks
 -- it once, into the file of raw numbers beside it, 3 GB.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 
@@ -68,7 +68,7 @@ local function make(options)
   local made
   if options.path then
     local why
-    made, why = require "simvae.dataset".dataset {
+    made, why = require "simvae.simulator.dataset".dataset {
       name = "dsprites", path = options.path, unpacked = options.unpacked, z = "latents_values", x = "imgs",
       drop = { 1 }, -- the colour, which is always white
       params = t.params, output = t.output, symmetry = symmetry, doc = t.doc,

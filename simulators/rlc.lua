@@ -7,10 +7,10 @@
 --
 --     local rlc = require "simvae.simulators.rlc"        -- through ngspice
 --     local fast = rlc { engine = "analytic" }           -- in closed form, where ngspice is missing
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
-local spice = require "simvae.spice"
+local spice = require "simvae.simulator.spice"
 
 local engines = { "ngspice", "analytic" }
 

@@ -1,7 +1,7 @@
 local helper = require "spec.helper" -- luacheck: ignore 211
 local core = require "simvae.core"
 require "simvae.tensor"
-local autograd = require "simvae.autograd"
+local autograd = require "simvae.tensor.autograd"
 
 local function parameter(v)
   return core.parameter(core.tensor(v))

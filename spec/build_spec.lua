@@ -41,7 +41,7 @@ end)
 
 describe("documentation", function()
   it("is what sv.help prints of every op, function and method", function()
-    local core, help = require "simvae.core", require "simvae.help"
+    local core, help = require "simvae.core", require "simvae.util.help"
     for _, name in ipairs(help.names()) do assert.is_string(help.text(name), name) end
     for name, f in pairs(require "simvae") do
       if type(f) == "function" then assert.is_string(help.text(name), "sv." .. name) end

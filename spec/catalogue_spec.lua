@@ -30,19 +30,17 @@ end } }
 local script = [=[
 local sv = require "simvae"
 local sim = sv.simulator {
-  name = "plain",
-  params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } },
-  output = { 4 },
+  name = "plain", params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } }, output = { 4 },
   simulate = function(z, out) out[1], out[2] = z.a, z.b end,
 }
 local model = sv.model { simulator = sim, width = 4 }
 function model:encode(x) return sv.slice(x, 2, 1, 2) + 0.25, sv.ones(x.shape[1], 2) end
 local out = arg[1]
 local r = sv.evaluate(model, { samples = 500, chance = 0, interval = 0 })
-print(sv.experiment and require "simvae.experiment".line(model, r))
-print("median in numbers", require "simvae.experiment".numbers(model, r).median)
+print(sv.experiment and require "simvae.cli.experiment".line(model, r))
+print("median in numbers", require "simvae.cli.experiment".numbers(model, r).median)
 print("by name", sv.metrics.median(r.mean, r.z))
-local figures = require "simvae.experiment".figures(model, r, out)
+local figures = require "simvae.cli.experiment".figures(model, r, out)
 assert(sv.report(out, { model = model, results = r, figures = figures }))
 ]=]
 
@@ -59,8 +57,8 @@ describe("a file that is added", function()
     write("share/lua/5.4/simvae/figures/black.lua", figure)
     write("script.lua", script)
     local command = helper.lua_command(folder .. "/script.lua", folder .. "/run")
-      :gsub("LUA_PATH=%S+", "LUA_PATH='" .. folder .. "/share/lua/5.4/?.lua;" .. folder
-        .. "/share/lua/5.4/?/init.lua;;'")
+      :gsub("LUA_PATH=%S+", string.format("LUA_PATH='%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;'", folder,
+        folder))
     local said, code = helper.run(command)
     assert.are.equal(0, code, said)
     assert.matches("median 0.25", said, 1, true)
@@ -73,9 +71,11 @@ describe("a file that is added", function()
 
   it("is asked for by its name, and a name without a file is an error with the nearest one", function()
     local sv = require "simvae"
-    helper.raises("sv.metrics.orbit_min: there is no such metric; did you mean 'orbit_mim'",
-      function() return sv.metrics.orbit_min end)
-    helper.raises("sv.figures.grids: there is no such figure; did you mean 'grid'",
-      function() return sv.figures.grids end)
+    helper.raises("sv.metrics.orbit_min: there is no such metric; did you mean 'orbit_mim'", function()
+      return sv.metrics.orbit_min
+    end)
+    helper.raises("sv.figures.grids: there is no such figure; did you mean 'grid'", function()
+      return sv.figures.grids
+    end)
   end)
 end)

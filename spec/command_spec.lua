@@ -1,7 +1,7 @@
 -- Programs as simulators.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local command = require "simvae.command".command
+local command = require "simvae.simulator.command".command
 
 local function program(cmd, change)
   local t = {

@@ -1,7 +1,7 @@
 -- Data sets as simulators.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local dataset = require "simvae.dataset".dataset
+local dataset = require "simvae.simulator.dataset".dataset
 local files = require "simvae.io"
 
 local folder = helper.temporary_folder()

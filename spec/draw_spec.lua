@@ -1,7 +1,7 @@
 -- Drawing, against areas.
 require "spec.helper"
 local core = require "simvae.core"
-local draw = require "simvae.draw".draw
+local draw = require "simvae.simulator.draw".draw
 
 local function canvas(channels)
   local out = core.zeros(channels or 1, 32, 48)

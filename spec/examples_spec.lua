@@ -65,7 +65,7 @@ describe("an example", function()
   end)
 
   it("refuses settings that only its evaluation or figures need before it trains", function()
-    local experiment = require("simvae.experiment").experiment
+    local experiment = require("simvae.cli.experiment").experiment
     local sim = require "simvae".simulator { name = "line", params = { { name = "slope", low = 0, high = 1 } },
       output = { 4 }, simulate = function() error "ran" end }
     local function with(extra)

@@ -226,12 +226,12 @@ describe("a worker that the machine kills or stops", function()
     local expected = samples(slow(), 200, nothing, { workers = 0 })
     for _, name in ipairs { "KILL", "TERM" } do
       assert.same(expected, samples(slow(), 200, function(step, sampler)
-        if step % 4 == 0 then signal(name, sampler.crew.worker[step % 8 // 4 + 1]) end
+        if step % 4 == 0 then signal(name, sampler.worker_pool.worker[step % 8 // 4 + 1]) end
       end))
     end
     local path = folder .. "/worker.bin"
     samples(slow(), 200, function(step, sampler)
-      if step % 5 == 0 then signal("KILL", sampler.crew.worker[step % 2 + 1]) end
+      if step % 5 == 0 then signal("KILL", sampler.worker_pool.worker[step % 2 + 1]) end
     end, { cache = path })
     local opened = assert(cache.open(path, slow(), 4, false))
     table.sort(opened.order)
@@ -249,14 +249,14 @@ describe("a worker that the machine kills or stops", function()
     end
     local expected = samples(many(), 100, nothing, { workers = 0 })
     assert.same(expected, samples(many(), 100, function(step, sampler)
-      if step % 3 == 0 then signal("KILL", sampler.crew.worker[1]) end
+      if step % 3 == 0 then signal("KILL", sampler.worker_pool.worker[1]) end
     end))
   end)
 
   it("and stays stopped is replaced, without a timeout too", function()
     local expected = samples(slow(), 60, nothing, { workers = 0 })
     assert.same(expected, samples(slow(), 60, function(step, sampler)
-      if step == 3 then signal("STOP", sampler.crew.worker[1]) end
+      if step == 3 then signal("STOP", sampler.worker_pool.worker[1]) end
     end))
   end)
 
@@ -264,7 +264,7 @@ describe("a worker that the machine kills or stops", function()
     local expected = samples(slow(), 60, nothing, { workers = 0 })
     assert.same(expected, samples(slow(), 60, function(step, sampler)
       if step ~= 3 then return end
-      local pid = sampler.crew.worker[1].process:pid()
+      local pid = sampler.worker_pool.worker[1].process:pid()
       os.execute(string.format("kill -STOP %d; (sleep 1; kill -CONT %d) &", pid, pid))
     end, { timeout = 0.3 }))
   end)

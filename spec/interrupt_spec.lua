@@ -1,7 +1,7 @@
 -- Ctrl-C and the signals that end a program: one sentence, nothing lost.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local interrupt = require "simvae.interrupt"
+local interrupt = require "simvae.util.interrupt"
 
 local folder = helper.temporary_folder()
 

@@ -2,7 +2,7 @@ local helper = require "spec.helper"
 local sv = require "simvae"
 local core = require "simvae.core"
 local evaluate = require "simvae.evaluate"
-local loss = require "simvae.loss"
+local loss = require "simvae.model.loss"
 
 local raises = helper.raises
 

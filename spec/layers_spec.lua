@@ -241,7 +241,7 @@ local function results(f, given)
 end
 
 describe("linear with an activation", function()
-  local nn, autograd = sv.nn, require "simvae.autograd"
+  local nn, autograd = sv.nn, require "simvae.tensor.autograd"
   local names = { "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "silu", "gelu" }
 
   local function act(name, x, slope)

@@ -210,7 +210,7 @@ describe("a model file", function()
     local names = {}
     for _, name in ipairs(core.system.list "simulators") do names[#names + 1] = name:match "^(.+)%.lua$" end
     table.sort(names)
-    assert.same(names, require "simvae.simulators")
+    assert.same(names, require "simvae.simulator.builtin")
   end)
 
   it("is compared with the simulator given, and the first difference is named", function()

@@ -47,7 +47,7 @@ local function options(t)
 end
 
 describe("codes", function()
-  local latent = require "simvae.latent"
+  local latent = require "simvae.model.latent"
   local params = {
     { name = "u", low = -2, high = 6, scale = "linear" },
     { name = "l", low = 1, high = 100, scale = "log" },

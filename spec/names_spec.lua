@@ -88,7 +88,7 @@ describe("a table of ours", function()
     assert.matches("conv2d, .*linear", tostring(sv.nn))
     assert.matches("mig, mim", tostring(sv.metrics))
     assert.equal("live    0\npeak", tostring(sv.memory()):match "^live    0\npeak")
-    local r = require "simvae.content" { mig = 0.5, rmse = { w = 2.8125, h = 3 }, names = { "w", "h" },
+    local r = require "simvae.util.content" { mig = 0.5, rmse = { w = 2.8125, h = 3 }, names = { "w", "h" },
       mim = sv.zeros(2, 2), errors = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, deep = { a = { b = { 1 } } } }
     assert.equal(table.concat({
       "deep", "  a", "    b  { 1 }",
@@ -114,7 +114,7 @@ describe("a table of ours", function()
     assert.same({ 2, 3 }, keys)
     assert.is_true(sv.zeros(2, 3).shape == sv.ones(2, 3).shape)
     assert.is_false(sv.zeros(2, 3).shape == sv.ones(3, 2).shape)
-    local r = require "simvae.content" { list = { 1, 2 }, by = { a = 0.5 } }
+    local r = require "simvae.util.content" { list = { 1, 2 }, by = { a = 0.5 } }
     assert.equal('{"by":{"a":0.5},"list":[1,2]}', json.encode(r, { keyorder = { "by", "list" } }))
     assert.is_nil(r.anything)
   end)

@@ -2,7 +2,7 @@ local helper = require "spec.helper" -- luacheck: ignore 211
 local core = require "simvae.core"
 require "simvae.tensor"
 local has_blas = pcall(require, "simvae.linalg") -- its ops need OpenBLAS
-local autograd = require "simvae.autograd"
+local autograd = require "simvae.tensor.autograd"
 
 -- Random leaves, away from the kinks of abs, relu, clamp, …
 local function leaf(rng, ...)

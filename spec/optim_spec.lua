@@ -1,7 +1,7 @@
 local helper = require "spec.helper" -- luacheck: ignore 211
 local core = require "simvae.core"
 require "simvae.tensor"
-local optim = require "simvae.optim"
+local optim = require "simvae.nn.optim"
 local reference = dofile "spec/fixtures/optim.lua"
 
 local tolerance = core.real == "double" and 1e-9 or 2e-6

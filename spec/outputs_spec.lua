@@ -1,6 +1,6 @@
 local helper = require "spec.helper"
 local sv = require "simvae"
-local loss = require "simvae.loss"
+local loss = require "simvae.model.loss"
 
 local raises = helper.raises
 

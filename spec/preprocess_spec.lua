@@ -1,6 +1,6 @@
 local core = require "simvae.core"
 require "simvae.tensor"
-local preprocess = require "simvae.preprocess"
+local preprocess = require "simvae.model.preprocess"
 local helper = require "spec.helper"
 
 local function near(expected, value, tolerance, what)

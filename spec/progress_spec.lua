@@ -1,7 +1,7 @@
 -- Progress on terminals of any width, and elsewhere. What a terminal shows is tmux's rendering, or worked out from
 -- the escape sequences by hand.
 local helper = require "spec.helper"
-local progress = require "simvae.progress"
+local progress = require "simvae.train.progress"
 
 local function line(columns, title, text)
   return progress.line({ title = title or "encoder", total = 4000 }, 1234, text or "loss 0.01234  5120 samples/s",
@@ -52,7 +52,7 @@ describe("a line of progress", function()
 end)
 
 local code = [[
-  local progress = require "simvae.progress"
+  local progress = require "simvae.train.progress"
   local core = require "simvae.core"
   local bar <close> = progress.new { title = "work", total = 3, every = 0 }
   for i = 1, 3 do

@@ -171,7 +171,7 @@ describe("no_grad", function()
     local ok, why = pcall(core.no_grad, error, mark)
     assert.is_false(ok)
     assert.equal(mark, why)
-    helper.raises("function expected", core.no_grad, 1)
+    helper.raises("no_grad: argument 1 must be a function; got 1", core.no_grad, 1)
   end)
 end)
 

@@ -42,7 +42,7 @@ do
           for i = 1, 1e6 do runs = runs + 0 end
         end
       end }
-    local optim = require "simvae.optim"
+    local optim = require "simvae.nn.optim"
     local adam = optim.adam
     function optim.adam(...)
       if place == "optimizer" then send() end

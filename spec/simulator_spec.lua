@@ -159,7 +159,7 @@ describe("z, as simulate is given it,", function()
   end)
 
   it("is what maps and invariants are given, and what they and the prior return is checked by name", function()
-    local symmetry = require "simvae.symmetry"
+    local symmetry = require "simvae.simulator.symmetry"
     local function image(map)
       return symmetry.all(sv.simulator(line { symmetry = { { name = "flip", map = map } } }), { 0.5, 2 })[2]
     end
@@ -298,7 +298,7 @@ describe("a parameter that single precision cannot hold", function()
   it("is told from one whose codes are exact to the last of its values", function()
     local p = { name = "t", low = 4000, high = 4010 }
     local sim = sv.simulator { name = "s", params = { p }, output = { 1 }, simulate = function(z) return { z[1] } end }
-    local latent = require "simvae.latent".new(sim.params)
+    local latent = require "simvae.model.latent".new(sim.params)
     local z = sim:sample(1000, sv.rng(1))
     local back = latent:to_units(latent:to_code(z))
     assert.near(0, (back - z):abs():max():item(), 2 * 2^-12) -- neighbours are 2^-12 apart there

@@ -2,7 +2,7 @@ local helper = require "spec.helper"
 local sv = require "simvae"
 local core = require "simvae.core"
 local sleep = require "simvae.train.sleep"
-local symmetry = require "simvae.symmetry"
+local symmetry = require "simvae.simulator.symmetry"
 
 local raises = helper.raises
 

@@ -1,7 +1,7 @@
 -- Netlists of different make, through sv.spice and through the ngspice program (`ngspice -b -r`), which is the judge.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local spice = require "simvae.spice".spice
+local spice = require "simvae.simulator.spice".spice
 
 if not helper.have_ngspice() or not helper.have "ngspice" then
   pending("netlists: no libngspice, or no ngspice program", function() end)

@@ -2,7 +2,7 @@
 -- a voltage divider.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local spice = require "simvae.spice".spice
+local spice = require "simvae.simulator.spice".spice
 
 if not helper.have_ngspice() then
   pending("netlists: no libngspice", function() end)

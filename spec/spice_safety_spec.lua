@@ -1,7 +1,7 @@
 -- A netlist is a stranger's text: what sv.spice does not let it do.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local spice = require "simvae.spice".spice
+local spice = require "simvae.simulator.spice".spice
 
 if not helper.have_ngspice() then
   pending("netlists: no libngspice", function() end)

@@ -1,7 +1,7 @@
 -- Circuits through ngspice, against closed forms and the ngspice program.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-local spice = require "simvae.spice".spice
+local spice = require "simvae.simulator.spice".spice
 local rlc = require "simvae.simulators.rlc"
 
 local missing = not helper.have_ngspice()

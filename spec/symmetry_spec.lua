@@ -1,9 +1,9 @@
 local core = require "simvae.core"
 require "simvae.tensor"
 local metrics = require "simvae.metrics"
-local parameters = require "simvae.parameters"
+local parameters = require "simvae.simulator.parameters"
 local simulator = require "simvae.simulator"
-local symmetry = require "simvae.symmetry"
+local symmetry = require "simvae.simulator.symmetry"
 
 local function near(expected, value, tolerance, what)
   assert.is_true(math.abs(expected - value) <= tolerance, string.format("%s%g is not within %g of %g",

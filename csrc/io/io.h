@@ -20,6 +20,6 @@ bool sv_lock_file(int fd, long *holder);
 void sv_open_lock(lua_State *L, int io);
 void sv_open_number(lua_State *L, int core); /* io/number_text.c: core.number */
 void sv_open_store(lua_State *L, int io);
-void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io.lua */
+void sv_open_io(lua_State *L, int core); /* core.io, for lua/simvae/io/init.lua */
 
 #endif

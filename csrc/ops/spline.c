@@ -9,6 +9,7 @@
 #include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
+#include "../simvae.h"
 
 #include <math.h>
 #include <string.h>

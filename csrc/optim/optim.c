@@ -1,5 +1,5 @@
 /* What optimizers share: the parameters of a step with their buffers, the region that
- * goes over them, and the table core.optim that lua/simvae/optim.lua is made of. */
+ * goes over them, and the table core.optim that lua/simvae/nn/optim.lua is made of. */
 #include "optim.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* canvas_lua.c: the shapes of canvas.c, as lua/simvae/draw.lua calls them:
+/* canvas_lua.c: the shapes of canvas.c, as lua/simvae/simulator/draw.lua calls them:
  *
  *   core.canvas(shape, out, numbers, colour, width, opacity, round_caps, bevel_joins, even_odd)
  *

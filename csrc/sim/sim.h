@@ -96,6 +96,6 @@ bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, 
 /* A smooth curve through all points, at most 1024. */
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 
-void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, for lua/simvae/draw.lua */
+void sv_open_canvas(lua_State *L, int core); /* sim/canvas_lua.c: core.canvas, for lua/simvae/simulator/draw.lua */
 
 #endif

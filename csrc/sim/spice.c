@@ -18,7 +18,7 @@
  * its standard error makes the message of a failure. After some errors it asks to
  * be unloaded ("controlled exit"): its memory is then no longer sound, and calling
  * it again can abort the process. Then broken() is true and every call refuses;
- * lua/simvae/spice/engine.lua therefore keeps it in a process of its own.
+ * lua/simvae/simulator/spice/engine.lua therefore keeps it in a process of its own.
  *
  * Two things keep its memory flat, run after run: the plot of each analysis is
  * destroyed, and the null command empties the list in which ngspice keeps every

@@ -2,9 +2,9 @@
 -- their own files.
 local core = require "simvae.core"
 require "simvae.tensor"
-require "simvae.display"
-local content = require "simvae.content"
-local names = require "simvae.names"
+require "simvae.tensor.display"
+local content = require "simvae.util.content"
+local names = require "simvae.util.names"
 
 local sv = {
   version = core.version,
@@ -23,9 +23,9 @@ end
 
 -- Modules and functions that are read when first used: `require "simvae"` stays quick.
 local modules = {
-  nn = "simvae.nn", nets = "simvae.nets", optim = "simvae.optim", io = "simvae.io", metrics = "simvae.metrics",
+  nn = "simvae.nn", nets = "simvae.nn.nets", optim = "simvae.nn.optim", io = "simvae.io", metrics = "simvae.metrics",
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
-  preprocess = "simvae.preprocess", symmetry = "simvae.symmetry", linalg = "simvae.linalg",
+  preprocess = "simvae.model.preprocess", symmetry = "simvae.simulator.symmetry", linalg = "simvae.linalg",
 }
 -- Methods of models come from several files.
 local function guard_models(model)
@@ -37,17 +37,17 @@ local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   replay = { "simvae.sampler", "replay" },
-  model = { "simvae.model", "new", also = { "simvae.train", "simvae.invert" }, class = guard_models },
-  load = { "simvae.model", "load", also = { "simvae.train", "simvae.invert" }, class = guard_models },
+  model = { "simvae.model", "new", also = { "simvae.train", "simvae.model.invert" }, class = guard_models },
+  load = { "simvae.model", "load", also = { "simvae.train", "simvae.model.invert" }, class = guard_models },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
-  grad_check = { "simvae.autograd", "grad_check" },
-  help = { "simvae.help" },
-  spice = { "simvae.spice" },
-  command = { "simvae.command" },
-  dataset = { "simvae.dataset" },
-  draw = { "simvae.draw" },
-  experiment = { "simvae.experiment" },
+  grad_check = { "simvae.tensor.autograd", "grad_check" },
+  help = { "simvae.util.help" },
+  spice = { "simvae.simulator.spice" },
+  command = { "simvae.simulator.command" },
+  dataset = { "simvae.simulator.dataset" },
+  draw = { "simvae.simulator.draw" },
+  experiment = { "simvae.cli.experiment" },
 }
 
 local function load_module(name)

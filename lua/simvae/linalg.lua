@@ -9,7 +9,7 @@
 -- Gradients pass through cholesky, triangular_solve, solve, inv, slogdet, logdet, det and eigh.
 --
 -- OpenBLAS is loaded with this module: it takes some milliseconds.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local found, blas = pcall(require, "simvae.blas")

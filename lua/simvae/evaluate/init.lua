@@ -6,8 +6,8 @@
 -- What is measured is said in the metrics' files: every file of simvae/metrics that has a field `reported` takes part.
 local core = require "simvae.core"
 local catalogue = require "simvae.util.catalogue"
-local content = require "simvae.content"
-local interrupt = require "simvae.interrupt"
+local content = require "simvae.util.content"
+local interrupt = require "simvae.util.interrupt"
 local options = require "simvae.evaluate.options"
 local run = require "simvae.evaluate.run"
 

@@ -1,5 +1,5 @@
 --- What sv.evaluate is asked for, checked: before a long training as well as before an evaluation.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local refined = require "simvae.metrics.refined"
 

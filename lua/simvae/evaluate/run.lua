@@ -18,7 +18,7 @@
 --   number(i)         which of the batch's samples row i of seen is
 --   first             samples before this batch
 local core = require "simvae.core"
-local parameters = require "simvae.parameters"
+local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 
 local run = {}

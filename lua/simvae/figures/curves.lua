@@ -1,6 +1,6 @@
 --- Vector outputs as curves, the paper's figure 3: side by side S(z), G(z), S(E(x)) and G(E(x)), each
 -- with the same samples in the same colours; one row of panels a series (gain, phase).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"

@@ -1,5 +1,5 @@
 --- Histograms of each parameter's error.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"

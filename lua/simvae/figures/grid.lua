@@ -1,6 +1,6 @@
 --- Rows of pictures, such as the paper's figure 1: S(z), G(z), S(E(x)), G(E(x)).
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
 
 local options = {

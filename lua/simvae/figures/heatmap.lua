@@ -1,6 +1,6 @@
 --- Mutual information matrices as heat maps, the paper's figure 4: the model above
 -- the truth, every cell with its value.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"

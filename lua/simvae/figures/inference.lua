@@ -1,6 +1,6 @@
 --- What an inverse makes of pictures that its simulator did not draw, as at the right of the paper's
 -- figure 1: the picture, S(E(x)) and G(E(x)).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" } }
@@ -8,8 +8,8 @@ local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }
 --- Draws the inference on pictures.
 -- @tparam string path of the PNG
 -- @tparam Model model what has :encode, :decode and .simulator
--- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.preprocess
--- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.preprocess
+-- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.model.preprocess
+-- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess
 -- @treturn string|nil path, or nil and a message (a picture that cannot be read)
 -- @treturn tensor the parameters (N, K), in units
 -- @treturn tensor the pictures as the encoder saw them (N, C, H, W)
@@ -23,7 +23,7 @@ local function inference(path, model, pictures, opts)
   if type(pictures) ~= "table" or #pictures == 0 then
     check.fail(2, "inference: takes a list of pictures: paths of PNGs, or tensors; got %s", check.describe(pictures))
   end
-  local preprocess = require "simvae.preprocess"
+  local preprocess = require "simvae.model.preprocess"
   local x = core.zeros { #pictures, table.unpack(sim.output) }
   for i, p in ipairs(pictures) do
     local one, why
@@ -37,7 +37,7 @@ local function inference(path, model, pictures, opts)
   end
   local z = model:encode(x)
   local rows = z:totable()
-  for i, row in ipairs(rows) do rows[i] = require "simvae.parameters".within(sim.params, row) end
+  for i, row in ipairs(rows) do rows[i] = require "simvae.simulator.parameters".within(sim.params, row) end
   local ok, message = require "simvae.figures.grid".draw(path, { x, sim:run(core.tensor(rows)), model:decode(z) }, {
     labels = opts.labels or { "picture", "S(E(x))", "G(E(x))" }, scale = opts.scale,
   })

@@ -20,5 +20,5 @@
 --     order               its place among the others
 --     figures(folder, c)  draws into the folder and returns { { caption =, path = }, … } (path nil: why = a message);
 --                         c: model, sim, r (of sv.evaluate), out (the run's folder), pictures, base; units, log and
---                         period of each parameter; examples(n): z, x, E(x) of n samples (simvae.experiment)
-return require "simvae.names".folder("simvae.figures", "sv.figures", "figure", "draw")
+--                         period of each parameter; examples(n): z, x, E(x) of n samples (simvae.cli.experiment)
+return require "simvae.util.names".folder("simvae.figures", "sv.figures", "figure", "draw")

@@ -1,5 +1,5 @@
 --- Loss against step of both stages, as recorded and smoothed.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 

@@ -1,6 +1,6 @@
 --- Estimated against true values of each parameter, with the regression's slope and R²,
 -- as in the paper's figure 3.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"

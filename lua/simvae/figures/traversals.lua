@@ -1,7 +1,7 @@
 --- Latent traversals, the paper's figure 2: one parameter a row moves from its lower to
 -- its upper bound while the others stay in the middle; what the decoder draws.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local picture = require "simvae.figures.support.picture"

@@ -1,6 +1,6 @@
 --- The samples that an inverse does worst on: x above what came back, the error below.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
 
 local options = { count = { "integer", default = 12, min = 1 }, scale = { "integer", min = 1, max = 16 },

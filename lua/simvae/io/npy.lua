@@ -1,5 +1,5 @@
 --- NumPy's .npy files (NumPy Enhancement Proposal 1, versions 1.0, 2.0 and 3.0).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 

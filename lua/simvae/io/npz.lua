@@ -2,7 +2,7 @@
 --
 -- The archive is read through its central directory, which is checked here in full before
 -- anything is inflated: a library for every kind of zip file would be more to trust.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local npy = require "simvae.io.npy"

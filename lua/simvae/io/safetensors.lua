@@ -1,6 +1,6 @@
 --- The safetensors format: eight bytes with the header's length, the header in JSON,
 -- the numbers (https://huggingface.co/docs/safetensors, "Format").
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"

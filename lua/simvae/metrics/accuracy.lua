@@ -5,7 +5,7 @@
 -- Known weakness: of unbalanced classes the most frequent one alone gives a high share.
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 
 --- Share of right classes.
 -- @tparam tensor z (N, K) estimated classes

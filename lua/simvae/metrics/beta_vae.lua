@@ -15,7 +15,7 @@
 -- factors that are mixed over several latents may score 1 (Kim and Mnih 2018); it
 -- saturates early: small errors do not show.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 local options = {

@@ -8,7 +8,7 @@
 -- Known weaknesses: it is the level of "no tie at all", not that of a model that
 -- answers with the prior's correlations; with few shuffles the spread is rough.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute

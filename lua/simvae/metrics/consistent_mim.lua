@@ -18,12 +18,12 @@
 --   choice costs nearly all.
 -- * Answers that clip at the bounds agree with themselves.
 -- * The steepness and bias of mutual information (see metrics.mim).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
-local page = require "simvae.page"
-local parameters = require "simvae.parameters"
+local page = require "simvae.report.page"
+local parameters = require "simvae.simulator.parameters"
 
 local options = {
   simulator = { "table", required = true },

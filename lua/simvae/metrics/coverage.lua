@@ -8,9 +8,9 @@
 -- faults that cancel over the range; and it supposes that mean and standard deviation describe the posterior, which
 -- they do not where it has several modes.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 
 local options = { period = { "table" }, log = { "table" }, names = { "table" } }
 

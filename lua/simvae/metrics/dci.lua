@@ -17,7 +17,7 @@
 -- depend on each other share importances (box: below 1 for the truth itself); small
 -- importances of many useless latents add up.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 local options = {

@@ -5,7 +5,7 @@
 --
 -- Known weakness: outputs of several kinds (dB beside radians) are dominated by the one with the larger numbers.
 local residual = require "simvae.metrics.support.residual"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 
 --- Squared error and R² of the decoder's outputs.
 -- @tparam tensor x (N, …) S(z)

@@ -8,7 +8,7 @@
 -- Known weaknesses: a factor that is bent into its latent, or periodic, is not explicit
 -- though no information is lost; for categorical factors the size of the numbers that
 -- stand for the classes matters: leave them out.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 

@@ -16,7 +16,7 @@
 -- below those of the others wins fully, so it saturates at 1 early; neither is the rest of
 -- its latent checked for other factors.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 local options = {

@@ -20,4 +20,4 @@
 --     line(r) -> string       its part of the one line that sums an experiment up
 --
 -- All but order and measure are optional.
-return require "simvae.names".folder("simvae.metrics", "sv.metrics", "metric", "compute")
+return require "simvae.util.names".folder("simvae.metrics", "sv.metrics", "metric", "compute")

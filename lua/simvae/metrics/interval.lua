@@ -9,7 +9,7 @@
 -- Known weaknesses: it is the spread from a finite number of samples only, not that
 -- of training (another seed), nor the estimator's bias (see chance).
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute

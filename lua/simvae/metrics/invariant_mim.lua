@@ -13,11 +13,11 @@
 -- Known weaknesses: it says nothing of the parameters themselves, and needs somebody to know the
 -- invariants; the regression's R² does not see a wrong slope, the slope not the scatter (`exact` sees both);
 -- linear fits are ruled by the large values; too few samples within the limits leave MIM out.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 local point = require "simvae.simulator.point"
 local regression = require "simvae.metrics.support.regression"
 

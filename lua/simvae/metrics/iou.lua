@@ -7,9 +7,9 @@
 --
 -- Known weaknesses: a shape a pixel off costs thin figures nearly all and large ones little; shapes that do
 -- not touch score 0, however near; the average is ruled by small figures.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 
 -- Which of the pixels are ink, from a batch: true for light on dark.
 local function light_on_dark(x)

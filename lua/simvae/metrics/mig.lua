@@ -10,14 +10,14 @@
 -- which latent holds a factor does not matter, so a swap of two parameters goes
 -- unseen; a one-to-many inverse scores 0 even if right; the bias of the two largest
 -- entries cancels only in part.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local metrics = require "simvae.metrics"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 local palette = require "simvae.figures.support.palette"
-local parameters = require "simvae.parameters"
-local symmetry = require "simvae.symmetry"
+local parameters = require "simvae.simulator.parameters"
+local symmetry = require "simvae.simulator.symmetry"
 
 --- Mutual information gap of a mutual information matrix.
 -- @tparam tensor|table mim (K, M) from metrics.mim: a row a latent, a column a factor

@@ -11,7 +11,7 @@
 -- counts; with one factor it is not defined. For categorical and continuous factors
 -- alike it rests on the histogram estimate, weaknesses included.
 local information = require "simvae.metrics.support.information"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 --- Modularity of each latent and their mean.

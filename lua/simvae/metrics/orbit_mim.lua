@@ -2,7 +2,7 @@
 -- equivalent parameters, with accuracy and separation apart.
 --
 -- Definition: every answer z is first replaced by its equivalent nearest to the true v under
--- the simulator's declared symmetry (simvae.symmetry), in standardised coordinates; M is the
+-- the simulator's declared symmetry (simvae.simulator.symmetry), in standardised coordinates; M is the
 -- mutual information matrix (metrics.mim) of that with v. Choosing the nearest lends any answer some
 -- information of v, so the same is done with the rows of v shuffled against z: C, the chance level
 -- of the alignment, bias of the estimate included.
@@ -27,13 +27,13 @@
 -- * The alignment is by the sample, so an inverse may jump between equivalents unpunished: see
 --   metrics.consistent_mim, which sees that.
 -- * Accuracy falls steeply with small errors, as mutual information does (2% of the range: 0.7).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
-local page = require "simvae.page"
-local parameters = require "simvae.parameters"
-local symmetry = require "simvae.symmetry"
+local page = require "simvae.report.page"
+local parameters = require "simvae.simulator.parameters"
+local symmetry = require "simvae.simulator.symmetry"
 
 local options = {
   simulator = { "table", required = true },

@@ -1,9 +1,9 @@
 --- What model:invert makes of the encoder's answers: errors, re-simulation and IoU of answers that gradient descent
 -- through the decoder has refined.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local iou = require "simvae.metrics.iou"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 local rerun = require "simvae.metrics.support.rerun"
 local resimulation = require "simvae.metrics.resimulation"
 local rmse = require "simvae.metrics.rmse"

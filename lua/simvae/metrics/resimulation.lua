@@ -10,10 +10,10 @@
 -- costs as much as one that is far off; outputs of several kinds (dB beside radians)
 -- are ruled by the one with the larger numbers; an inverse may score 1 and yet give
 -- parameters that are not the ones asked for.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
-local page = require "simvae.page"
+local page = require "simvae.report.page"
 local rerun = require "simvae.metrics.support.rerun"
 local residual = require "simvae.metrics.support.residual"
 

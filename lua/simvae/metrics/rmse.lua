@@ -9,11 +9,11 @@
 -- Known weaknesses: ruled by the worst samples; for a one-to-many inverse it is large
 -- even if every answer draws the right picture; for categorical columns the size of
 -- the error means little (see the share of right answers in evaluate).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
-local page = require "simvae.page"
-local parameters = require "simvae.parameters"
+local page = require "simvae.report.page"
+local parameters = require "simvae.simulator.parameters"
 
 local options = {
   low = { "table" }, high = { "table" }, period = { "table" }, log = { "table" }, names = { "table" },

@@ -11,7 +11,7 @@
 -- function of its factor scores low); like MIG it falls where factors depend on each
 -- other, and mixes accuracy with separation; accuracies do not start at 0.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 local ROUNDING = 1e-13 -- a variance of less, as a share of the mean's square, is rounding

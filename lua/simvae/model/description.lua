@@ -1,10 +1,10 @@
 --- What a model file says of its model besides the weights: names, units and bounds of the parameters, the output's
 -- shape, the net. It comes from anywhere, so that every field is checked before anything is built from it, and no text
 -- of it reaches a loader, a path or a format string.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local file = require "simvae.io.file"
-local loss = require "simvae.loss"
-local nets = require "simvae.nets"
+local loss = require "simvae.model.loss"
+local nets = require "simvae.nn.nets"
 
 local description = {}
 

@@ -5,14 +5,14 @@
 --     local mean, std = model:encode(x)       -- (N, …) -> (N, K), (N, K), in units
 --     local y = model:decode(mean)            -- (N, K) -> (N, …)
 --     model:save "box.safetensors"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local code_space = require "simvae.model.code"
-local content = require "simvae.content"
+local content = require "simvae.util.content"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
-local latent = require "simvae.latent"
-local loss = require "simvae.loss"
-local nets = require "simvae.nets"
+local latent = require "simvae.model.latent"
+local loss = require "simvae.model.loss"
+local nets = require "simvae.nn.nets"
 local novelty = require "simvae.model.novelty"
 local save = require "simvae.model.save"
 local simulator = require "simvae.simulator"
@@ -180,7 +180,7 @@ end
 
 model.load = require "simvae.model.load"
 
--- simvae.train and simvae.invert add their methods.
+-- simvae.train and simvae.model.invert add their methods.
 model.class = Model
 
 return model

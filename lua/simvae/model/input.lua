@@ -1,6 +1,6 @@
 --- What a model's methods are given: batches of outputs or of parameters. Each error names the method, the sample and
 -- the element.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
 

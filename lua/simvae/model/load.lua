@@ -1,6 +1,6 @@
 --- Models from files, which may be anything: what a file says is checked against its own size before a network is
 -- built, and whatever is wrong with it is `nil, reason`.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local description = require "simvae.model.description"
 local file = require "simvae.io.file"
@@ -69,7 +69,7 @@ local function simulator_of(d, given, path)
     if why then refuse("a model of '%s', and not of the simulator given: %s", d.simulator, why) end
     return given
   end
-  for _, name in ipairs(require "simvae.simulators") do
+  for _, name in ipairs(require "simvae.simulator.builtin") do
     if name == d.simulator then
       local builtin = require("simvae.simulators." .. name)
       why = description.difference(d, builtin)

@@ -12,6 +12,8 @@ local novelty = {}
 local BEYOND = 2     -- times the largest in training; more where that is of few draws
 local LOOKED_AT = 32 -- samples that go through the decoder, of a batch of so many at most,
 local OF_MORE = 8    -- and the first of a larger one: encode stays as fast as its encoder
+local ALWAYS = 64    -- small batches that the decoder looks at, then one in so many: it costs as much as the encoder
+local ONE_IN = 32
 
 local function rows(t)
   return core.reshape(t, t.shape[1], -1)
@@ -68,7 +70,13 @@ function novelty.check(what, model, x, code, before)
       place:get(s) // 1, away:get(s), seen.draws, seen.distance))
     return
   end
-  local n = x.shape[1] <= LOOKED_AT and x.shape[1] or OF_MORE
+  local small = x.shape[1] <= LOOKED_AT
+  if small then
+    local looks = (model.noticed.looks or 0) + 1
+    model.noticed.looks = looks
+    if looks > ALWAYS and looks % ONE_IN ~= 0 then return end
+  end
+  local n = small and x.shape[1] or OF_MORE
   local misfit = misfits(model, core.slice(x, 1, 1, n), core.slice(code, 1, 1, n))
   if largest(misfit) > times * seen.misfit then
     local s = math.tointeger(core.argmax(misfit):item())

@@ -1,5 +1,5 @@
 --- Weights of a model by name, and the file that holds them.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local description = require "simvae.model.description"
 local json = require "simvae.io.json"

@@ -6,7 +6,7 @@
 -- checksum (csrc/io/store.c). It is only ever added to, a whole record at a time. What a crash of the
 -- machine left at its end is dropped when it is opened; a record damaged elsewhere is passed over and
 -- its sample made again.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local json = require "dkjson"

@@ -2,7 +2,7 @@
 --
 -- A row of failures.csv: sample (its number, from 1), attempt (0: the first draw, 1: the draw that
 -- replaced it, …), the parameters by name, reason, time (UTC), seed.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local row_files = require "simvae.io.rows"
 local streams = require "simvae.simulator.streams"

@@ -14,7 +14,7 @@
 -- seed and the sample's number alone (simvae.simulator.streams). A generator made outside raises there.
 --
 -- A simulator knows nothing of networks.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
 local prior = require "simvae.simulator.prior"
@@ -39,7 +39,8 @@ local fields = {
   prior = { "function" },             -- (rng) -> table by name, or a list in order
   loss = { "string|function" },       -- how outputs are compared; default: by the output
   -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
-  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range (simvae.symmetry).
+  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range
+  -- (simvae.simulator.symmetry).
   symmetry = { "table" },
   -- What the output depends on: { { name =, unit =, scale =, value = function(z) -> number }, … }; with low or
   -- high, metrics compare it within these (simvae.metrics.invariant_mim).
@@ -208,6 +209,6 @@ end
 
 local members = { "index", "names", "fills", "variant", "refused", "frame", "point_metatable" }
 for name in pairs(fields) do members[#members + 1] = name end
-require("simvae.names").class(Simulator, "simulator", members)
+require("simvae.util.names").class(Simulator, "simulator", members)
 
 return simulator

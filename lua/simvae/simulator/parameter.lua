@@ -2,7 +2,7 @@
 --
 -- Rows of z are kept in single precision (core.real); draws and what networks see of them are computed in double
 -- and rounded once. A range that single precision resolves too coarsely is refused.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local parameter = {}

@@ -2,8 +2,8 @@
 --
 -- z[1] … z[K] are there in order; #z, ipairs, table.unpack and sv.tensor { z } go over them, pairs over names. A name
 -- that is no parameter raises, with the nearest one.
-local check = require "simvae.check"
-local nearest = require "simvae.names".nearest
+local check = require "simvae.util.check"
+local nearest = require "simvae.util.names".nearest
 
 local point = {}
 

@@ -1,7 +1,7 @@
 --- Running a simulator on given parameters; what goes wrong in it is told from what goes wrong in its use.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
-local interrupt = require "simvae.interrupt"
+local interrupt = require "simvae.util.interrupt"
 local point = require "simvae.simulator.point"
 local streams = require "simvae.simulator.streams"
 
@@ -138,6 +138,12 @@ local function one_by_one(self, z, x, source)
   return failures
 end
 
+--- Runs a simulator with `batch` on many samples at once.
+-- @tparam Simulator self
+-- @tparam tensor z (N, K), in units
+-- @tparam tensor x zeros (N, …output), to be filled
+-- @tparam table source the samples' random numbers (simvae.simulator.streams)
+-- @treturn {[integer]=string} the rows that failed, and why
 function running.batch(self, z, x, source)
   local n = z.shape[1]
   if n == 0 then return {} end

@@ -1,7 +1,7 @@
 --- The folder of a run, which one training at a time may use.
 --
 -- Whoever trains there holds a lock on train.lock (simvae.core.io.lock), which ends with its process however that ends.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local folder = {}

@@ -14,17 +14,17 @@
 -- With `out`, a run writes log.csv, checkpoint.safetensors (the one before it: checkpoint.previous.safetensors) and
 -- model.safetensors there; the same call goes on where a run stopped, whether it was interrupted (SIGINT, SIGTERM and
 -- SIGHUP write a checkpoint first) or killed, to the same weights. One training at a time uses a folder.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local folder = require "simvae.train.folder"
-local interrupt = require "simvae.interrupt"
+local interrupt = require "simvae.util.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local model = require "simvae.model"
 local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
-local progress = require "simvae.progress"
+local progress = require "simvae.train.progress"
 local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
 local standardise = require "simvae.model.standardise"

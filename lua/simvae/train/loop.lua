@@ -2,8 +2,8 @@
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local log = require "simvae.train.log"
-local optim = require "simvae.optim"
-local progress = require "simvae.progress"
+local optim = require "simvae.nn.optim"
+local progress = require "simvae.train.progress"
 local sleep = require "simvae.train.sleep"
 
 local loop = {}

@@ -1,7 +1,7 @@
 --- Options of a training: what train and each of its stages take.
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local model = require "simvae.model"
-local optim = require "simvae.optim"
+local optim = require "simvae.nn.optim"
 local recipes = require "simvae.train.recipes"
 local sampler = require "simvae.sampler"
 

@@ -5,7 +5,7 @@
 --
 -- A recipe is a table: batch, decoder, sleep and encoder (steps, lr, clip, noise, prior, errors, sleep), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local stages = require "simvae.model".stages
 

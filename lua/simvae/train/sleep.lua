@@ -8,10 +8,10 @@
 -- Many z may give one output. So errors are taken to the nearest equivalent of z under the declared symmetry, and an
 -- encoder with several answers is trained in its best one, its scores to tell which one that is (multiple choice
 -- learning: Guzmán-Rivera, Batra and Kohli 2012).
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local pick = require "simvae.model".pick
-local symmetry = require "simvae.symmetry"
+local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}
 

@@ -1,6 +1,6 @@
 --- Pictures put together from pictures. Everything is a tensor (3, H, W), 1 = white.
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 
 local picture = {}
 

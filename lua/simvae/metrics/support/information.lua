@@ -1,7 +1,7 @@
 --- Mutual information of columns: the arguments that the metrics built on it share,
 -- and what is wrong with them in words. The estimate itself is C (csrc/metrics/information.c).
 local core = require "simvae.core"
-local check = require "simvae.check"
+local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
 local information = {}

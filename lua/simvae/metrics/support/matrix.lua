@@ -1,8 +1,8 @@
 --- Matrices of samples: rows are samples, columns are variables with names. What
 -- every metric asks of its arguments stands here, so that all say it alike.
 local core = require "simvae.core"
-local check = require "simvae.check"
-local power_of_two = require "simvae.power_of_two"
+local check = require "simvae.util.check"
+local power_of_two = require "simvae.model.power_of_two"
 
 local matrix = {}
 

@@ -1,6 +1,6 @@
 --- Running a simulator on parameters of which some may fail.
 local core = require "simvae.core"
-local interrupt = require "simvae.interrupt"
+local interrupt = require "simvae.util.interrupt"
 
 local rerun = {}
 

@@ -6,8 +6,8 @@
 --     r:add(x, y)                 -- (n, …) both, as often as needed
 --     print(r:mse(), r:r2())
 local core = require "simvae.core"
-local check = require "simvae.check"
-local power_of_two = require "simvae.power_of_two"
+local check = require "simvae.util.check"
+local power_of_two = require "simvae.model.power_of_two"
 
 local Residual = {}
 Residual.__index = Residual

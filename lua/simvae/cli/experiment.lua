@@ -1,0 +1,225 @@
+--- What every example does: reads the command line, trains, evaluates, draws the
+-- figures and writes the report.
+--
+--     sv.experiment { simulator = box, width = 32, decoder = { steps = 4000 }, encoder = { steps = 4000 } }
+--
+-- gives `lua train_box.lua` the options --out --seed --steps --width --threads --help
+-- and fills the run directory: model.safetensors, checkpoint.safetensors, log.csv,
+-- metrics.json, figures/*.png, report.html.
+local catalogue = require "simvae.util.catalogue"
+local check = require "simvae.util.check"
+local command_line = require "simvae.cli.command_line"
+local core = require "simvae.core"
+local evaluation = require "simvae.evaluate.options"
+local interrupt = require "simvae.util.interrupt"
+local sampler = require "simvae.sampler"
+local simulator = require "simvae.simulator"
+
+local experiment = {}
+
+local least_samples = evaluation.least_samples
+
+local options = {
+  simulator = { "table", required = true },
+  net = { "string|function|table" },
+  width = { "integer", min = 1 },
+  answers = { "integer", min = 1 },
+  loss = { "string|function" },
+  batch = { "integer", min = 1 },
+  decoder = { "table", default = {} },
+  sleep = { "table", default = {} },
+  encoder = { "table", default = {} },
+  recipe = { "string|table" },
+  samples = { "integer", default = 10000, min = least_samples },
+  demo = { "table" },          -- steps and width of a short run: --demo
+  workers = { "integer", min = 0 },
+  simulations = { "integer", min = 1 },
+  cache = { "string" },
+  max_failures = { "number", min = 0, max = 1 },
+  timeout = { "number", above = 0 },
+  doc = { "string" },
+  factors = { "table" },       -- parameters that MIG is averaged over
+  refine = { "table", default = { steps = 60 } }, -- of model:invert: what the evaluation refines answers by
+  base = { "table" },          -- where the other parameters stay in the traversals; default: the middle
+  pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
+}
+
+-- ---- command line -----------------------------------------------------------------------
+
+local function parse(t, argv)
+  local name = t.simulator.name
+  local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
+    .. "' and its inverse."))
+  local number = command_line.number
+  parser:option("--out", "Folder of the run; an interrupted run goes on from there.", "runs/" .. name)
+  number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
+  number(parser, "--steps", "Steps of each stage, in place of the recipe's.", 1)
+  number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
+  number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
+  parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
+  number(parser, "--samples", "Samples of the evaluation.", least_samples)
+  number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
+    sampler.options.workers.max)
+  parser:option("--cache", "File that keeps the samples: a run that is started again does not make them again.")
+  number(parser, "--simulations", "Runs of the simulator in all: both stages go over them in epochs.", 1)
+  parser:flag("--quiet", "No progress.")
+  if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
+  return parser:parse(argv)
+end
+
+-- ---- figures ------------------------------------------------------------------------------
+
+--- The figures of a trained model: those of simvae/figures that have a field `reported`. A figure that cannot be drawn
+-- (gnuplot missing) is reported on stderr and skipped.
+-- @tparam Model model
+-- @tparam table r of sv.evaluate
+-- @tparam string out the run directory
+-- @tparam ?{string,...} pictures paths of PNGs that the simulator did not draw
+-- @tparam ?table base where the other parameters stay in the traversals, as of figures.traversals
+-- @treturn {table,...} path and caption of each figure
+function experiment.figures(model, r, out, pictures, base)
+  local sim = model.simulator
+  local c = { model = model, sim = sim, r = r, out = out, pictures = pictures, base = base, units = {}, log = {},
+    period = {} }
+  for i, p in ipairs(sim.params) do c.units[i], c.log[i], c.period[i] = p.unit, p.scale == "log", p.period end
+  function c.examples(n)
+    local z, x = sim:simulate_batch(n, core.rng(2))
+    return z, x, (model:encode(x))
+  end
+  local folder, list = out .. "/figures", {}
+  local ok, refused = core.system.mkdir(folder)
+  if not ok then return nil, refused end
+  for _, figure in ipairs(catalogue.reported "simvae.figures") do
+    for _, drawn in ipairs(figure.figures(folder, c)) do
+      if drawn.path then
+        list[#list + 1] = { path = drawn.path, caption = drawn.caption }
+      else
+        io.stderr:write("figure left out: " .. tostring(drawn.why) .. "\n")
+      end
+    end
+  end
+  return list
+end
+
+-- ---- the whole of it ---------------------------------------------------------------------
+
+local function write_json(path, value)
+  local json = require "dkjson"
+  local ok, refused = core.io.write(path, { json.encode(value, { indent = true }), "\n" })
+  if not ok then return nil, path .. ": " .. refused end
+  return true
+end
+
+--- The numbers of an evaluation, without its tensors: what metrics.json holds.
+function experiment.numbers(model, r)
+  local all = {
+    simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
+    width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
+    processor = (core.system.processor()), training_seconds = model.seconds,
+    samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
+    notes = r.notes, evaluation_seconds = r.seconds,
+  }
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    for name, value in pairs(m.numbers and m.numbers(r) or {}) do all[name] = value end
+  end
+  return all
+end
+
+--- One line that sums up how good it is.
+function experiment.line(model, r)
+  local parts, errors = {}, {}
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    parts[#parts + 1] = m.line and m.line(r) or nil
+  end
+  for i, p in ipairs(model.simulator.params) do
+    errors[i] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
+  end
+  parts[#parts + 1] = "RMSE " .. table.concat(errors, ", ")
+  return table.concat(parts, "  ")
+end
+
+-- The options of the stages, of a model and of its evaluation, from those of the experiment and the command line.
+local function settings(t, a)
+  local budget = a.demo and t.demo or {}
+  local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
+  local stages = {}
+  for _, stage in ipairs(require "simvae.model".stages) do
+    local o = {}
+    if a.recipe ~= "paper" then -- whose budget is its own
+      for k, v in pairs(t[stage]) do o[k] = v end
+    end
+    if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
+    stages[stage] = o
+  end
+  local net, bounded, answers = t.net, nil, t.answers
+  if a.recipe == "paper" then -- its architecture and its plain encoder as well
+    bounded, answers = false, nil
+    if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
+  end
+  local samples = a.samples or (a.demo and budget.samples) or t.samples
+  local refine = { samples = math.max(2, samples // 10) } -- it takes long
+  for k, v in pairs(t.refine) do refine[k] = v end
+  return stages,
+    { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed, bounded = bounded,
+      answers = answers },
+    { samples = samples, factors = t.factors, refine = refine }
+end
+
+-- What only the figures need is looked at before the training too.
+local function check_pictures(t, level)
+  for _, path in ipairs(t.pictures or {}) do
+    if core.system.kind(path) ~= "file" then
+      check.fail(level, "experiment: pictures names '%s', which is no file", tostring(path))
+    end
+  end
+  for name in pairs(t.base or {}) do
+    if not t.simulator.index[name] then
+      local near = core.nearest(tostring(name), t.simulator.names)
+      check.fail(level, "experiment: base names '%s', which is no parameter of '%s'%s", tostring(name),
+        t.simulator.name, near and string.format("; did you mean '%s'?", near) or "")
+    end
+  end
+end
+
+local function run(t, a, model, stages, asked)
+  local sv = require "simvae"
+  io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
+  model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
+    sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
+    cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
+    max_failures = t.max_failures, timeout = t.timeout }
+  local r = sv.evaluate(model, asked)
+  local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
+  if not written then error(refused, 0) end
+  local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
+  sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
+  print(experiment.line(model, r))
+  print("report: " .. a.out .. "/report.html")
+  return model, r
+end
+
+--- Runs an experiment.
+-- @tparam table t simulator; net, width, answers, loss, batch, decoder, sleep, encoder, recipe (as of sv.model and
+-- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
+-- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
+-- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
+-- workers, simulations, cache, max_failures, timeout: as of model:train
+-- @tparam ?{string,...} argv the command line; default: the script's
+-- @treturn Model
+-- @treturn table of sv.evaluate
+function experiment.experiment(t, argv)
+  t = check.options("experiment", t, options)
+  if not simulator.is(t.simulator) then
+    check.fail(2, "experiment: simulator must be made by sv.simulator; got %s", check.describe(t.simulator))
+  end
+  check_pictures(t, 3)
+  local a = parse(t, argv or arg or {})
+  if a.threads then core.threads(a.threads) end
+  local stages, about, asked = settings(t, a)
+  local model = require "simvae".model(about)
+  evaluation.check(model, asked)
+  return interrupt.during("interrupted; the same command goes on from there", run, t, a, model, stages, asked)
+end
+
+return experiment

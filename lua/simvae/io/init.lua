@@ -1,0 +1,107 @@
+--- Files: arrays, models' weights, pictures.
+--
+-- Every function here returns nil and a message with the path and the reason where a file cannot
+-- be read or written, and raises where an argument is wrong. Writing leaves the old file as it was
+-- unless all of the new one is on disk.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local file = require "simvae.io.file"
+local npy = require "simvae.io.npy"
+local npz = require "simvae.io.npz"
+local safetensors = require "simvae.io.safetensors"
+
+local files = {
+  load_npy = npy.load,
+  save_npy = npy.save,
+  open_npy = npy.open,
+  load_npz = npz.load,
+  save_npz = npz.save,
+  load_safetensors = safetensors.load,
+  save_safetensors = safetensors.save,
+}
+
+local scale_rule = { "integer", default = 1, min = 1, max = 1024 }
+
+--- Reads a PNG picture: any colour type and depth, interlaced or not.
+--
+-- Transparent pictures are laid on white, unless alpha is asked for. Sample values are taken as they
+-- stand, without gamma.
+-- @tparam string path
+-- @tparam[opt] table options `alpha = true`: keeps alpha as the last channel (C = 2 or 4) where there is one;
+--   `max_bytes`: of the tensor (256 MiB, or 64 times the file)
+-- @treturn tensor (C, H, W) in [0, 1], C = 1 (grey) or 3; or nil, message
+function files.load_png(path, options)
+  file.check_path("load_png", path)
+  options = check.options("load_png", options, { alpha = { "boolean", default = false }, max_bytes = file.max_bytes })
+  return file.read(path, function(source)
+    local limit = file.limit(source, options.max_bytes)
+    if source:size() > limit then file.refuse("%d bytes are more than a picture of %d has", source:size(), limit) end
+    return file.need(core.io.decode_png(file.need(source:read(0, source:size())), options.alpha, limit))
+  end)
+end
+
+local function encode(what, t, options, ...)
+  file.check_tensor(what, t)
+  local ok, result = pcall(core.io.encode_png, t, options.scale, ...)
+  if not ok then error(what .. ": " .. result, 3) end
+  return result
+end
+
+--- A picture as the bytes of a PNG file, 8 bits a sample.
+-- @tparam tensor t (H, W), (1, H, W) grey, (3, H, W) RGB, or (2, H, W), (4, H, W) with alpha as the last
+--   channel; values outside [0, 1] are clamped, NaN is 0
+-- @tparam[opt] table options `scale = k`: every pixel becomes k x k
+-- @treturn string
+function files.encode_png(t, options)
+  options = check.options("encode_png", options, { scale = scale_rule })
+  return encode("encode_png", t, options)
+end
+
+--- Writes a picture to a PNG file.
+-- @tparam string path
+-- @tparam tensor t as encode_png takes it
+-- @tparam[opt] table options as for encode_png
+-- @treturn boolean true; or nil, message
+function files.save_png(path, t, options)
+  file.check_path("save_png", path)
+  options = check.options("save_png", options, { scale = scale_rule })
+  return file.write(path, { encode("save_png", t, options) })
+end
+
+--- One tensor (T, …) from a list of pictures of one shape.
+local function stack_frames(list)
+  if type(list) ~= "table" then return list end
+  if #list == 0 then check.fail(3, "save_apng: an animation needs a frame; got an empty list") end
+  local shape, all
+  for i, t in ipairs(list) do
+    if getmetatable(t) ~= core.metatable then
+      check.fail(3, "save_apng: frame %d must be a tensor; got %s", i, check.describe(t))
+    end
+    local this = check.shape_text(t.shape)
+    shape = shape or this
+    if this ~= shape then check.fail(3, "save_apng: frame %d is %s where frame 1 is %s", i, this, shape) end
+    all = all or core.zeros(#list, table.unpack(t.shape))
+    all[i] = t
+  end
+  return all
+end
+
+--- Writes an animation that plays forever as an APNG file; programs that know no animations show its
+-- first frame.
+-- @tparam string path
+-- @tparam tensor|table frames (T, C, H, W) or (T, H, W), or a list of pictures as encode_png takes them
+-- @tparam[opt] table options `delay_ms`: of each frame (50); `plays`: how often, 0 for ever (0);
+--   `scale` as for encode_png
+-- @treturn boolean true; or nil, message
+function files.save_apng(path, frames, options)
+  file.check_path("save_apng", path)
+  options = check.options("save_apng", options, {
+    delay_ms = { "integer", default = 50, min = 0, max = 65535 },
+    plays = { "integer", default = 0, min = 0, max = 2 ^ 31 - 1 },
+    scale = scale_rule,
+  })
+  frames = stack_frames(frames)
+  return file.write(path, { encode("save_apng", frames, options, options.delay_ms, options.plays) })
+end
+
+return files

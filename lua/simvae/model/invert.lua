@@ -1,0 +1,113 @@
+--- The inverse of single outputs, closer than the encoder alone: its answer is where gradient descent through the
+-- decoder begins, as in semi-amortized inference (Kim, Wiseman, Miller, Sontag and Rush 2018).
+--
+--     local z = model:invert(x)                          -- from the encoder's answer downhill
+--     local z = model:invert(x, { starts = 3 })          -- and from its other answers, or places near it: out of a
+--                                                        -- wrong basin
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local input = require "simvae.model.input"
+local model = require "simvae.model"
+local novelty = require "simvae.model.novelty"
+local optim = require "simvae.nn.optim"
+
+local Model = model.class
+
+local CHUNK = 64      -- samples that are moved together
+local CANDIDATES = 8  -- places that are looked at for each start beside the encoder's own
+
+local options = {
+  steps = { "integer", default = 100, min = 0 },
+  lr = { "number", default = 0.1, above = 0 },
+  starts = { "integer", default = 1, min = 1 },
+  spread = { "number", default = 0.3, above = 0 },
+  seed = { "integer", default = 1 },
+}
+
+-- Answers to one chunk that fit best so far: rows in units, and their misfits.
+local Answers = {}
+Answers.__index = Answers
+
+-- What a code stands for once it is in units again (a class is one class), and how far that is from the output.
+function Answers:offer(code)
+  local scope <close> = core.scope()
+  local of = self.model
+  local units = of.latent:to_units(code)
+  local again = of.latent:to_code(units)
+  local misfit = core.no_grad(function() return of.loss:misfit(of.decoder(again), self.x) end):totable()
+  local rows = units:totable()
+  for i, value in ipairs(misfit) do
+    if not self.misfit[i] or value < self.misfit[i] then self.misfit[i], self.rows[i] = value, rows[i] end
+  end
+end
+
+local function answers(self, x)
+  return setmetatable({ model = self, x = x, misfit = {}, rows = {} }, Answers)
+end
+
+-- The code that is reached downhill from another: Adam on each sample's own misfit.
+local function descend(self, x, code, o)
+  local raw = core.parameter(self.latent:unsquash(code))
+  local opt = optim.adam({ raw }, { lr = o.lr })
+  for step = 1, o.steps do
+    local tape <close> = core.tape()
+    local misfit = self.loss:misfit(self.decoder(self.latent:squash(raw)), x)
+    -- sums, so that the size of the batch does not matter
+    tape:backward(core.sum(misfit) + self.latent:overshoot(raw) * x.shape[1])
+    opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))
+  end
+  return core.no_grad(self.latent.squash, self.latent, raw)
+end
+
+-- Of several places about a code, for each sample that which fits best.
+local function nearby(self, x, code, rng, spread)
+  local found = answers(self, x)
+  for _ = 1, CANDIDATES do
+    local scope <close> = core.scope()
+    local raw = self.latent:unsquash(code + rng:normal(code.shape) * spread)
+    found:offer(core.no_grad(self.latent.squash, self.latent, raw))
+  end
+  return self.latent:to_code(core.tensor(found.rows))
+end
+
+--- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
+-- the decoder. Slower and closer than encode, and never further off by that measure.
+-- @tparam tensor x (N, …output)
+-- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
+-- answers first, the best before the others, then each the best of eight at normal distances about the first, of
+-- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
+-- seed (1) of these
+-- @treturn tensor z (N, K), in units
+-- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
+-- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
+function Model:invert(x, options_given)
+  local o = check.options("invert", options_given, options)
+  x = input.outputs("invert", self, x)
+  self.encoder:eval()
+  self.decoder:eval()
+  local frozen <close> = setmetatable({}, { __close = function() self.decoder:unfreeze() end }) -- errors included
+  self.decoder:freeze()
+  local rows, total, n = {}, 0, x.shape[1]
+  for from = 1, n, CHUNK do
+    local scope <close> = core.scope()
+    local part = self.loss:standardise(core.slice(x, 1, from, math.min(from + CHUNK - 1, n)))
+    local codes = core.no_grad(self.ranked, self, part)
+    core.no_grad(novelty.check, "invert", self, part, codes[1], from - 1)
+    local rng = core.rng(o.seed, from)
+    local best = answers(self, part)
+    best:offer(codes[1])
+    if o.steps > 0 then
+      for start = 1, o.starts do
+        best:offer(descend(self, part, codes[start] or nearby(self, part, codes[1], rng, o.spread), o))
+      end
+    end
+    for i, row in ipairs(best.rows) do
+      rows[#rows + 1] = row
+      total = total + best.misfit[i]
+    end
+  end
+  if n == 0 then return core.zeros(0, #self.simulator.params), 0 end
+  return core.tensor(rows), total / n
+end
+
+return Model.invert

@@ -1,0 +1,395 @@
+--- Layers: named parameters, a forward function, and two modes.
+--
+--     local net = nn.sequential {
+--       nn.linear(4, 128), nn.relu(),
+--       nn.linear(128, 122),
+--     }
+--     local y = net(x)                    -- x (N, 4) -> (N, 122)
+--     for name, p in pairs(net:state()) do print(name, p) end    -- "1.weight", "1.bias", …
+--
+-- A layer is a table with `forward(self, x)`. Its parameters are tensors in
+-- `self.own` (by name); running statistics in `self.buffers`; layers inside it in
+-- `self.inner`. Nothing else is asked of a layer of your own: nn.layer makes one
+-- from such a table.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local names = require "simvae.util.names"
+
+local nn = {}
+
+local Layer = {}
+Layer.__index = Layer
+nn.class = Layer
+
+--- Makes a layer from a table with forward(self, …), own, buffers and inner.
+function nn.layer(t)
+  if type(t) ~= "table" then
+    check.fail(2, "nn.layer: takes a table { forward = function(self, x) … end, own = { … } }; got %s",
+      check.describe(t))
+  end
+  check.value("nn.layer", "forward", t.forward, { "function" })
+  for _, part in ipairs { "own", "buffers", "inner" } do
+    if t[part] ~= nil then check.value("nn.layer", part, t[part], { "table" }) end
+  end
+  t.own, t.buffers, t.inner = t.own or {}, t.buffers or {}, t.inner or {}
+  t.training = true
+  return setmetatable(t, Layer)
+end
+
+--- Is this a layer?
+function nn.is(v)
+  return getmetatable(v) == Layer
+end
+
+function Layer:__call(...)
+  return self:forward(...)
+end
+
+function Layer:__tostring()
+  local parts = {}
+  for i, l in ipairs(self.inner) do parts[i] = "  " .. tostring(l):gsub("\n", "\n  ") end
+  if #parts == 0 then return self.label or "layer" end
+  return (self.label or "layer") .. " {\n" .. table.concat(parts, "\n") .. "\n}"
+end
+
+-- Calls f(name, tensor, kind) for every parameter and buffer, in a fixed order.
+local function visit(layer, prefix, f)
+  for _, kind in ipairs { "own", "buffers" } do
+    local sorted = {}
+    for name in pairs(layer[kind]) do sorted[#sorted + 1] = name end
+    table.sort(sorted)
+    for _, name in ipairs(sorted) do f(prefix .. name, layer[kind][name], kind) end
+  end
+  for i, l in ipairs(layer.inner) do visit(l, prefix .. (l.name or i) .. ".", f) end
+end
+
+--- The parameters, in a fixed order.
+-- @treturn {tensor,...}
+function Layer:parameters()
+  local list = {}
+  visit(self, "", function(_, t, kind)
+    if kind == "own" then list[#list + 1] = t end
+  end)
+  return list
+end
+
+--- Parameters and buffers by name: what is saved.
+-- @treturn {[string]=tensor}
+function Layer:state()
+  local map = {}
+  visit(self, "", function(name, t) map[name] = t end)
+  return map
+end
+
+--- Fills parameters and buffers from such a map.
+-- @tparam table map name -> tensor
+-- @tparam ?string prefix of the names in map
+-- @treturn boolean true, or nil and which name is missing or of another shape
+function Layer:load_state(map, prefix)
+  if type(map) ~= "table" then
+    check.fail(2, "load_state: takes a table of tensors by name; got %s", check.describe(map))
+  end
+  if prefix ~= nil then check.value("load_state", "prefix", prefix, { "string" }) end
+  prefix = prefix or ""
+  local own = self:state()
+  for name, t in pairs(own) do
+    local from = map[prefix .. name]
+    if getmetatable(from) ~= core.metatable then return nil, string.format("'%s%s' is missing", prefix, name) end
+    if check.shape_text(from.shape) ~= check.shape_text(t.shape) then
+      return nil, string.format("'%s%s' has shape %s, where this network has %s", prefix, name,
+        check.shape_text(from.shape), check.shape_text(t.shape))
+    end
+  end
+  for name, t in pairs(own) do t:copy(map[prefix .. name]) end
+  return true
+end
+
+local function set_mode(layer, training)
+  layer.training = training
+  for _, l in ipairs(layer.inner) do set_mode(l, training) end
+  return layer
+end
+
+--- Training mode: batch statistics, dropout.
+function Layer:train() return set_mode(self, true) end
+
+--- Evaluation mode: running statistics, no dropout.
+function Layer:eval() return set_mode(self, false) end
+
+--- No gradients for the parameters: backward only passes through.
+function Layer:freeze()
+  for _, p in ipairs(self:parameters()) do p:requires_grad(false) end
+  return self
+end
+
+--- Gradients again.
+function Layer:unfreeze()
+  for _, p in ipairs(self:parameters()) do p:requires_grad(true) end
+  return self
+end
+
+--- How many numbers the parameters hold.
+function Layer:count()
+  local n = 0
+  for _, p in ipairs(self:parameters()) do n = n + p.count end
+  return n
+end
+
+-- ---- initialisation --------------------------------------------------------------
+
+local shared_rng = core.rng(0)
+
+local function normal(shape, std, rng)
+  return core.parameter((rng or shared_rng):normal(0, std, shape))
+end
+
+-- Uniform within 1 / sqrt(fan in), PyTorch's default for linear layers (LeCun et al. 1998).
+local function uniform(shape, fan_in, rng)
+  local bound = 1 / math.sqrt(fan_in)
+  return core.parameter((rng or shared_rng):uniform(-bound, bound, shape))
+end
+
+local layer_options = {
+  bias = { "boolean", default = true },
+  std = { "number", min = 0 },          -- N(0, std) weights; default: uniform by fan in
+  rng = { "userdata|table" },           -- where initial weights come from
+}
+
+local function with(extra)
+  local t = {}
+  for k, v in pairs(layer_options) do t[k] = v end
+  for k, v in pairs(extra) do t[k] = v end
+  return t
+end
+
+local function weights(shape, fan_in, outputs, o)
+  local own = { weight = o.std and normal(shape, o.std, o.rng) or uniform(shape, fan_in, o.rng) }
+  if o.bias then
+    own.bias = o.std and core.parameter(core.zeros(outputs)) or uniform({ outputs }, fan_in, o.rng)
+  end
+  return own
+end
+
+-- ---- layers ------------------------------------------------------------------------
+
+--- Linear: (…, in) -> (…, out).
+-- @tparam integer inputs
+-- @tparam integer outputs
+-- @tparam ?table options bias (true), std, rng
+function nn.linear(inputs, outputs, options)
+  check.value("nn.linear", "inputs", inputs, { "integer", min = 1 })
+  check.value("nn.linear", "outputs", outputs, { "integer", min = 1 })
+  local o = check.options("nn.linear", options, layer_options)
+  return nn.layer {
+    label = string.format("linear %d -> %d", inputs, outputs),
+    own = weights({ outputs, inputs }, inputs, outputs, o),
+    fuses = { relu = true, leaky_relu = true, tanh = true, sigmoid = true, softplus = true, silu = true, gelu = true },
+    forward = function(self, x, activation, slope)
+      return core.linear(x, self.own.weight, self.own.bias, activation, slope)
+    end,
+  }
+end
+
+local function check_conv(what, inputs, outputs, kernel)
+  check.value(what, "inputs", inputs, { "integer", min = 1 })
+  check.value(what, "outputs", outputs, { "integer", min = 1 })
+  check.value(what, "kernel", kernel, { "integer", min = 1 })
+end
+
+-- What convolutions take into their own pass, beside a batch norm that is a constant.
+local rectifiers = { relu = true, leaky_relu = true }
+
+local function with_norm(op, self, x, norm, ...)
+  return op(x, self.own.weight, self.own.bias, norm.own.weight, norm.own.bias, norm.buffers.running_mean,
+    norm.buffers.running_var, ...)
+end
+
+--- Convolution: (N, in, H, W) -> (N, out, H', W').
+-- @tparam integer inputs channels
+-- @tparam integer outputs channels
+-- @tparam integer kernel side, in pixels
+-- @tparam ?table options stride (1), padding (0), bias, std, rng
+function nn.conv2d(inputs, outputs, kernel, options)
+  check_conv("nn.conv2d", inputs, outputs, kernel)
+  local o = check.options("nn.conv2d", options,
+    with { stride = { "integer", default = 1, min = 1 }, padding = { "integer", default = 0, min = 0 } })
+  return nn.layer {
+    label = string.format("conv2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
+    own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
+    fuses = rectifiers,
+    forward = function(self, x, activation, slope)
+      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope)
+    end,
+    forward_norm = function(self, x, norm, activation, slope)
+      return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps)
+    end,
+  }
+end
+
+--- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel + output_padding, …).
+-- @tparam integer inputs channels
+-- @tparam integer outputs channels
+-- @tparam integer kernel side, in pixels
+-- @tparam ?table options stride (1), padding (0), output_padding (0), bias, std, rng
+function nn.conv_transpose2d(inputs, outputs, kernel, options)
+  check_conv("nn.conv_transpose2d", inputs, outputs, kernel)
+  local o = check.options("nn.conv_transpose2d", options, with {
+    stride = { "integer", default = 1, min = 1 },
+    padding = { "integer", default = 0, min = 0 },
+    output_padding = { "integer", default = 0, min = 0 },
+  })
+  return nn.layer {
+    label = string.format("conv_transpose2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
+    own = weights({ inputs, outputs, kernel, kernel }, outputs * kernel * kernel, outputs, o),
+    fuses = rectifiers,
+    forward = function(self, x, activation, slope)
+      return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding,
+        activation, slope)
+    end,
+    forward_norm = function(self, x, norm, activation, slope)
+      return with_norm(core.conv_transpose2d_norm, self, x, norm, o.stride, o.padding, o.output_padding, activation,
+        slope, norm.eps)
+    end,
+  }
+end
+
+--- Batch normalisation over channels: (N, C) or (N, C, H, W).
+-- @tparam integer channels
+-- @tparam ?table options momentum (0.1), eps (1e-5), std: scales ~ N(1, std), rng
+function nn.batch_norm(channels, options)
+  check.value("nn.batch_norm", "channels", channels, { "integer", min = 1 })
+  local o = check.options("nn.batch_norm", options, {
+    momentum = { "number", default = 0.1, min = 0, max = 1 },
+    eps = { "number", default = 1e-5, above = 0 },
+    std = { "number", min = 0 },
+    rng = { "userdata|table" },
+  })
+  local scale = o.std and (o.rng or shared_rng):normal(1, o.std, { channels }) or core.ones(channels)
+  return nn.layer {
+    label = "batch_norm " .. channels,
+    own = { weight = core.parameter(scale), bias = core.parameter(core.zeros(channels)) },
+    buffers = { running_mean = core.buffer(core.zeros(channels)), running_var = core.buffer(core.ones(channels)) },
+    eps = o.eps,
+    constant_norm = function(self)
+      return not (self.training or self.own.weight.needs_grad or self.own.bias.needs_grad)
+    end,
+    fuses = rectifiers,
+    forward = function(self, x, activation, slope)
+      return core.batch_norm(x, self.own.weight, self.own.bias, self.buffers.running_mean,
+        self.buffers.running_var, self.training, o.momentum, o.eps, activation or "none", slope or 0)
+    end,
+  }
+end
+
+--- Layer normalisation over the last axis: (…, D).
+function nn.layer_norm(size, options)
+  check.value("nn.layer_norm", "size", size, { "integer", min = 1 })
+  local o = check.options("nn.layer_norm", options, { eps = { "number", default = 1e-5, above = 0 } })
+  return nn.layer {
+    label = "layer_norm " .. size,
+    own = { weight = core.parameter(core.ones(size)), bias = core.parameter(core.zeros(size)) },
+    forward = function(self, x) return core.layer_norm(x, self.own.weight, self.own.bias, o.eps) end,
+  }
+end
+
+--- Dropout with probability p, in training mode only.
+-- @tparam number p
+-- @tparam ?table options seed (0)
+function nn.dropout(p, options)
+  check.value("nn.dropout", "p", p, { "number", min = 0, max = 1 })
+  local o = check.options("nn.dropout", options, { seed = { "integer", default = 0, min = 0 } })
+  local step = 0
+  return nn.layer {
+    label = "dropout " .. p,
+    forward = function(self, x)
+      if not self.training or p == 0 then return x end
+      step = step + 1
+      return core.dropout(x, p, o.seed, step)
+    end,
+  }
+end
+
+local function activation(name)
+  return function()
+    return nn.layer { label = name, activation = name, forward = function(_, x) return core[name](x) end }
+  end
+end
+
+nn.relu, nn.tanh, nn.sigmoid = activation "relu", activation "tanh", activation "sigmoid"
+nn.softplus, nn.gelu, nn.silu = activation "softplus", activation "gelu", activation "silu"
+
+--- Leaky ReLU.
+-- @tparam ?number slope below zero (0.2, as in DCGAN)
+function nn.leaky_relu(slope)
+  slope = slope or 0.2
+  check.value("nn.leaky_relu", "slope", slope, { "number" })
+  return nn.layer {
+    label = "leaky_relu " .. slope, activation = "leaky_relu", slope = slope,
+    forward = function(_, x) return core.leaky_relu(x, slope) end,
+  }
+end
+
+--- Each sample under another shape: (N, …) -> (N, …shape).
+-- @tparam {integer,...} shape
+function nn.reshape(shape)
+  if type(shape) ~= "table" then
+    check.fail(2, "nn.reshape: takes a shape such as { 3, 64, 64 }; got %s", check.describe(shape))
+  end
+  for i, n in ipairs(shape) do check.value("nn.reshape", "shape[" .. i .. "]", n, { "integer", min = -1 }) end
+  return nn.layer {
+    label = "reshape " .. check.shape_text(shape),
+    forward = function(_, x) return core.reshape(x, { x.shape[1], table.unpack(shape) }) end,
+  }
+end
+
+--- Layers one after another. One that has `fuses[name]` takes the activation of that name behind it into its own
+-- pass: forward(self, x, name, slope). One that has forward_norm does so as well with a batch norm in evaluation
+-- that is frozen: forward_norm(self, x, norm, name, slope).
+-- @tparam {Layer,...} layers
+function nn.sequential(layers)
+  if type(layers) ~= "table" or nn.is(layers) then
+    check.fail(2, "nn.sequential: takes a list of layers { a, b, … }; got %s",
+      nn.is(layers) and "one layer" or check.describe(layers))
+  end
+  for i, l in ipairs(layers) do
+    if not nn.is(l) then
+      check.fail(2, "nn.sequential: entry %d is %s; it takes layers", i, check.describe(l))
+    end
+  end
+  return nn.layer {
+    label = "sequential",
+    inner = layers,
+    forward = function(self, x)
+      local inner, i = self.inner, 1
+      while inner[i] do
+        local layer, behind, norm = inner[i], inner[i + 1], nil
+        if layer.forward_norm and behind and behind.constant_norm and behind:constant_norm() then
+          i, norm, behind = i + 1, behind, inner[i + 2]
+        end
+        local name, slope = behind and behind.activation, behind and behind.slope
+        if name and layer.fuses and layer.fuses[name] and (slope or 0) >= 0 then
+          i = i + 1
+        else
+          name, slope = nil, nil
+        end
+        if norm then x = layer:forward_norm(x, norm, name, slope) else x = layer:forward(x, name, slope) end
+        i = i + 1
+      end
+      return x
+    end,
+  }
+end
+
+--- A layer from a plain function over parameters.
+-- @tparam function f (x, parameters) -> y
+-- @tparam ?{[string]=tensor} parameters made by sv.parameter
+function nn.func(f, parameters)
+  check.value("nn.func", "f", f, { "function" })
+  if parameters ~= nil then check.value("nn.func", "parameters", parameters, { "table" }) end
+  return nn.layer { label = "function", own = parameters or {}, forward = function(self, x) return f(x, self.own) end }
+end
+
+names.class(Layer, "layer", { "own", "buffers", "inner", "training", "forward", "label", "name", "fuses",
+  "forward_norm", "constant_norm", "activation", "slope", "eps" })
+
+return nn

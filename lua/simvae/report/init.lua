@@ -1,0 +1,145 @@
+--- A run as one HTML page that needs nothing beside it: pictures inside, no scripts,
+-- readable on a desk and on a phone.
+local catalogue = require "simvae.util.catalogue"
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local page = require "simvae.report.page"
+
+local options = {
+  title = { "string" },
+  model = { "table" },
+  simulator = { "table" },
+  results = { "table", required = true },
+  figures = { "table", default = {} },
+  numbers = { "table", default = {} },
+  settings = { "table", default = {} },
+  notes = { "table", default = {} },
+}
+
+local escape, number, percent, duration, table_of = page.escape, page.number, page.percent, page.duration, page.table
+
+-- ---- what the numbers mean -----------------------------------------------------------
+
+local function cards(r)
+  local out = {}
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    if m.cards then m.cards(r, function(...) out[#out + 1] = page.card(...) end) end
+  end
+  return '<div class="cards">' .. table.concat(out) .. "</div>"
+end
+
+local function parameters(sim, r)
+  local head, rows, columns = { "Parameter", "Unit", "Low", "High", "Scale" }, {}, {}
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    if m.parameter then
+      columns[#columns + 1] = m.parameter
+      table.move(m.parameter.titles, 1, #m.parameter.titles, #head + 1, head)
+    end
+  end
+  for i, p in ipairs(sim.params) do
+    local kind = p.levels and p.levels .. " classes" or p.period and "period " .. number(p.period)
+      or p.scale == "log" and "log" or "linear"
+    local row = { escape(p.name) .. (p.doc and ' <span class="soft">' .. escape(p.doc) .. "</span>" or ""),
+      escape(p.unit or ""), number(p.low), number(p.high), kind }
+    for _, c in ipairs(columns) do
+      local cells = c.cells(r, p)
+      table.move(cells, 1, #cells, #row + 1, row)
+    end
+    rows[i] = row
+  end
+  return table_of("parameters", head, rows)
+end
+
+-- Sections of the metrics' own.
+local function sections(r, names, sim)
+  local out = {}
+  for _, m in ipairs(catalogue.reported "simvae.metrics") do
+    if m.section then out[#out + 1] = m.section(r, names, sim) end
+  end
+  return table.concat(out)
+end
+
+-- ---- what was run ---------------------------------------------------------------------
+
+local function steps_text(steps)
+  if type(steps) ~= "table" then return steps end
+  return require "simvae.model".steps_text(steps, true)
+end
+
+local function settings(data, sim)
+  local n, r = data.numbers, data.results
+  local model, o = data.model or {}, data.results.options or {}
+  local rows = {}
+  local function add(name, value)
+    if value ~= nil and value ~= "" then rows[#rows + 1] = { escape(name), escape(value) } end
+  end
+  local function plain(v) return type(v) ~= "table" and type(v) ~= "function" and v or nil end
+  add("Simulator", sim and sim.name)
+  add("What it draws", sim and plain(sim.doc))
+  add("Output", sim and sim.output and check.shape_text(sim.output))
+  add("Network", plain(n.net) or plain(model.net))
+  add("Width", n.width or model.width)
+  add("Steps", steps_text(n.steps or model.trained))
+  add("Seed", n.seed or model.seed)
+  add("Threads", n.threads or core.threads())
+  add("Processor", n.processor)
+  add("Training", duration(n.training_seconds or model.seconds))
+  add("Evaluation", string.format("%s samples, seed %s, %s bins%s", r.samples or "?", o.seed or "?", o.bins or "?",
+    r.seconds and ", " .. duration(r.seconds) or ""))
+  add("Versions", string.format("simvae %s (%s), %s", n.version or core.version, core.real, _VERSION))
+  for _, pair in ipairs(data.settings) do add(pair[1], pair[2]) end
+  add("Written", os.date "!%Y-%m-%d %H:%M UTC")
+  return table_of("pairs", nil, rows)
+end
+
+local function sentences(r, notes)
+  local items = {}
+  for _, list in ipairs { r.notes or {}, notes } do
+    for _, n in ipairs(list) do items[#items + 1] = "<li>" .. escape(n) .. "</li>" end
+  end
+  if r.outside and r.outside > 0.001 then
+    items[#items + 1] = string.format("<li>%s of the encoder's answers lay beyond the parameters' bounds and were "
+      .. "brought within before the simulator ran on them.</li>", percent(r.outside))
+  end
+  return #items > 0 and "<h2>Notes</h2><ul>" .. table.concat(items) .. "</ul>" or ""
+end
+
+--- Writes dir/report.html.
+-- @tparam string dir an existing directory
+-- @tparam table data
+--   results what sv.evaluate returned;
+--   model, or simulator: its name, params and output are shown;
+--   figures list of {path =, caption =} (paths as they are, or relative to dir), in order;
+--   numbers: seed, net, width, steps, threads, processor, training_seconds, version, where the model does not say;
+--   settings list of {name, value} to be listed besides; notes list of sentences; title
+-- @treturn string|nil path, or nil and a message
+local function report(dir, data)
+  check.value("report", "dir", dir, { "string" })
+  data = check.options("report", data, options)
+  local r = data.results
+  if type(r.mig) ~= "number" then
+    check.fail(2, "report: results takes what sv.evaluate returned; it has no mig")
+  end
+  local sim = data.simulator or data.model and data.model.simulator
+  local names = r.names or sim and sim.names or {}
+  local title = data.title or (sim and sim.name or "simulator") .. ": the simulator and its inverse"
+  local body = {
+    "<h1>", escape(title), "</h1>",
+    '<p class="soft">A decoder learned to draw what the simulator draws; an encoder learned, without labels, to find ',
+    "the parameters from the output. Measured on ", escape(r.samples or "?"), " fresh samples.</p>",
+    "<h2>How good it is</h2>", cards(r),
+  }
+  local function add(...)
+    for _, s in ipairs { ... } do body[#body + 1] = s end
+  end
+  if sim then add("<h2>Parameters</h2>", parameters(sim, r)) end
+  add(sentences(r, data.notes))
+  if #data.figures > 0 then
+    add("<h2>Figures</h2>")
+    for _, f in ipairs(data.figures) do add(page.figure(dir, f)) end
+  end
+  add(sections(r, names, sim), "<h2>What was run</h2>", settings(data, sim))
+  return page.write(dir .. "/report.html", title, table.concat(body))
+end
+
+return report

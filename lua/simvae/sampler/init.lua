@@ -1,0 +1,379 @@
+--- Batches from a simulator.
+--
+-- A sampler hands out batch after batch of (z, x). Sample i of a seed is the same for any
+-- number of workers, any batch size and any restart: all its random numbers come from streams of the seed that its
+-- number determines (simvae.simulator.streams); when it fails, other streams take their place. A sampler's whole
+-- state is the number of samples it has handed out.
+--
+--     local s = sv.sampler.new { simulator = sim, batch = 64, seed = 1, workers = 2, cache = "samples.bin",
+--       failures = "failures.csv" }
+--     local z, x = s:next()                          -- (64, K), (64, …output)
+--     s:close()
+--
+-- With workers, other processes run the simulator ahead while the caller uses the last batch. What is in the
+-- cache is not run again. The cache is a data set of its own as well:
+--
+--     local s = sv.sampler.new { simulator = sim, cache = "samples.bin", offline = true, held_out = 0.1 }
+--
+-- A slow simulator is run a fixed number of times, and its samples are used again and again:
+--
+--     local s = sv.sampler.new { simulator = sim, workers = 2, simulations = 100000 }
+local cache = require "simvae.sampler.cache"
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local worker_pool = require "simvae.sampler.workers"
+local interrupt = require "simvae.util.interrupt"
+local failures = require "simvae.sampler.failures"
+local offline = require "simvae.sampler.offline"
+local pool = require "simvae.sampler.pool"
+local prior = require "simvae.simulator.prior"
+local simulator = require "simvae.simulator"
+local streams = require "simvae.simulator.streams"
+
+local sampler = { replay = failures.replay }
+local Sampler = {}
+Sampler.__index = Sampler
+
+--- What simulate, sampler.new and training share.
+local shared_options = {
+  workers = { "integer", default = 0, min = 0, max = 256 },
+  cache = { "string" },
+  max_failures = { "number", default = 0.2, min = 0, max = 1 },
+  timeout = { "number", above = 0 },
+  prefetch = { "integer", default = 2, min = 1, max = 64 },
+  restart_after = { "integer", min = 1 },
+  failures = { "string" },
+}
+sampler.options = shared_options
+
+local options = {
+  simulator = { "table", required = true },
+  batch = { "integer", default = 64, min = 1 },
+  seed = { "integer", default = 1 },
+  total = { "integer", min = 0 },
+  simulations = { "integer", min = 1 },
+  offline = { "boolean", default = false },
+  held_out = { "number", min = 0, max = 1 },
+  part = { "string", one_of = { "training", "held_out" } },
+  shuffle = { "boolean" },
+  epochs = { "integer", min = 1 },
+}
+for name, rule in pairs(shared_options) do options[name] = rule end
+
+-- ---- making ------------------------------------------------------------------------------------
+
+local function start_workers(self)
+  self.worker_pool = worker_pool.new {
+    sim = self.simulator, seed = self.seed, workers = self.workers, timeout = self.timeout,
+    restart_after = self.restart_after, slots = math.max((self.prefetch + 1) * self.batch, 4 * self.workers),
+    taken = function(count) self.ahead = self.ahead + count end,
+    finished = function(sample, attempt, slot)
+      local ring = self.worker_pool.ring
+      self.log.done = self.log.done + 1
+      self.ready[sample] = slot
+      if self.cache then self.cache:add(sample, attempt, ring.z[slot], ring.x[slot]) end
+    end,
+    failed = function(sample, attempt, _, reason)
+      -- a worker that died early may not have written its draw
+      local scope <close> = core.scope()
+      local z = prior.draw(self.simulator, 1, self.seed, sample, attempt)
+      self.log:add(sample, attempt, z[1]:totable(), reason)
+      self.worker_pool:repeat_sample(sample, attempt + 1)
+    end,
+  }
+end
+
+-- A cache of another prior has the same header: the first sample tells.
+local function check_prior(self)
+  local first = self.cache.order[1]
+  if not first then return true end
+  local scope <close> = core.scope()
+  local z, x = core.zeros(#self.simulator.params), core.zeros(self.simulator.output)
+  local attempt = self.cache:read(first, z, x)
+  local now = prior.draw(self.simulator, 1, self.seed, first, attempt)[1]:totable()
+  for i, v in ipairs(z:totable()) do
+    if v ~= now[i] then
+      return nil, string.format("%s: holds other samples: %s of sample %d was %g, and the prior draws %g now",
+        self.cache.path, self.simulator.names[i], first, v, now[i])
+    end
+  end
+  return true
+end
+
+local function open(self)
+  if self.offline then return offline.open(self) end
+  self.drawn, self.ahead, self.ready = 0, 0, {}
+  self.log = failures.log(self.simulator, self.failures, self.max_failures, self.seed)
+  if self.cache then
+    local opened, why = cache.open(self.cache, self.simulator, self.seed, true)
+    if not opened then return nil, why end
+    self.cache = opened
+    local same, differs = check_prior(self)
+    if not same then
+      opened:close()
+      return nil, differs
+    end
+  end
+  if self.simulations then self.total = math.min(self.total or self.simulations, self.simulations) end
+  if self.workers > 0 then start_workers(self) end
+  return self.simulations and pool.new(self, self.simulations) or self
+end
+
+--- Raises if options do not go together.
+-- @tparam string what the public function's name
+-- @tparam table self options
+-- @tparam ?integer level of its caller (3: called by the public function)
+function sampler.check(what, self, level)
+  level = level or 3
+  if not simulator.is(self.simulator) then
+    check.fail(level, "%s: simulator must be made by sv.simulator", what)
+  end
+  self.simulator:check_precision(level + 1)
+  if self.timeout and self.workers == 0 then
+    check.fail(level, "%s: timeout needs workers = 1 or more: only another process can be stopped", what)
+  end
+  if self.offline and not self.cache then check.fail(level, "%s: offline needs cache = \"file\"", what) end
+  if self.offline and self.simulations then
+    check.fail(level, "%s: simulations has no use with offline: the simulator is not run", what)
+  end
+  for _, name in ipairs { "held_out", "part", "shuffle", "epochs" } do
+    if self[name] ~= nil and not self.offline then check.fail(level, "%s: %s needs offline = true", what, name) end
+  end
+end
+
+--- Makes a sampler.
+-- @tparam table t
+--   simulator, batch (64), seed (1);
+--   workers (0): processes that run the simulator; they are forked here, so call this before anything that takes
+--   long or much memory; prefetch (2): batches that they run ahead; restart_after: samples after which a worker is
+--   replaced by a fresh one (never); timeout: seconds a sample may take (no limit; needs workers), in which a worker
+--   computes or waits, not those in which it is stopped or other processes have the processors;
+--   cache: a file that samples are kept in, made if there is none;
+--   failures: a file that samples that fail are written to; max_failures (0.2): the share of them that ends it;
+--   total: samples that will be asked for, where known: no more are run ahead;
+--   simulations: how many samples are made in all (no limit); after them come epochs over them, from memory;
+--   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is set
+--   apart, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
+-- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
+function sampler.new(t)
+  local self = check.options("sampler", t, options)
+  sampler.check("sampler", self)
+  return open(setmetatable(self, Sampler))
+end
+
+-- ---- in this process ---------------------------------------------------------------------------
+
+-- The draws in place of one that failed; row s of z and x becomes the first that does not. Returns its attempt.
+local function replace_row(self, sample, z, x, s, reason)
+  local attempt = 0
+  local shape = { 1, table.unpack(self.simulator.output) }
+  while reason do
+    self.log:add(sample, attempt, z[s]:totable(), reason)
+    attempt = attempt + 1
+    z[s]:copy(prior.draw(self.simulator, 1, self.seed, sample, attempt))
+    local again = core.zeros(shape)
+    reason = self.simulator:try(z[s]:reshape(1, #self.simulator.params), again,
+      streams.simulation(self.seed, sample, attempt))[1]
+    core.signals.check()
+    x[s]:copy(again)
+  end
+  return attempt
+end
+
+-- Consecutive samples from `first` on.
+local function run_here(self, first, count)
+  local z = prior.draw(self.simulator, count, self.seed, first)
+  local x = core.zeros { count, table.unpack(self.simulator.output) }
+  local attempts, rows = {}, {}
+  local failed = self.simulator:try(z, x, streams.simulation(self.seed, first))
+  core.signals.check() -- what a simulator gave that a signal has interrupted is no sample
+  for s in pairs(failed) do rows[#rows + 1] = s end
+  table.sort(rows)
+  self.log.done = self.log.done + count - #rows
+  for _, s in ipairs(rows) do
+    attempts[s] = replace_row(self, first + s - 1, z, x, s, failed[s])
+    self.log.done = self.log.done + 1
+  end
+  if self.cache then
+    for s = 1, count do self.cache:add(first + s - 1, attempts[s] or 0, z[s], x[s]) end
+  end
+  return z, x
+end
+
+-- ---- from the cache and from workers ---------------------------------------------------------------
+
+local function in_cache(self, sample)
+  return self.cache and not self.ready[sample] and self.cache:has(sample)
+end
+
+-- How many consecutive samples from `first` to `last` the cache lacks.
+local function lacking(self, first, last)
+  local n = 0
+  while first + n <= last and not in_cache(self, first + n) do n = n + 1 end
+  return n
+end
+
+-- The next samples for workers: the ring's slots from the oldest sample on that was not handed out.
+local function next_task(self, oldest)
+  local last = oldest + self.worker_pool.slots - 1
+  if self.total then last = math.min(last, math.max(self.total, self.wanted)) end
+  return function(most)
+    while self.ahead < last and self.cache and self.cache:has(self.ahead + 1) do self.ahead = self.ahead + 1 end
+    local n = lacking(self, self.ahead + 1, math.min(last, self.ahead + most))
+    if n > 0 then return self.ahead + 1, n end
+  end
+end
+
+-- Fills z and x, whose first row is sample first, from the cache and from workers.
+local function gather(self, first, z, x)
+  local n = z.shape[1]
+  local row = 1
+  while row <= n do
+    local sample = first + row - 1
+    local slot = self.ready[sample]
+    if slot then
+      z[row]:copy(self.worker_pool.ring.z[slot])
+      x[row]:copy(self.worker_pool.ring.x[slot])
+      self.ready[sample] = nil
+      row = row + 1
+    elseif in_cache(self, sample) then
+      self.cache:read(sample, z[row], x[row])
+      row = row + 1
+    elseif self.worker_pool then
+      self.worker_pool:hand_out(next_task(self, sample))
+      self.worker_pool:collect(1)
+      if self.watch then self.watch(row - 1) end
+    else
+      local count = lacking(self, sample, self.watch and math.min(sample + 63, first + n - 1) or first + n - 1)
+      local some_z, some_x = run_here(self, sample, count)
+      for s = 1, count do
+        z[row + s - 1]:copy(some_z[s])
+        x[row + s - 1]:copy(some_x[s])
+      end
+      row = row + count
+      if self.watch then self.watch(row - 1) end
+    end
+  end
+  if self.worker_pool then
+    self.worker_pool:collect(0)
+    self.worker_pool:hand_out(next_task(self, first + n))
+  end
+end
+
+local function take(self, count)
+  if not self.log.opened then
+    self.log.opened = true
+    self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
+      math.max(self.drawn, self.cache and self.cache.count or 0))
+  end
+  local first = self.drawn + 1
+  self.wanted = self.drawn + count
+  if not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0) then
+    return run_here(self, first, count)
+  end
+  local z = core.zeros(count, #self.simulator.params)
+  local x = core.zeros { count, table.unpack(self.simulator.output) }
+  self.ahead = math.max(self.ahead, self.drawn)
+  gather(self, first, z, x)
+  return z, x
+end
+
+-- ---- for everyone ------------------------------------------------------------------------------------
+
+--- The next batch. Under a tape or scope it is released with it.
+-- @treturn tensor z (batch, K), in units
+-- @treturn tensor x (batch, …output)
+-- @raise if more samples fail than max_failures allows: a table of reasons, and where in the prior they lie
+function Sampler:next()
+  local z, x = take(self, self.batch)
+  self.drawn = self.drawn + self.batch
+  return z, x
+end
+
+-- What was run ahead is no longer what comes next.
+local function forget_ahead(self)
+  if self.worker_pool and self.worker_pool:busy() then
+    self.worker_pool:close()
+    start_workers(self)
+  end
+  self.ahead, self.ready = self.drawn, {}
+end
+
+--- The first samples that next will hand out, without using them up.
+-- @tparam integer n
+-- @tparam ?function watch called with how many there are, now and then
+-- @treturn tensor z (n, K)
+-- @treturn tensor x (n, …output)
+function Sampler:peek(n, watch)
+  local total = self.total
+  self.total, self.watch = 0, watch -- nothing beyond them is run ahead
+  local z, x = take(self, n)
+  self.total, self.watch = total, nil
+  forget_ahead(self)
+  return z, x
+end
+
+--- How many samples failed so far, and how many were tried.
+function Sampler:counts()
+  return self.log.failed, self.log.done + self.log.failed
+end
+
+--- Where the sampler is: a table for a checkpoint.
+function Sampler:state()
+  return { drawn = self.drawn }
+end
+
+--- Goes on from a state.
+function Sampler:restore(state)
+  self.drawn = math.tointeger(state.drawn)
+  forget_ahead(self)
+end
+
+--- Ends the workers, closes the cache.
+function Sampler:close()
+  if self.worker_pool then self.worker_pool:close() end
+  self.worker_pool, self.workers = nil, 0
+  if self.cache then self.cache:close() end
+  self.log:close()
+end
+Sampler.__close = Sampler.close
+
+local function draw_all(self, n, rng)
+  local first
+  self.seed, first = rng:samples(n)
+  local made <close>, why = open(setmetatable(self, Sampler))
+  if not made then return nil, why end
+  made.total, made.drawn = 0, first
+  local z, x = take(made, n)
+  return z, x, made.log.failed
+end
+
+--- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
+-- @tparam Simulator sim
+-- @tparam integer n
+-- @tparam ?rng rng sv.rng(seed); n samples of it are used up (default: sv.rng(1); within another simulator's simulate,
+-- that sample's own)
+-- @tparam ?table t workers (0), cache, max_failures (0.2), timeout, restart_after, failures (as of sv.sampler.new)
+-- @treturn tensor z
+-- @treturn tensor x
+-- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
+-- @raise if more fail than max_failures allows
+function sampler.simulate(sim, n, rng, t)
+  if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
+  check.value("simulate", "n", n, { "integer", min = 0 })
+  n = math.tointeger(n)
+  local self = check.options("simulate", t, shared_options)
+  self.simulator = sim
+  sampler.check("simulate", self)
+  if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
+  rng = rng or core.sample_rng() or core.rng(1)
+  self.batch = math.max(n, 1)
+  if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- the ring need not hold all
+  return interrupt.during("simulate: interrupted", draw_all, self, n, rng)
+end
+
+local members = { "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
+for name in pairs(options) do members[#members + 1] = name end
+require("simvae.util.names").class(Sampler, "sampler", members)
+
+return sampler

@@ -1,0 +1,94 @@
+--- Programs in any language as simulators.
+--
+--     local spring = sv.command {
+--       name = "spring",
+--       cmd = { "python3", "spring.py" },
+--       params = { { name = "k", low = 1, high = 10 }, { name = "m", low = 1, high = 5 } },
+--       output = { 50 },
+--     }
+--
+-- Protocol "line": the program runs on. For every sample it reads a line from its standard
+-- input, a JSON array of the parameters in their order, [4.2, 1.5], and writes one line to its
+-- standard output, a JSON array of all numbers of the output, row-major, [0.1, 0.2, …]; nested
+-- arrays are fine. A NaN (or null) among them says that the sample failed. It has to flush its
+-- output after each line, and should end when its input does. A line that was not asked for is an
+-- error: it would be taken for the next sample's answer.
+--
+-- Protocol "npy": the same, but the answer is a .npy file's bytes: np.save(sys.stdout.buffer, x).
+--
+-- Protocol "file": the program runs once a sample. In its arguments {z} is the path of a file
+-- with the JSON array of the parameters, {x} that of the file to write (.npy, .png, or numbers
+-- as text: JSON, CSV or blanks; `files` names them), and {NAME} the value of a parameter;
+-- {param.NAME}, {file.z} and {file.x} where a parameter is named z or x. Without an {x}, what it
+-- prints are the numbers.
+--
+-- Every process works in a folder of its own ({dir}, TMPDIR, and the working directory unless `cwd`
+-- is given), which is removed when it ends (of protocol "file": with the next sample). Arguments
+-- that name files stay valid: simvae.simulator.command.launch says which. The processes that a program starts
+-- end with it. Texts of numbers are read by core.number (csrc/io/number_text.c says which forms) and
+-- have at most 64 bytes a number and 64 KB besides. What a program writes on its standard error is
+-- kept for the message of a failure.
+local check = require "simvae.util.check"
+local launch = require "simvae.simulator.command.launch"
+local Program = require "simvae.simulator.command.program"
+local Runs = require "simvae.simulator.command.runs"
+local simulator = require "simvae.simulator"
+
+local command = {}
+
+local fields = {
+  name = { "string", default = "command" },
+  cmd = { "table", required = true },
+  params = { "table", required = true },
+  output = { "table", required = true },
+  protocol = { "string", default = "line", one_of = { "line", "npy", "file" } },
+  timeout = { "number", default = 60, above = 0 },  -- seconds for a sample
+  restart = { "integer", min = 1 },                 -- samples after which it is started afresh
+  cwd = { "string" },
+  env = { "table" },
+  files = { "table" },
+}
+local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
+for _, name in ipairs(passed_on) do
+  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+end
+
+--- A program as a simulator.
+-- @tparam table t `cmd`: the program and its arguments, found in PATH, without a shell, in the folder of the process
+-- (paths of existing files are made absolute) unless `cwd` is given; `params` and `output` as
+-- of sv.simulator; `protocol`: "line" (default), "npy" or "file", see above; `timeout` (60 s a sample);
+-- `restart`: samples after which it is started afresh (never); `cwd`, `env` ({ NAME = "value", OTHER = false });
+-- `files` = { z = "z.json", x = "x.json" } of protocol "file"; `name` and what else sv.simulator takes: prior,
+-- loss, symmetry, invariants, doc
+-- @treturn Simulator whose failures say what the program did: too few numbers, its exit code or signal, a timeout,
+-- and what it wrote on its standard error
+function command.command(t)
+  local what = type(t) == "table" and type(t.name) == "string" and "command '" .. t.name .. "'" or "command"
+  local given = check.options(what, t, fields)
+  local launched = launch.new(what, given)
+  local runner
+  local all = {
+    name = given.name, params = given.params, output = given.output,
+    simulate = function(z, out)
+      local ok, why = runner:run(z, out)
+      if not ok then return false, given.cmd[1] .. " " .. why end
+      return out
+    end,
+    close = function() runner:stop(1) end,
+  }
+  for _, name in ipairs(passed_on) do all[name] = given[name] end
+  local made = simulator.new(all)
+  runner = {
+    what = what, launch = launched, timeout = given.timeout, restart = given.restart, K = #made.params,
+    names = made.names, protocol = given.protocol,
+  }
+  if given.protocol == "file" then
+    Runs.new(what, runner, given)
+  else
+    if given.files then check.fail(2, "%s: files is an option of protocol \"file\"", what) end
+    setmetatable(runner, Program)
+  end
+  return made
+end
+
+return command

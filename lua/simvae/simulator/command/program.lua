@@ -1,0 +1,183 @@
+--- A program that runs on: protocols "line" and "npy" of sv.command.
+local answer = require "simvae.simulator.command.answer"
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local file = require "simvae.io.file"
+local launch = require "simvae.simulator.command.launch"
+local npy = require "simvae.io.npy"
+
+local Program = {}
+Program.__index = Program
+
+local longest_look = 0.1 -- seconds that an answer too many is waited for
+
+--- Starts the program in a folder of its own.
+-- @treturn boolean true, or nil and why not
+function Program:start()
+  local folder, why = launch.folder()
+  if not folder then return nil, why end
+  local child
+  child, why = launch.start(self.launch, folder, {})
+  if not child then
+    core.system.remove_tree(folder)
+    return nil, why
+  end
+  self.child, self.folder, self.owner, self.samples = child, folder, core.system.pid(), 0
+  self.waiting, self.look_at = false, 1
+  return true
+end
+
+-- Time to end by itself, then none. What it wrote that nobody asked for shows that answers were out of step.
+function Program:stop(patience)
+  local child = self.child
+  if not child then return end
+  local ours = self.owner == core.system.pid()
+  if patience and ours then
+    child:end_input()
+    child:wait(patience)
+    local more = not self.waiting and core.number.trim(child:peek(0)) or ""
+    if more ~= "" then
+      io.stderr:write(string.format("%s: the program wrote more than it was asked for: %s; its answers may belong "
+        .. "to other samples\n", self.what, answer.quoted(more)))
+    end
+  end
+  child:close()
+  if ours then core.system.remove_tree(self.folder) end
+  self.child = nil
+end
+
+-- Why there was no answer; the program is gone after that. self.left: it had answered before, and left in good order.
+function Program:ending(why, count)
+  local child = self.child
+  local result
+  local part = why ~= "too long" and child:peek(0) or ""
+  part = part ~= "" and ", after the unfinished line " .. answer.quoted(part) or ""
+  if self.protocol == "npy" then part = "" end
+  if why == "timeout" then
+    result = string.format("took longer than %g s (timeout)%s", self.timeout, part)
+  elseif why == "too long" then
+    result = answer.too_long(count)
+  elseif why == "closed" then
+    local kind, what = child:wait(1)
+    if kind == "signal" then
+      result = "died by " .. what .. part
+    elseif kind == "exit" then
+      result = string.format("ended with exit code %d, without an answer%s", what, part)
+      self.left = what == 0 and part == "" and self.samples > 1
+    else
+      result = "closed its output without an answer" .. part
+    end
+  else
+    result = "gave no answer: " .. why
+  end
+  result = result .. answer.last_words(child)
+  self:stop()
+  return nil, result
+end
+
+-- In a forked copy of its owner, the program is the owner's: the copy starts one of its own.
+function Program:ready()
+  if self.child and (self.owner ~= core.system.pid() or self.waiting) then self:stop() end
+  if self.child and self.restart and self.samples >= self.restart then self:stop(1) end
+  if self.child and not self.child:running() then self:stop() end
+  if not self.child then return self:start() end
+  return true
+end
+
+-- Seconds that are left to the sample.
+local function time_left(self)
+  return math.max(0, self.started + self.timeout - core.system.clock())
+end
+
+-- A line that is not blank.
+local function read_line(self, limit)
+  while true do
+    local line, why = self.child:read_line(time_left(self), limit)
+    if not line or line:find "%S" then return line, why end
+  end
+end
+
+local readers = {}
+
+function readers.line(self, out)
+  local line, why = read_line(self, answer.limit(out.count))
+  if not line then return self:ending(why, out.count) end
+  if not line:find "^%s*%[" then
+    return nil, string.format("answered %s, where a line [x1, x2, …] was expected", answer.quoted(line))
+  end
+  return answer.read(line, out)
+end
+
+function readers.npy(self, out)
+  local gone
+  local ok, header = pcall(npy.read_header, function(n)
+    local bytes, why = self.child:read(n, time_left(self))
+    if not bytes then
+      gone = why
+      file.refuse("%s", why)
+    end
+    return bytes
+  end)
+  if gone then return self:ending(gone, out.count) end
+  if not ok then return nil, "answered with bytes that are no .npy array: " .. tostring(header.reason or header) end
+  if header.unsupported then return nil, "answered with " .. header.unsupported end
+  if header.count ~= out.count or header.fortran and #header.shape > 1 then
+    return nil, string.format("answered an array of shape %s%s where %d numbers were expected",
+      check.shape_text(header.shape), header.fortran and " in Fortran order" or "", out.count)
+  end
+  local done, why = self.child:read_numbers(header.kind, header.swapped, out, time_left(self))
+  if not done then return self:ending(why, out.count) end
+  if not out:finite() then return nil, answer.failed end
+  return true
+end
+
+-- Has it written what it was not asked for, at once or within some seconds? Such an answer would be taken for the
+-- next sample's.
+local function out_of_step(self, seconds, when)
+  local more = self.child:peek(seconds)
+  if self.protocol == "line" and not more:find "%S" and #more < 200 then return end
+  if more == "" then return end
+  if self.samples == 0 then return "wrote " .. answer.quoted(more) .. " before it was asked for anything" end
+  return string.format("wrote more than one answer %s: %s follows; its answers may belong to other samples", when,
+    answer.quoted(more))
+end
+
+-- An answer too many that comes late is taken for the next one, and shows only when the program is waited for: after
+-- its 1st, 2nd, 4th, 8th … sample, for as long as that sample took.
+local function look(self, seconds)
+  if self.samples < self.look_at then return 0 end
+  self.look_at = 2 * self.look_at
+  return math.min(seconds, longest_look)
+end
+
+-- After a bad answer, or one that was not waited for (Ctrl-C), the program starts afresh.
+function Program:run(values, out)
+  local ok, why = self:ready()
+  if not ok then return nil, why end
+  why = out_of_step(self, 0, "to the sample before")
+  if why then
+    self:stop()
+    return nil, why
+  end
+  self.started, self.waiting = core.system.clock(), true
+  self.samples, self.left = self.samples + 1, false
+  ok, why = self.child:write(answer.format_list(values, self.K) .. "\n", time_left(self))
+  if ok then
+    ok, why = readers[self.protocol](self, out)
+  else
+    ok, why = self:ending(why, out.count)
+  end
+  if self.left then return self:run(values, out) end -- it answers some samples, then ends: the next one takes over
+  if (ok or why == answer.failed) and self.child then
+    local more = out_of_step(self, look(self, core.system.clock() - self.started), "to this sample")
+    if more then ok, why = nil, more end
+  end
+  self.waiting = false
+  if not ok then
+    if why ~= answer.failed then self:stop() end
+    return nil, why
+  end
+  return true
+end
+
+return Program

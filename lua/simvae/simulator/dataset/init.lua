@@ -1,0 +1,158 @@
+--- Data as a simulator: pairs of parameters and outputs that exist already.
+--
+--     local faces = sv.dataset { z = "z.npy", x = "x.npy" }                   -- (N, K) and (N, …)
+--     local faces = sv.dataset { path = "faces.npz", z = "angles", x = "images" }
+--     local faces = sv.dataset { path = "folder" }                            -- PNGs, and a CSV that names them
+--     local faces = sv.dataset { path = "runs/samples" }                      -- a cache that a training filled
+--
+-- Its prior draws rows of the data; run at the parameters of a row gives that row, at others
+-- the nearest one. Outputs stay on disk: rows of a .npy file and PNGs are read when they are
+-- drawn; a .npz file's outputs that are larger than `memory` are unpacked once into a .npy file.
+-- Where the rows are the complete grid of a few values of each parameter, that is recognised
+-- (dataset.grid), and the nearest row is found at once.
+local check = require "simvae.util.check"
+local layout = require "simvae.simulator.dataset.layout"
+local lookup = require "simvae.simulator.dataset.lookup"
+local simulator = require "simvae.simulator"
+local sources = require "simvae.simulator.dataset.sources"
+
+local dataset = {}
+
+local fields = {
+  name = { "string", default = "dataset" },
+  path = { "string" },
+  z = { "string" },
+  x = { "string" },
+  csv = { "string" },
+  drop = { "table" },                                     -- columns of z, by place or by a CSV's name, to leave out
+  params = { "table" },
+  output = { "table" },
+  layout = { "string", one_of = layout.names },           -- of a row of x: what its axes mean
+  scale = { "number", above = 0 },                        -- outputs are divided by it
+  memory = { "integer", default = 1 << 30, min = 0 },     -- bytes of outputs that may be held
+  unpacked = { "string" },
+}
+local passed_on = { "loss", "symmetry", "invariants", "doc", "correlated" }
+for _, name in ipairs(passed_on) do
+  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+end
+
+-- ---- the simulator -------------------------------------------------------------------------------
+
+local function without_columns(rows, drop, names)
+  if not drop or names then return rows, names end
+  local result = {}
+  for r, row in ipairs(rows) do
+    local kept = {}
+    for k, v in ipairs(row) do
+      if not sources.is_dropped(drop, k) then kept[#kept + 1] = v end
+    end
+    result[r] = kept
+  end
+  return result, names
+end
+
+local rounded_from = 1e5 -- single precision holds multiples of 1/128 from here on
+
+local function params_of(rows, names)
+  local params = {}
+  for k = 1, #rows[1] do
+    local low, high = math.huge, -math.huge
+    for _, row in ipairs(rows) do low, high = math.min(low, row[k]), math.max(high, row[k]) end
+    local name = names and names[k] or "z" .. k
+    if low == high then
+      return nil, string.format("parameter %d, '%s', is %g in every row; drop = { %d } leaves it out%s", k, name, low,
+        k, math.abs(low) > rounded_from and ", or store its distance from an offset, if it differs by less" or "")
+    end
+    params[k] = { name = name, low = low, high = high }
+  end
+  return params
+end
+
+--- A data set as a simulator.
+-- @tparam table t one of: `z` and `x`, .npy files of (N, K) and (N, …); `path`, a .npz file (`z`, `x`: the names
+-- of its arrays, default "z" and "x") or a folder of PNGs with a CSV file (`csv`: its name; a column "file" names
+-- the picture, the others are parameters; simvae.io.csv says what is read), or a cache of samples.
+-- `drop`: columns to leave out; `params`, as of sv.simulator (default: those of the cache, or each column with its
+-- least and largest value); `output`: its shape, as of sv.simulator; `layout` of a row of x: "series" (times,
+-- features), "picture" (height, width), "channels_first" or "channels_last", where the rules of
+-- simvae.simulator.dataset.layout leave a doubt; `scale`: outputs are divided by it (default: 255 for bytes that go
+-- above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
+-- .npz file's outputs that may be held
+-- (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry, invariants, doc
+-- @treturn Simulator with `.rows` (N) and, of a complete grid, `.grid`: the list of values of each parameter; or nil,
+-- message
+function dataset.dataset(t)
+  local what = type(t) == "table" and type(t.name) == "string" and "dataset '" .. t.name .. "'" or "dataset"
+  local given = check.options(what, t, fields)
+  local source, z, names = sources.open(what, given)
+  if not source then return nil, what .. ": " .. z end
+  if z.ndim == 1 then z = z:reshape(z.count, 1) end
+  if z.ndim ~= 2 then
+    return nil, string.format("%s: z has shape %s; it takes (N, K)", what, check.shape_text(z.shape))
+  end
+  if z.shape[1] ~= source.count then
+    return nil, string.format("%s: z has %d rows, x has %d", what, z.shape[1], source.count)
+  end
+  if source.count == 0 then return nil, what .. ": it has no rows" end
+  for _, n in ipairs(source.shape) do
+    if n == 0 then
+      return nil, string.format("%s: x has shape (%d, %s), which holds no numbers", what, source.count,
+        table.concat(source.shape, ", "))
+    end
+  end
+  local finite, at = z:finite()
+  if not finite then return nil, string.format("%s: row %d of z is not finite", what, (at - 1) // z.shape[2] + 1) end
+  local rows = without_columns(z:totable(), given.drop, names)
+  local params = given.params or source.params
+  if not params then
+    local why
+    params, why = params_of(rows, names)
+    if not params then return nil, what .. ": " .. why end
+  elseif #params ~= #rows[1] then
+    check.fail(2, "%s: params names %d parameters, z has %d columns", what, #params, #rows[1])
+  end
+  local plan, unclear = layout.of(source.shape, source.bytes, {
+    layout = given.layout or not given.output and source.layout, output = given.output or source.output,
+  })
+  if not plan then return nil, what .. ": " .. unclear end
+  local shape, order = plan.output, plan.order
+  local scale, refused = layout.scale(source, shape, given)
+  if not scale then return nil, what .. ": " .. refused end
+  local count, own = 1, 1
+  for _, n in ipairs(shape) do count = count * n end
+  for _, n in ipairs(source.shape) do own = own * n end
+  if count ~= own then
+    check.fail(2, "%s: output %s has %d numbers, a row of x %d", what, check.shape_text(shape), count, own)
+  end
+
+  local function read(numbers, x)
+    local values, failures = source.read(numbers)
+    if not values then return failures end
+    if order then values = values:permute(order) end
+    x:copy(values)
+    if scale ~= 1 then x:copy(x * (1 / scale)) end
+    return failures
+  end
+
+  local made, find
+  local levels = lookup.levels(rows, #params)
+  made = simulator.new {
+    name = given.name, params = params, output = shape,
+    prior = function(rng) return rows[rng:integer(1, #rows)] end,
+    batch = function(at_z, x)
+      find = find or lookup.finder(rows, levels, made.params)
+      local numbers = {}
+      for i, row in ipairs(at_z:totable()) do numbers[i] = find(row) end
+      return read(numbers, x)
+    end,
+    correlated = given.correlated == nil and not levels or given.correlated,
+    series = plan.series, loss = given.loss, symmetry = given.symmetry, invariants = given.invariants, doc = given.doc,
+    close = source.close,
+  }
+  if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
+  made.rows, made.grid = #rows, levels
+  return made
+end
+
+return dataset

@@ -1,0 +1,177 @@
+--- Drawing for simulators: antialiased shapes on a tensor.
+--
+--     simulate = function(z, out)
+--       local canvas = sv.draw(out):clear(1)
+--       canvas:circle(z.x, z.y, z.r, { fill = "navy" })
+--       canvas:line(0, 0, z.x, z.y, { width = 2 })
+--     end
+--
+-- Geometry is in pixels, the origin at the lower left corner, y up. Coverage is exact, so that
+-- the picture moves continuously with the numbers. Numbers that are not finite draw nothing.
+--
+-- Options of every shape: `fill` and `stroke`, a colour each; `width` of the stroke in px (1);
+-- `opacity` (1); `caps` "butt" (default) or "round"; `joins` "round" (default) or "bevel"; `rule`
+-- "nonzero" (default) or "evenodd"; `colour`: short for the fill of a closed shape, the stroke
+-- of a line. Without any of these a closed shape is filled and a line stroked, in black on a
+-- light ground and white on a dark one. With both, the fill comes first.
+--
+-- A colour is a number (grey, 0 to 1), a list of one number a channel, a name, or "#rrggbb".
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+
+local draw = {}
+local Canvas = {}
+Canvas.__index = Canvas
+
+local names = {
+  black = "#000000", white = "#ffffff", grey = "#808080", gray = "#808080", red = "#ff0000", green = "#008000",
+  blue = "#0000ff", yellow = "#ffff00", orange = "#ffa500", purple = "#800080", cyan = "#00ffff",
+  magenta = "#ff00ff", navy = "#000080", teal = "#008080", brown = "#a52a2a", pink = "#ffc0cb",
+}
+
+local option_names = { "fill", "stroke", "colour", "width", "opacity", "caps", "joins", "rule" }
+local known = {}
+for _, name in ipairs(option_names) do known[name] = true end
+
+-- Grey of a colour: luma of ITU-R BT.709.
+local function grey_of(r, g, b) return 0.2126 * r + 0.7152 * g + 0.0722 * b end
+
+local function parse_colour(what, v, channels)
+  local list = {}
+  if type(v) == "number" then
+    for i = 1, channels do list[i] = v end
+    return list
+  end
+  if type(v) == "table" then
+    if #v ~= channels then check.fail(4, "%s: a colour has %d numbers here; got %d", what, channels, #v) end
+    return v
+  end
+  local hex = type(v) == "string" and (names[v] or v)
+  local r, g, b = (hex or ""):match "^#(%x%x)(%x%x)(%x%x)$"
+  if not r then
+    local all = {}
+    for name in pairs(names) do all[#all + 1] = name end
+    local near = type(v) == "string" and core.nearest(v, all)
+    check.fail(4, "%s: %s is no colour%s: a number, a list of numbers, a name or \"#rrggbb\"", what, check.describe(v),
+      near and string.format("; did you mean %q", near) or "")
+  end
+  list = { tonumber(r, 16) / 255, tonumber(g, 16) / 255, tonumber(b, 16) / 255 }
+  if channels == 3 then return list end
+  if channels == 1 then return { grey_of(table.unpack(list)) } end
+  check.fail(4, "%s: %q has three channels, the canvas %d: give a list of numbers", what, v, channels)
+end
+
+local function check_options(what, o)
+  if type(o) ~= "table" then check.fail(4, "%s: takes a table of options last; got %s", what, check.describe(o)) end
+  for name in pairs(o) do
+    if not known[name] then
+      local near = core.nearest(tostring(name), option_names)
+      check.fail(4, "%s: unknown option %s%s", what, check.describe(name),
+        near and string.format("; did you mean '%s'?", near)
+          or "; the options are " .. table.concat(option_names, ", "))
+    end
+  end
+  for _, name in ipairs { "width", "opacity" } do
+    if o[name] ~= nil then check.value(what, name, o[name], { "number", min = 0 }, 5) end
+  end
+  if o.caps then check.value(what, "caps", o.caps, { "string", one_of = { "butt", "round" } }, 5) end
+  if o.joins then check.value(what, "joins", o.joins, { "string", one_of = { "round", "bevel" } }, 5) end
+  if o.rule then check.value(what, "rule", o.rule, { "string", one_of = { "nonzero", "evenodd" } }, 5) end
+end
+
+local no_options = {}
+
+-- Draws the fill, then the stroke.
+local function paint(self, shape, closed, numbers, o)
+  if o ~= nil then check_options(shape, o) end
+  o = o or no_options
+  local fill, stroke = o.fill, o.stroke
+  if fill == nil and stroke == nil then
+    local colour = o.colour
+    if colour == nil then colour = self.ink end
+    if closed then fill = colour else stroke = colour end
+  end
+  local opacity = o.opacity or 1
+  local round, bevel, even_odd = o.caps == "round", o.joins == "bevel", o.rule == "evenodd"
+  if fill and shape ~= "line" then
+    core.canvas(shape, self.out, numbers, parse_colour(shape, fill, self.channels), 0, opacity, round, bevel, even_odd)
+  end
+  local width = o.width or 1
+  if stroke and width > 0 then
+    core.canvas(shape, self.out, numbers, parse_colour(shape, stroke, self.channels), width, opacity, round, bevel,
+      even_odd)
+  end
+  return self
+end
+
+-- { x1, y1, x2, y2, … }, { { x1, y1 }, … }, or a tensor (N, 2), as a flat list.
+local function flat(what, points)
+  if getmetatable(points) == core.metatable then points = points:totable() end
+  if type(points) ~= "table" or #points == 0 then
+    check.fail(3, "%s: takes points: { x1, y1, x2, y2, … } or { { x1, y1 }, … }; got %s", what, check.describe(points))
+  end
+  if type(points[1]) ~= "table" then return points end
+  local list = {}
+  for i, p in ipairs(points) do
+    if type(p) ~= "table" or #p ~= 2 then check.fail(3, "%s: point %d is not { x, y }", what, i) end
+    list[2 * i - 1], list[2 * i] = p[1], p[2]
+  end
+  return list
+end
+
+--- Fills the whole canvas.
+-- @param[opt=1] colour
+-- @treturn Canvas itself, as every method returns
+function Canvas:clear(colour)
+  local list = parse_colour("clear", colour == nil and 1 or colour, self.channels)
+  if self.channels == 1 then
+    self.out:fill(list[1])
+  else
+    for k, v in ipairs(list) do self.out[k]:fill(v) end
+  end
+  local mean = 0
+  for _, v in ipairs(list) do mean = mean + v / #list end
+  self.ink = mean > 0.5 and 0 or 1
+  return self
+end
+
+--- A rectangle with its lower left corner at (x, y).
+function Canvas:rect(x, y, w, h, options) return paint(self, "rect", true, { x, y, w, h }, options) end
+
+--- A closed polygon; it may cross itself.
+-- @tparam table points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2)
+function Canvas:polygon(points, options) return paint(self, "polygon", true, flat("polygon", points), options) end
+
+--- A straight line.
+function Canvas:line(x1, y1, x2, y2, options) return paint(self, "line", false, { x1, y1, x2, y2 }, options) end
+
+--- Straight lines from point to point.
+function Canvas:polyline(points, options) return paint(self, "polyline", false, flat("polyline", points), options) end
+
+--- A circle about (x, y).
+function Canvas:circle(x, y, radius, options) return paint(self, "circle", true, { x, y, radius }, options) end
+
+--- An ellipse about (x, y) with half-axes a and b.
+-- @tparam[opt=0] number angle of the first axis, radians, counter-clockwise; may be left out before options
+function Canvas:ellipse(x, y, a, b, angle, options)
+  if type(angle) == "table" then angle, options = 0, angle end
+  return paint(self, "ellipse", true, { x, y, a, b, angle or 0 }, options)
+end
+
+--- A smooth curve through all points (centripetal Catmull-Rom); filled, a straight line closes it.
+function Canvas:curve(points, options) return paint(self, "curve", false, flat("curve", points), options) end
+
+--- A canvas over a tensor: what is drawn changes the tensor.
+-- @tparam tensor out (C, H, W); 1 = white
+-- @treturn Canvas clear, rect, polygon, line, polyline, circle, ellipse, curve
+function draw.draw(out)
+  if getmetatable(out) ~= core.metatable or out.ndim ~= 3 then
+    check.fail(2, "draw: takes a tensor of (channels, height, width); got %s",
+      getmetatable(out) == core.metatable and check.shape_text(out.shape) or check.describe(out))
+  end
+  return setmetatable({ out = out, channels = out.shape[1], ink = 1 }, Canvas)
+end
+
+require("simvae.util.names").class(Canvas, "canvas", { "out", "channels", "ink" })
+
+return draw

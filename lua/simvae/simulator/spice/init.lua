@@ -1,0 +1,221 @@
+--- Circuits as simulators, through ngspice.
+--
+--     local rc = sv.spice {
+--       name = "rc",
+--       netlist = [[
+--         RC low-pass filter
+--         V1 in 0 dc 0 ac 1
+--         R1 in out {R}
+--         C1 out 0 {C}
+--       ]],
+--       params = { { name = "R", low = 100, high = 10e3, unit = "ohm", scale = "log" }, … },
+--       analysis = ".ac dec 10 100 100k",
+--       output = { "vdb(out)", "vp(out)" },
+--     }
+--
+-- The netlist is ngspice's: a file as KiCad, PySpice or a person writes it, its first line the title. A parameter is
+-- an ngspice parameter of the top level (.param), so that {R}, {2*R} and subcircuits' own parameters mean what they
+-- mean there. The parts: lines.lua reads, cards.lua sorts, parameters.lua finds the parameters' places, analysis.lua
+-- and outputs.lua read what is asked for, engine.lua runs it.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local simulator = require "simvae.simulator"
+local analysis = require "simvae.simulator.spice.analysis"
+local cards = require "simvae.simulator.spice.cards"
+local Engine = require "simvae.simulator.spice.engine"
+local lines = require "simvae.simulator.spice.lines"
+local outputs = require "simvae.simulator.spice.outputs"
+local parameters = require "simvae.simulator.spice.parameters"
+
+local spice = {}
+
+local fields = {
+  name = { "string", default = "circuit" },
+  netlist = { "string", required = true },
+  params = { "table", required = true },
+  analysis = { "string" },
+  output = { "table", required = true },
+  points = { "integer", min = 1 },
+  grid = { "string", default = "even", one_of = { "even", "steps" } },
+  probe = { "boolean", default = true },
+  trusted = { "boolean", default = false },
+  compatibility = { "string", one_of = { "ps", "psa", "lt", "lta", "ltps", "ltpsa", "hs", "hsa", "ki", "kiltpsa" } },
+  timeout = { "number", default = 60, above = 0 },       -- seconds a run may take
+  restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice starts afresh
+}
+local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
+for _, name in ipairs(passed_on) do
+  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+end
+
+-- The netlist's text and the folder of its relative paths.
+local function read_netlist(given)
+  if given:find "[\r\n]" then return given, "" end
+  local file, why = io.open(given, "rb")
+  if not file then return nil, why end
+  local text = file:read "a"
+  file:close()
+  if not text then return nil, given .. ": is a folder" end
+  return text, given:match "^(.*/)" or ""
+end
+
+local function print_notices(what, notices)
+  for _, text in ipairs(notices) do io.stderr:write(what, ": ", text, "\n") end
+end
+
+-- The netlist's cards, sorted; raises what is wrong with them.
+local function read_cards(what, text, folder, trusted)
+  if not folder:find "^/" then folder = (core.system.cwd() or ".") .. "/" .. folder end
+  local list, why = lines.read(text, folder, trusted)
+  if not list then check.fail(3, "%s: %s", what, why) end
+  if #list == 0 then check.fail(3, "%s: the netlist has no elements", what) end
+  if lines.is_element(list.title) and not list.title:lower():find "^%.title" then
+    check.fail(3, "%s: a netlist's first line is its title, and this looks like an element: %s", what, list.title)
+  end
+  local sorted
+  sorted, why = cards.sort(list, trusted)
+  if not sorted then check.fail(3, "%s: %s", what, why) end
+  sorted.list.included, sorted.controls = list.included, trusted and list.controls
+  return sorted
+end
+
+-- What the engine needs to know, but for the number of points.
+local function make_plan(what, given, sorted)
+  local function must(value, why)
+    if not value then check.fail(4, "%s: %s", what, why) end
+    return value
+  end
+  local index = must(parameters.index(given.params))
+  local read = must(analysis.parse(given.analysis or must(cards.choose(sorted.analyses))))
+  local placed = must(parameters.place(sorted.list, index, read))
+  local plan = { lines = placed.list, alter = not sorted.controls and placed.alter, analysis = read, outputs = {},
+    given = {}, trusted = given.trusted, compatibility = given.compatibility,
+    grid = read.kind == "tran" and given.grid or nil }
+  for i, one in ipairs(index.list) do plan.given[i] = one.given end
+  for k, text in ipairs(given.output) do
+    local o = must(outputs.parse(text, sorted.measurements))
+    plan.outputs[k] = o
+    if o.save then plan.save = (plan.save or "save all") .. " " .. o.save end
+    if o.meas then
+      must(sorted.measurements[o.meas] == read.kind, string.format("output %q: its .meas is of %s, the analysis is %q",
+        text, sorted.measurements[o.meas], read.text))
+      table.insert(plan.lines, string.format(".meas %s sv_meas_%d param='%s'", read.kind, k, o.meas))
+    end
+  end
+  must(#plan.outputs > 0, "output names no vector")
+  return plan
+end
+
+-- Values to try a circuit with: the middle of each parameter, else draws of the prior.
+local function trials(given)
+  local all = { name = given.name, params = given.params, output = { 1 }, simulate = function() end }
+  all.prior = given.prior
+  local sim = simulator.new(all)
+  local middle = {}
+  for i, p in ipairs(sim.params) do
+    middle[i] = p.levels and (p.low + p.high) // 2 or p.scale == "log" and math.sqrt(p.low * p.high)
+      or (p.low + p.high) / 2
+  end
+  local list = sim:sample(3, core.rng(1)):totable()
+  table.insert(list, 1, middle)
+  return list, sim
+end
+
+-- Learns the number of points from a run.
+local function learn(what, given, plan)
+  local predicted = plan.grid == "even" and plan.analysis.points
+  plan.count, plan.points = 1, 1
+  local engine, first_reason = Engine.new(plan, given.timeout, given.restart), nil
+  local list, sim = trials(given)
+  for _, values in ipairs(list) do
+    local n, from, to = engine:probe(values)
+    if n then
+      local axis = plan.analysis.axis
+      if axis then axis.low, axis.high = from, to end
+      return predicted or n, n
+    end
+    if from:find "apt%-get install" then return nil, from end
+    first_reason = first_reason or string.format("%s (at %s)", from, sim:describe_z(values))
+    if from:find("(timeout)", 1, true) then break end
+  end
+  check.fail(4, "%s: the circuit does not run: %s", what, first_reason)
+end
+
+-- Sets the number of points and the even grid.
+local function set_points(what, given, plan)
+  local read = plan.analysis
+  if not given.probe then
+    if not given.points then check.fail(3, "%s: probe = false needs points", what) end
+    plan.points = given.points
+  else
+    local learnt, own = learn(what, given, plan)
+    if not learnt then return nil, own end
+    if given.points and given.points ~= learnt and plan.grid ~= "even" then
+      check.fail(3, "%s: points is %d, but ngspice gives %d for %q", what, given.points, learnt, read.text)
+    end
+    if plan.grid == "even" and not (given.points or read.points) then
+      check.fail(3, "%s: %q has expressions in it: say into how many even points = n its time is cut", what,
+        read.text)
+    end
+    plan.points = given.points or learnt
+  end
+  plan.count = 0
+  for _, o in ipairs(plan.outputs) do plan.count = plan.count + (o.meas and 1 or plan.points) end
+  if plan.grid == "even" and read.first then
+    plan.first, plan.last = read.first, given.points and read.last or read.first + (plan.points - 1) * read.step
+    if read.axis then read.axis.low, read.axis.high = plan.first, plan.last end
+  end
+  return true
+end
+
+--- A circuit as a simulator.
+-- @tparam table t `netlist`: a file's path, or text of several lines; `params` as of sv.simulator: each is an ngspice
+--   parameter, of which the netlist makes use as {NAME} or in expressions, and replaces its .param NAME=…;
+--   `analysis`: ".ac …", ".tran …", ".dc …" or ".op" (default: the netlist's own, where it has one);
+--   `output`: a list of vectors: v(node), v(a,b), i(source) and, of .ac, vdb (dB), vp (radians, without jumps along the
+--   sweep), vm, vr, vi, and the same with i; "@device[parameter]"; "meas:NAME" or NAME, a .meas of the netlist: one
+--   number.
+--   `points`: how many of each. ngspice says, in a run with the parameters at the middle of their ranges when the
+--   simulator is made; points is compared with that. `probe` = false leaves this run out, and needs points.
+--   `grid`: ngspice chooses the steps of .tran. "even" (default) interpolates linearly at start, start + step, … up to
+--   stop, or, with points = n, at n even times from start to stop; "steps" keeps ngspice's own, whose number must then
+--   be the same for all parameters.
+--   `compatibility`: ngspice's ngbehavior, such as "ltps" for models of LTspice and PSPICE.
+--   `trusted` = true runs the netlist's .control block before each analysis, refuses nothing, and leaves the process
+--   the user's rights, folder and .spiceinit. Without it none of these has an effect on results.
+--   `timeout` (60 s a run), `restart` (20000 runs); `name` and what else sv.simulator takes: prior, loss, symmetry, …
+-- @treturn Simulator its output is {n}, vector after vector; or nil, message where a file or ngspice is missing
+-- @raise a netlist that does not run, a placeholder without a parameter, a parameter without a place, an analysis or
+--   output that is none
+function spice.spice(t)
+  local what = type(t) == "table" and type(t.name) == "string" and "spice '" .. t.name .. "'" or "spice"
+  local given = check.options(what, t, fields)
+  local text, folder = read_netlist(given.netlist)
+  if not text then return nil, string.format("%s: netlist %s", what, folder) end
+  local sorted = read_cards(what, text, folder, given.trusted)
+  local plan = make_plan(what, given, sorted)
+  local ok, why = set_points(what, given, plan)
+  if not ok then return nil, string.format("%s: %s", what, why) end
+  print_notices(what, sorted.notices)
+
+  local engine = Engine.new(plan, given.timeout, given.restart)
+  local all = {
+    name = given.name,
+    params = given.params,
+    output = { plan.count },
+    simulate = function(z, out)
+      local failures = engine:run({ z }, out:reshape(1, out.count))
+      if failures[1] then return false, failures[1] end
+      return out
+    end,
+    batch = function(z, x) return engine:run(z:totable(), x) end,
+    close = function() engine:stop() end,
+  }
+  for _, name in ipairs(passed_on) do all[name] = given[name] end
+  if all.series == nil and given.probe and plan.grid ~= "steps" then
+    all.series = outputs.series(plan.outputs, plan.analysis.axis)
+  end
+  return simulator.new(all)
+end
+
+return spice

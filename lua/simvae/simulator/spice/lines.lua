@@ -1,0 +1,217 @@
+--- The lines of a netlist as ngspice 39 reads them: comments taken away, continuation lines joined, included files
+-- put in place. What leaves this module holds no comment, so that ngspice, which runs comments that begin with `*#`
+-- as commands, sees only what was checked here.
+local core = require "simvae.core"
+local number = require "simvae.simulator.spice.number"
+
+local lines = {}
+
+local deepest, most_files = 40, 10000 -- of included files: within each other, and in all
+
+-- ---- one line ------------------------------------------------------------------------
+
+-- ngspice's end-of-line comments: ";" and "//" anywhere, "$" after a blank or a comma; not within "double quotes".
+local function without_comment(line)
+  local quoted, i = false, 1
+  while i <= #line do
+    local c = line:sub(i, i)
+    if c == '"' then
+      quoted = not quoted and line:find('"', i + 1, true) ~= nil
+    elseif not quoted then
+      local before = line:sub(i - 1, i - 1)
+      if c == ";" or line:sub(i, i + 1) == "//" or c == "$" and (i == 1 or before:find "[ \t,]") then
+        return line:sub(1, i - 1)
+      end
+    end
+    i = i + 1
+  end
+  return line
+end
+
+-- Without comment and surrounding blanks; "" for a line that is a comment.
+local function clean(line)
+  line = line:match "^%s*(.-)%s*$"
+  if line:find "^[*#]" then return "" end
+  return (without_comment(line):gsub("%s+$", ""))
+end
+
+local function physical(text)
+  text = text:gsub("^\u{FEFF}", ""):gsub("\r\n", "\n"):gsub("\r", "\n")
+  return (number.plain_micro(text) .. "\n"):gmatch "(.-)\n"
+end
+
+-- ---- files -----------------------------------------------------------------------------
+
+local function find_file(reader, path, folder)
+  path = path:gsub("^~/", (os.getenv("HOME") or "~") .. "/")
+  if path:find "^/" then return path end
+  for _, base in ipairs { folder, reader.folder, "" } do
+    if core.system.kind(base .. path) == "file" then return base .. path end
+  end
+  return folder .. path
+end
+
+local function read_file(path)
+  local kind = core.system.kind(path)
+  if kind and kind ~= "file" then return nil, path .. ": is no file" end -- a device or a pipe may have no end
+  local file, why = io.open(path, "rb")
+  if not file then return nil, why end
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+-- The path and what follows it, of ".include 'path' …", ".lib path section".
+local function path_of(line)
+  local rest = line:match "^%.%a+%s*(.-)$"
+  local quote = rest:match "^[\"']"
+  if quote then return rest:match("^" .. quote .. "(.-)" .. quote .. "%s*(.-)$") end
+  return rest:match "^(%S+)%s*(.-)$"
+end
+
+-- The lines between ".lib NAME" and ".endl" of a library's text; nil where it has no such section.
+local function section_of(text, name)
+  local found, inside = {}, false
+  for line in physical(text) do
+    local head = clean(line):lower()
+    if inside and head:find "^%.endl" then return table.concat(found, "\n") end
+    if inside then found[#found + 1] = line end
+    if head:match "^%.lib%s+[\"']?([^\"'%s]+)[\"']?$" == name:lower() then inside = true end
+  end
+  return inside and table.concat(found, "\n") or nil
+end
+
+-- ---- reading ---------------------------------------------------------------------------
+
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:add(line)
+  self.list[#self.list + 1] = line
+end
+
+-- A relative path in double quotes that leads to a file becomes an absolute one: ngspice runs in another folder.
+local function absolute_paths(line, folder)
+  return (line:gsub('"([^"]+)"', function(path)
+    if path:find "^/" or folder == "" or core.system.kind(folder .. path) ~= "file" then return nil end
+    return '"' .. folder .. path .. '"'
+  end))
+end
+
+function Reader:include(line, folder, depth)
+  local path, section = path_of(line)
+  if not path or path == "" then return self:fail("%s: names no file", line) end
+  self.files = (self.files or 0) + 1
+  if depth > deepest or self.files > most_files then
+    return self:fail("%s: files that include each other, more than %d deep or %d in all", line, deepest, most_files)
+  end
+  local full = find_file(self, path, folder)
+  local text, why = read_file(full)
+  if not text then return self:fail("%s: %s", line, why) end
+  if line:lower():find "^%.lib" and section ~= "" then
+    text = section_of(text, section:gsub("[\"']", ""))
+    if not text then return self:fail("%s: %s has no section '%s'", line, full, section) end
+  end
+  self.included = true
+  return self:read(physical(text), full:match "^(.*/)" or "", depth + 1)
+end
+
+-- A ".control" block; returns whether the line belongs to one.
+function Reader:control(raw, trimmed)
+  local lower = trimmed:lower()
+  if lower:find "^%.control" then self.in_control = true end
+  if not self.in_control then return false end
+  self.controls = self.controls or {}
+  if self.trusted then self:add(raw) else self.controls[#self.controls + 1] = trimmed end
+  if lower:find "^%.endc" then self.in_control = false end
+  return true
+end
+
+-- A line whose comment is off; head: what it adds to the card before it, if it goes on from there. What goes on from
+-- the title or from an included file belongs to no card.
+function Reader:put(line, head, folder, depth)
+  local lower = line:lower()
+  if head then
+    if self.open then self.list[#self.list] = self.list[#self.list] .. " " .. head end
+  elseif lower:find "^%.inc" or lower:find "^%.lib" then
+    local ok, why = self:include(line, folder, depth)
+    self.open = false
+    return ok, why
+  else
+    self.open = not lower:find "^%.title"
+    if self.open then self:add(absolute_paths(line, folder)) end
+  end
+  return true
+end
+
+function Reader:read(iterator, folder, depth)
+  local ended, joined = false, false -- by two backslashes at the end of the line before
+  self.open = false
+  for raw in iterator do
+    local line = clean(raw)
+    local empty = self:control(raw, raw:match "^%s*(.-)%s*$") or line == ""
+    if not empty and ended and depth == 0 then
+      return self:fail("the netlist goes on after .end: %s; ngspice 39 reads on there, other SPICEs do not: take away "
+        .. "one or the other", line)
+    elseif line:lower():find "^%.end$" or line:lower():find "^%.end%s" then
+      ended = true
+    elseif not empty then
+      local head = line:match "^%+%s*(.*)$" or joined and line
+      joined = line:find "\\\\$" ~= nil
+      if joined then line, head = line:gsub("\\\\$", ""), head and head:gsub("\\\\$", "") end
+      local ok, why = self:put(line, head, folder, depth)
+      if not ok then return nil, why end
+    end
+  end
+  if self.in_control then return self:fail ".control has no .endc" end
+  return true
+end
+
+function Reader:fail(format, ...)
+  return nil, string.format(format, ...)
+end
+
+--- Does a first line begin the circuit, rather than name it?
+function lines.is_element(line)
+  local words = {}
+  for word in line:gmatch "%S+" do words[#words + 1] = word end
+  return line:match "^%." or (#words >= 4 and words[1]:match "^[RLCVIrlcvi][%w_]+$"
+    and (number.parse(words[4]) or words[4]:match "^[{']" or words[4]:lower():match "^[ad]c$")) and true or false
+end
+
+local function blank(line)
+  return not line:find "%S"
+end
+
+-- Does the circuit begin here, after a blank line for a title?
+local function begins(line)
+  return not blank(line) and (clean(line) == "" or lines.is_element(clean(line)))
+end
+
+--- Reads a netlist.
+-- @tparam string text
+-- @tparam string folder where its relative paths begin: "" or a path that ends in "/"
+-- @tparam boolean trusted leaves .control blocks in
+-- @treturn ?table { "card", … } without the title; included: files were; controls: skipped lines of .control blocks;
+--   title: the first line; or nil, message
+function lines.read(text, folder, trusted)
+  if text:find "^\xFF\xFE" or text:find "^\xFE\xFF" then
+    return nil, "the netlist is UTF-16: save it as UTF-8 (LTspice: in its settings, or iconv -f UTF-16 -t UTF-8)"
+  end
+  if text:find "\0" then return nil, "the netlist holds a byte 0: it is no text" end
+  local reader = setmetatable({ list = {}, folder = folder, trusted = trusted }, Reader)
+  local all, at = {}, 1
+  for line in physical(text) do all[#all + 1] = line end
+  while blank(all[at]) and all[at + 1] and not begins(all[at + 1]) do at = at + 1 end
+  local title = all[at]:match "^%s*(.-)%s*$"
+  local ok, why = reader:read(function()
+    at = at + 1
+    return all[at]
+  end, folder, 0)
+  if not ok then return nil, why end
+  local list = reader.list
+  list.title, list.included, list.controls = title, reader.included, reader.controls
+  return list
+end
+
+return lines

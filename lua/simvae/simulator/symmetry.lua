@@ -1,0 +1,332 @@
+--- Symmetries of a simulator: maps of its parameters that leave its output as it is.
+--
+-- A simulator declares them as a list; each element is one map, all of a finite group but the
+-- identity, or a family of maps with one free number:
+--
+--     symmetry = {
+--       { name = "half turn", map = function(z) return { a = z.a, angle = z.angle + math.pi } end },
+--       { name = "impedance", free = { low = 0, high = math.huge, scale = "log" },
+--         map = function(z, s) return { R = z.R / s, L = z.L / s, C = z.C * s } end },
+--     }
+--
+-- z and the result are tables by parameter name, in units. A family holds the identity: s = 1 on
+-- a log scale, s = 0 on a linear one; the numbers that keep z within its bounds are an interval about it.
+-- The orbit of z, its equivalents, are its images under the maps, each moved along the families.
+--
+-- Near is meant in standardised coordinates: a parameter's range is 1 wide, on a log scale in the
+-- logarithm; the difference of a period is the shorter way round, that of two classes 1.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local names = require "simvae.util.names"
+local parameters = require "simvae.simulator.parameters"
+local point = require "simvae.simulator.point"
+
+local symmetry = {}
+
+--- Whether a simulator declares a symmetry.
+function symmetry.declared(sim)
+  return sim.symmetry ~= nil and #sim.symmetry > 0
+end
+
+-- ---- coordinates ------------------------------------------------------------------
+
+--- Squared distance of two rows in standardised coordinates.
+-- @tparam {table,...} params
+-- @tparam {number,...} a in units
+-- @tparam {number,...} b in units
+-- @treturn number
+function symmetry.distance(params, a, b)
+  local sum = 0
+  for i, p in ipairs(params) do
+    local d
+    if p.levels then
+      d = math.floor(a[i] + 0.5) == math.floor(b[i] + 0.5) and 0 or 1
+    elseif p.period then
+      d = a[i] - b[i]
+      d = (d - p.period * math.floor(d / p.period + 0.5)) / (p.high - p.low)
+    else
+      d = (parameters.scaled_value(p, a[i]) - parameters.scaled_value(p, b[i])) / parameters.range(p)
+    end
+    sum = sum + d * d
+  end
+  return sum
+end
+
+local function inside(params, row)
+  for i, p in ipairs(params) do
+    local below, above = 1e-6 * (p.high - p.low), 1e-6 * (p.high - p.low)
+    if p.scale == "log" then below, above = 1e-6 * p.low, 1e-6 * p.high end
+    if not (row[i] >= p.low - below and row[i] <= p.high + above) then return false end
+  end
+  return true
+end
+
+-- ---- maps -----------------------------------------------------------------------------
+
+-- The image of a row; what a map may not give is said with its name.
+local function apply(sim, element, row, s)
+  local who = string.format("symmetry '%s'", element.name)
+  local image = point.values(sim, who, element.map(point.new(sim, row), s))
+  local result = {}
+  for i, p in ipairs(sim.params) do
+    local v = image[i]
+    if v ~= v or v == math.huge or v == -math.huge then
+      error(string.format("simulator '%s': %s gave %s for '%s' of %s", sim.name, who, v, p.name,
+        sim:describe_z(row)), 0)
+    end
+    if p.period then v = p.low + (v - p.low) % p.period end
+    result[i] = v
+  end
+  return result
+end
+
+-- A family's number by a coordinate in which the identity is 0, and that coordinate's limits.
+local function number_at(element, u)
+  return element.free.scale == "log" and math.exp(u) or u
+end
+
+local function limits(element)
+  local low, high = element.free.low, element.free.high
+  if element.free.scale == "log" then low, high = math.log(low), math.log(high) end
+  return low, high
+end
+
+--- The finite part of a row's orbit: itself and its different images under the maps without a free number.
+-- @tparam Simulator sim
+-- @tparam {number,...} row in units
+-- @treturn {table,...} rows; they may lie outside the bounds
+function symmetry.all(sim, row)
+  local list = { row }
+  for _, element in ipairs(sim.symmetry or {}) do
+    if not element.free then
+      local image, new = apply(sim, element, row), true
+      for _, other in ipairs(list) do
+        if symmetry.distance(sim.params, image, other) < 1e-12 then
+          new = false
+          break
+        end
+      end
+      if new then list[#list + 1] = image end
+    end
+  end
+  return list
+end
+
+-- How far a row can be moved along a family, in one direction, and stay within the bounds.
+local function reach(sim, element, row, limit)
+  local sign, most = limit < 0 and -1 or 1, math.min(math.abs(limit), 100)
+  local function fits(u) return inside(sim.params, apply(sim, element, row, number_at(element, sign * u))) end
+  if most == 0 then return 0 end
+  local good, bad = 0, nil
+  local u = math.min(most, 0.25)
+  while not bad do
+    if not fits(u) then
+      bad = u
+    else
+      good = u
+      if u >= most then return sign * most end
+      u = math.min(2 * u, most)
+    end
+  end
+  for _ = 1, 24 do
+    local middle = (good + bad) / 2
+    if fits(middle) then good = middle else bad = middle end
+  end
+  return sign * good
+end
+
+--- The images of many rows under the maps without a free number. One that lies outside the bounds gives way to the row.
+-- @tparam Simulator sim
+-- @tparam {table,...} rows in units
+-- @treturn {table,...} lists of rows: the rows themselves, then one list of each map
+function symmetry.images(sim, rows)
+  local lists = { rows }
+  for _, element in ipairs(sim.symmetry or {}) do
+    if not element.free then
+      local list = {}
+      for i, row in ipairs(rows) do
+        local image = apply(sim, element, row)
+        list[i] = inside(sim.params, image) and image or row
+      end
+      lists[#lists + 1] = list
+    end
+  end
+  return lists
+end
+
+--- A random equivalent within the bounds: one of the finite part, each as likely, then moved along
+-- each family, uniformly on its scale.
+-- @tparam Simulator sim
+-- @tparam {number,...} row in units
+-- @tparam rng rng
+-- @treturn {number,...} in units
+function symmetry.random(sim, row, rng)
+  local candidates = {}
+  for _, image in ipairs(symmetry.all(sim, row)) do
+    if inside(sim.params, image) then candidates[#candidates + 1] = image end
+  end
+  if #candidates == 0 then return row end -- itself outside
+  local result = candidates[rng:integer(1, #candidates)]
+  for _, element in ipairs(sim.symmetry or {}) do
+    if element.free then
+      local low, high = limits(element)
+      local a, b = reach(sim, element, result, low), reach(sim, element, result, high)
+      if a < b then result = apply(sim, element, result, number_at(element, rng:uniform(a, b))) end
+    end
+  end
+  return result
+end
+
+-- Where f is least between a and b, from a point x between them that is lower than both: parabolas
+-- through the three best points, golden sections where these do not help (Brent 1973, chapter 5).
+local golden = (3 - math.sqrt(5)) / 2
+
+local function brent(f, a, b, x)
+  local w, v, fx = x, x, f(x)
+  local fw, fv, step, before = fx, fx, 0, 0
+  for _ = 1, 40 do
+    local middle, tolerance = (a + b) / 2, 1e-8 * math.abs(x) + 1e-9
+    if math.abs(x - middle) <= 2 * tolerance - (b - a) / 2 then break end
+    local parabolic = false
+    if math.abs(before) > tolerance then
+      local r, q = (x - w) * (fx - fv), (x - v) * (fx - fw)
+      local p = (x - v) * q - (x - w) * r
+      q = 2 * (q - r)
+      if q > 0 then p = -p end
+      q = math.abs(q)
+      if math.abs(p) < math.abs(q * before / 2) and p > q * (a - x) and p < q * (b - x) then
+        before, step, parabolic = step, p / q, true
+      end
+    end
+    if not parabolic then
+      before = (x < middle and b or a) - x
+      step = golden * before
+    end
+    local u = x + (math.abs(step) >= tolerance and step or step > 0 and tolerance or -tolerance)
+    local fu = f(u)
+    if fu <= fx then
+      if u < x then b = x else a = x end
+      v, fv, w, fw, x, fx = w, fw, x, fx, u, fu
+    else
+      if u < x then a = u else b = u end
+      if fu <= fw or w == x then
+        v, fv, w, fw = w, fw, u, fu
+      elseif fu <= fv or v == x or v == w then
+        v, fv = u, fu
+      end
+    end
+  end
+  return x
+end
+
+-- The coordinate from low to high at which f is least: from the best point of a grid where the family is
+-- bounded (it may turn back on itself), downhill from the identity where it is not.
+local function least(f, low, high)
+  if low == high then return low end
+  if low > -math.huge and high < math.huge then
+    local best, value, step = low, f(low), (high - low) / 24
+    for i = 1, 24 do
+      local v = f(low + i * step)
+      if v < value then best, value = low + i * step, v end
+    end
+    return brent(f, math.max(low, best - step), math.min(high, best + step), best)
+  end
+  local function clip(u) return math.max(low, math.min(high, u)) end
+  local step, at, value = 0.5, 0, f(0)
+  if f(clip(-step)) < value then step = -step end
+  local before = clip(-step)
+  while true do
+    local to = clip(at + step)
+    local v = f(to)
+    if v >= value or to == at or math.abs(to) > 200 then
+      return brent(f, math.min(before, to), math.max(before, to), at)
+    end
+    before, at, value, step = at, to, v, 1.6 * step
+  end
+end
+
+--- The equivalent of a row that is nearest to another.
+-- @tparam Simulator sim
+-- @tparam {number,...} row in units
+-- @tparam {number,...} target in units
+-- @tparam ?boolean bounded only equivalents within the bounds; without it the nearest equivalent of an answer that
+--   errs may lie a little outside
+-- @treturn {number,...} in units
+-- @treturn number its squared distance
+function symmetry.nearest(sim, row, target, bounded)
+  local params = sim.params
+  local best, value
+  for _, image in ipairs(symmetry.all(sim, row)) do
+    if image == row or not bounded or inside(params, image) then
+      for _, element in ipairs(sim.symmetry or {}) do
+        if element.free then
+          local from, low, high = image, limits(element)
+          if bounded then low, high = reach(sim, element, from, low), reach(sim, element, from, high) end
+          local u = least(function(u)
+            return symmetry.distance(params, apply(sim, element, from, number_at(element, u)), target)
+          end, low, high)
+          image = apply(sim, element, from, number_at(element, u))
+        end
+      end
+      local d = symmetry.distance(params, image, target)
+      if not value or d < value then best, value = image, d end
+    end
+  end
+  return best, value
+end
+
+-- ---- many rows ---------------------------------------------------------------------------
+
+--- A random equivalent of every row: V-bar of the paper's section 4.2.
+-- @tparam Simulator sim
+-- @tparam {table,...} rows in units
+-- @tparam rng rng
+-- @treturn {table,...} rows
+function symmetry.equivalents(sim, rows, rng)
+  local result = {}
+  for i, row in ipairs(rows) do result[i] = symmetry.random(sim, row, rng) end
+  return result
+end
+
+--- Every row replaced by its equivalent nearest to the row of the same number in another list.
+-- @tparam Simulator sim
+-- @tparam {table,...} rows in units
+-- @tparam {table,...} targets in units
+-- @treturn {table,...} rows
+function symmetry.align(sim, rows, targets)
+  if not symmetry.declared(sim) then return rows end
+  local result = {}
+  for i, row in ipairs(rows) do result[i] = symmetry.nearest(sim, row, targets[i]) end
+  return result
+end
+
+--- How far a declared symmetry is from being one: the largest difference of outputs of n samples and
+-- their random equivalents, as a share of the outputs' spread.
+-- @tparam Simulator sim
+-- @tparam ?integer n samples (16)
+-- @treturn number 0 but for rounding where the symmetry holds
+function symmetry.defect(sim, n)
+  local rng = core.rng(1)
+  local z = sim:sample(n or 16, rng)
+  local x, y = sim:run(z), sim:run(core.tensor(symmetry.equivalents(sim, z:totable(), rng)))
+  local difference = core.max(core.abs(x - y)):item()
+  local spread = core.max(x):item() - core.min(x):item()
+  return difference == 0 and 0 or difference / spread
+end
+
+-- What each of these takes behind the simulator: rows of parameters.
+for name, argument in pairs { declared = false, all = "row", images = "rows", random = "row", nearest = "row",
+  equivalents = "rows", align = "rows", defect = false } do
+  local f = symmetry[name]
+  local function guard(sim, rows, ...)
+    if type(sim) ~= "table" or type(sim.params) ~= "table" then
+      check.fail(2, "symmetry.%s: takes a simulator first; got %s", name, check.describe(sim))
+    end
+    if argument then check.value("symmetry." .. name, argument, rows, { "table" }) end
+    return f(sim, rows, ...)
+  end
+  names.original[guard] = f
+  symmetry[name] = guard
+end
+
+return symmetry

@@ -1,0 +1,91 @@
+--- Operators and small conveniences of tensors; loaded with simvae.
+--
+--     local y = 2 * x + 1            -- + - * / ^ and unary -, with numbers and broadcasting
+--     x:size(1), x:dim()             -- 64, 4
+--
+-- Comparison operators raise: in Lua they can only give true or false.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local names = require "simvae.util.names"
+
+local meta, methods = core.metatable, core.methods
+
+meta.__add = core.add
+meta.__sub = core.sub
+meta.__mul = core.mul
+meta.__div = core.div
+
+function meta.__unm(x)
+  return core.neg(x)
+end
+
+function meta.__pow(x, y)
+  if y == 2 then return core.square(x) end
+  return core.pow(x, y)
+end
+
+-- Operators that tensors have not: what to write in their place.
+local function refuse(event, operator, instead)
+  meta[event] = function()
+    check.fail(2, "tensors have no operator %s: %s", operator, instead)
+  end
+end
+refuse("__lt", "< or >", "compare numbers, such as t:item() or t[i], or see sv.maximum and sv.minimum")
+refuse("__le", "<= or >=", "compare numbers, such as t:item() or t[i], or see sv.maximum and sv.minimum")
+refuse("__idiv", "//", "divide by / and round the numbers of t:totable()")
+refuse("__mod", "%", "use math.fmod on the numbers of t:totable()")
+refuse("__concat", "..", "tostring(t) is its text")
+
+local function check_self(name, t)
+  if getmetatable(t) ~= meta then
+    check.fail(3, "%s: is a method, tensor:%s(…) with a colon; its first argument is %s", name, name,
+      t == nil and "missing" or check.describe(t))
+  end
+end
+
+--- The number of entries along an axis.
+-- @tparam integer axis from 1; negative from the last
+-- @treturn integer
+function methods.size(t, axis)
+  check_self("size", t)
+  local n = t.ndim
+  if math.type(axis) ~= "integer" or axis == 0 or axis > n or axis < -n then
+    error(string.format("size: axis must be 1 to %d (or -1 to -%d); got %s", n, n, tostring(axis)), 2)
+  end
+  return t.shape[axis < 0 and axis + n + 1 or axis]
+end
+
+--- The number of axes.
+-- @treturn integer
+function methods.dim(t)
+  check_self("dim", t)
+  return t.ndim
+end
+
+--- A copy repeated to another tensor's shape, as broadcasting does it.
+-- @tparam tensor t
+-- @tparam tensor other
+-- @treturn tensor
+function methods.expand_as(t, other)
+  check_self("expand_as", t)
+  if getmetatable(other) ~= meta then
+    check.fail(2, "expand_as: takes a tensor; got %s", check.describe(other))
+  end
+  return t:expand(other.shape)
+end
+
+--- A copy repeated to a shape: another name of expand.
+methods.broadcast_to = core.expand
+
+names.object(methods, "a tensor", { "shape", "ndim", "count", "needs_grad", "grad", "alive" })
+
+-- The other classes of the core: generators, tapes, canvases, files.
+for class, metatable in pairs(debug.getregistry()) do
+  local word = type(class) == "string" and class:match "^simvae%.(.+)$"
+  local class_methods = word and metatable ~= meta and type(metatable) == "table" and rawget(metatable, "__index")
+  if type(class_methods) == "table" then
+    names.object(class_methods, check.with_article(word))
+  end
+end
+
+return core

@@ -1,0 +1,57 @@
+--- Ctrl-C, and the other signals that end a program, while something long runs.
+--
+-- Lua's interpreter raises "interrupted!" for Ctrl-C, and prints it with a traceback. Long functions turn it into an
+-- error that prints as one sentence: what was interrupted, and what was kept.
+local core = require "simvae.core"
+local progress = require "simvae.train.progress"
+
+local interrupt = {}
+
+local Interruption = { __name = "interruption" }
+Interruption.__tostring = function(self) return self.text end
+
+--- Is an error an interruption: Lua's own, or one that a function here raised?
+function interrupt.is(e)
+  return getmetatable(e) == Interruption or type(e) == "string" and e:find "interrupted!$" ~= nil
+end
+
+--- pcall(f, …) of what a simulator or a user's function may raise; an interruption goes on.
+function interrupt.pcall(f, ...)
+  local result = table.pack(pcall(f, ...))
+  if not result[1] and interrupt.is(result[2]) then error(result[2], 0) end
+  return table.unpack(result, 1, result.n)
+end
+
+--- Catches Ctrl-C until it is closed; `all`: SIGTERM and SIGHUP as well. They raise "interrupted!" then.
+-- @tparam ?boolean all
+-- @treturn userdata with shield(): from then on they are only counted; caught(): "INT", "TERM", "HUP" or nil
+interrupt.watch = core.signals.watch
+
+--- Raises the interruption that a user is to read. SIGTERM and SIGHUP end the process, as they do without a watch.
+-- @tparam userdata watch
+-- @tparam string text
+function interrupt.raise(watch, text)
+  local signal = watch:caught()
+  watch:close()
+  progress.clear()
+  if signal == "TERM" or signal == "HUP" then
+    io.stderr:write(text, "\n")
+    io.stdout:flush()
+    core.signals.die(signal)
+  end
+  error(setmetatable({ text = text }, Interruption), 0)
+end
+
+--- Runs f(…); an interruption is raised as a sentence.
+-- @tparam string text "evaluate: interrupted"
+-- @tparam function f
+-- @return what f returns
+function interrupt.during(text, f, ...)
+  local watch <close> = interrupt.watch()
+  local result = table.pack(pcall(f, ...))
+  if result[1] then return table.unpack(result, 2, result.n) end
+  if type(result[2]) == "string" and interrupt.is(result[2]) then interrupt.raise(watch, text) end
+  error(result[2], 0)
+end
+
+return interrupt
