@@ -1,7 +1,7 @@
 /* dropout: the mask is a pure function of (seed, step, index), so that nothing is
  * kept for the gradient but those two numbers. */
-#include "../simvae.h"
 #include "../kernels/loops.h"
+#include "../simvae.h"
 
 static bool dropout_shape(sv_args *a) {
     if (!(a->opt[0] >= 0 && a->opt[0] < 1)) return sv_fail(a, "p must be at least 0 and below 1; got %g", a->opt[0]);

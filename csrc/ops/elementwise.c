@@ -2,9 +2,9 @@
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */
-#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
+#include "../simvae.h"
 
 #include <string.h>
 #include <tgmath.h>

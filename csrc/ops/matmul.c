@@ -1,6 +1,6 @@
 /* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
-#include "../simvae.h"
 #include "../kernels/loops.h"
+#include "../simvae.h"
 
 #include <string.h>
 

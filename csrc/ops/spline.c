@@ -6,7 +6,6 @@
  * rotation before the spline.
  *
  * Formulas in double precision: their differences cancel. */
-#include "../simvae.h"
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
 #include "../simvae.h"
