@@ -68,12 +68,12 @@ local encoders = {
   { "blind to the first", function(sim, row)
     return changed(sim, canonical(sim, row), function(u) u[1] = 0.5 end)
   end },
-  { "collapsed: one answer", function(sim, row)
+  { "collapsed: constant result", function(sim, row)
     return changed(sim, row, function(u)
       for i = 1, #u do u[i] = 0.4 + 0.02 * i end
     end)
   end },
-  { "answers another sample's parameters", function(sim, _, rng) return sim:sample(1, rng)[1]:totable() end },
+  { "parameters of another sample", function(sim, _, rng) return sim:sample(1, rng)[1]:totable() end },
 }
 
 -- ---- metrics -----------------------------------------------------------------------------
