@@ -1,8 +1,8 @@
-# simvae: everything that is built, tested, measured or installed is said here.
+# simvae: single entry point for build, tests, benchmarks and installation.
 #
-#   make            builds into build/, in the shape of the installed tree
-#   make demo       installs what is missing (Debian, Ubuntu), builds, trains the box plotter
-#   make test       the same, then the whole test suite
+#   make            builds into build/, in the layout of the installed tree
+#   make demo       installs missing packages (Debian, Ubuntu), builds, trains on the box simulator
+#   make test       installs missing packages, builds, and runs the test suite
 #   make help       all targets and settings
 #
 # Works with GNU make 3.81 (macOS) and later.
@@ -14,7 +14,7 @@ PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 
-# ---- packages: the one list, as Debian and Ubuntu name them --------------------------------------
+# ---- packages, by their names in Debian and Ubuntu -----------------------------------------------
 
 APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse lua-dkjson
 APT_TEST     = lua-busted procps locales tmux
@@ -30,7 +30,7 @@ CC         ?= cc
 OPTIMIZE   ?= -O3
 WARN        = -Wall -Wextra -Wpedantic -Werror=implicit-function-declaration
 PKG_CONFIG ?= pkg-config
-# package(names): the first that pkg-config knows
+# package(names): the first one known to pkg-config
 package     = $(firstword $(foreach p,$(1),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo $(p))))
 
 LUA_PC     := $(call package,lua$(LUA_VERSION) lua-$(LUA_VERSION) lua54 lua)
@@ -46,7 +46,7 @@ PC_LIBS    := $(if $(strip $(PACKAGES)),$(shell $(PKG_CONFIG) --libs $(PACKAGES)
 DEFINES     = $(if $(filter double,$(SV_REAL)),-DSV_DOUBLE)
 CFLAGS_ALL  = -std=c11 $(OPTIMIZE) -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -pthread $(WARN) $(DEFINES) \
               $(CFLAGS) $(SANITIZER)
-# Kernels are compiled without Lua's headers, and the libraries': the compiler refuses one that includes lua.h.
+# Kernels are compiled without the include paths of Lua and of the libraries, so that including lua.h is an error.
 INCLUDES    = $(if $(filter csrc/kernels/%,$<),,$(LUA_CFLAGS) $(PC_CFLAGS))
 LIBS_ALL    = $(PC_LIBS) -lm -ldl -pthread $(LDFLAGS) $(SANITIZER)
 ifeq ($(shell uname -s),Darwin)
@@ -55,7 +55,7 @@ else
 SHARED      = -shared -Wl,--as-needed
 endif
 
-# ---- what is built from what ---------------------------------------------------------------------
+# ---- build rules ---------------------------------------------------------------------------------
 
 SOURCES    := csrc/module.c $(filter-out csrc/blas/%,$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
@@ -65,16 +65,16 @@ SIM_FILES  := $(wildcard simulators/*)
 SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)
 LIB         = $(BUILD)/lib/lua/$(LUA_VERSION)
 CORE        = $(LIB)/simvae/core.so
-# OpenBLAS: a module of its own, for sv.linalg; left out where it is not installed, or with WITHOUT_BLAS=1.
+# blas.so: a separate module that links OpenBLAS. Not built where OpenBLAS is not installed, or with WITHOUT_BLAS=1.
 BLAS_PC     = $(call package,openblas blas-openblas)
 BLAS        = $(if $(WITHOUT_BLAS),,$(if $(BLAS_PC),$(LIB)/simvae/blas.so))
 STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
 
-# Compiles on all cores unless told otherwise (make -j1).
+# Uses all cores unless -j is given.
 ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 endif
-# V=1 prints the commands themselves.
+# V=1 prints the commands.
 Q           = $(if $(V),,@)
 say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS)))),:,echo)
 MAKEFLAGS += --no-print-directory
@@ -86,7 +86,7 @@ $(CORE): $(OBJECTS) $(BUILD)/obj/link
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHARED) -o $@ $(OBJECTS) $(LIBS_ALL)
 
-# It stays loaded when a Lua state closes: OpenBLAS has threads of its own.
+# nodelete: OpenBLAS has threads of its own, so the module must stay loaded when a Lua state closes.
 ifneq ($(shell uname -s),Darwin)
 RESIDENT    = -Wl,-z,nodelete
 endif
@@ -103,8 +103,8 @@ $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 
 -include $(OBJECTS:.o=.d)
 
-# Files that hold what was said last time, so that all is compiled again when a flag changes, linked again
-# when a source comes or goes, and nothing stays in the tree that is no longer among the sources.
+# Stamp files with the flags, objects and staged files of the last build: a changed flag recompiles everything, an added
+# or removed source relinks, and staged files without a source are removed.
 remember    = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || { $(2); echo '$(1)' > $@; }
 $(BUILD)/obj/flags: FORCE
 	@$(requirements)
@@ -115,18 +115,18 @@ $(BUILD)/obj/staged: FORCE
 	@$(call remember,$(STAGED),rm -rf $(SHARE))
 $(STAGED): $(BUILD)/obj/staged
 
-# need(package, what for): says what the build cannot do without
+# need(package, description): reports a missing requirement
 need        = { echo "missing: $(2) (Debian, Ubuntu: apt-get install $(1), or make deps)" >&2; missing=yes; }
 requirements = command -v $(firstword $(CC)) > /dev/null || $(call need,gcc,a C compiler); \
 	command -v $(firstword $(PKG_CONFIG)) > /dev/null || $(call need,pkg-config,pkg-config); \
 	$(if $(strip $(LUA_INCDIR)$(LUA_PC)),:,$(call need,liblua5.4-dev,the headers of Lua $(LUA_VERSION))); \
 	$(if $(filter libpng,$(PACKAGES)),:,$(call need,libpng-dev,libpng)); \
 	$(if $(filter zlib,$(PACKAGES)),:,$(call need,zlib1g-dev,zlib)); \
-	$(if $(WITHOUT_BLAS)$(BLAS_PC),:,$(call need,libopenblas-dev,OpenBLAS (or say WITHOUT_BLAS=1: all but sv.linalg))); \
+	$(if $(WITHOUT_BLAS)$(BLAS_PC),:,$(call need,libopenblas-dev,OpenBLAS (WITHOUT_BLAS=1 builds without it and without sv.linalg))); \
 	[ -z "$$missing" ]
-# ngspice is found when a circuit first asks for it; whether it will be is worth a line now.
+# ngspice is loaded at run time, when a circuit is first used; a missing one is reported at build time.
 notices     = { $(PKG_CONFIG) --exists ngspice || ldconfig -p | grep -q libngspice; } 2>/dev/null || \
-	echo "ngspice not found: circuits (sv.spice) will need it (apt-get install libngspice0)"
+	echo "ngspice not found: needed for circuits (sv.spice) (apt-get install libngspice0)"
 
 $(SHARE)/simvae/simulators/%: simulators/%
 	@mkdir -p $(@D)
@@ -141,11 +141,11 @@ FORCE:
 
 # ---- use -----------------------------------------------------------------------------------------
 
-# in_tree(build directory): the environment in which Lua finds that tree
+# in_tree(build directory): environment variables by which Lua finds that tree
 in_tree     = LUA_PATH="$(abspath $(1)/share/lua/$(LUA_VERSION))/?.lua;$(abspath $(1)/share/lua/$(LUA_VERSION))/?/init.lua;$${LUA_PATH:-;}" \
               LUA_CPATH="$(abspath $(1)/lib/lua/$(LUA_VERSION))/?.so;$${LUA_CPATH:-;}"
 
-# eval "$(make -s env)" lets a shell's lua5.4 find build/
+# eval "$(make -s env)" sets them in a shell, for build/
 .PHONY: env
 env:
 	@echo 'export $(call in_tree,$(BUILD))'
@@ -164,11 +164,11 @@ reproduce:
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-# Specs that check gradients run a second time in double precision, where finite differences are sharp, and a
-# second time under the sanitizers with each kernel.
+# Specs that check gradients also run in double precision, where finite differences are accurate, and under the
+# sanitizers at each CPU level.
 DOUBLE_SPECS   = $(shell grep -l -e grad_check -e 'core[.]real' -e 'sv[.]real' spec/*_spec.lua)
 SUITE          = $(LUA) spec/suite.lua
-# The last line that a failed preparation leaves, in the form of the suite's own.
+# Printed where the build fails, in the format of the suite's last line.
 NOTHING_RAN    = { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 
 .PHONY: test
@@ -179,12 +179,12 @@ test:
 	@$(MAKE) all SV_REAL=double BUILD=$(BUILD)/double || $(NOTHING_RAN)
 	@$(SUITE) $(BUILD) $(if $(DOUBLE_SPECS),$(BUILD)/double $(DOUBLE_SPECS))
 
-# each_kernel(build, command): runs it with SV_KERNEL set to each of this CPU's levels (csrc/kernels/cpu.h) but the one
-# that it takes by itself; $result is the first failure's code, or 0.
+# each_kernel(build, command): runs the command with SV_KERNEL set to each CPU level (csrc/kernels/cpu.h) of this CPU
+# except the default one; $result is the exit code of the first failure, or 0.
 KERNELS        = portable avx2 avx512
 kernel_of      = $(call in_tree,$(1)) $(LUA) -e 'print(require("simvae.core").kernel())'
 each_kernel    = usual=$$($(call kernel_of,$(1))); result=0; for kernel in $(KERNELS); do \
-	if [ $$kernel = "$$usual" ]; then echo "== kernel $$kernel: the usual one here"; \
+	if [ $$kernel = "$$usual" ]; then echo "== kernel $$kernel: the default here"; \
 	elif [ $$kernel != "$$(SV_KERNEL=$$kernel $(call kernel_of,$(1)) 2> /dev/null)" ]; then echo "== kernel $$kernel: not on this CPU"; \
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
@@ -194,13 +194,13 @@ test-kernels:
 	@$(MAKE) all || $(NOTHING_RAN)
 	@$(call each_kernel,$(BUILD),$(SUITE) $(BUILD)); exit $$result
 
-# stress.so makes Lua's collector run inside the core's allocations (spec/stress.c); it has to outlive lua_close.
+# stress.so runs Lua's collector inside the core's allocations (spec/stress.c); it must stay loaded after lua_close.
 $(BUILD)/stress.so: spec/stress.c
 	$(Q)$(CC) $(SHARED) -Wl,-z,nodelete -std=c11 -fPIC -O1 $(WARN) $(LUA_CFLAGS) -o $@ $<
 
-# AddressSanitizer has to be loaded before Lua, which is not built with it. Leaks are not looked for in
-# the suite, where the programs that specs start (python3, sh, ngspice) would be judged as well, but
-# by spec/leaks.lua, alone in its process and leaving the core loaded, so that only what is lost counts.
+# AddressSanitizer is preloaded, since Lua is not built with it. Leak detection is off in the suite, where it would also
+# check the programs that specs start (python3, sh, ngspice). spec/leaks.lua runs it in a process of its own, with the
+# core still loaded at exit, so that only unreachable memory counts.
 SANITIZERS  = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
 SANITIZERS += -shared-libsan
@@ -224,8 +224,8 @@ sanitize:
 	echo "== the normal build, Lua's collector at its most aggressive"; \
 	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
 
-# Every reader of files, and random programs of ops, under the sanitizers for SECONDS in all (spec/fuzz/run.lua); FUZZ
-# names some of them. libFuzzer comes with the runtimes of clang, whose package is named after its version.
+# Fuzzes every file reader, and ops with random programs, under the sanitizers for SECONDS in total (spec/fuzz/run.lua);
+# FUZZ selects targets. libFuzzer is part of clang's runtime package, which carries clang's version in its name.
 SECONDS     = 60
 CLANG_MAJOR = $(shell clang -dumpversion 2>/dev/null | sed 's/[.].*//')
 FUZZ_FLAGS  = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
@@ -251,7 +251,7 @@ bench:
 	@$(MAKE) all
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
-# The kernels and the renderers alone: make build/bench/kernels build/bench/render
+# Benchmarks of kernels and renderers in C: make build/bench/kernels build/bench/render
 $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LUA_CFLAGS) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
@@ -262,10 +262,10 @@ $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 LUA_LINTED  = $(wildcard lua simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
 C_LINTED    = $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/*/*.[ch])
 TOP_LEVEL   = Makefile README.md LICENSE CHANGELOG.md csrc lua simulators notebooks spec examples rockspec
-# What cppcheck says that is not so: it sees no system headers (missingIncludeSystem); takes sv_real for float
-# and double at once (invalidPointerCast); supposes loops that run at least once not to (uninitvar,
-# invalidFunctionArg, pointerOutOfBounds) and a library to return its argument (returnDanglingLifetime); counts
-# the elements of a memcpy as bytes (overlappingWriteFunction).
+# False positives of cppcheck: system headers are not read (missingIncludeSystem); sv_real counts as float and double at
+# once (invalidPointerCast); loops that run at least once are assumed not to run (uninitvar, invalidFunctionArg,
+# pointerOutOfBounds); a library function is assumed to return its argument (returnDanglingLifetime); elements of a
+# memcpy count as bytes (overlappingWriteFunction).
 CPPCHECK    = cppcheck --std=c11 --language=c --quiet --inline-suppr --error-exitcode=1 \
               --enable=warning,performance,portability $(addprefix --suppress=,missingIncludeSystem invalidPointerCast \
               uninitvar invalidFunctionArg pointerOutOfBounds overlappingWriteFunction returnDanglingLifetime)
@@ -288,7 +288,7 @@ layout:
 
 formatted:
 	@bad=; for file in $(C_LINTED); do \
-		clang-format $$file | cmp -s $$file - || { echo "$$file: not as clang-format has it (make format)"; bad=yes; }; \
+		clang-format $$file | cmp -s $$file - || { echo "$$file: differs from clang-format's output (make format)"; bad=yes; }; \
 	done; [ -z "$$bad" ]
 
 .PHONY: format
@@ -297,8 +297,8 @@ format:
 
 # ---- packages ------------------------------------------------------------------------------------
 
-# install(packages): through apt-get, those that are not there, as root or with sudo; where that
-# cannot be, says what to type and goes on. Nothing is asked of the network when all are there.
+# install(packages): installs the missing ones through apt-get, as root or with sudo. Without either, prints the command
+# and continues. Uses no network where all are installed.
 ifneq ($(shell command -v apt-get 2>/dev/null),)
 install = absent=; for p in $(1); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || absent="$$absent $$p"; done; \
@@ -324,11 +324,11 @@ test-deps: deps
 lint-deps: deps
 	@$(call install,$(APT_LINT))
 optional-deps: deps
-	@for one in $(APT_OPTIONAL); do ( $(call install,$$one) ) || echo "$$one: left out, and what needs it"; done
+	@for one in $(APT_OPTIONAL); do ( $(call install,$$one) ) || echo "$$one: not installed; features that need it are skipped"; done
 
 # ---- installation --------------------------------------------------------------------------------
 
-# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4; DESTDIR goes before them.
+# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4; DESTDIR is prepended.
 .PHONY: install uninstall
 install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
@@ -345,20 +345,20 @@ clean:
 
 .PHONY: help
 help:
-	@echo "make              builds into $(BUILD)/, in the shape of the installed tree"
-	@echo "make demo         installs what is missing, builds, trains the box plotter for a few minutes"
-	@echo "make test         installs what is missing, builds, runs the whole suite"
-	@echo "make test-kernels the suite under each of this CPU's kernels (SV_KERNEL) but the usual one"
+	@echo "make              builds into $(BUILD)/, in the layout of the installed tree"
+	@echo "make demo         installs what is missing, builds, trains on the box simulator for one to two minutes"
+	@echo "make test         installs what is missing, builds, and runs the test suite"
+	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
 	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
-	@echo "make format       clang-format over the C sources"
-	@echo "make sanitize     the suite under AddressSanitizer and UBSan (its numbers under each kernel), and with an aggressive"
+	@echo "make format       formats the C sources with clang-format"
+	@echo "make sanitize     the suite under AddressSanitizer and UBSan (gradients at each CPU level), and with an aggressive"
 	@echo "                  collector"
-	@echo "make fuzz         fuzzes the readers of files and the ops; SECONDS=60 in all, FUZZ=\"npy ops\" for some of them"
-	@echo "make bench        speed and memory, against the peers that are installed; BENCH_ARGS=\"--only NAME --json FILE\""
-	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for the rest"
-	@echo "make install      into PREFIX=$(PREFIX), below DESTDIR; make uninstall takes it away"
-	@echo "make env          eval \"\$$(make -s env)\" lets this shell's lua$(LUA_VERSION) find $(BUILD)/"
-	@echo "make deps         installs what the build needs (Debian, Ubuntu); test-deps, lint-deps, optional-deps"
+	@echo "make fuzz         fuzzes file readers and ops; SECONDS=60 in total, FUZZ=\"npy ops\" selects targets"
+	@echo "make bench        speed and memory, compared with installed peers; BENCH_ARGS=\"--only NAME --json FILE\""
+	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for other options"
+	@echo "make install      installs into PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it"
+	@echo "make env          eval \"\$$(make -s env)\" sets the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
+	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
-	@echo "                  WITHOUT_BLAS=1 (leaves out OpenBLAS, and with it sv.linalg)"
+	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS, no sv.linalg)"

@@ -3,11 +3,11 @@ package = "simvae"
 version = "scm-1"
 source = { url = "git+file://." }
 description = {
-  summary = "Learns a simulator and its inverse, with no labels, from Lua",
+  summary = "Learns a simulator and its inverse without labels",
   detailed = [[
-    A decoder learns to imitate a simulator; an encoder, trained through the frozen decoder, learns to infer the
-    simulator's parameters from its output. Simulators are Lua functions, C, circuits or programs. The engine is
-    C11: tensors, gradients, convolutions, on the CPU.]],
+    A decoder learns to emulate a simulator; an encoder, trained through the frozen decoder, learns to infer the
+    simulator's parameters from its output. Simulators are Lua functions, C code, circuits, external programs or
+    data sets. The engine (tensors, gradients, convolutions, linear algebra) is C11 and runs on the CPU.]],
   license = "MIT",
 }
 supported_platforms = { "unix" }
@@ -18,7 +18,7 @@ external_dependencies = {
   ZLIB = { header = "zlib.h", library = "z" },
   OPENBLAS = { library = "openblas" },
 }
--- Sources and flags are said once: in the Makefile.
+-- Sources and flags are listed in the Makefile alone.
 build = {
   type = "make",
   build_variables = {
