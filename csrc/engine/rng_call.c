@@ -107,7 +107,8 @@ static void restore_randomseed(lua_State *L) {
 int sv_rng_call(lua_State *L) {
     sv_rng *r = luaL_checkudata(L, 1, SV_RNG);
     luaL_checkany(L, 2);
-    uint64_t words[RANDOM_WORDS], seeded[RANDOM_WORDS] = {0}, outer = running, next = r->next, *random = random_state(L);
+    uint64_t words[RANDOM_WORDS], seeded[RANDOM_WORDS] = {0}, outer = running, next = r->next,
+                                  *random = random_state(L);
     const sv_rng *outer_rng = allowed;
     if (random) {
         memcpy(words, random, sizeof words);

@@ -295,7 +295,7 @@ static int l_within(lua_State *L) {
 
 /* ---- indexing -------------------------------------------------------------- */
 
-/* A list of whole numbers. Upvalue 2 of l_index is its metatable, by which it prints (lua/simvae/tensor/display.lua). */
+/* A list of whole numbers. Upvalue 2 of l_index is its metatable; lua/simvae/tensor/display.lua prints it. */
 static void push_shape(lua_State *L, const sv_tensor *t) {
     lua_createtable(L, t->ndim, 0);
     for (int i = 0; i < t->ndim; i++) {
