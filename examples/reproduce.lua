@@ -8,10 +8,11 @@
 -- In the output folder: table.json (every number of every run), table.md, report.html, figures/, and a
 -- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it goes on
 -- where it stopped. With --commit, tables and small pictures are copied to examples/results/.
-local json = require "dkjson"
+local json = require "simvae.io.json"
 local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
+local shell = require "simvae.util.shell"
 local least_samples = require "simvae.evaluate.options".least_samples
 local model = require "simvae.model"
 local sv = require "simvae"
@@ -86,18 +87,11 @@ local quick = {
 
 -- ---- runs -----------------------------------------------------------------------------------------
 
-local function read_json(path)
-  local file <close> = io.open(path, "r")
-  return file and (json.decode(file:read "a", 1, nil))
-end
-
 local function write(path, text)
   local ok, why = core.io.write(path, { text })
   if not ok then return nil, path .. ": " .. why end
   return true
 end
-
-local function quote(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
 
 -- The interpreter that runs this.
 local function lua()
@@ -109,7 +103,7 @@ end
 -- Trains in a process of its own, as a user would; the numbers of its metrics.json, or nil and why not.
 local function run(a, name, recipe, seed)
   local out = string.format("%s/%s-%s-%d", a.out, name, recipe, seed)
-  local done = read_json(out .. "/metrics.json")
+  local done = json.load(out .. "/metrics.json")
   if done and not a.again then return done, out end
   local words = { lua(), folder .. "train_" .. name .. ".lua", "--out", out, "--seed", seed, "--recipe", recipe }
   local budget = a.quick and quick[name] or {}
@@ -121,15 +115,15 @@ local function run(a, name, recipe, seed)
   option("--samples", a.samples or a.quick and 2000)
   option("--threads", a.threads)
   if a.quiet then words[#words + 1] = "--quiet" end
-  for i, w in ipairs(words) do words[i] = quote(w) end
+  local line = shell.command(words)
   io.stderr:write(string.format("\n== %s, recipe %s, seed %d\n", name, recipe, seed))
   -- the shell outlives Ctrl-C, and tells it from an experiment that failed
-  local ok, _, code = os.execute("trap 'exit 130' INT; " .. table.concat(words, " "))
+  local ok, _, code = os.execute("trap 'exit 130' INT; " .. line)
   if not ok then
     if code == 130 or code == 2 then os.exit(130, true) end -- the experiment has said so
-    return nil, string.format("ended with exit code %s; `%s` shows why", tostring(code), table.concat(words, " "))
+    return nil, string.format("ended with exit code %s; `%s` shows why", tostring(code), line)
   end
-  local numbers = read_json(out .. "/metrics.json")
+  local numbers = json.load(out .. "/metrics.json")
   if not numbers then return nil, out .. "/metrics.json cannot be read" end
   return numbers, out
 end
@@ -489,7 +483,7 @@ local function main()
   for _, r in pairs(results.simulators) do
     for _, one in ipairs(r.runs) do one.out = one.out:match "[^/]+$" end -- the table may be moved
   end
-  assert(write(a.out .. "/table.json", json.encode(results, { indent = true }) .. "\n"))
+  assert(json.save(a.out .. "/table.json", results))
   assert(write(a.out .. "/table.md", table_md(a, results)))
   assert(report(a, results, list))
   if a.commit then commit(a, list) end

@@ -6,6 +6,7 @@
 -- what it answers to its own answers, E(S(E(x))), is the same function once more.
 local core = require "simvae.core"
 local sv = require "simvae"
+local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 local symmetry = require "simvae.simulator.symmetry"
 
@@ -20,19 +21,16 @@ local samples, seed = arguments.samples, arguments.seed
 
 -- ---- encoders -------------------------------------------------------------------------
 
--- A parameter's place in its range, on its scale, and back.
+-- A parameter's place in its range, on its scale.
 local function share(p, v)
-  return (parameters.scaled_value(p, v) - (p.scale == "log" and math.log(p.low) or p.low)) / parameters.range(p)
-end
-local function value(p, u)
-  return p.scale == "log" and p.low * (p.high / p.low) ^ u or p.low + u * (p.high - p.low)
+  return parameter.to_unit(p, parameter.positive(p, v))
 end
 local function changed(sim, row, f)
   local u = {}
   for i, p in ipairs(sim.params) do u[i] = share(p, row[i]) end
   f(u)
   local result = {}
-  for i, p in ipairs(sim.params) do result[i] = value(p, u[i]) end
+  for i, p in ipairs(sim.params) do result[i] = parameter.from_unit(p, u[i]) end
   return result
 end
 
@@ -41,7 +39,7 @@ local kept = setmetatable({}, { __mode = "k" })
 local function canonical(sim, row)
   if kept[row] then return kept[row] end
   local point = {}
-  for i, p in ipairs(sim.params) do point[i] = value(p, 0.2 + 0.6 * (i - 1) / (#sim.params - 1)) end
+  for i, p in ipairs(sim.params) do point[i] = parameter.from_unit(p, 0.2 + 0.6 * (i - 1) / (#sim.params - 1)) end
   kept[row] = symmetry.nearest(sim, row, point, true)
   return kept[row]
 end

@@ -40,9 +40,7 @@ end
 helper.build = build
 
 --- Quotes a word for sh.
-function helper.quote(word)
-  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
-end
+helper.quote = dofile "lua/simvae/util/shell.lua".quote
 
 --- Runs a command line in sh.
 -- @tparam string command

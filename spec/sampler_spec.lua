@@ -281,6 +281,29 @@ describe("a cache", function()
     assert.matches("the seed was 3 and is now 4", why)
   end)
 
+  it("is the same again for bounds that no short decimal gives", function()
+    local change = { params = { { name = "a", low = -1 / 3, high = 2 / 3 },
+      { name = "b", low = 0.1, high = math.pi * 1e3 } } }
+    local path = new_path()
+    local first = samples(line(change), 6, { cache = path })
+    assert.same(first, samples(line(change), 6, { cache = path }))
+    local header = read(path):match "\n(.-)\n"
+    local b = assert(require "dkjson".decode(header)).params[2]
+    assert.equal(math.pi * 1e3, b.high) -- to the last bit
+  end)
+
+  it("written by an earlier version, with bounds of 14 digits, is taken", function()
+    local change = { params = { { name = "a", low = -1 / 3, high = 2 / 3 }, { name = "b", low = 0, high = 10 } } }
+    local path = new_path()
+    local first = samples(line(change), 6, { cache = path })
+    local text = read(path)
+    local shorter = text:gsub("%-0%.33333333333333%d+", "-0.33333333333333"):gsub("0%.66666666666666%d+",
+      "0.66666666666667")
+    assert.not_equal(text, shorter)
+    write(path, shorter)
+    assert.same(first, samples(line(change), 6, { cache = path }))
+  end)
+
   it("belongs to one sampler at a time", function()
     local path = new_path()
     local scope <close> = sv.sampler.new { simulator = sim, seed = 3, cache = path }

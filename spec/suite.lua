@@ -21,7 +21,7 @@ end
 
 local lua = arg[-1]
 
-local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
+local quote = dofile "lua/simvae/util/shell.lua".quote
 
 local function command(run, progress)
   local share, lib = run.build .. "/share/lua/5.4/", run.build .. "/lib/lua/5.4/"

@@ -12,6 +12,7 @@ local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
 local evaluation = require "simvae.evaluate.options"
 local interrupt = require "simvae.util.interrupt"
+local json = require "simvae.io.json"
 local sampler = require "simvae.sampler"
 local simulator = require "simvae.simulator"
 
@@ -103,13 +104,6 @@ end
 
 -- ---- the whole of it ---------------------------------------------------------------------
 
-local function write_json(path, value)
-  local json = require "dkjson"
-  local ok, refused = core.io.write(path, { json.encode(value, { indent = true }), "\n" })
-  if not ok then return nil, path .. ": " .. refused end
-  return true
-end
-
 --- The numbers of an evaluation, without its tensors: what metrics.json holds.
 function experiment.numbers(model, r)
   local all = {
@@ -189,7 +183,7 @@ local function run(t, a, model, stages, asked)
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, asked)
-  local written, refused = write_json(a.out .. "/metrics.json", experiment.numbers(model, r))
+  local written, refused = json.save(a.out .. "/metrics.json", experiment.numbers(model, r))
   if not written then error(refused, 0) end
   local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
   sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })

@@ -18,6 +18,7 @@
 --   number(i)         which of the batch's samples row i of seen is
 --   first             samples before this batch
 local core = require "simvae.core"
+local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 
@@ -109,9 +110,9 @@ function Run:finish()
   if #self.z == 0 then error("evaluate: the simulator failed on every sample: " .. tostring(self.message), 0) end
   self.positive = {}
   for s, row in ipairs(self.mean) do -- a log scale has no zero
-    self.positive[s] = table.move(row, 1, #row, 1, {})
+    self.positive[s] = {}
     for i, p in ipairs(self.params) do
-      if p.scale == "log" then self.positive[s][i] = math.max(row[i], p.low * 1e-3) end
+      self.positive[s][i] = parameter.positive(p, row[i])
     end
   end
   self.v, self.answers = parameters.scaled(self.params, self.z), parameters.scaled(self.params, self.mean)

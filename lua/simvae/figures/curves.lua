@@ -4,6 +4,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
+local parameter = require "simvae.simulator.parameter"
 
 local options = { labels = { "table" }, series = { "table" }, title = { "string" } }
 
@@ -11,8 +12,7 @@ local options = { labels = { "table" }, series = { "table" }, title = { "string"
 local function place(axis, i, n)
   if not axis then return i end
   local u = n > 1 and (i - 1) / (n - 1) or 0
-  if axis.scale == "log" then return axis.low * (axis.high / axis.low) ^ u end
-  return axis.low + u * (axis.high - axis.low)
+  return parameter.from_unit(axis, u)
 end
 
 local function check_panels(panels)

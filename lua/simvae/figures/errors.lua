@@ -3,6 +3,7 @@ local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
+local parameter = require "simvae.simulator.parameter"
 
 local options = { period = { "table" }, bins = { "integer", default = 41, min = 5 }, title = { "string" } }
 
@@ -49,11 +50,9 @@ local function errors(path, z_true, z_hat, names, units, opts)
     opts.title and " title " .. output.quote(opts.title) or ""), "unset key", "set yrange [0:*]",
     "set ylabel '% of samples'" }
   for k = 1, K do
-    local e = {}
+    local e, p = {}, { period = period[k] or nil }
     for i = 1, #vs[k] do
-      local d = zs[k][i] - vs[k][i]
-      if period[k] then d = d - period[k] * math.floor(d / period[k] + 0.5) end
-      e[i] = d
+      e[i] = parameter.difference(p, zs[k][i], vs[k][i])
     end
     local lines, width, reach, rmse, bias, out = histogram(e, opts.bins)
     local name = names[k] or "z" .. k

@@ -4,6 +4,7 @@ local core = require "simvae.core"
 local check = require "simvae.util.check"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
+local parameter = require "simvae.simulator.parameter"
 local picture = require "simvae.figures.support.picture"
 
 local options = {
@@ -14,25 +15,12 @@ local options = {
   frames = { "integer", default = 24, min = 4, max = 240 },
 }
 
---- The value of parameter p at share u of its way.
-local function at(p, u)
-  if p.levels then return 1 + math.floor(u * (p.levels - 1) + 0.5) end
-  if p.scale == "log" then return p.low * (p.high / p.low) ^ u end
-  return p.low + u * (p.high - p.low)
-end
-
 -- Shares of the way: a period's end is its start and is left out; classes come once each.
 local function shares(p, steps)
   local n = p.levels or steps
   local result = {}
   for i = 1, n do result[i] = p.period and (i - 1) / n or (i - 1) / (n - 1) end
   return result
-end
-
-local function describe(p)
-  local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
-  if p.levels then return string.format("%s 1–%d", p.name, p.levels) end
-  return string.format("%s %.4g–%.4g%s", p.name, p.low, p.high, unit)
 end
 
 -- Numbers of the parameters to be moved, from names or numbers.
@@ -62,7 +50,7 @@ local function middle(sim, base)
   if sim.correlated and sim.sample then mean = sim:sample(1000, core.rng(1)):mean(1):totable() end
   for i, p in ipairs(sim.params) do
     local own = mean and not p.levels and not p.period and mean[i]
-    z[i] = base and (base[p.name] or base[i]) or own or at(p, 0.5)
+    z[i] = base and (base[p.name] or base[i]) or own or parameter.from_unit(p, 0.5)
   end
   return z
 end
@@ -72,7 +60,7 @@ local function moved(model, z, k, us)
   local p, rows = model.simulator.params[k], {}
   for s, u in ipairs(us) do
     rows[s] = table.move(z, 1, #z, 1, {})
-    rows[s][k] = at(p, u)
+    rows[s][k] = parameter.from_unit(p, u)
   end
   return model:decode(core.tensor(rows))
 end
@@ -83,7 +71,7 @@ local function images(path, model, z, which, opts)
   for r, k in ipairs(which) do
     local x = moved(model, z, k, shares(params[k], opts.steps))
     first = first or x.shape
-    rows[r], labels[r] = {}, describe(params[k])
+    rows[r], labels[r] = {}, parameter.range_text(params[k])
     most = math.max(most, x.shape[1])
     for i = 1, x.shape[1] do rows[r][i] = picture.colours(x[i]) end
   end
@@ -109,10 +97,11 @@ local function animation(path, model, z, which, opts)
   local params, frames, moves = model.simulator.params, {}, {}
   for r, k in ipairs(which) do
     local us, n = {}, opts.frames
+    local p = params[k]
     for i = 1, n do
       local t = ((i - 1) / n + 0.25) % 1 -- starts in the middle
-      us[i] = params[k].period and t or params[k].levels and math.min(1, math.floor(t * params[k].levels)
-        / (params[k].levels - 1)) or 0.5 - 0.5 * math.cos(2 * math.pi * t)
+      us[i] = p.period and t or p.levels and math.min(1, math.floor(t * p.levels) / (p.levels - 1))
+        or 0.5 - 0.5 * math.cos(2 * math.pi * t)
     end
     moves[r] = moved(model, z, k, us)
   end
@@ -149,10 +138,12 @@ local function curves(path, model, z, which, opts)
       for i, v in ipairs(values) do lines[i] = string.format("%d %.8g", i, v) end
       plots[s] = string.format("%s index %d using 1:2 with lines linewidth 1.5 linecolor rgb '%s'",
         s == 1 and "data" or "''", #data, palette.hex(palette.ramp(0.25 + 0.75 * us[s])))
-      data[#data + 1] = string.format("# %s = %.8g\n# output value\n", params[k].name, at(params[k], us[s]))
+      data[#data + 1] = string.format("# %s = %.8g\n# output value\n", params[k].name,
+        parameter.from_unit(params[k], us[s]))
         .. table.concat(lines, "\n")
     end
-    script[#script + 1] = "set title " .. output.quote(describe(params[k])) .. "\nplot " .. table.concat(plots, ", ")
+    script[#script + 1] = "set title " .. output.quote(parameter.range_text(params[k]))
+    script[#script + 1] = "plot " .. table.concat(plots, ", ")
   end
   script[#script + 1] = "unset multiplot"
   return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 380 * columns,

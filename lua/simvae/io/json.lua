@@ -3,6 +3,7 @@
 --
 -- The reader calls file.refuse: code that reads a format inside file.read uses it as it is (io.safetensors);
 -- json.decode is for text that is already there, and returns nil and the reason.
+local core = require "simvae.core"
 local file = require "simvae.io.file"
 
 local json = {}
@@ -214,27 +215,38 @@ end
 
 local write
 
-local function write_table(t, depth)
+-- o.lenient: null for what is not finite. indent: a line's end and its indentation; nil: all in one line.
+local function write_table(t, depth, o, indent)
   if depth == 0 then error("json: tables are nested more than " .. MAX_DEPTH .. " deep", 0) end
-  local parts, keys = {}, {}
+  local parts, keys, brackets = {}, {}, "{}"
+  local inner = indent and indent .. "  "
   if #t > 0 then
-    for i, v in ipairs(t) do parts[i] = write(v, depth - 1) end
-    return "[" .. table.concat(parts, ",") .. "]"
+    brackets = "[]"
+    for i, v in ipairs(t) do parts[i] = write(v, depth - 1, o, inner) end
+  else
+    for k in pairs(t) do
+      if type(k) ~= "string" then error("json: keys are strings; got " .. tostring(k), 0) end
+      keys[#keys + 1] = k
+    end
+    table.sort(keys)
+    for i, k in ipairs(keys) do
+      parts[i] = json.quote(k) .. (indent and ": " or ":") .. write(t[k], depth - 1, o, inner)
+    end
   end
-  for k in pairs(t) do
-    if type(k) ~= "string" then error("json: keys are strings; got " .. tostring(k), 0) end
-    keys[#keys + 1] = k
+  if #parts == 0 or not indent then
+    return brackets:sub(1, 1) .. table.concat(parts, ",") .. brackets:sub(2)
   end
-  table.sort(keys)
-  for i, k in ipairs(keys) do parts[i] = json.quote(k) .. ":" .. write(t[k], depth - 1) end
-  return "{" .. table.concat(parts, ",") .. "}"
+  return brackets:sub(1, 1) .. inner .. table.concat(parts, "," .. inner) .. indent .. brackets:sub(2)
 end
 
-function write(v, depth)
+function write(v, depth, o, indent)
   local kind = type(v)
-  if kind == "table" then return write_table(v, depth) end
+  if kind == "table" then return write_table(v, depth, o, indent) end
   if kind == "string" then return json.quote(v) end
-  if kind == "number" then return number_text(v) end
+  if kind == "number" then
+    if o.lenient and (v ~= v or v == math.huge or v == -math.huge) then return "null" end
+    return number_text(v)
+  end
   if kind == "boolean" then return tostring(v) end
   error("json: no form for a " .. kind, 0)
 end
@@ -243,7 +255,29 @@ end
 -- @param v table (a list where it has an entry 1), string, finite number or boolean
 -- @treturn string
 function json.encode(v)
-  return write(v, MAX_DEPTH)
+  return write(v, MAX_DEPTH, {})
+end
+
+--- Writes a value to a file for people and other programs: indented, a number that is not finite as null.
+-- @tparam string path
+-- @param v as of `encode`
+-- @treturn boolean true, or nil and why not
+function json.save(path, v)
+  local ok, why = core.io.write(path, { write(v, MAX_DEPTH, { lenient = true }, "\n"), "\n" })
+  if not ok then return nil, path .. ": " .. why end
+  return true
+end
+
+--- Reads a file that holds one value.
+-- @tparam string path
+-- @tparam ?table limits as of `decode`
+-- @return the value; or nil and why there is none
+function json.load(path, limits)
+  local text, why = file.read(path, function(source) return file.need(source:read(0, source:size())) end)
+  if not text then return nil, why end
+  local value, reason = json.decode(text, limits)
+  if reason then return file.failure(path, reason) end
+  return value
 end
 
 return json

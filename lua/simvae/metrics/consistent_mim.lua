@@ -23,6 +23,7 @@ local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local page = require "simvae.report.page"
+local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 
 local options = {
@@ -61,7 +62,7 @@ local function consistent_mim(z, again, opts)
   local kept, kept_names, kept_levels, spreads = {}, {}, {}, {}
   for k, p in ipairs(params) do
     spreads[k] = deviation(columns[k])
-    if spreads[k] > 1e-3 * parameters.range(p) then
+    if spreads[k] > 1e-3 * parameter.range(p) then
       kept[#kept + 1] = k
       kept_names[#kept], kept_levels[#kept] = names[k], levels[k]
     end

@@ -10,6 +10,7 @@
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
+local parameter = require "simvae.simulator.parameter"
 local page = require "simvae.report.page"
 
 local options = { period = { "table" }, log = { "table" }, names = { "table" } }
@@ -37,10 +38,9 @@ local function coverage(z, std, v, opts)
   local log = matrix.per_column("coverage", "log", opts.log, K, opts.names)
   local zs, stds, vs, one, two = matrix.columns(z), matrix.columns(std), matrix.columns(v), {}, {}
   for k = 1, K do
-    local a, b, n = 0, 0, #vs[k]
+    local a, b, n, p = 0, 0, #vs[k], { period = period[k] }
     for i = 1, n do
-      local d, width = vs[k][i] - zs[k][i], stds[k][i]
-      if period[k] then d = d - period[k] * math.floor(d / period[k] + 0.5) end
+      local d, width = parameter.difference(p, vs[k][i], zs[k][i]), stds[k][i]
       if log[k] and zs[k][i] > 0 then d, width = math.log(vs[k][i] / zs[k][i]), width / zs[k][i] end
       d = math.abs(d)
       if d <= width then a = a + 1 end

@@ -17,6 +17,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
+local parameter = require "simvae.simulator.parameter"
 local page = require "simvae.report.page"
 local point = require "simvae.simulator.point"
 local regression = require "simvae.metrics.support.regression"
@@ -49,7 +50,8 @@ local function scaled(invariants, rows)
   for n, row in ipairs(rows) do
     result[n] = {}
     for i, invariant in ipairs(invariants) do
-      result[n][i] = invariant.scale == "log" and math.log(math.max(row[i], 1e-300)) or row[i]
+      result[n][i] = parameter.to_scale(invariant, invariant.scale == "log"
+        and math.max(row[i], 1e-300) or row[i])
     end
   end
   return core.tensor(result)

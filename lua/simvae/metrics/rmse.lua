@@ -13,20 +13,20 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local page = require "simvae.report.page"
+local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 
 local options = {
   low = { "table" }, high = { "table" }, period = { "table" }, log = { "table" }, names = { "table" },
 }
 
-local function one(what, z, v, low, high, period, log)
+local function one(what, z, v, p)
   local sum, relative = 0, 0
-  local range = log and math.log(high / low) or high - low
+  local range = parameter.range(p)
   for i = 1, #z do
-    local d = z[i] - v[i]
-    if period then d = d - period * math.floor(d / period + 0.5) end
+    local d = parameter.difference(p, z[i], v[i])
     sum = sum + d * d
-    if log then
+    if p.scale == "log" then
       if z[i] <= 0 or v[i] <= 0 then
         check.fail(4, "rmse: %s is on a log scale and has %g at sample %d", what, math.min(z[i], v[i]), i)
       end
@@ -61,7 +61,8 @@ local function rmse(z, v, opts)
     if low >= high then
       check.fail(2, "rmse: %s of v has no range (%g to %g); give low and high", matrix.column(opts.names, k), low, high)
     end
-    absolute[k], relative[k] = one(matrix.column(opts.names, k), zs[k], vs[k], low, high, by.period[k], by.log[k])
+    absolute[k], relative[k] = one(matrix.column(opts.names, k), zs[k], vs[k],
+      { low = low, high = high, period = by.period[k], scale = by.log[k] and "log" or "linear" })
   end
   return absolute, relative
 end

@@ -5,6 +5,7 @@ local check = require "simvae.util.check"
 local file = require "simvae.io.file"
 local loss = require "simvae.model.loss"
 local nets = require "simvae.nn.nets"
+local parameter = require "simvae.simulator.parameter"
 
 local description = {}
 
@@ -18,10 +19,7 @@ local refuse = file.refuse
 -- @treturn table
 function description.of(model)
   local sim, params = model.simulator, {}
-  for i, p in ipairs(sim.params) do
-    params[i] = { name = p.name, low = p.low, high = p.high, unit = p.unit, scale = p.scale, period = p.period,
-      levels = p.levels }
-  end
+  for i, p in ipairs(sim.params) do params[i] = parameter.declaration(p) end
   return {
     simulator = sim.name, params = params, output = sim.output,
     net = type(model.net) == "string" and model.net or "custom", width = model.width, loss = model.loss.name,
@@ -179,24 +177,11 @@ end
 
 -- ---- comparison ---------------------------------------------------------------------------
 
--- Bounds that a text of 14 digits cannot tell apart are the same.
-local function same_bound(a, b, range)
-  if type(a) ~= "number" or type(b) ~= "number" then return a == b end
-  return math.abs(a - b) <= 1e-9 * range + 1e-13 * math.max(math.abs(a), math.abs(b))
-end
-
-local compared = { "scale", "levels", "low", "high", "unit", "period" }
-
 --- The first difference between a file's model and a simulator, in words; nil where there is none.
 -- @tparam table d a checked description
 -- @tparam Simulator sim
 -- @treturn ?string "parameter 'x' has high = 24, the simulator's 32"
 function description.difference(d, sim)
-  local function values(q)
-    local low, high = q.low or q.levels and 1, q.high or q.levels
-    return { scale = q.scale or "linear", levels = q.levels, low = low, high = high, unit = q.unit or "",
-      period = q.period }
-  end
   for i = 1, math.max(#d.params, #sim.params) do
     local a, b = d.params[i], sim.params[i]
     if not a or not b then
@@ -204,20 +189,9 @@ function description.difference(d, sim)
     elseif a.name ~= b.name then
       return string.format("parameter %d is '%s', the simulator's '%s'", i, a.name, b.name)
     end
-    local old, new = values(a), values(b)
-    for _, field in ipairs(compared) do
-      local same = old[field] == new[field]
-      if field == "low" or field == "high" or field == "period" then
-        same = same_bound(old[field], new[field], old.high - old.low)
-      end
-      if not same then
-        local function said(v)
-          if v == nil then return "none" end
-          return type(v) == "number" and string.format("%.10g", v) or string.format("%q", v)
-        end
-        return string.format("parameter '%s' has %s = %s, the simulator's %s", a.name, field, said(old[field]),
-          said(new[field]))
-      end
+    local field, old, new = parameter.mismatch(a, b, true)
+    if field then
+      return string.format("parameter '%s' has %s = %s, the simulator's %s", a.name, field, old, new)
     end
   end
   if check.shape_text(d.output) ~= check.shape_text(sim.output) then

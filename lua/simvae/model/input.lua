@@ -3,10 +3,9 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
+local parameter = require "simvae.simulator.parameter"
 
 local input = {}
-
-local SLACK = 1e-5 -- of a parameter's range: what rounding to single precision may add
 
 --- A batch of the right shape: the tensor itself, a table made one, or one sample as a batch of one.
 -- @tparam string what the method's name
@@ -80,14 +79,6 @@ function input.outputs(what, model, x)
   return x
 end
 
--- How far a value is outside its bounds, as a share of their range on the parameter's scale; 0 within.
-local function beyond(p, v)
-  if p.period then return 0 end
-  local low, high = p.low, p.high
-  if p.scale == "log" then low, high, v = math.log(low), math.log(high), math.log(v) end
-  return math.max(low - v, v - high, 0) / (high - low)
-end
-
 --- Parameters as a decoder takes them. Classes that there are not and what has no logarithm are errors; a value beyond
 -- the prior's bounds, where the decoder has seen nothing, is a notice, once.
 -- @tparam string what the method's name
@@ -98,7 +89,7 @@ function input.parameters(what, model, z)
   local sim = model.simulator
   z = input.check_batch(what, z, { #sim.params }, table.concat(sim.names, ", "))
   input.check_finite(what, z, { #sim.params }, sim.names)
-  local most, place, name = SLACK, nil, nil
+  local most, place, name = 0, nil, nil
   for s, row in ipairs(z:totable()) do
     for i, p in ipairs(sim.params) do
       local v = row[i]
@@ -108,7 +99,7 @@ function input.parameters(what, model, z)
         check.fail(3, "%s: sample %d, '%s' is %g; on a log scale it is above 0 (%g to %g)", what, s, p.name, v, p.low,
           p.high)
       end
-      local share = p.levels and 0 or beyond(p, v)
+      local _, share = parameter.confine(p, v)
       if share > most then
         most, name = share, p.name
         place = string.format("sample %d has %s = %g, bounds %g to %g", s, p.name, v, p.low, p.high)

@@ -1,14 +1,9 @@
 --- Between a simulator's parameters in units and the code that networks see.
 --
--- Parameters have any unit and size; networks learn best from numbers near 1. The
--- code of a parameter is
---
---   interval   one number in [-1, 1]: linear between the bounds, or in the logarithm
---   circle     (period = …) two: cosine and sine of the phase, so that there is no seam
---   class      (levels = n) n: a one-hot vector; an encoder's probabilities are one as well
---
--- Users only ever see units.
+-- Parameters have any unit and size; networks learn best from numbers near 1. A row's code is those of its parameters
+-- (simvae.simulator.parameter: an interval, a circle, or a class) one after the other. Users only ever see units.
 local core = require "simvae.core"
+local parameter = require "simvae.simulator.parameter"
 
 local latent = {}
 local Latent = {}
@@ -20,23 +15,12 @@ Latent.__index = Latent
 function latent.new(params)
   local self = { params = params, parts = {}, size = 0, plain = true }
   for i, p in ipairs(params) do
-    local kind = p.levels and "class" or p.period and "circle" or "interval"
-    local width = kind == "class" and p.levels or kind == "circle" and 2 or 1
+    local kind, width = parameter.kind(p), parameter.code_size(p)
     self.parts[i] = { kind = kind, first = self.size + 1, last = self.size + width, param = p }
     self.size = self.size + width
     self.plain = self.plain and kind == "interval"
   end
   return setmetatable(self, Latent)
-end
-
-local function unit_interval(p, v)
-  if p.scale == "log" then return math.log(v / p.low) / math.log(p.high / p.low) end
-  return (v - p.low) / (p.high - p.low)
-end
-
-local function from_unit_interval(p, u)
-  if p.scale == "log" then return p.low * (p.high / p.low) ^ u end
-  return p.low + u * (p.high - p.low)
 end
 
 --- Units to code.
@@ -47,18 +31,7 @@ function Latent:to_code(z)
   local codes = {}
   for n, row in ipairs(rows) do
     local code = {}
-    for i, part in ipairs(self.parts) do
-      local p, v = part.param, row[i]
-      if part.kind == "interval" then
-        code[part.first] = 2 * unit_interval(p, v) - 1
-      elseif part.kind == "circle" then
-        local phase = 2 * math.pi * (v - p.low) / p.period
-        code[part.first], code[part.last] = math.cos(phase), math.sin(phase)
-      else
-        local class = math.floor(v + 0.5)
-        for c = 1, p.levels do code[part.first + c - 1] = c == class and 1 or 0 end
-      end
-    end
+    for i, part in ipairs(self.parts) do parameter.to_code(part.param, row[i], code, part.first) end
     codes[n] = code
   end
   if #rows == 0 then return core.zeros(0, self.size) end
@@ -77,26 +50,7 @@ function Latent:to_units(mean, std)
   for n, code in ipairs(means) do
     local row, spread = {}, {}
     for i, part in ipairs(self.parts) do
-      local p, a = part.param, part.first
-      local d = stds and stds[n][a] or 0
-      if part.kind == "interval" then
-        row[i] = from_unit_interval(p, (code[a] + 1) / 2)
-        spread[i] = d / 2 * (p.scale == "log" and row[i] * math.log(p.high / p.low) or p.high - p.low)
-      elseif part.kind == "circle" then
-        local turn = math.atan(code[a + 1], code[a]) / (2 * math.pi) % 1
-        row[i] = p.low + turn * p.period
-        if stds then d = math.sqrt((d * d + stds[n][a + 1] ^ 2) / 2) end
-        spread[i] = d / (2 * math.pi) * p.period
-      else
-        local best, total, square = 1, 0, 0
-        for c = 1, p.levels do
-          local q = code[a + c - 1]
-          if q > code[a + best - 1] then best = c end
-          total, square = total + q * c, square + q * c * c
-        end
-        row[i] = best
-        spread[i] = math.sqrt(math.max(0, square - total * total))
-      end
+      row[i], spread[i] = parameter.from_code(part.param, code, part.first, stds and stds[n])
     end
     z[n], s[n] = row, spread
   end

@@ -4,6 +4,7 @@ local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local page = require "simvae.report.page"
+local parameter = require "simvae.simulator.parameter"
 
 local options = {
   title = { "string" },
@@ -37,10 +38,8 @@ local function parameters(sim, r)
     end
   end
   for i, p in ipairs(sim.params) do
-    local kind = p.levels and p.levels .. " classes" or p.period and "period " .. number(p.period)
-      or p.scale == "log" and "log" or "linear"
     local row = { escape(p.name) .. (p.doc and ' <span class="soft">' .. escape(p.doc) .. "</span>" or ""),
-      escape(p.unit or ""), number(p.low), number(p.high), kind }
+      escape(p.unit or ""), number(p.low), number(p.high), parameter.scale_text(p) }
     for _, c in ipairs(columns) do
       local cells = c.cells(r, p)
       table.move(cells, 1, #cells, #row + 1, row)

@@ -9,7 +9,8 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
-local json = require "dkjson"
+local json = require "simvae.io.json"
+local parameter = require "simvae.simulator.parameter"
 
 local cache = {}
 local Cache = {}
@@ -20,15 +21,12 @@ local longest_header = 1 << 20
 
 local function about(sim, seed)
   local params = {}
-  for i, p in ipairs(sim.params) do
-    params[i] = { name = p.name, low = p.low, high = p.high, scale = p.scale, period = p.period, levels = p.levels }
-  end
+  for i, p in ipairs(sim.params) do params[i] = parameter.declaration(p) end
   return { simulator = sim.name, params = params, output = sim.output, seed = seed, numbers = core.real }
 end
 
 -- What two headers differ in, in words; nil: nothing.
 local function difference(was, is)
-  local function number(v) return type(v) == "number" and string.format("%.17g", v) or tostring(v) end
   if was.simulator ~= is.simulator then
     return string.format("the simulator was '%s' and is now '%s'", was.simulator, is.simulator)
   end
@@ -41,10 +39,8 @@ local function difference(was, is)
     return string.format("the parameters were %s and are now %s", names(was.params), names(is.params))
   end
   for i, p in ipairs(is.params) do
-    for _, field in ipairs { "low", "high", "scale", "period", "levels" } do
-      local a, b = number(was.params[i][field]), number(p[field])
-      if a ~= b then return string.format("%s of parameter '%s' was %s and is now %s", field, p.name, a, b) end
-    end
+    local field, a, b = parameter.mismatch(was.params[i], p)
+    if field then return string.format("%s of parameter '%s' was %s and is now %s", field, p.name, a, b) end
   end
   if check.shape_text(was.output) ~= check.shape_text(is.output) then
     return string.format("the output was %s and is now %s", check.shape_text(was.output), check.shape_text(is.output))
@@ -65,6 +61,12 @@ local function is_header(t)
   end
   for _, p in ipairs(t.params) do
     if type(p) ~= "table" or type(p.name) ~= "string" then return false end
+    for field, v in pairs(p) do
+      if type(v) == "table" or (field == "low" or field == "high" or field == "period" or field == "levels")
+        and type(v) ~= "number" then
+        return false
+      end
+    end
   end
   for _, n in ipairs(t.output) do
     if math.type(n) ~= "integer" then return false end
@@ -75,7 +77,7 @@ end
 -- The header of a file's first bytes and what it says; or nil, why.
 local function parse_header(text)
   local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
-  local was = line and json.decode(line, 1, nil)
+  local was = line and json.decode(line)
   if not is_header(was) then return nil, "is not a cache of simvae" end
   return magic .. line, was
 end
@@ -165,7 +167,7 @@ function cache.open(path, sim, seed, adds)
   local self = setmetatable({ path = path, store = store, adds = adds, owner = core.system.pid(), at = {}, order = {},
     count = 0, damaged = 0 }, Cache)
   local is = about(sim, seed)
-  local header, was = read_header(self, magic .. json.encode(is, { keyorder = { "simulator", "params" } }) .. "\n")
+  local header, was = read_header(self, magic .. json.encode(is) .. "\n")
   local differs = header and was and difference(was, is)
   local ok = header and not differs
   why = differs and "holds other samples: " .. differs or was

@@ -128,7 +128,7 @@ end
 function Simulator:__tostring()
   local parts = {}
   for i, p in ipairs(self.params) do
-    parts[i] = string.format("%s %g…%g%s", p.name, p.low, p.high, p.unit ~= "" and " " .. p.unit or "")
+    parts[i] = parameter.range_text(p)
   end
   return string.format("simulator %s: (%s) -> %s", self.name, table.concat(parts, ", "),
     check.shape_text(self.output))
@@ -156,7 +156,7 @@ end
 --- The parameters of a row as text: "a = 1, b = 2".
 function Simulator:describe_z(values)
   local parts = {}
-  for i, p in ipairs(self.params) do parts[i] = string.format("%s = %.6g", p.name, values[i]) end
+  for i, p in ipairs(self.params) do parts[i] = parameter.value_text(p, values[i]) end
   return table.concat(parts, ", ")
 end
 

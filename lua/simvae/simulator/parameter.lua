@@ -105,9 +105,47 @@ function parameter.check(what, p, i)
     fail("has scale = %s; it is \"linear\" or \"log\"", check.describe(q.scale))
   end
   if q.scale == "log" and q.low <= 0 then fail("on a log scale needs low > 0; got %g", q.low) end
+  if q.scale == "log" and (q.period or q.levels) then
+    fail("has scale = \"log\" and %s, which is on a linear scale", q.period and "a period" or "levels")
+  end
   q.unit = q.unit or ""
   return q
 end
+
+-- ---- the scale --------------------------------------------------------------------------
+--
+-- These four need low, high and scale alone, and so serve other ranges too: the axis of a curve, the free number of a
+-- symmetry, an invariant.
+
+--- A value on its scale: the logarithm of one on a log scale.
+function parameter.to_scale(p, v)
+  return p.scale == "log" and math.log(v) or v
+end
+
+--- The inverse of `to_scale`.
+function parameter.from_scale(p, u)
+  return p.scale == "log" and math.exp(u) or u
+end
+
+--- The share of the range, on its scale, at which a value lies: 0 at low, 1 at high.
+function parameter.to_unit(p, v)
+  if p.scale == "log" then return math.log(v / p.low) / math.log(p.high / p.low) end
+  return (v - p.low) / (p.high - p.low)
+end
+
+--- The value at a share of the range; of a class the nearest one.
+function parameter.from_unit(p, u)
+  if p.levels then return 1 + math.floor(u * (p.levels - 1) + 0.5) end
+  if p.scale == "log" then return p.low * (p.high / p.low) ^ u end
+  return p.low + u * (p.high - p.low)
+end
+
+--- The width of the range on its scale.
+function parameter.range(p)
+  return p.scale == "log" and math.log(p.high / p.low) or p.high - p.low
+end
+
+-- ---- the prior --------------------------------------------------------------------------
 
 --- Draws one value, uniformly on its scale.
 function parameter.draw(p, rng)
@@ -116,11 +154,220 @@ function parameter.draw(p, rng)
   return rng:uniform(p.low, p.high)
 end
 
---- Does a value lie outside the bounds by more than rounding in single precision?
+-- ---- bounds -----------------------------------------------------------------------------
+
+--- How far beyond its bounds a value may lie and still count as within them, as a share of the range on its scale:
+-- what computing in single precision adds. The rounding of the value itself comes on top.
+parameter.TOLERANCE = 1e-6
+
+local ROUNDING = 2^-23 -- of a number in single precision, relative
+
+local LOG_FLOOR = 1e-3 -- of the lower bound: what a value of a log scale is at least, where its logarithm is taken
+
+--- A value brought into the period that starts at low; one without a period as it is.
+function parameter.wrap(p, v)
+  return p.period and p.low + (v - p.low) % p.period or v
+end
+
+-- How far v is above high and below low on the scale; the larger is negative within the bounds.
+local function gaps(p, v)
+  if p.scale == "log" then
+    if v <= 0 then return -math.huge, math.huge end
+    return math.log(v / p.high), math.log(p.low / v)
+  end
+  return v - p.high, p.low - v
+end
+
+local function tolerance(p)
+  local rounding = p.scale == "log" and 1 or math.max(math.abs(p.low), math.abs(p.high))
+  return parameter.TOLERANCE * parameter.range(p) + ROUNDING * rounding
+end
+
+--- Does a value lie outside the bounds, by more than the tolerance? A period is taken as it stands: `wrap` comes first.
 function parameter.outside(p, v)
   if v >= p.low and v <= p.high then return false end
-  local slack = 1e-6 * (p.high - p.low) + 2^-23 * math.max(math.abs(p.low), math.abs(p.high))
-  return not (v >= p.low - slack and v <= p.high + slack)
+  local within = math.max(gaps(p, v)) <= tolerance(p) -- false for NaN
+  return not within
+end
+
+--- A value as the simulator takes it: whole for a class, a period wrapped, and within the bounds, at the nearer one.
+-- @tparam table p
+-- @tparam number v
+-- @treturn number
+-- @treturn number how far v was beyond the bounds, as a share of the range on its scale; 0 within the tolerance
+function parameter.confine(p, v)
+  if p.levels then v = math.floor(v + 0.5) end
+  v = parameter.wrap(p, v)
+  if v >= p.low and v <= p.high then return v, 0 end
+  local above, below = gaps(p, v)
+  if p.period then below = p.low + p.period - v end -- the lower bound of the next turn
+  local gap = p.period and math.min(above, below) or math.max(above, below)
+  return above == gap and p.high or p.low, gap > tolerance(p) and gap / parameter.range(p) or 0
+end
+
+-- ---- comparison -------------------------------------------------------------------------
+
+--- The difference a - b in units; of a period the shorter way round.
+-- @tparam table p of which period is read alone
+function parameter.difference(p, a, b)
+  local d = a - b
+  return p.period and d - p.period * math.floor(d / p.period + 0.5) or d
+end
+
+--- A value that has a logarithm where its scale needs one: at least a thousandth of the lower bound.
+function parameter.positive(p, v)
+  return p.scale == "log" and math.max(v, p.low * LOG_FLOOR) or v
+end
+
+--- A value on the scale that its errors are judged on: the logarithm of a log-scaled parameter (of `positive`), the
+-- nearest class of a categorical one.
+function parameter.scaled(p, v)
+  if p.levels then return math.max(1, math.min(p.levels, math.floor(v + 0.5))) end
+  return parameter.to_scale(p, parameter.positive(p, v))
+end
+
+--- The difference a - b in standardised coordinates, in which the range is 1 wide: on a log scale that of the
+-- logarithms, of a period the shorter way round, of two classes 1.
+function parameter.distance(p, a, b)
+  if p.levels then return math.floor(a + 0.5) == math.floor(b + 0.5) and 0 or 1 end
+  if p.period then return parameter.difference(p, a, b) / (p.high - p.low) end
+  return (parameter.scaled(p, a) - parameter.scaled(p, b)) / parameter.range(p)
+end
+
+-- ---- code -------------------------------------------------------------------------------
+--
+-- What networks see of a parameter (simvae.model.latent):
+--
+--   interval   one number in [-1, 1]: linear between the bounds, or in the logarithm
+--   circle     (period = …) two: cosine and sine of the phase, so that there is no seam
+--   class      (levels = n) n: a one-hot vector; an encoder's probabilities are one as well
+
+local coding = { interval = {}, circle = {}, class = {} }
+
+--- The kind of a parameter's code: "interval", "circle" or "class".
+function parameter.kind(p)
+  return p.levels and "class" or p.period and "circle" or "interval"
+end
+
+--- How many numbers a parameter's code has.
+function parameter.code_size(p)
+  return p.levels or p.period and 2 or 1
+end
+
+--- Writes a value's code to code[at] and behind.
+function parameter.to_code(p, v, code, at)
+  coding[parameter.kind(p)].write(p, v, code, at)
+end
+
+--- The value of the code at code[at] and behind, and its standard deviation, carried to first order; of a log-scaled
+-- parameter that is the logarithm's, times the value.
+-- @tparam table p
+-- @tparam {number,...} code
+-- @tparam integer at
+-- @tparam ?{number,...} std the code's standard deviations
+-- @treturn number
+-- @treturn number
+function parameter.from_code(p, code, at, std)
+  return coding[parameter.kind(p)].read(p, code, at, std)
+end
+
+function coding.interval.write(p, v, code, at)
+  code[at] = 2 * parameter.to_unit(p, v) - 1
+end
+
+function coding.interval.read(p, code, at, std)
+  local v, d = parameter.from_unit(p, (code[at] + 1) / 2), std and std[at] or 0
+  return v, d / 2 * (p.scale == "log" and v * parameter.range(p) or parameter.range(p))
+end
+
+function coding.circle.write(p, v, code, at)
+  local phase = 2 * math.pi * (v - p.low) / p.period
+  code[at], code[at + 1] = math.cos(phase), math.sin(phase)
+end
+
+function coding.circle.read(p, code, at, std)
+  local turn = math.atan(code[at + 1], code[at]) / (2 * math.pi) % 1
+  local d = std and math.sqrt((std[at] ^ 2 + std[at + 1] ^ 2) / 2) or 0
+  return p.low + turn * p.period, d / (2 * math.pi) * p.period
+end
+
+function coding.class.write(p, v, code, at)
+  local class = math.floor(v + 0.5)
+  for c = 1, p.levels do code[at + c - 1] = c == class and 1 or 0 end
+end
+
+-- The spread is that of the probabilities themselves.
+function coding.class.read(p, code, at)
+  local best, total, square = 1, 0, 0
+  for c = 1, p.levels do
+    local q = code[at + c - 1]
+    if q > code[at + best - 1] then best = c end
+    total, square = total + q * c, square + q * c * c
+  end
+  return best, math.sqrt(math.max(0, square - total * total))
+end
+
+-- ---- text -------------------------------------------------------------------------------
+
+--- A value with its name: "x = 6.34".
+function parameter.value_text(p, v)
+  return string.format("%s = %.6g", p.name, v)
+end
+
+--- A name and its range: "x 8 to 24 px".
+function parameter.range_text(p)
+  if p.levels then return string.format("%s 1 to %d", p.name, p.levels) end
+  local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
+  return string.format("%s %.4g to %.4g%s", p.name, p.low, p.high, unit)
+end
+
+--- What kind of scale it has: "4 classes", "period 360", "log" or "linear".
+function parameter.scale_text(p)
+  return p.levels and string.format("%d classes", p.levels) or p.period and string.format("period %.6g", p.period)
+    or p.scale
+end
+
+-- ---- declarations of one parameter in two places ----------------------------------------
+
+--- What of a declaration tells a parameter's values: plain values, for a file.
+-- @tparam table p
+-- @treturn table name, low, high, unit, scale, period, levels
+function parameter.declaration(p)
+  return { name = p.name, low = p.low, high = p.high, unit = p.unit, scale = p.scale, period = p.period,
+    levels = p.levels }
+end
+
+-- Numbers that a text of 14 digits cannot tell apart are the same: earlier versions wrote such texts.
+local function same_number(a, b, range)
+  return math.abs(a - b) <= 1e-9 * range + 1e-13 * math.max(math.abs(a), math.abs(b))
+end
+
+local function said(v)
+  if v == nil then return "none" end
+  return type(v) == "number" and string.format("%.10g", v) or string.format("%q", v)
+end
+
+--- The first field in which two declarations differ.
+-- @tparam table a a declaration; low, high, unit and scale may be left out as in sv.simulator
+-- @tparam table b
+-- @tparam ?boolean units whether the unit's text counts
+-- @treturn ?string the field; nil: none
+-- @treturn ?string its value in a, as text
+-- @treturn ?string its value in b
+function parameter.mismatch(a, b, units)
+  local function values(q)
+    return { scale = q.scale or "linear", levels = q.levels, low = q.low or q.levels and 1, high = q.high or q.levels,
+      unit = q.unit or "", period = q.period }
+  end
+  local old, new = values(a), values(b)
+  for _, field in ipairs { "scale", "levels", "low", "high", "unit", "period" } do
+    local v, w = old[field], new[field]
+    local same = v == w or field == "unit" and not units
+    if not same and type(v) == "number" and type(w) == "number" and field ~= "levels" then
+      same = same_number(v, w, math.abs(new.high - new.low))
+    end
+    if not same then return field, said(v), said(w) end
+  end
 end
 
 return parameter

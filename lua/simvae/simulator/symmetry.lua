@@ -13,12 +13,11 @@
 -- a log scale, s = 0 on a linear one; the numbers that keep z within its bounds are an interval about it.
 -- The orbit of z, its equivalents, are its images under the maps, each moved along the families.
 --
--- Near is meant in standardised coordinates: a parameter's range is 1 wide, on a log scale in the
--- logarithm; the difference of a period is the shorter way round, that of two classes 1.
+-- Near is meant in standardised coordinates (parameter.distance).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local names = require "simvae.util.names"
-local parameters = require "simvae.simulator.parameters"
+local parameter = require "simvae.simulator.parameter"
 local point = require "simvae.simulator.point"
 
 local symmetry = {}
@@ -38,15 +37,7 @@ end
 function symmetry.distance(params, a, b)
   local sum = 0
   for i, p in ipairs(params) do
-    local d
-    if p.levels then
-      d = math.floor(a[i] + 0.5) == math.floor(b[i] + 0.5) and 0 or 1
-    elseif p.period then
-      d = a[i] - b[i]
-      d = (d - p.period * math.floor(d / p.period + 0.5)) / (p.high - p.low)
-    else
-      d = (parameters.scaled_value(p, a[i]) - parameters.scaled_value(p, b[i])) / parameters.range(p)
-    end
+    local d = parameter.distance(p, a[i], b[i])
     sum = sum + d * d
   end
   return sum
@@ -54,9 +45,7 @@ end
 
 local function inside(params, row)
   for i, p in ipairs(params) do
-    local below, above = 1e-6 * (p.high - p.low), 1e-6 * (p.high - p.low)
-    if p.scale == "log" then below, above = 1e-6 * p.low, 1e-6 * p.high end
-    if not (row[i] >= p.low - below and row[i] <= p.high + above) then return false end
+    if parameter.outside(p, row[i]) then return false end
   end
   return true
 end
@@ -74,21 +63,19 @@ local function apply(sim, element, row, s)
       error(string.format("simulator '%s': %s gave %s for '%s' of %s", sim.name, who, v, p.name,
         sim:describe_z(row)), 0)
     end
-    if p.period then v = p.low + (v - p.low) % p.period end
-    result[i] = v
+    result[i] = parameter.wrap(p, v)
   end
   return result
 end
 
 -- A family's number by a coordinate in which the identity is 0, and that coordinate's limits.
 local function number_at(element, u)
-  return element.free.scale == "log" and math.exp(u) or u
+  return parameter.from_scale(element.free, u)
 end
 
 local function limits(element)
-  local low, high = element.free.low, element.free.high
-  if element.free.scale == "log" then low, high = math.log(low), math.log(high) end
-  return low, high
+  local free = element.free
+  return parameter.to_scale(free, free.low), parameter.to_scale(free, free.high)
 end
 
 --- The finite part of a row's orbit: itself and its different images under the maps without a free number.

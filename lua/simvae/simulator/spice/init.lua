@@ -25,6 +25,7 @@ local cards = require "simvae.simulator.spice.cards"
 local Engine = require "simvae.simulator.spice.engine"
 local lines = require "simvae.simulator.spice.lines"
 local outputs = require "simvae.simulator.spice.outputs"
+local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.spice.parameters"
 
 local spice = {}
@@ -113,8 +114,7 @@ local function trials(given)
   local sim = simulator.new(all)
   local middle = {}
   for i, p in ipairs(sim.params) do
-    middle[i] = p.levels and (p.low + p.high) // 2 or p.scale == "log" and math.sqrt(p.low * p.high)
-      or (p.low + p.high) / 2
+    middle[i] = parameter.from_unit(p, 0.5)
   end
   local list = sim:sample(3, core.rng(1)):totable()
   table.insert(list, 1, middle)
