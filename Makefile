@@ -47,7 +47,8 @@ DEFINES     = $(if $(filter double,$(SV_REAL)),-DSV_DOUBLE)
 CFLAGS_ALL  = -std=c11 $(OPTIMIZE) -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -pthread $(WARN) $(DEFINES) \
               $(CFLAGS) $(SANITIZER)
 # Kernels are compiled without the include paths of Lua and of the libraries, so that including lua.h is an error.
-INCLUDES    = $(if $(filter csrc/kernels/%,$<),,$(LUA_CFLAGS) $(PC_CFLAGS))
+INCLUDES    = $(if $(filter csrc/kernels/%,$<),,$(LUA_CFLAGS) $(PC_CFLAGS)) \
+              $(if $(filter csrc/sim/builtin.c,$<),-include $(BUILD)/obj/simulators.h)
 LIBS_ALL    = $(PC_LIBS) -lm -ldl -pthread $(LDFLAGS) $(SANITIZER)
 ifeq ($(shell uname -s),Darwin)
 SHARED      = -bundle -undefined dynamic_lookup
@@ -100,6 +101,13 @@ $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(say) "$(CC) $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) -MMD -MP -c -o $@ $<
+
+# Every csrc/simulators/NAME.c is a simulator that csrc/sim/builtin.c registers.
+HASH       := \#
+SIMULATORS  = $(patsubst csrc/simulators/%.c,X(%),$(wildcard csrc/simulators/*.c))
+$(BUILD)/obj/simulators.h: FORCE
+	@$(call remember,$(HASH)define SV_SIMULATORS $(SIMULATORS),:)
+$(BUILD)/obj/sim/builtin.o: $(BUILD)/obj/simulators.h
 
 -include $(OBJECTS:.o=.d)
 

@@ -1,12 +1,22 @@
-/* The simulators written in C, as Lua sees them:
+/* builtin.c: Lua's interface to the simulators written in C:
  *
  *     core.builtin.box.draw(z, out)   z (N, K) in units, out (N, C, H, W), written in full
  *
- * Samples are drawn on the pool; a sample depends on its z alone. */
-#include "../simvae.h"
+ * Samples are drawn on the thread pool; a sample depends on its z alone.
+ *
+ * SV_SIMULATORS, from the Makefile, is X(NAME) for every file csrc/simulators/NAME.c. */
+#include "sim.h"
 
-static const sv_sim *const simulators[] = {&sv_sim_box, &sv_sim_polygon, &sv_sim_fourier, &sv_sim_dsprites,
-                                           &sv_sim_rlc};
+#ifndef SV_SIMULATORS
+#define SV_SIMULATORS X(box)
+#endif
+
+#define X(name) extern const sv_sim sv_sim_##name;
+SV_SIMULATORS
+#undef X
+#define X(name) &sv_sim_##name,
+static const sv_sim *const simulators[] = {SV_SIMULATORS};
+#undef X
 
 typedef struct {
     const sv_sim *sim;

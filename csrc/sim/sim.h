@@ -6,17 +6,17 @@
 
 /* ---- sim/raster.c: exact area coverage ------------------------------------ */
 
-/* Pictures are rows from the top; geometry is in pixels, origin at the lower
- * left corner, y up: pixel (row r, column c) covers x in [c, c+1] and
+/* Images are stored by rows, the top row first; geometry is in pixels, origin at the
+ * lower left corner, y up: pixel (row r, column c) covers x in [c, c+1] and
  * y in [height-1-r, height-r]. */
 
-#define SV_RASTER_SIDE 128      /* pixels; larger pictures are drawn in tiles */
+#define SV_RASTER_SIDE 128      /* pixels; larger images are drawn in tiles */
 #define SV_RASTER_ONE (1 << 24) /* a pixel's full coverage */
 #define SV_OUTLINE_EDGES 8192
 
 typedef struct sv_raster {
     int width, height, stride;
-    uint32_t cell[SV_RASTER_SIDE * (SV_RASTER_SIDE + 2)]; /* used as far as needed */
+    uint32_t cell[SV_RASTER_SIDE * (SV_RASTER_SIDE + 2)]; /* height * stride of them are in use */
 } sv_raster;
 
 enum sv_fill_rule { SV_NON_ZERO, SV_EVEN_ODD };
@@ -25,7 +25,7 @@ typedef struct sv_edge {
     double x0, y0, x1, y1; /* x0 < x1 */
     double slope;
     int winding;      /* +1 if the contour runs from x0 to x1, else -1 */
-    int role;         /* sweep: +1 lower side of what is filled, -1 upper side, 0 neither */
+    int role;         /* sweep: +1 lower boundary of the filled region, -1 upper boundary, 0 neither */
     double since;     /* sweep: the x from which it has that role */
     double now, next; /* sweep: its y at either end of the slab */
 } sv_edge;
@@ -49,24 +49,24 @@ void sv_outline_contour(sv_outline *o, const double *xy, int n);
 /* The exact area of any contours; (x, y): the lower left corner of r among them. */
 void sv_raster_fill(sv_raster *r, sv_outline *o, enum sv_fill_rule rule, double x, double y);
 
-/* ---- sim/box.c, polygon.c, curve.c, sprite.c: the simulators in C ---------- */
+/* ---- csrc/simulators/NAME.c: the simulators in C ----------------------------- */
 
+/* A simulator in C is csrc/simulators/NAME.c, which defines `const sv_sim sv_sim_NAME`, and simulators/NAME.lua; the
+ * Makefile lists the folder for builtin.c. */
 typedef struct sv_sim {
     const char *name;
     int nparams;
     int channels, height, width;
-    void (*draw)(const double *z, sv_real *out); /* any z at all; writes all of (C, H, W) */
+    void (*draw)(const double *z, sv_real *out); /* accepts any z; writes all of (C, H, W) */
     const char *doc;
 } sv_sim;
-
-extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites, sv_sim_rlc;
 
 void sv_open_builtin(lua_State *L, int core); /* sim/builtin.c */
 void sv_open_spice(lua_State *L, int core);   /* sim/spice.c: circuits, through ngspice */
 int sv_enter_folder(lua_State *L);            /* sim/confine.c: limits of the process that runs ngspice */
 int sv_confine(lua_State *L);
 
-/* ---- sim/canvas.c: shapes on a picture of any size ------------------------- */
+/* ---- sim/canvas.c: shapes on an image of any size --------------------------- */
 
 #define SV_CANVAS_CHANNELS 16
 
@@ -91,7 +91,7 @@ bool sv_draw_polygon(const sv_canvas *c, const sv_pen *pen, const double *xy, in
 bool sv_draw_line(const sv_canvas *c, const sv_pen *pen, double x0, double y0, double x1, double y1);
 bool sv_draw_polyline(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);
 bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r);
-/* Half-axes a and b, the first turned counter-clockwise by angle (radians). */
+/* Half-axes a and b, the first rotated counter-clockwise by angle (radians). */
 bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, double a, double b, double angle);
 /* A smooth curve through all points, at most 1024. */
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n);

@@ -1,11 +1,10 @@
-/* render.c: images a second on one core, for each simulator written in C.
+/* render.c: images per second on one core, for each simulator written in C.
  *
- *   cc -std=c11 -O2 -I/usr/include/lua5.4 spec/bench/render.c \
- *      csrc/sim/{raster,box,polygon,curve,sprite}.c -lm
+ *   make build/bench/render && build/bench/render [SECONDS]
  *
- * Draws from the prior of each into the pictures of one batch of 64, as training
- * does, for a second or for the seconds given; prints the median of five runs, by
- * processor time, so that a busy machine does not count.
+ * Renders samples of each prior into one batch of 64 images, as training does, for
+ * SECONDS (1). Prints the median of five runs in processor time, which does not depend
+ * on other processes.
  */
 #define _POSIX_C_SOURCE 199309L
 #include "../../csrc/simvae.h"
@@ -14,7 +13,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH = 64, DRAWS = 1024, RUNS = 5, MOST_PARAMS = 16 };
+extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites;
+
+enum { BATCH = 64, DRAWS = 1024, RUNS = 5, MAX_PARAMS = 16 };
 
 static double now(void) {
     struct timespec t;
@@ -22,7 +23,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* An ordinary 64-bit congruential generator (Knuth's constants): a bench needs no better. */
+/* 64-bit linear congruential generator (Knuth's constants), sufficient for a benchmark. */
 static double uniform(double low, double high) {
     static uint64_t state = 1;
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -58,7 +59,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 static void measure(const sv_sim *sim, void (*draw_z)(double *z), double seconds) {
-    static double z[DRAWS][MOST_PARAMS];
+    static double z[DRAWS][MAX_PARAMS];
     size_t size = (size_t)sim->channels * (size_t)sim->height * (size_t)sim->width;
     sv_real *out = malloc(BATCH * size * sizeof *out);
     if (out == NULL) return;

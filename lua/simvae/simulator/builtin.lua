@@ -1,3 +1,3 @@
---- Names of the built-in simulators: `require("simvae.simulators." .. name)`. A name that comes from a file is looked
--- up here, and nowhere else.
-return { "box", "dsprites", "fourier", "polygon", "rlc" }
+--- Names of the built-in simulators: `require("simvae.simulators." .. name)`, the files of that folder. A name that
+-- comes from a file is looked up here, and nowhere else.
+return require "simvae.util.catalogue".files("simvae.simulators", "box")

@@ -1,5 +1,4 @@
---- A folder of modules, one concept a file, listed by what they report: a new file is a new entry, and nothing else
--- lists it.
+--- Lists of a folder's modules, so that a new file is a new entry and is registered nowhere else.
 --
 --     catalogue.reported("simvae.metrics")       -- field `reported` of all modules that have one, in their `order`
 local core = require "simvae.core"
@@ -8,9 +7,11 @@ local catalogue = {}
 
 --- Names of the modules in a folder, sorted; without init.
 -- @tparam string folder module name of the folder, "simvae.metrics"
+-- @tparam ?string member one of its modules, by which a folder without init.lua is found
 -- @treturn {string,...}
-function catalogue.files(folder)
-  local path = assert(package.searchpath(folder, package.path)):match "^(.*)/[^/]*$"
+function catalogue.files(folder, member)
+  local module = member and folder .. "." .. member or folder
+  local path = assert(package.searchpath(module, package.path)):match "^(.*)/[^/]*$"
   local list = {}
   for _, file in ipairs(core.system.list(path) or {}) do
     local name = file:match "^([%a_][%w_]*)%.lua$"

@@ -7,16 +7,16 @@
  * 20 log10 |H| in dB, then the 61 phases in radians. The imaginary part of 1/H is
  * never negative, so that the phase, from 0 to -pi, needs no unwrapping.
  * (Horowitz and Hill, The Art of Electronics, section 1.7.14.) */
-#include "../simvae.h"
+#include "../sim/sim.h"
 
 #include <math.h>
 
 enum { POINTS = 61, PER_DECADE = 20 };
 
-static const double FIRST_HZ = 100, TURN = 6.28318530717958647692;
+static const double FIRST_HZ = 100, TWO_PI = 6.28318530717958647692;
 
 static void draw_rlc(const double *z, sv_real *out) {
-    double step = pow(10, 1.0 / PER_DECADE), w = TURN * FIRST_HZ;
+    double step = pow(10, 1.0 / PER_DECADE), w = TWO_PI * FIRST_HZ;
     for (int i = 0; i < POINTS; i++, w *= step) {
         double re = 1 - w * w * z[1] * z[2], im = w * z[0] * z[2];
         out[i] = (sv_real)(-10 * log10(re * re + im * im));

@@ -1,19 +1,18 @@
-/* sprite.c: the sprites of dSprites (Matthey, Higgins, Hassabis and Lerchner, 2017).
+/* dsprites.c: the sprites of the dSprites data set (Matthey, Higgins, Hassabis and Lerchner, 2017).
  *
  * z = (shape, scale, orientation, posX, posY): shape 1 square, 2 ellipse,
  * 3 heart; scale 0.5 … 1; orientation in radians, counter-clockwise on the
  * screen; positions 0 … 1, from the left and from the top. A pixel is 1 if its
  * centre is inside the sprite, else 0: white on black, as in the data set, and
- * not antialiased. Values between those of the data set are drawn as they are.
+ * not antialiased. Values between those of the data set are drawn without rounding.
  *
  * The geometry (px at scale 1) was fitted to 160 frames of the data set: the
  * square's half-side lies between 9.5966 and 9.5998.
  *
- * A row of pixels is a 64-bit word. A crossing of the outline with the row's
- * centre line turns over all pixels to the right of it, so that the even-odd
- * fill is one exclusive or a crossing, whatever the outline.
+ * A row of pixels is a 64-bit word. Each crossing of the outline with the row's centre
+ * line inverts all pixels to its right (one XOR), which is the even-odd fill rule.
  */
-#include "../simvae.h"
+#include "../sim/sim.h"
 
 #include <math.h>
 #include <string.h>
@@ -32,9 +31,9 @@ static uint64_t right_of(double x) {
     return c <= 0 ? ~(uint64_t)0 : c >= SIDE ? 0 : ~(uint64_t)0 << (int)c;
 }
 
-/* Turns over what is to the right of an edge, in the rows whose centre line it
- * crosses; an end on a centre line counts for the edge below it only. */
-static void turn_over(uint64_t *row, double x0, double y0, double x1, double y1) {
+/* Inverts the pixels to the right of an edge, in the rows whose centre line it crosses;
+ * an end on a centre line counts for the edge below it only. */
+static void invert_right(uint64_t *row, double x0, double y0, double x1, double y1) {
     double low = y0 < y1 ? y0 : y1, high = y0 < y1 ? y1 : y0;
     if (!(high > 0.5) || !(low < SIDE)) return;
     double first = ceil(low - 0.5), last = ceil(high - 0.5);
@@ -44,14 +43,14 @@ static void turn_over(uint64_t *row, double x0, double y0, double x1, double y1)
     for (; i < end; i++) row[i] ^= right_of(x0 + (i + 0.5 - y0) * slope);
 }
 
-/* The polygon of n points (u, v), turned and scaled by (c, s), about (x, y). */
+/* The polygon of n points (u, v), rotated and scaled by (c, s), centred at (x, y). */
 static void fill_outline(uint64_t *row, double (*uv)[2], int n, double c, double s, double x, double y) {
     double px = x + c * uv[n - 1][0] + s * uv[n - 1][1];
     double py = y - s * uv[n - 1][0] + c * uv[n - 1][1];
     for (int i = 0; i < n; i++) {
         double nx = x + c * uv[i][0] + s * uv[i][1];
         double ny = y - s * uv[i][0] + c * uv[i][1];
-        turn_over(row, px, py, nx, ny);
+        invert_right(row, px, py, nx, ny);
         px = nx;
         py = ny;
     }

@@ -1,23 +1,20 @@
-/* curve.c: a Fourier series as a stroked curve, black on white.
+/* fourier.c: the graph of a Fourier series, stroked black on white.
  *
  * z = (c0, a1 … a5, b1 … b5): f(t) = c0 + sum a_k cos(2 pi k t) + b_k sin(2 pi k t),
- * t in [0, 1] across the picture, f in [-6, 6] up its height, 1.5 px wide.
+ * t in [0, 1] across the image, f in [-6, 6] up its height, 1.5 px wide.
  *
- * A round pen of radius R that follows the graph of a function marks, at each
- * x, all heights between
+ * The stroke of a round pen of radius R along the graph of f is the region between
  *     upper(x) = max over |u| <= R of f(x + u) + sqrt(R^2 - u^2)
- *     lower(x) = min over |u| <= R of f(x + u) - sqrt(R^2 - u^2)
- * and nothing else: each u marks an interval, and intervals that move without
- * a jump have no gap in their union. (These are the grey-scale dilation and
- * erosion of f by a disc: Sternberg, 1986.) So however sharply the curve turns,
- * its stroke is what lies between two graphs: it has no gaps, and nothing is
- * counted twice. The graph of f is a polyline of POINTS pieces, whose dilation
- * is found exactly, and sampled at the same points.
+ *     lower(x) = min over |u| <= R of f(x + u) - sqrt(R^2 - u^2),
+ * the grey-scale dilation and erosion of f by a disc (Sternberg, 1986), as f is
+ * continuous. The region has no gaps and no pixel is counted twice, however sharp the
+ * corners of the curve. The graph of f is a polyline of POINTS pieces, whose dilation
+ * is computed exactly and sampled at the same points.
  *
- * f has period 1, and the pen comes in from beyond the left side and leaves
- * beyond the right one, so that no end of a stroke shows.
+ * f has period 1 and is continued beyond both sides of the image, so that no end of
+ * the stroke is visible.
  */
-#include "../simvae.h"
+#include "../sim/sim.h"
 
 #include <math.h>
 
@@ -26,13 +23,13 @@ enum {
     PER_PIXEL = 4,
     POINTS = SIDE * PER_PIXEL,
     HALF = POINTS / 2,
-    MARGIN = 4, /* points past either side that the pen reaches back from: over R * PER_PIXEL */
+    MARGIN = 4, /* points beyond either side that the pen reaches: more than R * PER_PIXEL */
     PIECES = POINTS + 2 * MARGIN,
     TERMS = 5
 };
 
 static const double RADIUS = 0.75; /* px */
-static const double LIMIT = 1e4;   /* of each coefficient: far out of the picture already */
+static const double LIMIT = 1e4;   /* of a coefficient; values beyond are far outside the image */
 static const double PI = 3.14159265358979323846;
 
 /* Heights in px at the POINTS + 1 points, and MARGIN more on either side. The
@@ -71,11 +68,11 @@ static int ceiling(double v) {
     return i + (i < v);
 }
 
-/* A piece of the polyline, from point i to the next, and its place on the pen. */
+/* A piece of the polyline, from point i to the next, and where the pen touches it. */
 struct piece {
     double rise;  /* px to the next point */
-    double lift;  /* of the pen's upper side above the piece, px, where it touches */
-    double shift; /* of the pen's upper side against the piece, spacings */
+    double lift;  /* px from the piece up to the pen's edge where it touches */
+    double shift; /* of that point along x, in spacings of points */
 };
 
 static void measure(const double *f, struct piece *piece) {
@@ -86,15 +83,14 @@ static void measure(const double *f, struct piece *piece) {
     }
 }
 
-/* The dilation of the polyline by the pen, sampled at points 0 … POINTS. Its
- * upper side is a chain: each piece of the polyline shifted by R at right
- * angles, and an arc about each corner that turns downward; where the polyline
- * turns upward the chain folds back over itself, and the highest counts. The
- * chain is followed in units of the spacing: a piece shifted by d covers one
- * whole number, i + ceil(d), an arc those between its neighbours' ends. `side`
- * is -1 for the lower side, which is the upper one of -f, turned over. */
+/* The dilation of the polyline by the pen, sampled at points 0 … POINTS. Its upper
+ * boundary is a chain: each piece of the polyline shifted by R along its normal, and an
+ * arc about each corner that bends downward. Where the polyline bends upward the chain
+ * overlaps itself, and the maximum counts. In units of the spacing, a piece shifted by d
+ * covers one sample, i + ceil(d), and an arc those between the ends of its neighbours.
+ * `side` is -1 for the lower boundary, the negated upper boundary of -f. */
 static void dilate(const double *f, const struct piece *piece, double side, double *edge) {
-    double top[PIECES + 2 * MARGIN]; /* all that a shift can reach */
+    double top[PIECES + 2 * MARGIN]; /* all samples that a shift can reach */
     double *at = top + MARGIN;
     for (int i = 0; i < PIECES + 2 * MARGIN; i++) top[i] = -INFINITY;
     int before = MARGIN;

@@ -1,26 +1,26 @@
 /* polygon.c: a filled quadrilateral, black on white.
  *
- * z = (x1, y1, x2, y2, x3, y3, x4, y4) in pixels. The outline may cross itself;
+ * z = (x1, y1, x2, y2, x3, y3, x4, y4) in pixels. The outline may intersect itself;
  * with four corners the even-odd and the non-zero rule then fill the same two
- * triangles, which touch at the crossing only. The raster sums signed areas,
- * and the two triangles of a crossed outline run in opposite directions: each
- * is added with the sign of its own area.
+ * triangles, which touch at the intersection only. The raster sums signed areas, and
+ * the two triangles have opposite orientations, so each is added with the sign of its
+ * own area.
  */
-#include "../simvae.h"
+#include "../sim/sim.h"
 
 #include <math.h>
 
 enum { SIDE = 64 };
 
 /* Twice the signed area of the triangle p, q, s. */
-static double turn(const double *p, const double *q, const double *s) {
+static double orientation(const double *p, const double *q, const double *s) {
     return (q[0] - p[0]) * (s[1] - p[1]) - (q[1] - p[1]) * (s[0] - p[0]);
 }
 
-/* Where the segments pq and st cross, if they do; touching is not crossing. */
+/* The intersection of the segments pq and st, if they cross; touching does not count. */
 static bool cross(const double *p, const double *q, const double *s, const double *t, double *at) {
-    double a = turn(s, t, p), b = turn(s, t, q);
-    if (!(a * b < 0) || !(turn(p, q, s) * turn(p, q, t) < 0)) return false;
+    double a = orientation(s, t, p), b = orientation(s, t, q);
+    if (!(a * b < 0) || !(orientation(p, q, s) * orientation(p, q, t) < 0)) return false;
     double k = a / (a - b);
     at[0] = p[0] + k * (q[0] - p[0]);
     at[1] = p[1] + k * (q[1] - p[1]);
@@ -29,7 +29,7 @@ static bool cross(const double *p, const double *q, const double *s, const doubl
 
 static void add_triangle(sv_raster *r, const double *p, const double *q, const double *s) {
     double xy[6] = {p[0], p[1], q[0], q[1], s[0], s[1]};
-    sv_raster_contour(r, xy, 3, turn(p, q, s) < 0 ? -1 : 1);
+    sv_raster_contour(r, xy, 3, orientation(p, q, s) < 0 ? -1 : 1);
 }
 
 static void draw_polygon(const double *z, sv_real *out) {
@@ -62,7 +62,7 @@ static void draw_polygon(const double *z, sv_real *out) {
         add_triangle(&raster, at, p[2], p[3]);
         add_triangle(&raster, at, p[0], p[1]);
     } else {
-        double area = turn(p[0], p[1], p[2]) + turn(p[0], p[2], p[3]);
+        double area = orientation(p[0], p[1], p[2]) + orientation(p[0], p[2], p[3]);
         sv_raster_contour(&raster, p[0], 4, area < 0 ? -1 : 1);
     }
     sv_raster_ink(&raster, out + (SIDE - top) * SIDE);

@@ -1,15 +1,14 @@
-/* box.c: the box plotter of the paper's main experiment.
+/* box.c: the box of the paper's main experiment (section 4.1).
  *
  * z = (w, h, x, y) in pixels: a black rectangle w wide and h high whose lower
  * left corner is at (x, y), on white, with a blue cross at its centre. Both
  * are drawn by exact area coverage, the cross over the rectangle.
  *
- * The cross is one figure: the union of its two strokes, a simple polygon of
- * twelve corners, so that its middle is not blended twice. A negative width or
- * height draws no rectangle, only the cross where the centre would be; numbers
- * that are not finite draw nothing at all.
+ * The cross is the union of its two strokes, a simple polygon of twelve corners, so
+ * that its centre is not blended twice. A negative width or height draws no rectangle,
+ * only the cross; numbers that are not finite draw nothing.
  */
-#include "../simvae.h"
+#include "../sim/sim.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,13 +16,13 @@
 enum { SIDE = 64, PLANE = SIDE * SIDE, CROSS = 8 };
 
 /* Half the length of a stroke that reaches 3 px in x and y, and half its width,
- * along its own axes; sqrt(1/2) turns these into the picture's axes. */
-static const double LONG = 4.242640687119285, HALF = 0.5, TURN = 0.7071067811865476;
+ * along the cross's axes; sqrt(1/2) rotates them into the image's axes. */
+static const double LONG = 4.242640687119285, HALF = 0.5, ROTATION = 0.7071067811865476;
 
-/* The cross reaches (LONG + HALF) * TURN px from its centre, less than CROSS / 2. */
+/* The cross reaches (LONG + HALF) * ROTATION px from its centre, less than CROSS / 2. */
 static const double REACH = 3.3535533905932737;
 
-/* The part of pixels 0 … SIDE-1 of an axis that [from, to] covers. */
+/* The covered fraction of pixels 0 … SIDE-1 of an axis by the interval [from, to]. */
 static void cover_axis(double from, double to, sv_real *cover) {
     for (int i = 0; i < SIDE; i++) {
         double low = from > i ? from : i;
@@ -32,7 +31,7 @@ static void cover_axis(double from, double to, sv_real *cover) {
     }
 }
 
-/* The rectangle, in one plane: three kinds of rows, and the two partly covered. */
+/* The rectangle in one plane: rows are outside, inside, or partly covered. */
 static void draw_rectangle(double w, double h, double x, double y, sv_real *out) {
     sv_real across[SIDE], up[SIDE], white[SIDE], black[SIDE];
     cover_axis(x, x + w, across);
@@ -52,7 +51,7 @@ static void draw_rectangle(double w, double h, double x, double y, sv_real *out)
     }
 }
 
-/* The cross, in the 8x8 pixels about its centre, blended as (0, 0, 1). */
+/* The cross, blended as colour (0, 0, 1) into the 8x8 pixels about its centre. */
 static void draw_cross(double x, double y, sv_real *out) {
     static const double corner[12][2] = {
         {LONG, -HALF}, {LONG, HALF},   {HALF, HALF},   {HALF, LONG},   {-HALF, LONG}, {-HALF, HALF},
@@ -63,8 +62,8 @@ static void draw_cross(double x, double y, sv_real *out) {
     double xy[24];
     for (int i = 0; i < 12; i++) {
         double along = corner[i][0], aside = corner[i][1];
-        xy[2 * i] = x - left + (along - aside) * TURN;
-        xy[2 * i + 1] = y - bottom + (along + aside) * TURN;
+        xy[2 * i] = x - left + (along - aside) * ROTATION;
+        xy[2 * i + 1] = y - bottom + (along + aside) * ROTATION;
     }
     sv_raster raster;
     sv_real cover[CROSS * CROSS];
