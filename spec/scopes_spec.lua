@@ -172,6 +172,8 @@ describe("no_grad", function()
     assert.is_false(ok)
     assert.equal(mark, why)
     helper.raises("no_grad: argument 1 must be a function; got 1", core.no_grad, 1)
+    local callable = setmetatable({}, { __call = function(_, x) return x + 1 end })
+    assert.equal(3, core.no_grad(callable, 2))
   end)
 end)
 

@@ -420,7 +420,10 @@ static int finish_no_grad(lua_State *L, int status, lua_KContext base) {
 /* no_grad(f, …) -> f(…): nothing is recorded while f runs. It ends with f however f ends: when it returns, raises, or
  * is in a coroutine that is closed, or collected. */
 static int l_no_grad(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (luaL_getmetafield(L, 1, "__call") == LUA_TNIL) /* a net is called as well */
+        luaL_checktype(L, 1, LUA_TFUNCTION);
+    else
+        lua_pop(L, 1);
     int base = 0;
     if (!sv_in_finalizer(L)) {
         open_scope(L)->no_grad = true;
