@@ -65,7 +65,14 @@ describe("a netlist's lines", function()
       "t\n+ u\n", "\u{FEFF}t\n", "*ng_script\n" } do
       assert.near(2.5, run { netlist = title .. circuit } [1], 1e-6)
     end
+    for _, title in ipairs { "Resistor in series 10k\n", "Voltage divider with 5 V\n", "Q1 in out bc547\n" } do
+      assert.near(2.5, run { netlist = title .. circuit } [1], 1e-6)
+    end
     fails("first line is its title", { netlist = circuit })
+    for _, card in ipairs { "V1 in 0 pulse(0 1 0 1n 1n 1 2)", "R1 in out R", "E1 out 0 in 0 2", ".param RL=1k" } do
+      fails("first line is its title", { netlist = card .. "\n" .. circuit })
+    end
+    fails("first line is its title", { netlist = "D1 out 0 dm\n" .. supply .. "R2 out 0 1k\n.model dm d\n" })
   end)
 
   it("end with .end, after which there may be nothing but comments", function()
@@ -145,6 +152,19 @@ describe("a parameter", function()
     end
   end)
 
+  it("stands with a unit suffix, a sign, or for an area, where ngspice takes no expression", function()
+    local k = { { name = "k", low = -10, high = 10 } }
+    for _, card in ipairs { "R1 in out {k}k", "R1 in out { K }kOhm", "R1 in out r={k}Meg m=1k" } do
+      assert.near(1.25, run({ netlist = "t\nV1 in 0 5\n" .. card .. "\nR2 out 0 1k\n", params = k }, { 3 })[1], 1e-6)
+    end
+    for _, source in ipairs { "-{k}", "dc -{k}", "-{k*1000}m", "'-k'" } do
+      assert.near(3, run({ netlist = "t\nV1 out 0 " .. source .. "\nR1 out 0 1\n", params = k }, { -3 })[1], 1e-6)
+    end
+    local diode = "t\nI1 0 out 1m\nD1 out 0 dm %s\n.model dm d(is=1e-14)\n.param unused={k}\nR9 out 0 {1e9+k}\n"
+    assert.near(run({ netlist = diode:format "area=3", params = k }, { 3 })[1],
+      run({ netlist = diode:format "{k}", params = k }, { 3 })[1], 1e-6)
+    fails("1{k} is no number", { netlist = "t\nV1 out 0 1{k}\nR1 out 0 1\n", params = k }) -- ngspice: 1 and 3
+  end)
   it("is heard in initial values, measurements, temperatures and analyses", function()
     local v0 = { { name = "V0", low = 1, high = 4 } }
     local rc = "t\nV1 in 0 5\nR1 in out 1k\nC1 out 0 1u\n"
@@ -198,6 +218,12 @@ describe("an output", function()
     fails("is ground", { netlist = netlist, output = { "v(0)" } })
   end)
 
+  it("names nodes in any alphabet, where the ngspice program makes one of all of a length", function()
+    local netlist = "t\nV1 in 0 5\nR1 in té {R}\nR2 té 0 1k\nR3 in tè 3k\nRΩ tè 0 1kΩ\n"
+    local x = run { netlist = netlist, output = { "v(té)", "v(tè)", "v(té,tè)" } }
+    for i, value in ipairs { 2.5, 1.25, 1.25 } do assert.near(value, x[i], 1e-6) end
+    fails("no vector 'tô'; those there are: in, tè, té", { netlist = netlist, output = { "v(tô)" } })
+  end)
   it("is a .meas result: an RC's rise time is 2.197 RC", function()
     local t = { netlist = "t\nV1 in 0 pulse(0 1 0 1n 1n 1 2)\nR1 in out {R}\nC1 out 0 1u\n"
       .. ".meas tran trise trig v(out) val=0.1 rise=1 targ v(out) val=0.9 rise=1\n"

@@ -24,6 +24,7 @@ local analysis = require "simvae.simulator.spice.analysis"
 local cards = require "simvae.simulator.spice.cards"
 local Engine = require "simvae.simulator.spice.engine"
 local lines = require "simvae.simulator.spice.lines"
+local number = require "simvae.simulator.spice.number"
 local outputs = require "simvae.simulator.spice.outputs"
 local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.spice.parameters"
@@ -70,8 +71,8 @@ local function read_cards(what, text, folder, trusted)
   local list, why = lines.read(text, folder, trusted)
   if not list then check.fail(3, "%s: %s", what, why) end
   if #list == 0 then check.fail(3, "%s: the netlist has no elements", what) end
-  if lines.is_element(list.title) and not list.title:lower():find "^%.title" then
-    check.fail(3, "%s: a netlist's first line is its title, and this looks like an element: %s", what, list.title)
+  if lines.title_is_card(list) then
+    check.fail(3, "%s: a netlist's first line is its title, and this is a card of the circuit: %s", what, list.title)
   end
   local sorted
   sorted, why = cards.sort(list, trusted)
@@ -93,6 +94,7 @@ local function make_plan(what, given, sorted)
     given = {}, trusted = given.trusted, compatibility = given.compatibility,
     grid = read.kind == "tran" and given.grid or nil }
   for i, one in ipairs(index.list) do plan.given[i] = one.given end
+  for k, line in ipairs(plan.lines) do plan.lines[k] = number.ascii(line) end
   for k, text in ipairs(given.output) do
     local o = must(outputs.parse(text, sorted.measurements))
     plan.outputs[k] = o

@@ -171,12 +171,57 @@ function Reader:fail(format, ...)
   return nil, string.format(format, ...)
 end
 
---- Does a first line begin the circuit, rather than name it?
-function lines.is_element(line)
+-- Does a line after a blank one begin the circuit, rather than name it?
+local function is_element(line)
   local words = {}
   for word in line:gmatch "%S+" do words[#words + 1] = word end
   return line:match "^%." or (#words >= 4 and words[1]:match "^[RLCVIrlcvi][%w_]+$"
     and (number.parse(words[4]) or words[4]:match "^[{']" or words[4]:lower():match "^[ad]c$")) and true or false
+end
+
+-- Words of a card, apart from name=value.
+local function words_of(line)
+  local words = {}
+  for word in line:lower():gsub("%s*=%s*", "="):gmatch "%S+" do
+    if not word:find "=" then words[#words + 1] = word end
+  end
+  return words
+end
+
+-- Nodes of elements whose cards name a model after them; of those whose cards give a value there.
+local nodes_of = { d = 2, j = 3, m = 4, q = 3, r = 2, c = 2, l = 2, v = 2, i = 2, e = 4, g = 4, f = 2, h = 2 }
+
+local waveforms = { dc = true, ac = true, pulse = true, sin = true, exp = true, pwl = true, sffm = true, am = true }
+
+-- What cards name: nodes, models, subcircuits; and parameters, in braces.
+local function names_in(list)
+  local named = { ["0"] = true, gnd = true }
+  for _, line in ipairs(list) do
+    local words = words_of(line)
+    for k = 2, #words do named[words[k]] = true end
+    for inside in line:lower():gmatch "%b{}" do
+      for word in inside:gmatch "[%a_][%w_]*" do named[word] = true end
+    end
+  end
+  return named
+end
+
+--- Is the title an element of this circuit, that is, was the title forgotten? It is one where it names nodes that other
+-- cards name too, and after them a value, a model or a subcircuit of the netlist.
+-- @tparam table list of lines.read
+function lines.title_is_card(list)
+  local title = clean(list.title)
+  if title:find "^%." then return not title:lower():find "^%.title" end
+  local words = words_of(title)
+  local letter = (words[1] or ""):match "^([rclviegfhdjmqx])[%w_]*$"
+  local nodes = letter == "x" and #words - 2 or nodes_of[letter]
+  local last = nodes and words[nodes + 2]
+  if not last then return false end
+  local named = names_in(list)
+  for k = 2, nodes + 1 do
+    if not named[words[k]] then return false end
+  end
+  return named[last] or number.is(last) or last:find "^[{']" ~= nil or waveforms[last:match "^%a+"] or false
 end
 
 local function blank(line)
@@ -185,7 +230,7 @@ end
 
 -- Does the circuit begin here, after a blank line for a title?
 local function begins(line)
-  return not blank(line) and (clean(line) == "" or lines.is_element(clean(line)))
+  return not blank(line) and (clean(line) == "" or is_element(clean(line)))
 end
 
 --- Reads a netlist.

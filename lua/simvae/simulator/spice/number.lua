@@ -33,4 +33,14 @@ function number.plain_micro(text)
   return text
 end
 
+--- Writes _xx for each byte that is not ASCII: ngspice writes _ for all of them, which makes one node of té and tè.
+function number.ascii(text)
+  return (text:gsub("[\128-\255]", function(c) return string.format("_%02x", c:byte()) end))
+end
+
+--- Undoes number.ascii.
+function number.from_ascii(text)
+  return (text:gsub("_([89a-f]%x)", function(xx) return string.char(tonumber(xx, 16)) end))
+end
+
 return number

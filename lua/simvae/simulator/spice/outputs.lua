@@ -1,5 +1,6 @@
 --- Outputs: what a user asks for, and the vectors of ngspice that it is made of.
 local core = require "simvae.core"
+local number = require "simvae.simulator.spice.number"
 
 local outputs = {}
 
@@ -21,7 +22,7 @@ function outputs.parse(text, measurements)
   if type(text) ~= "string" then
     return nil, string.format("output is a list such as { \"vdb(out)\", \"vp(out)\" }; got a %s", type(text))
   end
-  local clean = text:lower():gsub("%s", "")
+  local clean = number.ascii(number.plain_micro(text):lower():gsub("%s", ""))
   local name = clean:match "^meas:(.+)$"
   if name or measurements[clean] then
     name = name or clean
@@ -100,7 +101,9 @@ local function missing(o, name, names)
   table.sort(list)
   local hint = o.letter == "i" and "; only voltage sources and inductors have a current of their own, others "
     .. "@NAME[i], as in \"@r1[i]\"" or ""
-  return string.format("ngspice has no vector '%s'; those there are: %s%s", name, table.concat(list, ", "), hint)
+  local there = table.concat(list, ", ")
+  if o.text:find "[\128-\255]" then name, there = number.from_ascii(name), number.from_ascii(there) end
+  return string.format("ngspice has no vector '%s'; those there are: %s%s", name, there, hint)
 end
 
 --- Finds an output's vectors among those of the analysis that was run.

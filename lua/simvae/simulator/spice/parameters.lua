@@ -130,6 +130,27 @@ local function rename(line, index, hidden)
   return line
 end
 
+-- What ngspice takes no expression for, written as one: "{R}k" as {(R)*1k}, "-{V}" as {-(V)}, and the bare area of a
+-- diode or a bipolar transistor, "D1 a 0 dm {A}", as area={A}. nil, message: "1{R}", two numbers to ngspice.
+local function whole_values(line)
+  local letter = line:sub(1, 1):lower()
+  local formula = letter == "b" or letter:find "[eg]" and line:find "=" or line:lower():find "^%.func"
+  if formula or not line:find("{", 1, true) then return line end
+  local one = line:match "[%s=(,]([%d.][%w.]*%b{})"
+  if one then return nil, one .. " is no number: write one expression in braces: " .. line end
+  local quotes = {}
+  line = line:gsub("'[^']*'", function(t)
+    quotes[#quotes + 1] = t
+    return "'" .. #quotes .. "'"
+  end)
+  line = line:gsub("([%s=(,])(-?)(%b{})(%a*)%f[%s),\0]", function(before, sign, inside, suffix)
+    if sign .. suffix == "" then return nil end
+    return before .. "{" .. sign .. "(" .. inside:sub(2, -2) .. ")" .. (suffix ~= "" and "*1" .. suffix or "") .. "}"
+  end)
+  if letter == "q" or letter == "d" then line = line:gsub("^(%S+%s.-[^=%s]%s+)(%b{})", "%1area=%2", 1) end
+  return (line:gsub("'(%d+)'", function(k) return quotes[tonumber(k)] end))
+end
+
 -- The element of "R1 a b {NAME}" whose value can be altered in place, and the parameter.
 local function alterable(line, index)
   local element, value = line:match "^([RLCrlc][%w_]*)%s+%S+%s+%S+%s+(%S+)$"
@@ -194,6 +215,9 @@ function parameters.place(list, index, analysis)
     if scopes[k] then open[#open + 1] = scopes[k] end
     local hidden = open[#open] or {}
     if lower:find "^%.func" then hidden = setmetatable(arguments_of(line), { __index = hidden }) end
+    local why
+    line, why = whole_values(line)
+    if not line then return nil, why end
     local name = not list.included and unknown_in(line, index, hidden, top)
     if name then return nil, missing_placeholder(line, name, index) end
     local element, one
