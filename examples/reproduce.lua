@@ -13,8 +13,8 @@ local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
 local shell = require "simvae.util.shell"
+local stages = require "simvae.train.stages"
 local least_samples = require "simvae.evaluate.options".least_samples
-local model = require "simvae.model"
 local sv = require "simvae"
 local catalogue = require "simvae.util.catalogue"
 local page = require "simvae.report.page"
@@ -260,7 +260,7 @@ local function all_runs(results)
   local rows = {}
   for _, name in ipairs(results.names) do
     for _, r in ipairs(results.simulators[name].runs) do
-      rows[#rows + 1] = { name, r.recipe, tostring(r.seed), model.steps_text(r.numbers.steps),
+      rows[#rows + 1] = { name, r.recipe, tostring(r.seed), stages.text(r.numbers.steps),
         tostring(r.numbers.width), string.format("%.3f", r.measures.mig),
         r.measures.resimulation_r2 and string.format("%.4f", r.measures.resimulation_r2) or "–",
         string.format("%.0f", r.measures.seconds), r.numbers.version }

@@ -1,7 +1,7 @@
 -- Tensors as text, against NumPy; as pictures and plots, against what a terminal is to be sent.
 local helper = require "spec.helper"
 local core = require "simvae.core"
-require "simvae.tensor.display"
+require "simvae.tensor"
 
 local expected = dofile "spec/fixtures/io/expected.lua"
 
@@ -63,8 +63,7 @@ describe("show", function()
   it("draws letters elsewhere, dense where it is dark", function()
     assert.equal(" @?\n =@", show(core.tensor { { 1, 0, 0 / 0 }, { 1, 0, 0 }, { 1, 0.56, 0 } }):gsub("\n ", "\n "))
     local out = helper.run("NO_COLOR= COLUMNS=40 " .. helper.lua_command("-e", [[
-      require "simvae.tensor.display"
-      require "simvae.core".zeros(2, 3):show()]]))
+      require "simvae.tensor".zeros(2, 3):show()]]))
     assert.equal("@@@\n", out)
   end)
 

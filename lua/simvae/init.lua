@@ -2,7 +2,6 @@
 -- their own files.
 local core = require "simvae.core"
 require "simvae.tensor"
-require "simvae.tensor.display"
 local content = require "simvae.util.content"
 local names = require "simvae.util.names"
 
@@ -27,18 +26,12 @@ local modules = {
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
   preprocess = "simvae.model.preprocess", symmetry = "simvae.simulator.symmetry", linalg = "simvae.linalg",
 }
--- Methods of models come from several files.
-local function guard_models(model)
-  names.class(model.class, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "answers", "latent",
-    "decoder", "encoder", "trained", "seconds" })
-end
-
 local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   replay = { "simvae.sampler", "replay" },
-  model = { "simvae.model", "new", also = { "simvae.train", "simvae.model.invert" }, class = guard_models },
-  load = { "simvae.model", "load", also = { "simvae.train", "simvae.model.invert" }, class = guard_models },
+  model = { "simvae.model", "new" },
+  load = { "simvae.model", "load" },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
   grad_check = { "simvae.tensor.autograd", "grad_check" },
@@ -58,9 +51,7 @@ end
 
 local function load_function(name)
   local f = functions[name]
-  for _, more in ipairs(f.also or {}) do require(more) end
   local value = require(f[1])
-  if f.class then f.class(value) end
   if f[2] then return value[f[2]] end
   if type(value) == "table" and rawget(value, name) then return value[name] end
   return value

@@ -137,7 +137,7 @@ local function settings(t, a)
   local budget = a.demo and t.demo or {}
   local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
   local stages = {}
-  for _, stage in ipairs(require "simvae.model".stages) do
+  for _, stage in ipairs(require "simvae.train.stages".names) do
     local o = {}
     if a.recipe ~= "paper" then -- whose budget is its own
       for k, v in pairs(t[stage]) do o[k] = v end

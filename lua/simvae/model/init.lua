@@ -6,6 +6,7 @@
 --     local y = model:decode(mean)            -- (N, K) -> (N, …)
 --     model:save "box.safetensors"
 local check = require "simvae.util.check"
+local class = require "simvae.util.class"
 local code_space = require "simvae.model.code"
 local content = require "simvae.util.content"
 local core = require "simvae.core"
@@ -14,15 +15,14 @@ local latent = require "simvae.model.latent"
 local loss = require "simvae.model.loss"
 local nets = require "simvae.nn.nets"
 local novelty = require "simvae.model.novelty"
-local save = require "simvae.model.save"
+local names = require "simvae.util.names"
 local simulator = require "simvae.simulator"
+local stages = require "simvae.train.stages"
 
 local model = {}
 local Model = {}
 Model.__index = Model
-for _, methods in ipairs { code_space.methods, save.methods } do
-  for name, f in pairs(methods) do Model[name] = f end
-end
+class.take(Model, "simvae.model.code", "simvae.model.save", "simvae.model.invert", "simvae.train")
 model.pick = code_space.pick
 
 local CHUNK = 256 -- samples that go through a network at once outside training
@@ -88,25 +88,7 @@ function Model:__tostring()
   local steps = 0
   for _, n in pairs(self.trained) do steps = steps + n end
   return string.format("model of %s: decoder %d, encoder %d parameters; %s", self.simulator.name, self.decoder:count(),
-    self.encoder:count(), steps == 0 and "untrained" or "trained for " .. model.steps_text(self.trained) .. " steps")
-end
-
---- Stages of a training in their order. Sleep is the first part of stage 2, where there is any.
-model.stages = { "decoder", "sleep", "encoder" }
-
---- Steps of each stage as text: "4000 + 8000", or with sleep between them "4000 + 3000 + 8000".
--- @tparam {[string]=integer} trained
--- @tparam ?boolean named "4000 decoder + 8000 encoder"
--- @treturn string
-function model.steps_text(trained, named)
-  local parts = {}
-  for _, stage in ipairs(model.stages) do
-    local steps = trained[stage] or 0
-    if steps > 0 or stage ~= "sleep" then
-      parts[#parts + 1] = string.format(named and "%d %s" or "%d", steps, stage)
-    end
-  end
-  return table.concat(parts, " + ")
+    self.encoder:count(), steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
 end
 
 -- ---- use, in units ---------------------------------------------------------------------
@@ -180,7 +162,7 @@ end
 
 model.load = require "simvae.model.load"
 
--- simvae.train and simvae.model.invert add their methods.
-model.class = Model
+names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "answers", "latent", "decoder",
+  "encoder", "trained", "seconds" })
 
 return model

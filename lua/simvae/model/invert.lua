@@ -7,11 +7,10 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
-local model = require "simvae.model"
 local novelty = require "simvae.model.novelty"
 local optim = require "simvae.nn.optim"
 
-local Model = model.class
+local Model = {} -- methods that simvae.model takes over
 
 local CHUNK = 64      -- samples that are moved together
 local CANDIDATES = 8  -- places that are looked at for each start beside the encoder's own
@@ -110,4 +109,4 @@ function Model:invert(x, options_given)
   return core.tensor(rows), total / n
 end
 
-return Model.invert
+return { methods = Model }

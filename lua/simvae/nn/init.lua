@@ -14,6 +14,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local names = require "simvae.util.names"
+require "simvae.tensor"
 
 local nn = {}
 

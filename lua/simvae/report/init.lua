@@ -62,7 +62,7 @@ end
 
 local function steps_text(steps)
   if type(steps) ~= "table" then return steps end
-  return require "simvae.model".steps_text(steps, true)
+  return require "simvae.train.stages".text(steps, true)
 end
 
 local function settings(data, sim)

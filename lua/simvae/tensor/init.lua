@@ -6,6 +6,8 @@
 -- Comparison operators raise: in Lua they can only give true or false.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local class = require "simvae.util.class"
+local display = require "simvae.tensor.display"
 local names = require "simvae.util.names"
 
 local meta, methods = core.metatable, core.methods
@@ -77,11 +79,29 @@ end
 --- A copy repeated to a shape: another name of expand.
 methods.broadcast_to = core.expand
 
+class.take(methods, "simvae.tensor.display")
+meta.__tostring = display.text
+
+-- t.shape is a plain list of whole numbers that prints as (64, 3), and equals another with the same numbers.
+local Shape = core.shape
+
+Shape.__tostring = check.shape_text
+
+function Shape.__eq(a, b)
+  if #a ~= #b then return false end
+  for i, n in ipairs(a) do
+    if n ~= b[i] then return false end
+  end
+  return true
+end
+
+function Shape.__concat(a, b) return tostring(a) .. tostring(b) end
+
 names.object(methods, "a tensor", { "shape", "ndim", "count", "needs_grad", "grad", "alive" })
 
 -- The other classes of the core: generators, tapes, canvases, files.
-for class, metatable in pairs(debug.getregistry()) do
-  local word = type(class) == "string" and class:match "^simvae%.(.+)$"
+for key, metatable in pairs(debug.getregistry()) do
+  local word = type(key) == "string" and key:match "^simvae%.(.+)$"
   local class_methods = word and metatable ~= meta and type(metatable) == "table" and rawget(metatable, "__index")
   if type(class_methods) == "table" then
     names.object(class_methods, check.with_article(word))

@@ -3,7 +3,7 @@
 local core = require "simvae.core"
 local json = require "simvae.io.json"
 local options = require "simvae.train.options"
-local stages = require "simvae.model".stages
+local stages = require "simvae.train.stages".names
 
 local checkpoint = {}
 

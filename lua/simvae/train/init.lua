@@ -21,16 +21,15 @@ local folder = require "simvae.train.folder"
 local interrupt = require "simvae.util.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
-local model = require "simvae.model"
 local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
 local progress = require "simvae.train.progress"
 local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
+local stages_of = require "simvae.train.stages"
 local standardise = require "simvae.model.standardise"
 
-local Model = model.class
-local STAGES = model.stages
+local Model = {} -- methods that simvae.model takes over
 
 local FIRST = 1024           -- samples that the scale of outputs is taken from
 local FIRST_NUMBERS = 1 << 24 -- at most so many numbers, but no fewer than 64 samples
@@ -68,7 +67,7 @@ end
 -- Its workers are forked here: before the network has made its threads and taken its memory.
 local function make_sampler(self, run)
   local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
-  for _, stage in ipairs(STAGES) do
+  for _, stage in ipairs(stages_of.names) do
     if stage ~= "sleep" then o.total = o.total + run[stage].steps * run[stage].batch end -- which runs no simulator
   end
   for name in pairs(sampler.options) do o[name] = run[name] end
@@ -109,7 +108,7 @@ local function run_all(self, run, stages)
   run.signals:allow()
   if run.stage == "done" then return end
   fit_outputs(self, run)
-  for _, stage in ipairs(STAGES) do
+  for _, stage in ipairs(stages_of.names) do
     local behind = options.place[stage] < options.place[run.stage]
     if stages[stage] and not behind and options.takes(run, stage) then
       if run.stage ~= stage then run.step, run.norm = 0, nil end
@@ -241,4 +240,4 @@ function Model:train_stage(stage, t)
   return train(self, top, { [stage] = true })
 end
 
-return { step = loop.step }
+return { methods = Model, step = loop.step }

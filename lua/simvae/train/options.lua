@@ -1,11 +1,10 @@
 --- Options of a training: what train and each of its stages take.
 local check = require "simvae.util.check"
-local model = require "simvae.model"
 local optim = require "simvae.nn.optim"
 local recipes = require "simvae.train.recipes"
 local sampler = require "simvae.sampler"
 
-local STAGES = model.stages
+local STAGES = require "simvae.train.stages".names
 
 local options = {}
 

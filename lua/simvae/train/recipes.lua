@@ -7,7 +7,7 @@
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local stages = require "simvae.model".stages
+local stages = require "simvae.train.stages".names
 
 local recipes = {}
 

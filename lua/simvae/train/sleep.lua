@@ -10,7 +10,7 @@
 -- learning: Guzmán-Rivera, Batra and Kohli 2012).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local pick = require "simvae.model".pick
+local pick = require "simvae.model.code".pick
 local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}

@@ -1,0 +1,27 @@
+--- A class whose methods are written in several files.
+--
+-- No file changes the class of another one. A file that writes some of its methods returns them in a table, field
+-- `methods`; the class's own file takes them over, so that whoever has the class has it whole:
+--
+--     local Model = {}
+--     class.take(Model, "simvae.model.save", "simvae.train")
+local class = {}
+
+--- Takes over the methods of other modules.
+-- @tparam table methods of the class
+-- @tparam string ... modules whose field `methods` is a table of functions by name
+-- @treturn table methods
+-- @raise a name that two of them give
+function class.take(methods, ...)
+  for _, module in ipairs { ... } do
+    for name, method in pairs(require(module).methods) do
+      if rawget(methods, name) ~= nil then
+        error(string.format("%s: there is a method '%s' already", module, name), 2)
+      end
+      methods[name] = method
+    end
+  end
+  return methods
+end
+
+return class
