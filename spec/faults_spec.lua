@@ -403,7 +403,7 @@ describe("a run", function()
         o:fill(z.u)
       end }
     local opened = assert(cache.open(out .. ".bin", sim, 6, false))
-    assert.equal(600, #opened.store:scan(opened.from))
+    assert.equal(600, #opened.log:scan(opened.from))
     assert.equal(600, opened.count)
     local z, x = sv.simulate(sim, 600, sv.rng(6))
     local a, b = core.zeros(1), core.zeros(1, 4, 4)

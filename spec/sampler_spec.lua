@@ -311,7 +311,7 @@ describe("a cache", function()
     assert.is_nil(other)
     assert.matches("in use by this process", why)
     local alone = helper.lua_command("-e", string.format(
-      "print(select(2, require('simvae.core').io.open_store(%q, 2, 3, true)))", path))
+      "print(select(2, require('simvae.core').io.open_sample_log(%q, 2, 3, true)))", path))
     assert.matches("in use by another process", (helper.run(alone)))
   end)
 

@@ -302,6 +302,6 @@ void sv_open_io(lua_State *L, int core) {
     sv_open_write(L, lua_gettop(L));
     sv_open_png(L, lua_gettop(L));
     sv_open_lock(L, lua_gettop(L));
-    sv_open_store(L, lua_gettop(L));
+    sv_open_sample_log(L, lua_gettop(L));
     lua_setfield(L, core, "io");
 }

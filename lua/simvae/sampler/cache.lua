@@ -3,7 +3,7 @@
 --
 -- The file: a line "simvae cache 1", a line of JSON that says what it holds (simulator, parameters,
 -- output, seed, kind of numbers), then records of one size, each with the sample's number and a
--- checksum (csrc/io/store.c). It is only ever added to, a whole record at a time. What a crash of the
+-- checksum (csrc/io/sample_log.c). It is only ever added to, a whole record at a time. What a crash of the
 -- machine left at its end is dropped when it is opened; a record damaged elsewhere is passed over and
 -- its sample made again.
 local check = require "simvae.util.check"
@@ -83,10 +83,10 @@ local function parse_header(text)
 end
 
 local function read_header(self, expected)
-  local text, why = self.store:head(longest_header)
+  local text, why = self.log:head(longest_header)
   if not text then return nil, why end
   if self.adds and #text < #expected and expected:sub(1, #text) == text then -- new, or its first write was cut off
-    local ok, refused = self.store:start(expected)
+    local ok, refused = self.log:start(expected)
     if not ok then return nil, refused end
     return expected
   end
@@ -95,14 +95,14 @@ end
 
 -- Where each sample is; drops the tail that is none.
 local function index(self)
-  local numbers, each = self.store:scan(self.from)
+  local numbers, each = self.log:scan(self.from)
   self.each = each
   local whole = #numbers
   while whole > 0 and not numbers[whole] do whole = whole - 1 end
   local stop = self.from + whole * each
-  self.dropped = self.store:size() - stop
+  self.dropped = self.log:size() - stop
   if self.adds and self.dropped > 0 then
-    local ok, why = self.store:cut(stop)
+    local ok, why = self.log:truncate(stop)
     if not ok then return nil, why end
   end
   for i = 1, whole do
@@ -162,9 +162,9 @@ end
 function cache.open(path, sim, seed, adds)
   local nx = 1
   for _, n in ipairs(sim.output) do nx = nx * n end
-  local store, why = core.io.open_store(path, #sim.params, nx, adds)
-  if not store then return nil, path .. ": " .. why end
-  local self = setmetatable({ path = path, store = store, adds = adds, owner = core.system.pid(), at = {}, order = {},
+  local log, why = core.io.open_sample_log(path, #sim.params, nx, adds)
+  if not log then return nil, path .. ": " .. why end
+  local self = setmetatable({ path = path, log = log, adds = adds, owner = core.system.pid(), at = {}, order = {},
     count = 0, damaged = 0 }, Cache)
   local is = about(sim, seed)
   local header, was = read_header(self, magic .. json.encode(is) .. "\n")
@@ -176,7 +176,7 @@ function cache.open(path, sim, seed, adds)
     ok, why = index(self)
   end
   if ok then return self end
-  store:close()
+  log:close()
   return nil, path .. ": " .. why
 end
 
@@ -192,7 +192,7 @@ end
 -- @treturn integer the attempt it is of
 -- @raise a file that has changed under us
 function Cache:read(i, z, x)
-  local number, attempt = self.store:fetch(self.at[i], z, x)
+  local number, attempt = self.log:fetch(self.at[i], z, x)
   if number ~= i then error(string.format("%s: sample %d is damaged: %s", self.path, i, attempt), 0) end
   return attempt
 end
@@ -200,9 +200,9 @@ end
 --- Adds sample i, unless it is there. Where the disk is full, the sample is not kept, with a notice for the first.
 function Cache:add(i, attempt, z, x)
   if self.at[i] or self.torn then return end
-  local ok, why = self.store:add(i, attempt, z, x)
+  local ok, why = self.log:add(i, attempt, z, x)
   if not ok then
-    self.torn = self.store:size() ~= self.size -- another record behind half a one would be lost as well
+    self.torn = self.log:size() ~= self.size -- another record behind half a one would be lost as well
     if not self.refused then
       io.stderr:write(string.format("\n%s: %s (samples that it has no room for are not kept)\n", self.path, why))
     end
@@ -218,8 +218,8 @@ end
 function Cache:close()
   if self.closed then return end
   self.closed = true
-  if self.adds then self.store:sync() end
-  self.store:close()
+  if self.adds then self.log:sync() end
+  self.log:close()
 end
 
 return cache

@@ -13,18 +13,18 @@ local split_seed = 0x73706c6974
 -- i is among them depends on i alone, so that a cache may grow without mixing them.
 -- @treturn Sampler with next, peek, state, restore, counts, close; or nil and why not
 function offline.open(self)
-  local store, why = cache.open(self.cache, self.simulator, nil, false)
-  if not store then return nil, why end
+  local opened, why = cache.open(self.cache, self.simulator, nil, false)
+  if not opened then return nil, why end
   local path, rng = self.cache, core.rng(split_seed)
   local share, wants_held = self.held_out or 0, self.part == "held_out"
-  self.store, self.samples, self.drawn = store, {}, 0
-  for _, i in ipairs(store.order) do
+  self.opened, self.samples, self.drawn = opened, {}, 0
+  for _, i in ipairs(opened.order) do
     if (rng:at(i):uniform() < share) == wants_held then self.samples[#self.samples + 1] = i end
   end
   table.sort(self.samples)
   if #self.samples == 0 then
-    store:close()
-    return nil, string.format("%s: holds %d samples, none of them %s", path, store.count,
+    opened:close()
+    return nil, string.format("%s: holds %d samples, none of them %s", path, opened.count,
       wants_held and "held out" or "for training")
   end
   self.shuffled = epochs(self.seed, #self.samples)
@@ -41,7 +41,7 @@ end
 local function read(self, from, n)
   local z = core.zeros(n, #self.simulator.params)
   local x = core.zeros { n, table.unpack(self.simulator.output) }
-  for s = 1, n do self.store:read(sample_at(self, from + s - 1), z[s], x[s]) end
+  for s = 1, n do self.opened:read(sample_at(self, from + s - 1), z[s], x[s]) end
   return z, x
 end
 
@@ -63,7 +63,7 @@ end
 function Offline:counts() return 0, self.drawn end
 function Offline:state() return { drawn = self.drawn } end
 function Offline:restore(state) self.drawn = math.tointeger(state.drawn) end
-function Offline:close() self.store:close() end
+function Offline:close() self.opened:close() end
 Offline.__close = Offline.close
 
 return offline

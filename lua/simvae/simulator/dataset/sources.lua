@@ -205,28 +205,28 @@ end
 local function open_cache(given)
   local about, why = cache.describe(given.path)
   if not about then return nil, why end
-  local store
-  store, why = cache.open(given.path, about, nil, false)
-  if not store then return nil, why end
-  local samples, K = table.move(store.order, 1, store.count, 1, {}), #about.params
+  local opened
+  opened, why = cache.open(given.path, about, nil, false)
+  if not opened then return nil, why end
+  local samples, K = table.move(opened.order, 1, opened.count, 1, {}), #about.params
   table.sort(samples)
   if #samples == 0 then
-    store:close()
+    opened:close()
     return nil, given.path .. ": it holds no samples"
   end
   local z, x = core.zeros(#samples, K), core.zeros(about.output)
-  for r, sample in ipairs(samples) do store:read(sample, z[r], x) end
+  for r, sample in ipairs(samples) do opened:read(sample, z[r], x) end
   local source = { count = #samples, shape = about.output, params = about.params, output = about.output }
   function source.read(rows)
     local result, failures = core.zeros { #rows, table.unpack(about.output) }, {}
     local unused = core.zeros(K)
     for i, r in ipairs(rows) do
-      local ok, reason = pcall(store.read, store, samples[r], unused, result[i])
+      local ok, reason = pcall(opened.read, opened, samples[r], unused, result[i])
       if not ok then failures[i] = reason end
     end
     return result, failures
   end
-  function source.close() store:close() end
+  function source.close() opened:close() end
   return source, z
 end
 

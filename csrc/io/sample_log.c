@@ -1,14 +1,13 @@
-/* Stores: files of simulated samples that are only ever added to.
+/* sample_log.c: append-only files of simulated samples.
  *
- * A header of any bytes, then records of one size:
- *   u64 sample number, u64 attempt, z, x (little-endian numbers of the build's
- *   kind), u32 CRC-32 (ISO 3309) of all before it in the record.
- * A record goes out in one write(), so that a process that is killed leaves whole
- * records; what a full disk or a power cut leaves behind, the checksum tells.
- * Whoever adds holds a lock on the file. It is of the kind that belongs to the
- * process (fcntl), because workers that outlive their owner by a moment must not
- * go on holding it. What a header says, and what is done about damage, stands in
- * lua/simvae/sampler/cache.lua. */
+ * A header of arbitrary bytes, then records of equal size:
+ *   u64 sample index, u64 attempt, z, x (little-endian, of the build's number type),
+ *   u32 CRC-32 (ISO 3309) of the preceding bytes of the record.
+ * A record is appended by one write(), so that a killed process leaves complete records;
+ * damage by a full disk or a power failure is detected by the checksum. The writer
+ * holds a lock on the file: an fcntl lock, which belongs to the process and is not
+ * inherited by workers that outlive it. lua/simvae/sampler/cache.lua defines the header
+ * and handles damage. */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -22,18 +21,18 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define STORE "simvae.store"
+#define SAMPLE_LOG "simvae.sample_log"
 
-enum { FRONT = 16, BACK = 4, LONGEST_HEADER = 1 << 20 };
+enum { FRONT = 16, BACK = 4, MAX_HEADER = 1 << 20 };
 
 typedef struct {
     int fd;
-    bool adds;
-    size_t nz, nx, bytes; /* numbers of z and of x in a record; its length in the file */
+    bool writable;
+    size_t nz, nx, bytes; /* numbers of z and of x in a record; bytes of a record */
     unsigned char record[];
-} store;
+} sample_log;
 
-static const char open_key = 'o'; /* registry: "device:inode" -> the store that adds to it (weak) */
+static const char open_key = 'o'; /* registry: "device:inode" -> the log open for writing (weak) */
 
 static int fail(lua_State *L, const char *reason) {
     lua_pushnil(L);
@@ -41,9 +40,9 @@ static int fail(lua_State *L, const char *reason) {
     return 2;
 }
 
-static store *check(lua_State *L) {
-    store *s = luaL_checkudata(L, 1, STORE);
-    if (s->fd < 0) luaL_error(L, "the store is closed");
+static sample_log *check(lua_State *L) {
+    sample_log *s = luaL_checkudata(L, 1, SAMPLE_LOG);
+    if (s->fd < 0) luaL_error(L, "the sample log is closed");
     return s;
 }
 
@@ -51,7 +50,7 @@ static void put(unsigned char *to, uint64_t v, int bytes) {
     for (int i = 0; i < bytes; i++) to[i] = (unsigned char)(v >> 8 * i);
 }
 
-static uint64_t taken(const unsigned char *from, int bytes) {
+static uint64_t get(const unsigned char *from, int bytes) {
     uint64_t v = 0;
     for (int i = 0; i < bytes; i++) v |= (uint64_t)from[i] << 8 * i;
     return v;
@@ -66,13 +65,13 @@ static uint32_t checksum(const unsigned char *p, size_t n) {
     return crc;
 }
 
-static off_t size_of(const store *s) {
+static off_t size_of(const sample_log *s) {
     struct stat about;
     return fstat(s->fd, &about) == 0 ? about.st_size : 0;
 }
 
-/* NULL, or why not all n bytes at a place came. */
-static const char *read_at(const store *s, off_t at, unsigned char *to, size_t n) {
+/* NULL, or why fewer than n bytes could be read at an offset. */
+static const char *read_at(const sample_log *s, off_t at, unsigned char *to, size_t n) {
     while (n > 0) {
         ssize_t got = pread(s->fd, to, n, at);
         if (got < 0 && errno == EINTR) continue;
@@ -85,8 +84,8 @@ static const char *read_at(const store *s, off_t at, unsigned char *to, size_t n
     return NULL;
 }
 
-/* All of it at the end of the file, or the file as it was. NULL, or why not. */
-static const char *add(const store *s, const void *from, size_t n) {
+/* Appends all n bytes, or leaves the file as it was. NULL, or why not. */
+static const char *add(const sample_log *s, const void *from, size_t n) {
     off_t before = size_of(s);
     ssize_t got;
     do got = write(s->fd, from, n);
@@ -97,32 +96,32 @@ static const char *add(const store *s, const void *from, size_t n) {
     return why;
 }
 
-/* Pushes the store of this process that adds to the file, or nil; returns it. Locks of one process do not stop
- * that process, and closing any descriptor of a file gives up its locks on it. */
-static store *push_adding(lua_State *L, const struct stat *file, char name[64]) {
+/* Pushes this process's log that is open for writing on the file, or nil; returns it. An fcntl lock does not exclude
+ * its own process, and closing any descriptor of a file releases the process's locks on it. */
+static sample_log *push_writer(lua_State *L, const struct stat *file, char name[64]) {
     snprintf(name, 64, "%llu:%llu", (unsigned long long)file->st_dev, (unsigned long long)file->st_ino);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
-    store *s = luaL_testudata(L, -1, STORE);
+    sample_log *s = luaL_testudata(L, -1, SAMPLE_LOG);
     return s && s->fd >= 0 ? s : NULL;
 }
 
-static void hang_up(lua_State *L, store *s) {
+static void close_log(lua_State *L, sample_log *s) {
     struct stat file;
     bool known = s->fd >= 0 && fstat(s->fd, &file) == 0;
     if (s->fd >= 0) close(s->fd);
     s->fd = -1;
     if (!known) return;
     char name[64];
-    const store *other = push_adding(L, &file, name);
+    const sample_log *other = push_writer(L, &file, name);
     long holder;
     if (other) sv_lock_file(other->fd, &holder);
     lua_pop(L, 1);
 }
 
-/* open_store(path, nz, nx, adds) -> store, or nil, reason. adds: makes the file if
- * there is none, and locks it. */
+/* open_sample_log(path, nz, nx, writable) -> log, or nil, reason. writable: creates the file if it does not exist, and
+ * locks it. */
 static int l_open(lua_State *L) {
     size_t length;
     const char *path = luaL_checklstring(L, 1, &length);
@@ -130,14 +129,14 @@ static int l_open(lua_State *L) {
     if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
     luaL_argcheck(L, nz > 0 && nx > 0 && nz < 1 << 20 && nx < (lua_Integer)1 << 32, 2, "not the size of a sample");
     size_t bytes = FRONT + (size_t)(nz + nx) * sizeof(sv_real) + BACK;
-    store *s = lua_newuserdatauv(L, sizeof *s + bytes, 0);
+    sample_log *s = lua_newuserdatauv(L, sizeof *s + bytes, 0);
     int index = lua_gettop(L);
-    *s = (store){.fd = -1, .adds = lua_toboolean(L, 4), .nz = (size_t)nz, .nx = (size_t)nx, .bytes = bytes};
-    luaL_setmetatable(L, STORE);
+    *s = (sample_log){.fd = -1, .writable = lua_toboolean(L, 4), .nz = (size_t)nz, .nx = (size_t)nx, .bytes = bytes};
+    luaL_setmetatable(L, SAMPLE_LOG);
     struct stat file;
     char name[64];
-    if (s->adds && stat(path, &file) == 0 && push_adding(L, &file, name)) return fail(L, "in use by this process");
-    s->fd = open(path, s->adds ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
+    if (s->writable && stat(path, &file) == 0 && push_writer(L, &file, name)) return fail(L, "in use by this process");
+    s->fd = open(path, s->writable ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
     if (s->fd < 0) return fail(L, strerror(errno));
     const char *why = NULL;
     long holder;
@@ -145,16 +144,16 @@ static int l_open(lua_State *L) {
         why = strerror(errno);
     else if (!S_ISREG(file.st_mode))
         why = "is not a regular file";
-    else if (s->adds && !sv_lock_file(s->fd, &holder))
+    else if (s->writable && !sv_lock_file(s->fd, &holder))
         why = errno != EACCES && errno != EAGAIN ? strerror(errno)
               : holder > 0 ? lua_pushfstring(L, "in use by another process (%I)", (lua_Integer)holder)
                            : "in use by another process";
     if (why) {
-        hang_up(L, s);
+        close_log(L, s);
         return fail(L, why);
     }
-    if (s->adds) {
-        push_adding(L, &file, name);
+    if (s->writable) {
+        push_writer(L, &file, name);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
         lua_pushvalue(L, index);
         lua_setfield(L, -2, name);
@@ -164,11 +163,11 @@ static int l_open(lua_State *L) {
 }
 
 static int l_close(lua_State *L) {
-    hang_up(L, luaL_checkudata(L, 1, STORE));
+    close_log(L, luaL_checkudata(L, 1, SAMPLE_LOG));
     return 0;
 }
 
-/* store:sync(): all that was added is on the disk when it returns. */
+/* log:sync(): flushes all records to disk. */
 static int l_sync(lua_State *L) {
     fsync(check(L)->fd);
     return 0;
@@ -179,12 +178,12 @@ static int l_size(lua_State *L) {
     return 1;
 }
 
-/* store:head(n) -> the first n bytes, fewer if the file is shorter; or nil, reason */
+/* log:head(n) -> the first n bytes, fewer if the file is shorter; or nil, reason */
 static int l_head(lua_State *L) {
-    store *s = check(L);
+    sample_log *s = check(L);
     lua_Integer n = luaL_checkinteger(L, 2), size = (lua_Integer)size_of(s);
     if (n > size) n = size;
-    if (n < 0 || n > LONGEST_HEADER) return fail(L, "asks for too much at once");
+    if (n < 0 || n > MAX_HEADER) return fail(L, "the header is too long");
     luaL_Buffer b;
     char *to = luaL_buffinitsize(L, &b, (size_t)n);
     const char *why = read_at(s, 0, (unsigned char *)to, (size_t)n);
@@ -193,9 +192,9 @@ static int l_head(lua_State *L) {
     return 1;
 }
 
-/* store:start(text) -> true: the file becomes this header alone; or nil, reason */
+/* log:start(text) -> true: truncates the file and writes this header; or nil, reason */
 static int l_start(lua_State *L) {
-    store *s = check(L);
+    sample_log *s = check(L);
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
     if (ftruncate(s->fd, 0) != 0) return fail(L, strerror(errno));
@@ -205,9 +204,9 @@ static int l_start(lua_State *L) {
     return 1;
 }
 
-/* store:cut(size) -> true: drops what lies beyond; or nil, reason */
-static int l_cut(lua_State *L) {
-    store *s = check(L);
+/* log:truncate(size) -> true; or nil, reason */
+static int l_truncate(lua_State *L) {
+    sample_log *s = check(L);
     if (ftruncate(s->fd, (off_t)luaL_checkinteger(L, 2)) != 0) return fail(L, strerror(errno));
     lua_pushboolean(L, 1);
     return 1;
@@ -216,13 +215,13 @@ static int l_cut(lua_State *L) {
 static sv_tensor *check_part(lua_State *L, int index, size_t count) {
     sv_tensor *t = sv_check_tensor(L, index);
     if (t->count != count)
-        luaL_error(L, "a record of this store holds %d numbers there; got %d", (int)count, (int)t->count);
+        luaL_error(L, "a record of this sample log holds %d numbers there; got %d", (int)count, (int)t->count);
     return t;
 }
 
-/* store:add(number, attempt, z, x) -> true, or nil, reason */
+/* log:add(index, attempt, z, x) -> true, or nil, reason */
 static int l_add(lua_State *L) {
-    store *s = check(L);
+    sample_log *s = check(L);
     check_part(L, 4, s->nz);
     check_part(L, 5, s->nx);
     put(s->record, (uint64_t)luaL_checkinteger(L, 2), 8);
@@ -236,57 +235,57 @@ static int l_add(lua_State *L) {
     return 1;
 }
 
-/* NULL, or what is wrong with the record at a place. */
-static const char *load(store *s, off_t at) {
+/* NULL, or what is wrong with the record at an offset. */
+static const char *load(sample_log *s, off_t at) {
     const char *why = read_at(s, at, s->record, s->bytes);
     if (why) return why;
-    bool whole = taken(s->record + s->bytes - BACK, BACK) == checksum(s->record, s->bytes - BACK);
+    bool whole = get(s->record + s->bytes - BACK, BACK) == checksum(s->record, s->bytes - BACK);
     return whole ? NULL : "is damaged";
 }
 
-/* store:fetch(at, z, x) -> number, attempt of the record at that byte, z and x filled; or nil, reason */
+/* log:fetch(at, z, x) -> index and attempt of the record at that byte offset, and fills z and x; or nil, reason */
 static int l_fetch(lua_State *L) {
-    store *s = check(L);
+    sample_log *s = check(L);
     sv_tensor *part[] = {check_part(L, 3, s->nz), check_part(L, 4, s->nx)};
     for (int i = 0; i < 2; i++) {
         sv_check_writable(L, part[i]);
-        if (part[i]->layout != SV_PLAIN) return luaL_error(L, "fetch: takes tensors that no network has laid out");
+        if (part[i]->layout != SV_PLAIN) return luaL_error(L, "fetch: takes tensors in the plain layout");
     }
     const char *why = load(s, (off_t)luaL_checkinteger(L, 2));
     if (why) return fail(L, why);
     const int one = 1;
-    bool swapped = *(const char *)&one == 0; /* a machine that stores the highest byte first */
+    bool swapped = *(const char *)&one == 0; /* big-endian machine */
     const char *kind = sizeof(sv_real) == 4 ? "f4" : "f8";
     sv_read_numbers(kind, swapped, s->record + FRONT, s->nz, part[0]->data);
     sv_read_numbers(kind, swapped, s->record + FRONT + s->nz * sizeof(sv_real), s->nx, part[1]->data);
-    lua_pushinteger(L, (lua_Integer)taken(s->record, 8));
-    lua_pushinteger(L, (lua_Integer)taken(s->record + 8, 8));
+    lua_pushinteger(L, (lua_Integer)get(s->record, 8));
+    lua_pushinteger(L, (lua_Integer)get(s->record + 8, 8));
     return 2;
 }
 
-/* store:scan(at) -> { sample number, or false where a record is damaged, … } of the whole records from
- * that byte on, and the length of one */
+/* log:scan(at) -> { sample index, or false where a record is damaged, … } of the complete records from that byte offset
+ * on, and the bytes of one record */
 static int l_scan(lua_State *L) {
-    store *s = check(L);
+    sample_log *s = check(L);
     off_t at = (off_t)luaL_checkinteger(L, 2), size = size_of(s);
     lua_newtable(L);
     for (lua_Integer i = 1; at + (off_t)s->bytes <= size; i++, at += (off_t)s->bytes) {
         if (load(s, at))
             lua_pushboolean(L, 0);
         else
-            lua_pushinteger(L, (lua_Integer)taken(s->record, 8));
+            lua_pushinteger(L, (lua_Integer)get(s->record, 8));
         lua_rawseti(L, -2, i);
     }
     lua_pushinteger(L, (lua_Integer)s->bytes);
     return 2;
 }
 
-void sv_open_store(lua_State *L, int io) {
-    static const luaL_Reg methods[] = {{"head", l_head},   {"start", l_start}, {"add", l_add},   {"fetch", l_fetch},
-                                       {"scan", l_scan},   {"cut", l_cut},     {"size", l_size}, {"sync", l_sync},
-                                       {"close", l_close}, {NULL, NULL}};
+void sv_open_sample_log(lua_State *L, int io) {
+    static const luaL_Reg methods[] = {
+        {"head", l_head},         {"start", l_start}, {"add", l_add},   {"fetch", l_fetch}, {"scan", l_scan},
+        {"truncate", l_truncate}, {"size", l_size},   {"sync", l_sync}, {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
-    sv_new_class(L, STORE, methods, l_close, NULL);
+    sv_new_class(L, SAMPLE_LOG, methods, l_close, NULL);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "v");
@@ -294,5 +293,5 @@ void sv_open_store(lua_State *L, int io) {
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &open_key);
     lua_pushcfunction(L, l_open);
-    lua_setfield(L, io, "open_store");
+    lua_setfield(L, io, "open_sample_log");
 }
