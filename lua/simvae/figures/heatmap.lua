@@ -54,6 +54,29 @@ local function cells(m)
   return table.concat(lines, "\n")
 end
 
+-- The commands that draw one matrix: m at (x, y) of a page W by H, the index-th block of the data.
+local function panel(script, m, at)
+  local function add(...) script[#script + 1] = string.format(...) end
+  add("set lmargin at screen %.6f", at.x / at.W)
+  add("set rmargin at screen %.6f", (at.x + m.shape[2] * at.cell) / at.W)
+  add("set tmargin at screen %.6f", 1 - at.y / at.H)
+  add("set bmargin at screen %.6f", 1 - (at.y + m.shape[1] * at.cell) / at.H)
+  add("set title %s offset 0,-0.4", output.quote(at.title))
+  add("set xtics %s scale 0 %s", tics(at.labels), at.rotate and "rotate by 45 right" or "norotate")
+  add("set ytics %s scale 0", tics(m.shape[1] == m.shape[2] and at.labels or default_labels(m.shape[1])))
+  add("set xrange [0.5:%g]", m.shape[2] + 0.5)
+  add("set yrange [%g:0.5]", m.shape[1] + 0.5)
+  if at.row then
+    add("set label 1 %s at screen %.6f, screen %.6f rotate by 90 center textcolor rgb '#222222'",
+      output.quote(at.row), 14 / at.W, 1 - (at.y + m.shape[1] * at.cell / 2) / at.H)
+  else
+    add("unset label 1")
+  end
+  add("plot data index %d using 1:2:(0.48):(0.48):4 with boxxyerror fillstyle solid 1 noborder fillcolor rgb "
+    .. "variable, '' index %d using 1:2:(sprintf('%%.2f', $3)):5 with labels font ',%d' textcolor rgb variable",
+    at.index, at.index, at.cell > 40 and 10 or 8)
+end
+
 --- Draws heat maps.
 -- @tparam string path of the PNG; the values go to a .dat beside it
 -- @tparam table mims list of (K, M) tensors drawn from top to bottom, such as {r.mim, r.truth.mim}, or a list of
@@ -94,25 +117,8 @@ local function heatmap(path, mims, opts)
     for r, m in ipairs(column) do
       y = y + top
       local title = several and (r == 1 and titles[c] or "") or not several and titles[r] or ""
-      local function add(...) script[#script + 1] = string.format(...) end
-      add("set lmargin at screen %.6f", x / W)
-      add("set rmargin at screen %.6f", (x + m.shape[2] * cell) / W)
-      add("set tmargin at screen %.6f", 1 - y / H)
-      add("set bmargin at screen %.6f", 1 - (y + m.shape[1] * cell) / H)
-      add("set title %s offset 0,-0.4", output.quote(title))
-      add("set xtics %s scale 0 %s", tics(labels[c]), rotate and "rotate by 45 right" or "norotate")
-      add("set ytics %s scale 0", tics(m.shape[1] == m.shape[2] and labels[c] or default_labels(m.shape[1])))
-      add("set xrange [0.5:%g]", m.shape[2] + 0.5)
-      add("set yrange [%g:0.5]", m.shape[1] + 0.5)
-      if opts.rows and c == 1 then
-        add("set label 1 %s at screen %.6f, screen %.6f rotate by 90 center textcolor rgb '#222222'",
-          output.quote(opts.rows[r] or ""), 14 / W, 1 - (y + m.shape[1] * cell / 2) / H)
-      else
-        add("unset label 1")
-      end
-      add("plot data index %d using 1:2:(0.48):(0.48):4 with boxxyerror fillstyle solid 1 noborder fillcolor rgb "
-        .. "variable, '' index %d using 1:2:(sprintf('%%.2f', $3)):5 with labels font ',%d' textcolor rgb variable",
-        #data, #data, cell > 40 and 10 or 8)
+      panel(script, m, { x = x, y = y, W = W, H = H, cell = cell, title = title, labels = labels[c], rotate = rotate,
+        row = opts.rows and c == 1 and (opts.rows[r] or ""), index = #data })
       data[#data + 1] = string.format("# %s %s\n# factor latent value cell ink\n", title,
         opts.rows and opts.rows[r] or "") .. cells(m)
       y = y + heights[r] + bottom

@@ -69,6 +69,39 @@ local function params_of(rows, names)
   return params
 end
 
+-- z as (N, K), checked against the outputs; or nil and what is wrong.
+local function columns_of(what, source, z)
+  if z.ndim == 1 then z = z:reshape(z.count, 1) end
+  if z.ndim ~= 2 then
+    return nil, string.format("%s: z has shape %s; it takes (N, K)", what, check.shape_text(z.shape))
+  end
+  if z.shape[1] ~= source.count then
+    return nil, string.format("%s: z has %d rows, x has %d", what, z.shape[1], source.count)
+  end
+  if source.count == 0 then return nil, what .. ": it has no rows" end
+  for _, n in ipairs(source.shape) do
+    if n == 0 then
+      return nil, string.format("%s: x has shape (%d, %s), which holds no numbers", what, source.count,
+        table.concat(source.shape, ", "))
+    end
+  end
+  local finite, at = z:finite()
+  if not finite then return nil, string.format("%s: row %d of z is not finite", what, (at - 1) // z.shape[2] + 1) end
+  return z
+end
+
+-- Fills x with the outputs of some rows; gives those that failed.
+local function reader(source, order, scale)
+  return function(numbers, x)
+    local values, failures = source.read(numbers)
+    if not values then return failures end
+    if order then values = values:permute(order) end
+    x:copy(values)
+    if scale ~= 1 then x:copy(x * (1 / scale)) end
+    return failures
+  end
+end
+
 --- A data set as a simulator.
 -- @tparam table t one of: `z` and `x`, .npy files of (N, K) and (N, …); `path`, a .npz file (`z`, `x`: the names
 -- of its arrays, default "z" and "x") or a folder of PNGs with a CSV file (`csv`: its name; a column "file" names
@@ -87,22 +120,9 @@ function dataset.dataset(t)
   local given = check.options(what, t, fields)
   local source, z, names = sources.open(what, given)
   if not source then return nil, what .. ": " .. z end
-  if z.ndim == 1 then z = z:reshape(z.count, 1) end
-  if z.ndim ~= 2 then
-    return nil, string.format("%s: z has shape %s; it takes (N, K)", what, check.shape_text(z.shape))
-  end
-  if z.shape[1] ~= source.count then
-    return nil, string.format("%s: z has %d rows, x has %d", what, z.shape[1], source.count)
-  end
-  if source.count == 0 then return nil, what .. ": it has no rows" end
-  for _, n in ipairs(source.shape) do
-    if n == 0 then
-      return nil, string.format("%s: x has shape (%d, %s), which holds no numbers", what, source.count,
-        table.concat(source.shape, ", "))
-    end
-  end
-  local finite, at = z:finite()
-  if not finite then return nil, string.format("%s: row %d of z is not finite", what, (at - 1) // z.shape[2] + 1) end
+  local fits
+  z, fits = columns_of(what, source, z)
+  if not z then return nil, fits end
   local rows = without_columns(z:totable(), given.drop, names)
   local params = given.params or source.params
   if not params then
@@ -126,15 +146,7 @@ function dataset.dataset(t)
     check.fail(2, "%s: output %s has %d numbers, a row of x %d", what, check.shape_text(shape), count, own)
   end
 
-  local function read(numbers, x)
-    local values, failures = source.read(numbers)
-    if not values then return failures end
-    if order then values = values:permute(order) end
-    x:copy(values)
-    if scale ~= 1 then x:copy(x * (1 / scale)) end
-    return failures
-  end
-
+  local read = reader(source, order, scale)
   local made, find
   local levels = lookup.levels(rows, #params)
   made = simulator.new {

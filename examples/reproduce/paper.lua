@@ -1,0 +1,19 @@
+--- What the paper reports (table 1, figure 3), and the goals of a reproduction.
+local paper = {
+  fourier = { mig = 0.76, truth = 1, ties = "independent" },
+  dsprites = { mig = 0.32, truth = 1, ties = "independent" },
+  box = { mig = 0.56, truth = 0.82, ties = "correlated in sampling space" },
+  rlc = { mig = 0.13, truth = 0.07, ties = "invariant under scaling",
+    f0_slope = 1.00, f0_r2 = 0.99, Q_slope = 0.97, Q_r2 = 0.97 },
+  polygon = { mig = 0, truth = 0, ties = "invariant under permutation" },
+}
+-- { measure, what a reproduction has to reach, what it aims at }
+local goals = {
+  fourier = { { "mig", 0.88, 0.95 } },
+  dsprites = { { "mig", 0.45, 0.65 } },
+  box = { { "mig", 0.68, 0.78 } },
+  rlc = { { "f0_r2", 0.995, 0.999 }, { "Q_r2", 0.995, 0.999 }, { "f0_slope_error", 0.01 }, { "Q_slope_error", 0.01 } },
+  polygon = { { "iou", 0.85, 0.95 }, { "refined_iou", 0.85, 0.95 } },
+}
+
+return { values = paper, goals = goals, order = { "fourier", "dsprites", "box", "rlc", "polygon" } } -- as in table 1
