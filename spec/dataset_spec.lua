@@ -158,6 +158,11 @@ describe("a complete grid", function()
     for _, name in ipairs(core.system.list(folder)) do assert.is_nil(name:match "%.tmp$") end
     local again = assert(dataset { path = folder .. "/grid.npz", memory = 100, unpacked = folder .. "/grid.x.npy" })
     assert.equal(3, lit(again:run({ grid[3] })[1]))
+    -- a file of the same shape that holds something else, such as that of an earlier version of the data
+    local held = assert(files.load_npy(folder .. "/grid.x.npy"))
+    assert(files.save_npy(folder .. "/grid.x.npy", held * 0))
+    again = assert(dataset { path = folder .. "/grid.npz", memory = 100, unpacked = folder .. "/grid.x.npy" })
+    assert.equal(3, lit(again:run({ grid[3] })[1]))
     local none, why = dataset { path = folder .. "/grid.npz", memory = 100, unpacked = "no/such/folder/x.npy" }
     assert.is_nil(none)
     assert.matches("unpacked = \"file\" names another place", why, 1, true)
@@ -250,7 +255,9 @@ describe("a folder's table", function()
       assert.near(0.6, data:run({ { 3 } }):get(1, 1, 1, 1), 1e-6)
     end
     local data = assert(open('"a ""b"", c\nd",file\n1,p1.png\n2,p2.png\n'))
-    assert.equal('a "b", c\nd', data.names[1])
+    assert.equal('a "b", c d', data.names[1])
+    data = assert(open("size,file\r1,p1.png\r2,p2.png\r"))
+    assert.equal(2, data.rows)
   end)
 
   it("is refused by line and column where a value is missing or no number", function()
@@ -268,6 +275,12 @@ describe("a folder's table", function()
     assert.matches("line 2 has 4 cells where the header has 3", why "a,b,file\n1,2,p1.png,\n", 1, true)
     assert.matches("line 2: a quote is not closed", why 'a,file\n1,"p1.png\n2,p2.png\n', 1, true)
     assert.matches("line 3: column 'file' names no picture", why "a,file\n1,p1.png\n2,\n", 1, true)
+    assert.matches("column 2 is named 'a', as column 1 is", why "a,a,file\n1,2,p1.png\n3,4,p2.png\n", 1, true)
+    assert.matches("column 1 has a name that is not UTF-8", why "gr\xF6,file\n1,p1.png\n2,p2.png\n", 1, true)
+    assert.matches("its first line names the columns, and holds numbers: p1.png, 1", why "p1.png,1\np2.png,2\n", 1,
+      true)
+    assert.matches("drop: there is no column \"c\"; there are a, file",
+      select(2, open("a,file\n1,p1.png\n2,p2.png\n", { drop = { "c" } })), 1, true)
     assert.matches("column 1 has no name", why ",a,file\n0,1,p1.png\n1,2,p2.png\n", 1, true)
     assert.matches("UTF-16", why "\xFF\xFEa\0,\0f\0", 1, true)
     assert.matches("is empty", why "", 1, true)

@@ -30,6 +30,15 @@ describe("the simulator contract", function()
     assert.same({ { 0.5, 2, 0 } }, s:run(sv.tensor { { 0.5, 2 } }):totable())
   end)
 
+  it("refuses names and units that a model file would not take back", function()
+    for _, text in ipairs { "a\nb", "gr\xF6\xDFe", ("x"):rep(257), "\27[31m", "\xC2\x85" } do
+      raises("name", sv.simulator, line { name = text })
+      raises("name", sv.simulator, line { params = { { name = text, low = 0, high = 1 } } })
+      raises("unit", sv.simulator, line { params = { { name = "a", unit = text, low = 0, high = 1 } } })
+    end
+    raises("unit that is no text", sv.simulator, line { params = { { name = "a", unit = 5, low = 0, high = 1 } } })
+  end)
+
   it("draws an independent uniform prior within the bounds", function()
     local z = sv.simulator(line()):sample(4000, sv.rng(1))
     local mean = sv.mean(z, 1):totable()

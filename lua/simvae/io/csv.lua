@@ -2,8 +2,8 @@
 --
 -- The separator is a comma, a semicolon or a tab: the one that the header has most of. A byte-order mark is passed
 -- over. Cells may be quoted, and then hold separators, line ends and "" for a quote; blanks around an unquoted cell
--- are dropped. Lines end with LF or CRLF. Lines that are blank, or hold separators alone, are passed over; every
--- other line has as many cells as the header.
+-- are dropped. Lines end with LF or CRLF, or all with CR. Lines that are blank, or hold separators alone, are passed
+-- over; every other line has as many cells as the header.
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 
@@ -54,6 +54,7 @@ local function parse(text)
   local mark = text:sub(1, 2)
   if mark == "\xFF\xFE" or mark == "\xFE\xFF" then refuse "is UTF-16 text: save it as UTF-8" end
   if text:find("\0", 1, true) then refuse "is no text" end
+  if not text:find("\n", 1, true) then text = text:gsub("\r", "\n") end
   local at, line, rows = 1, 1, {}
   local separator
   while at <= #text do

@@ -213,25 +213,41 @@ end
 --- What a .npz file holds, without reading its arrays.
 -- @tparam string path
 -- @treturn table name -> { shape, dtype, bytes, count } of the arrays of numbers; or nil, message
+-- @treturn table name -> what the other arrays are
 function npz.shapes(path)
   file.check_path("npz.shapes", path)
   return file.read(path, function(source)
-    local shapes = {}
+    local shapes, others = {}, {}
     for _, e in ipairs(read_directory(source)) do
       local name = e.name:match "^(.*)%.npy$"
       if name then
         local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
         local h = npy.read_header(function(n) return file.need(stream:read(n)) end)
-        if not h.unsupported then
+        if h.unsupported then
+          others[name] = h.unsupported
+        else
           shapes[name] = { shape = h.shape, dtype = h.dtype, bytes = h.bytes, count = h.count, fortran = h.fortran }
         end
       end
     end
-    return shapes
+    return shapes, others
   end)
 end
 
---- Unpacks one array of a .npz file to a .npy file, without holding it in memory.
+-- Does a file hold the bytes of a member?
+local function holds(path, entry)
+  return file.attempt(function()
+    local source <close> = file.need(core.io.open_source(path))
+    local left = source:size()
+    if left ~= entry.size then return false end
+    local stream <close> = file.need(source:stream(0, left, false))
+    while left > 0 do left = left - #file.need(stream:read(math.min(left, unpack_at_once))) end
+    return stream:finish() == entry.crc
+  end)
+end
+
+--- Unpacks one array of a .npz file to a .npy file, without holding it in memory. A file that holds it already
+-- is left as it is.
 -- @tparam string path
 -- @tparam string name of the array
 -- @tparam string to the file to write
@@ -241,6 +257,7 @@ function npz.unpack(path, name, to)
   return file.read(path, function(source)
     for _, e in ipairs(read_directory(source)) do
       if e.name == name .. ".npy" then
+        if holds(to, e) then return true end
         local stream <close> = file.need(source:stream(e.data, e.stored, e.method == 8))
         local function need(value, reason)
           return value or refuse("'%s' cannot be unpacked to %s: %s", name, to, reason)

@@ -9,7 +9,6 @@ local parameter = require "simvae.simulator.parameter"
 
 local description = {}
 
-local LONGEST_NAME = 256      -- bytes
 local WIDEST = 1 << 20        -- channels or units of a layer
 local LARGEST = 1 << 31       -- along one axis of an output, or seconds and steps of a training
 local refuse = file.refuse
@@ -35,10 +34,9 @@ local function shown(v)
 end
 
 local function text(v, what, may_be_empty)
-  if type(v) ~= "string" or v == "" and not may_be_empty or #v > LONGEST_NAME or not utf8.len(v)
-    or v ~= file.printable(v) then
-    refuse("%s takes a name of at most %d bytes without control characters; got %s", what, LONGEST_NAME, shown(v))
-  end
+  if type(v) ~= "string" then refuse("%s takes a name; got %s", what, shown(v)) end
+  local why = check.name_fault(v) or v == "" and not may_be_empty and "is empty"
+  if why then refuse("%s takes a name; got %s, which %s", what, shown(v), why) end
   return v
 end
 

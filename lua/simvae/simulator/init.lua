@@ -85,6 +85,8 @@ function simulator.new(t)
   local what = "simulator"
   if type(t) == "table" and type(t.name) == "string" then what = "simulator '" .. t.name .. "'" end
   local self = check.options(what, t, fields)
+  local fault = self.name == "" and "is empty" or check.name_fault(self.name)
+  if fault then check.fail(2, "simulator: its name %s: %s", fault, check.describe(self.name)) end
   if #self.params == 0 then check.fail(2, "%s: params is empty; name at least one parameter", what) end
   if not self.simulate and not self.batch then
     check.fail(2, "%s: simulate is missing: a function (z, out) that fills out", what)

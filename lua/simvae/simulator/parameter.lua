@@ -69,6 +69,11 @@ function parameter.check(what, p, i)
     check.fail(3, "%s: params[%d] needs a name: { name = \"x\", low = 0, high = 1 }", what, i)
   end
   local function fail(format, ...) check.fail(4, "%s: parameter '%s' " .. format, what, p.name, ...) end
+  for _, field in ipairs { "name", "unit" } do
+    local v = p[field] or ""
+    local why = type(v) ~= "string" and "is no text" or check.name_fault(v)
+    if why then fail("has a %s that %s: %s", field, why, check.describe(v)) end
+  end
   local q = {}
   for k, v in pairs(p) do
     if not known[k] then

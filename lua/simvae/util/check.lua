@@ -98,6 +98,17 @@ function check.value(what, name, value, rule, level)
   end
 end
 
+local longest_name = 256 -- bytes
+
+--- Why a text cannot name anything: names and units go into model files, tables and figures.
+-- @treturn ?string "is not UTF-8", …; nil: it can
+function check.name_fault(text)
+  if #text > longest_name then return string.format("is longer than %d bytes", longest_name) end
+  if not utf8.len(text) then return "is not UTF-8" end
+  if text:find "%c" or text:find "\xC2[\x80-\x9F]" then return "holds control characters" end
+  return nil
+end
+
 --- Text of a shape, as in messages: (64, 3, 32, 32).
 function check.shape_text(shape)
   return "(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")

@@ -123,6 +123,8 @@ function dataset.dataset(t)
   local fits
   z, fits = columns_of(what, source, z)
   if not z then return nil, fits end
+  local vain = not names and sources.dropped_in_vain(given.drop, z.shape[2])
+  if vain then return nil, what .. ": " .. vain end
   local rows = without_columns(z:totable(), given.drop, names)
   local params = given.params or source.params
   if not params then

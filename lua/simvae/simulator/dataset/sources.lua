@@ -69,6 +69,20 @@ end
 
 local picture_columns = { file = true, filename = true, image = true, picture = true, path = true, png = true }
 
+--- What drop names that is not there, or nil.
+-- @tparam integer count of the columns
+-- @tparam ?{string,...} names of the columns
+function sources.dropped_in_vain(drop, count, names)
+  for _, d in ipairs(drop or {}) do
+    local there = math.type(d) == "integer" and d >= 1 and d <= count
+    for _, name in ipairs(names or {}) do there = there or name == d end
+    if not there then
+      return string.format("drop: there is no column %s; there are %s", check.describe(d),
+        names and table.concat(names, ", ") or "1 to " .. count)
+    end
+  end
+end
+
 --- Is a column of z to be left out?
 function sources.is_dropped(drop, place, name)
   for _, d in ipairs(drop or {}) do
@@ -86,22 +100,38 @@ local function number_of(cell)
   return v
 end
 
--- Returns the names of the pictures, those of the parameters, and the rows of their values.
-local function read_table(path, drop)
-  local header, lines = csv.read(path)
-  if not header then return nil, lines end
-  local file_column, columns, names = 1, {}, {}
+-- The columns of a header: the picture's, the parameters' and their names; or nil, message.
+local function read_header(path, header, drop)
+  local file_column, columns, names, seen, numbers = 1, {}, {}, {}, 0
+  local vain = sources.dropped_in_vain(drop, #header, header)
+  if vain then return nil, path .. ": " .. vain end
   for i, name in ipairs(header) do
     if picture_columns[name:lower()] then file_column = i end
   end
   for i, name in ipairs(header) do
+    name = name:gsub("%s+", " ")
     if i ~= file_column and not sources.is_dropped(drop, i, name) then
-      if name == "" then
-        return nil, string.format("%s: column %d has no name (drop = { %d } leaves it out)", path, i, i)
-      end
-      columns[#columns + 1], names[#names + 1] = i, name
+      local fault = check.name_fault(name)
+      local what = name == "" and "has no name" or fault and "has a name that " .. fault
+        or seen[name] and string.format("is named '%s', as column %d is", name, seen[name])
+      if what then return nil, string.format("%s: column %d %s (drop = { %d } leaves it out)", path, i, what, i) end
+      columns[#columns + 1], names[#names + 1], seen[name] = i, name, i
+      numbers = numbers + (core.number.read(name) and 1 or 0)
     end
   end
+  if #names > 0 and numbers == #names then
+    return nil, string.format("%s: its first line names the columns, and holds numbers: %s", path,
+      table.concat(header, ", "))
+  end
+  return file_column, columns, names
+end
+
+-- Returns the names of the pictures, those of the parameters, and the rows of their values.
+local function read_table(path, drop)
+  local header, lines = csv.read(path)
+  if not header then return nil, lines end
+  local file_column, columns, names = read_header(path, header, drop)
+  if not file_column then return nil, columns end
   local files, rows = {}, {}
   for r, line in ipairs(lines) do
     local row = {}
@@ -155,29 +185,31 @@ local function open_arrays(given)
   return of_array(array), z
 end
 
-local function unpack_array(given, name, entry)
+local function unpack_array(given, name)
   local to = given.unpacked or given.path:gsub("%.npz$", "") .. "." .. name .. ".npy"
-  local array = npy.open(to)
-  if array and check.shape_text(array.shape) == check.shape_text(entry.shape) then return of_array(array) end
   local ok, why = npz.unpack(given.path, name, to)
   if not ok then return nil, why .. "; unpacked = \"file\" names another place" end
+  local array
   array, why = npy.open(to)
   if not array then return nil, why end
   return of_array(array)
 end
 
+-- Why a .npz file has no array of numbers for a role, z or x.
+local function not_an_array(given, name, role, shapes, others)
+  local known = {}
+  for other in pairs(shapes) do known[#known + 1] = other end
+  table.sort(known)
+  return string.format("%s: no array of numbers '%s'%s (%s = \"name\" names it); there are %s", given.path, name,
+    others[name] and ", which holds " .. others[name] or "", role, table.concat(known, ", "))
+end
+
 local function open_npz(given)
-  local shapes, why = npz.shapes(given.path)
-  if not shapes then return nil, why end
+  local shapes, others = npz.shapes(given.path)
+  if not shapes then return nil, others end
   local names = { z = given.z or "z", x = given.x or "x" }
   for _, role in ipairs { "z", "x" } do
-    if not shapes[names[role]] then
-      local known = {}
-      for name in pairs(shapes) do known[#known + 1] = name end
-      table.sort(known)
-      return nil, string.format("%s: no array of numbers '%s' (%s = \"name\" names it); there are %s", given.path,
-        names[role], role, table.concat(known, ", "))
-    end
+    if not shapes[names[role]] then return nil, not_an_array(given, names[role], role, shapes, others) end
   end
   local entry = shapes[names.x]
   if #entry.shape == 0 then
@@ -187,15 +219,14 @@ local function open_npz(given)
   local wanted = { names.z }
   local held = entry.count * number_bytes <= given.memory
   if held then wanted[2] = names.x end
-  local tensors
-  tensors, why = npz.load(given.path, {
+  local tensors, why = npz.load(given.path, {
     names = wanted,
     max_bytes = held and file.default_bytes + (entry.fortran and 2 or 1) * entry.count * number_bytes or nil,
   })
   if not tensors then return nil, why end
   if held then return of_tensor(tensors[names.x], entry.dtype), tensors[names.z] end
   local source
-  source, why = unpack_array(given, names.x, entry)
+  source, why = unpack_array(given, names.x)
   if not source then return nil, why end
   return source, tensors[names.z]
 end
