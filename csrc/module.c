@@ -48,9 +48,21 @@ static void choose_cpu(lua_State *L) {
                name, names);
 }
 
+/* SV_THREADS, where it is set, is the number of threads. */
+static void choose_threads(lua_State *L) {
+    const char *given = getenv("SV_THREADS");
+    if (!given || !*given) return;
+    char *end;
+    long n = strtol(given, &end, 10);
+    if (*end || n < 1 || n > SV_MAX_THREADS || !sv_set_threads((int)n))
+        luaL_error(L, "SV_THREADS=%s is not a number of threads; set it to 1 to %d, or unset it for the cores", given,
+                   SV_MAX_THREADS);
+}
+
 /* The only symbol of the library that others see: everything else is compiled with hidden visibility. */
 __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_State *L) {
     choose_cpu(L);
+    choose_threads(L);
     lua_newtable(L);
     int core = lua_gettop(L);
     lua_newtable(L);

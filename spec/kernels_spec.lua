@@ -23,6 +23,22 @@ local function usable_levels()
   return list
 end
 
+describe("SV_THREADS", function()
+  local script = 'print(require("simvae.core").threads())'
+  local function with(value) return helper.run("SV_THREADS=" .. value .. " " .. helper.lua_command("-e", script)) end
+
+  it("is the number of threads, or an error that says what would do", function()
+    assert.equal("3\n", (with "3"))
+    for _, value in ipairs { "abc", "0", "-1", "65", "2x", "1.5" } do
+      local output, code = with(value)
+      assert.not_equal(0, code)
+      assert.is_truthy(output:find("SV_THREADS=" .. value .. " is not a number of threads; set it to 1 to 64", 1, true),
+        output)
+    end
+    assert.equal(0, select(2, with ""))
+  end)
+end)
+
 describe("SV_KERNEL", function()
   it("is an error that names the levels of this CPU where it is not one of them", function()
     local usable = table.concat(usable_levels(), ", ")

@@ -144,49 +144,42 @@ static void to_tensor(lua_State *L, const char *op, const char *name, int index)
     lua_replace(L, index);
 }
 
-/* Upvalues: the row, its signature. */
-static int call_op(lua_State *L) {
-    const sv_op *op = lua_touserdata(L, lua_upvalueindex(1));
-    const sv_signature *s = lua_touserdata(L, lua_upvalueindex(2));
-    double opt[SV_MAX_OPT];
-    sv_list list[SV_MAX_OPT];
-    bool given[SV_MAX_OPT] = {false};
-    sv_enter(L);
-    memset(list, 0, sizeof list);
-    for (int i = 0; i < SV_MAX_OPT; i++) opt[i] = i < s->nopt ? s->opt[i].value : 0;
-
-    int top = lua_gettop(L), at = 1;
-    if (top > 1 && s->nopt > 0 && is_options(L, top)) read_named(L, op->name, s, top, opt, list, given), top--;
-
-    int nin = 0, base;
-    if (s->nin == 1 && s->in[0].list) { /* concat{a, b, …} */
-        luaL_checktype(L, 1, LUA_TTABLE);
-        nin = sv_check_length(L, 1, SV_MAX_IN, op->name);
-        if (nin < 1) return luaL_error(L, "%s: takes a list of 1 to %d tensors; got none", op->name, SV_MAX_IN);
-        luaL_checkstack(L, nin + 16, NULL);
-        base = lua_gettop(L) + 1;
-        for (int k = 0; k < nin; k++) {
-            lua_rawgeti(L, 1, k + 1);
-            to_tensor(L, op->name, s->in[0].name, base + k);
-        }
-        at = 2;
-    } else {
-        base = lua_gettop(L) + 1;
-        for (; nin < s->nin; nin++) {
-            bool none = at > top || lua_isnil(L, at);
-            bool skipped = s->in[nin].optional && !none && !sv_test_tensor(L, at); /* options follow at once */
-            if (none || skipped) {
-                if (!s->in[nin].optional)
-                    return luaL_error(L, "%s: %s is missing; the arguments are (%s)", op->name, s->in[nin].name,
-                                      op->signature);
-                lua_pushnil(L);
-                if (none) at++;
-                continue;
-            }
-            lua_pushvalue(L, at++);
-            to_tensor(L, op->name, s->in[nin].name, base + nin);
-        }
+/* Pushes the tensors of a list, concat{a, b, …}; how many. */
+static int push_list(lua_State *L, const sv_op *op, const sv_signature *s) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int n = sv_check_length(L, 1, SV_MAX_IN, op->name);
+    if (n < 1) luaL_error(L, "%s: takes a list of 1 to %d tensors; got none", op->name, SV_MAX_IN);
+    luaL_checkstack(L, n + 16, NULL);
+    int base = lua_gettop(L) + 1;
+    for (int k = 0; k < n; k++) {
+        lua_rawgeti(L, 1, k + 1);
+        to_tensor(L, op->name, s->in[0].name, base + k);
     }
+    return n;
+}
+
+/* Pushes a tensor, or nil, for each input of the signature; returns where the options begin among the arguments. */
+static int push_inputs(lua_State *L, const sv_op *op, const sv_signature *s, int top) {
+    int base = lua_gettop(L) + 1, at = 1;
+    for (int nin = 0; nin < s->nin; nin++) {
+        bool none = at > top || lua_isnil(L, at);
+        bool skipped = s->in[nin].optional && !none && !sv_test_tensor(L, at); /* options follow at once */
+        if (none || skipped) {
+            if (!s->in[nin].optional)
+                luaL_error(L, "%s: %s is missing; the arguments are (%s)", op->name, s->in[nin].name, op->signature);
+            lua_pushnil(L);
+            if (none) at++;
+            continue;
+        }
+        lua_pushvalue(L, at++);
+        to_tensor(L, op->name, s->in[nin].name, base + nin);
+    }
+    return at;
+}
+
+/* Options by position, from argument `at` on. */
+static void read_positional(lua_State *L, const sv_op *op, const sv_signature *s, int at, int top, double *opt,
+                            sv_list *list, bool *given) {
     for (int i = 0; i < s->nopt && at <= top; i++, at++) {
         bool takes_list = s->opt[i].kind == INTS || s->opt[i].kind == AXES;
         if (lua_isnil(L, at) || (!takes_list && is_empty(L, at))) continue;
@@ -203,7 +196,27 @@ static int call_op(lua_State *L) {
             read_option(L, op->name, &s->opt[i], at, &opt[i], &list[i]);
         given[i] = true;
     }
-    if (at <= top) return luaL_error(L, "%s: too many arguments; they are (%s)", op->name, op->signature);
+    if (at <= top) luaL_error(L, "%s: too many arguments; they are (%s)", op->name, op->signature);
+}
+
+/* Upvalues: the row, its signature. */
+static int call_op(lua_State *L) {
+    const sv_op *op = lua_touserdata(L, lua_upvalueindex(1));
+    const sv_signature *s = lua_touserdata(L, lua_upvalueindex(2));
+    double opt[SV_MAX_OPT];
+    sv_list list[SV_MAX_OPT];
+    bool given[SV_MAX_OPT] = {false};
+    sv_enter(L);
+    memset(list, 0, sizeof list);
+    for (int i = 0; i < SV_MAX_OPT; i++) opt[i] = i < s->nopt ? s->opt[i].value : 0;
+
+    int top = lua_gettop(L), at;
+    if (top > 1 && s->nopt > 0 && is_options(L, top)) read_named(L, op->name, s, top, opt, list, given), top--;
+
+    bool listed = s->nin == 1 && s->in[0].list;
+    int base = lua_gettop(L) + 1, nin = listed ? push_list(L, op, s) : s->nin;
+    at = listed ? 2 : push_inputs(L, op, s, top);
+    read_positional(L, op, s, at, top, opt, list, given);
     for (int i = 0; i < s->nopt; i++)
         if (!given[i] && !s->opt[i].optional)
             return luaL_error(L, "%s: %s is missing; the arguments are (%s)", op->name, s->opt[i].name, op->signature);

@@ -145,11 +145,9 @@ static void after_fork(void) {
     own_number = 0;
 }
 
-/* Threads of a process that never asked: SV_THREADS, else the cores it may use. */
+/* Threads of a process that never asked: the cores it may use. */
 static int default_threads(void) {
     long n = 0;
-    const char *wish = getenv("SV_THREADS");
-    if (wish) n = strtol(wish, NULL, 10);
 #ifdef __linux__
     cpu_set_t set;
     if (n <= 0 && sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
