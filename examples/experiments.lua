@@ -33,7 +33,8 @@ function experiments.polygon()
   return {
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
-    net = "place", answers = 8, -- corners may be joined in several ways that look nearly alike
+    net = "coordconv",
+    posterior = "mixture", components = 8, -- corners may be joined in several ways that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
     sleep = { steps = 6000 },
     -- answers are in one of eight orders, and so no draws of the prior
@@ -48,7 +49,7 @@ function experiments.dsprites()
     simulator = require "simvae.simulators.dsprites",
     doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
-    answers = 4, -- hearts are taken for squares otherwise
+    posterior = "mixture", components = 4, -- hearts are taken for squares otherwise
     decoder = { steps = 8000 }, -- after 4,000 its squares are discs
     sleep = { steps = 3000 },
     -- most sprites are small: relative errors rule too much

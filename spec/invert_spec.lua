@@ -144,7 +144,7 @@ describe("evaluate", function()
   end)
 end)
 
-describe("net \"place\"", function()
+describe("net \"coordconv\"", function()
   it("takes the sides that halve down to 4 to 8, trains both of its halves, and is saved whole", function()
     for _, side in ipairs { 16, 24, 64 } do
       local sim = sv.simulator { name = "square", output = { 1, side, side },
@@ -152,14 +152,14 @@ describe("net \"place\"", function()
         simulate = function(z, out)
           for c = 1, side do out:set(math.min(1, math.max(0, z.x * side - c + 1)), 1, side // 2, c) end
         end }
-      local model = sv.model { simulator = sim, net = "place", width = 4 }
+      local model = sv.model { simulator = sim, net = "coordconv", width = 4 }
       local before = model:state()
       for name, t in pairs(before) do before[name] = core.buffer(t * 1) end
       model:train { quiet = true, batch = 4, decoder = { steps = 3 }, encoder = { steps = 3 } }
       for name, t in pairs(model:state()) do
         assert.is_true(core.max(core.abs(t - before[name])):item() > 0, name .. " of side " .. side .. " has not moved")
       end
-      local path = helper.temporary_folder() .. "/place.safetensors"
+      local path = helper.temporary_folder() .. "/coordconv.safetensors"
       assert(model:save(path))
       local _, x = sim:simulate_batch(2, core.rng(1))
       assert.same((model:encode(x)):totable(), (sv.load(path, sim):encode(x)):totable())

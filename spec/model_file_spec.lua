@@ -108,7 +108,11 @@ describe("a model file", function()
     for _, value in ipairs { "build", "names", "resnet", 3, {}, { decoder = 1, encoder = 2 } } do
       field("net", value)
     end
-    for _, value in ipairs { 0, 65, -1, 2.5, "1", {} } do field("answers", value) end
+    for _, value in ipairs { 0, 65, -1, 2.5, "1", {} } do
+      field("answers", value, "components")
+      with(function(about) about.posterior, about.components = "mixture", value end, "components")
+    end
+    for _, value in ipairs { "init", "support", "normals", 3, {}, true } do field("posterior", value) end
     for _, value in ipairs { "x", 1.5, {} } do field("seed", value) end
     for _, value in ipairs { "sigmoid", 3, {}, true } do field("bounded", value) end
     for _, value in ipairs { "huber", 3, {}, false } do field("loss", value) end
@@ -155,8 +159,8 @@ describe("a model file", function()
     local state, whole = parts()
     local before = core.memory().peak
     for _, change in ipairs { { width = 20000 }, { width = 1 << 20 }, { net = "dcgan", output = { 1, 64, 64 } },
-      { net = "conv", output = { 3, 128, 128 }, width = 4096 }, { net = "place", output = { 1, 32, 32 } },
-      { net = "mlp", output = { 1, 1000, 1000 } }, { answers = 64 },
+      { net = "conv", output = { 3, 128, 128 }, width = 4096 }, { net = "coordconv", output = { 1, 32, 32 } },
+      { net = "mlp", output = { 1, 1000, 1000 } }, { posterior = "mixture", components = 64 },
       { loss = "gaussian", output = { 1 << 20, 16, 16 } }, { output = { 1000000000 } } } do
       local about = json.decode(json.encode(whole))
       for k, v in pairs(change) do about[k] = v end

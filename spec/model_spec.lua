@@ -348,9 +348,9 @@ describe("the default recipe of pictures", function()
   end)
 end)
 
-describe("the net \"place\"", function()
+describe("the net \"coordconv\"", function()
   it("learns a picture with edges, and takes sides of 16 pixels and more", function()
-    local model = sv.model { simulator = disc(), net = "place", width = 4, seed = 3 }
+    local model = sv.model { simulator = disc(), net = "coordconv", width = 4, seed = 3 }
     assert.same({ 3, 1, 16, 16 }, model:decode(sv.full(0.5, { 3, 2 })).shape)
     local function mse()
       local z, x = disc():simulate_batch(64, sv.rng(5))
@@ -360,7 +360,7 @@ describe("the net \"place\"", function()
     local before = mse()
     model:train_decoder { steps = 200, batch = 16, lr = { peak = 5e-3, warmup = 10 }, quiet = true }
     assert.is_true(mse() < before / 2)
-    raises("net \"place\" needs square images", sv.model, { simulator = line(), net = "place" })
+    raises("net \"coordconv\" needs square images", sv.model, { simulator = line(), net = "coordconv" })
   end)
 end)
 
@@ -368,7 +368,8 @@ describe("bad input to a model", function()
   it("is named", function()
     raises("unknown option 'widht'; did you mean 'width'", sv.model, { simulator = disc(), widht = 3 })
     raises("simulator must be made by sv.simulator", sv.model, { simulator = {} })
-    raises("net is \"conv\", \"place\", \"dcgan\"", sv.model, { simulator = disc(), net = "resnet" })
+    raises("net is \"conv\", \"coordconv\", \"dcgan\", \"mlp\", a function", sv.model,
+      { simulator = disc(), net = "resnet" })
     raises("loss is one of bce", sv.model, { simulator = disc(), loss = "huber" })
     raises("needs square images", sv.model, { simulator = line(), net = "dcgan" })
     local model = sv.model { simulator = disc(), width = 4 }

@@ -6,7 +6,7 @@ local symmetry = require "simvae.simulator.symmetry"
 
 local raises = helper.raises
 
--- x = z^2: two right answers to every output, whose mean is wrong for all.
+-- x = z^2: two parameters give every output, whose mean is wrong for all.
 local function squares(declared)
   return sv.simulator {
     name = "squares", params = { { name = "z", low = -1, high = 1 } }, output = { 1, 1, 1 },
@@ -31,9 +31,10 @@ local function model_of(sim, options)
 end
 
 -- An encoder that gives the same heads to all outputs.
-local function constant(sim, answers, heads)
+local function constant(sim, components, heads)
   heads = core.tensor { heads }
-  return sv.model { simulator = sim, answers = answers, loss = "mse", net = {
+  return sv.model { simulator = sim, posterior = components > 1 and "mixture" or nil,
+    components = components > 1 and components or nil, loss = "mse", net = {
     decoder = formula,
     encoder = sv.nn.func(function(x) return core.expand(heads, { x.shape[1], heads.shape[2] }) end),
   } }
@@ -42,7 +43,7 @@ end
 describe("the loss of sleep", function()
   it("is that of the best answer to the nearest equivalent, of its spread, and of the scores", function()
     local z = core.tensor { { 0.5 }, { -0.1 } }
-    -- answers 0.3 and -0.2, log std - 1 = 0.2 and -0.4, scores 1 and 3
+    -- components at 0.3 and -0.2, log std - 1 = 0.2 and -0.4, scores 1 and 3
     local heads = { 0.3, 0.2, -0.2, -0.4, 1, 3 }
     local std1, std2 = math.exp(-0.8), math.exp(-1.4)
     local function nll(off, std) return off ^ 2 / (2 * std ^ 2) + math.log(std) end
@@ -62,7 +63,7 @@ describe("the loss of sleep", function()
       1e-6)
   end)
 
-  it("leads answers that lie outside the support back in", function()
+  it("leads means that lie outside the support back in", function()
     local inside = sleep.loss(constant(squares(true), 1, { 1, 0 }), core.tensor { { 1 } }):item()
     local outside = sleep.loss(constant(squares(true), 1, { 1.5, 0 }), core.tensor { { 1 } }):item()
     assert.near(0.25, outside - inside, 1e-6)
@@ -79,8 +80,8 @@ describe("the loss of sleep", function()
 end)
 
 describe("stage 2 with sleep", function()
-  it("finds both answers and their probabilities where one answer cannot be right", function()
-    local model = model_of(squares(false), { answers = 2, seed = 1 })
+  it("finds both parameters and their probabilities where one estimate cannot be right", function()
+    local model = model_of(squares(false), { posterior = "mixture", components = 2, seed = 1 })
     model:train { decoder = { steps = 0 }, sleep = { steps = 1000, lr = { peak = 5e-3, warmup = 20 } },
       encoder = { steps = 500, noise = 0, prior = 0 }, batch = 64, quiet = true }
     local x = core.reshape(core.tensor { 0.04, 0.25, 0.64 }, 3, 1, 1, 1)
@@ -114,7 +115,7 @@ describe("stage 2 with sleep", function()
   it("is logged as such, and goes on from where it was interrupted as if it had not been", function()
     local folder = helper.temporary_folder()
     local function train(out, stop)
-      local model = model_of(squares(false), { answers = 2, seed = 3 })
+      local model = model_of(squares(false), { posterior = "mixture", components = 2, seed = 3 })
       model:train { out = out, quiet = true, log_every = 5, batch = 8, decoder = { steps = 0 },
         sleep = { steps = 10 }, encoder = { steps = 10, noise = 0 },
         on_step = function(stage, at) if stage == stop[1] and at == stop[2] then error("interrupted!", 0) end end }
@@ -137,13 +138,14 @@ describe("stage 2 with sleep", function()
       end
     end
     raises("sleep.steps was 10 and is now 20", function()
-      model_of(squares(false), { answers = 2, seed = 3 }):train { out = folder .. "/whole", quiet = true, batch = 8,
-        decoder = { steps = 0 }, sleep = { steps = 20 }, encoder = { steps = 10 } }
+      local model = model_of(squares(false), { posterior = "mixture", components = 2, seed = 3 })
+      model:train { out = folder .. "/whole", quiet = true, batch = 8, decoder = { steps = 0 },
+        sleep = { steps = 20 }, encoder = { steps = 10 } }
     end)
   end)
 end)
 
-describe("a model of several answers", function()
+describe("a mixture", function()
   it("gives the one that the decoder reproduces best, and begins at the others when it inverts", function()
     local model = constant(squares(false), 3, { 0.9, -1, 0.5, -1, -0.6, -3, 5, 0, 0 })
     local x = core.reshape(core.tensor { 0.25, 0.8, 0.36 }, 3, 1, 1, 1)
@@ -157,17 +159,18 @@ describe("a model of several answers", function()
     assert.near(0, misfit, 1e-5)
     assert.near(math.sqrt(0.8), math.abs(z:get(2, 1)), 1e-2)
     local path = helper.temporary_folder() .. "/several.safetensors"
-    local learned = model_of(squares(false), { answers = 2, seed = 3 })
+    local learned = model_of(squares(false), { posterior = "mixture", components = 2, seed = 3 })
     assert(learned:save(path))
     local nets = learned.net
     assert.same(learned:encode(x):totable(), assert(sv.load(path, squares(false), { net = nets })):encode(x):totable())
   end)
 
   it("refuses what it cannot be trained by", function()
-    local several = model_of(squares(false), { answers = 2 })
-    raises("gives 2 answers, whose scores are learned in sleep", several.train, several, { quiet = true,
-      decoder = { steps = 0 }, encoder = { steps = 2 } })
-    raises("answers must be from 1 to 64; got 0", sv.model, { simulator = squares(false), answers = 0 })
+    local several = model_of(squares(false), { posterior = "mixture", components = 2 })
+    raises("the probabilities of the posterior's 2 components are learned in sleep", several.train, several, {
+      quiet = true, decoder = { steps = 0 }, encoder = { steps = 2 } })
+    raises("components must be from 1 to 64; got 0", sv.model, { simulator = squares(false), posterior = "mixture",
+      components = 0 })
     raises("sleep must be at least 0; got %-1", several.train_encoder, several, { steps = 2, sleep = -1 })
     local rlc = require "simvae.simulators.rlc"
     local model = sv.model { simulator = rlc, width = 4 }

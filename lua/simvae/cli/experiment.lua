@@ -13,6 +13,7 @@ local core = require "simvae.core"
 local evaluation = require "simvae.evaluate.options"
 local interrupt = require "simvae.util.interrupt"
 local json = require "simvae.io.json"
+local posterior = require "simvae.posterior"
 local sampler = require "simvae.sampler"
 local simulator = require "simvae.simulator"
 
@@ -24,7 +25,7 @@ local options = {
   simulator = { "table", required = true },
   net = { "string|function|table" },
   width = { "integer", min = 1 },
-  answers = { "integer", min = 1 },
+  posterior = { "string" },
   loss = { "string|function" },
   batch = { "integer", min = 1 },
   decoder = { "table", default = {} },
@@ -44,6 +45,8 @@ local options = {
   base = { "table" },          -- where the other parameters stay in the traversals; default: the middle
   pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
 }
+
+for name, rule in pairs(posterior.options()) do options[name] = rule end
 
 -- ---- command line -----------------------------------------------------------------------
 
@@ -145,17 +148,18 @@ local function settings(t, a)
     if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
     stages[stage] = o
   end
-  local net, bounded, answers = t.net, nil, t.answers
+  local net, bounded, head = t.net, nil, t
   if a.recipe == "paper" then -- its architecture and its plain encoder as well
-    bounded, answers = false, nil
+    bounded, head = false, {}
     if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
   end
   local samples = a.samples or (a.demo and budget.samples) or t.samples
   local refine = { samples = math.max(2, samples // 10) } -- it takes long
   for k, v in pairs(t.refine) do refine[k] = v end
-  return stages,
-    { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed, bounded = bounded,
-      answers = answers },
+  local about = { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed, bounded = bounded,
+    posterior = head.posterior }
+  for option in pairs(posterior.options()) do about[option] = head[option] end
+  return stages, about,
     { samples = samples, factors = t.factors, refine = refine }
 end
 
@@ -193,8 +197,8 @@ local function run(t, a, model, stages, asked)
 end
 
 --- Runs an experiment.
--- @tparam table t simulator; net, width, answers, loss, batch, decoder, sleep, encoder, recipe (as of sv.model and
--- model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- @tparam table t simulator; net, width, posterior and its options, loss, batch, decoder, sleep, encoder, recipe (as of
+-- sv.model and model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
 -- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
 -- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;

@@ -4,8 +4,9 @@
 local check = require "simvae.util.check"
 local file = require "simvae.io.file"
 local loss = require "simvae.model.loss"
-local nets = require "simvae.nn.nets"
+local nets = require "simvae.nn.build"
 local parameter = require "simvae.simulator.parameter"
+local posterior = require "simvae.posterior"
 
 local description = {}
 
@@ -19,11 +20,31 @@ local refuse = file.refuse
 function description.of(model)
   local sim, params = model.simulator, {}
   for i, p in ipairs(sim.params) do params[i] = parameter.declaration(p) end
-  return {
+  local about = {
     simulator = sim.name, params = params, output = sim.output,
     net = type(model.net) == "string" and model.net or "custom", width = model.width, loss = model.loss.name,
-    loss_given = model.loss.given, bounded = model.bounded, seed = model.seed, answers = model.answers,
+    loss_given = model.loss.given, bounded = model.bounded, seed = model.seed, posterior = model.head.name,
   }
+  for option, value in pairs(model.head.settings) do about[option] = value end
+  return about
+end
+
+--- A description, or options of sv.model, with former names replaced: `answers` by a posterior and its components,
+-- net "place" by "coordconv".
+-- @tparam table t
+-- @treturn table a copy
+function description.current(t)
+  local result = {}
+  for k, v in pairs(t) do result[k] = v end
+  if result.net == "place" then result.net = "coordconv" end
+  local answers = result.answers
+  result.answers = nil
+  if answers ~= nil and answers ~= 1 then
+    result.posterior = result.posterior or "mixture"
+    if result.components == nil then result.components = answers end
+  end
+  result.posterior = result.posterior or posterior.default
+  return result
 end
 
 -- ---- checks of single fields --------------------------------------------------------------
@@ -147,6 +168,7 @@ end
 -- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] } and, where there is any, seen
 function description.check(t, numbers)
   if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
+  t = description.current(t)
   local d = { simulator = text(t.simulator, "simulator"), params = {}, output = output_of(t.output) }
   local seen = {}
   for i, p in ipairs(list(t.params, "params", math.max(1, numbers))) do
@@ -159,7 +181,15 @@ function description.check(t, numbers)
   d.net = one_of(t.net, "net", known)
   d.width = whole(t.width, "width", 1, WIDEST)
   d.seed = t.seed == nil and 1 or whole(t.seed, "seed", math.mininteger, math.maxinteger)
-  d.answers = t.answers == nil and 1 or whole(t.answers, "answers", 1, 64)
+  d.posterior = one_of(t.posterior, "posterior", posterior.names)
+  for option in pairs(posterior.options()) do
+    if t[option] ~= nil and not posterior.rules(d.posterior)[option] then
+      refuse("%s is no option of its posterior, %s", option, d.posterior)
+    end
+  end
+  for option, rule in pairs(posterior.rules(d.posterior)) do
+    d[option] = whole(t[option], option, rule.min, rule.max)
+  end
   d.bounded = t.bounded == nil and "clamp" or t.bounded
   if d.bounded ~= false then one_of(d.bounded, "bounded", { "clamp", "tanh" }) end
   known = table.move(loss.names, 1, #loss.names, 1, {})

@@ -23,12 +23,12 @@ local options = {
   seed = { "integer", default = 1 },
 }
 
--- Answers to one chunk that fit best so far: rows in units, and their misfits.
-local Answers = {}
-Answers.__index = Answers
+-- The parameters that fit the outputs of one chunk best so far: rows in units, and their misfits.
+local Best = {}
+Best.__index = Best
 
 -- What a code stands for once it is in units again (a class is one class), and how far that is from the output.
-function Answers:offer(code)
+function Best:offer(code)
   local scope <close> = core.scope()
   local of = self.model
   local units = of.latent:to_units(code)
@@ -40,8 +40,8 @@ function Answers:offer(code)
   end
 end
 
-local function answers(self, x)
-  return setmetatable({ model = self, x = x, misfit = {}, rows = {} }, Answers)
+local function best_of(self, x)
+  return setmetatable({ model = self, x = x, misfit = {}, rows = {} }, Best)
 end
 
 -- The code that is reached downhill from another: Adam on each sample's own misfit.
@@ -60,7 +60,7 @@ end
 
 -- Of several places about a code, for each sample that which fits best.
 local function nearby(self, x, code, rng, spread)
-  local found = answers(self, x)
+  local found = best_of(self, x)
   for _ = 1, CANDIDATES do
     local scope <close> = core.scope()
     local raw = self.latent:unsquash(code + rng:normal(code.shape) * spread)
@@ -90,10 +90,10 @@ function Model:invert(x, options_given)
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
     local part = self.loss:standardise(core.slice(x, 1, from, math.min(from + CHUNK - 1, n)))
-    local codes = core.no_grad(self.ranked, self, part)
+    local codes = core.no_grad(self.ranked, self, part, o.starts)
     core.no_grad(novelty.check, "invert", self, part, codes[1], from - 1)
     local rng = core.rng(o.seed, from)
-    local best = answers(self, part)
+    local best = best_of(self, part)
     best:offer(codes[1])
     if o.steps > 0 then
       for start = 1, o.starts do

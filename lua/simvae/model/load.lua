@@ -5,6 +5,7 @@ local core = require "simvae.core"
 local description = require "simvae.model.description"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"
+local posterior = require "simvae.posterior"
 local simulator = require "simvae.simulator"
 
 local refuse = file.refuse
@@ -111,11 +112,13 @@ local function make(state, metadata, path, sim, settings)
     refuse("the model has a loss of its own; sv.load(path, simulator, { loss = … })")
   end
   check_statistics(d, state)
-  local self = build({
+  local options = {
     simulator = simulator_of(d, sim, path), net = settings.net or d.net, width = d.width, seed = d.seed,
     loss = settings.loss or d.loss_given and d.loss ~= "function" and d.loss or nil, bounded = d.bounded,
-    answers = d.answers,
-  }, numbers, settings.net)
+    posterior = d.posterior,
+  }
+  for option in pairs(posterior.rules(d.posterior)) do options[option] = d[option] end
+  local self = build(options, numbers, settings.net)
   local ok, misfit = self:load_state(state)
   if not ok then refuse("%s", misfit) end
   local own = self:state()

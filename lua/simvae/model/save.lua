@@ -14,11 +14,16 @@ local function of_loss(self)
   return map
 end
 
+-- Networks by the prefix of their weights' names.
+local function parts_of(self)
+  return { decoder = self.decoder, encoder = self.encoder, posterior = self.head.net }
+end
+
 --- All weights and statistics by name.
 function Model:state()
   local map = of_loss(self)
-  for _, part in ipairs { "decoder", "encoder" } do
-    for name, t in pairs(self[part]:state()) do map[part .. "." .. name] = t end
+  for part, layer in pairs(parts_of(self)) do
+    for name, t in pairs(layer:state()) do map[part .. "." .. name] = t end
   end
   return map
 end
@@ -37,8 +42,8 @@ function Model:load_state(map)
         check.shape_text(t.shape))
     end
   end
-  for _, part in ipairs { "decoder", "encoder" } do
-    local ok, why = self[part]:load_state(map, part .. ".")
+  for part, layer in pairs(parts_of(self)) do
+    local ok, why = layer:load_state(map, part .. ".")
     if not ok then return nil, why end
   end
   for name, t in pairs(own) do

@@ -1,6 +1,7 @@
 --- checkpoint.safetensors: everything that going on with a training needs, with a checksum; the one before it is
 -- checkpoint.previous.safetensors, which takes over where the last one is damaged.
 local core = require "simvae.core"
+local description = require "simvae.model.description"
 local json = require "simvae.io.json"
 local options = require "simvae.train.options"
 local stages = require "simvae.train.stages".names
@@ -32,7 +33,7 @@ end
 
 -- The first difference between two configurations, in words.
 local function difference(old, new)
-  local a, b = flatten(old, "", {}), flatten(new, "", {})
+  local a, b = flatten(description.current(old), "", {}), flatten(new, "", {})
   local names = {}
   for k in pairs(a) do names[#names + 1] = k end
   for k in pairs(b) do if a[k] == nil then names[#names + 1] = k end end

@@ -43,18 +43,11 @@ end
 
 --- One step of stage 2: x alone; beside it, as `encoder.sleep` says, some more of the decoder's own pictures.
 function step.encoder(self, run)
+  if self.head.likelihood then return step.sleep(self, run) end
   local _, x = samples(self, run)
-  local mean, std, raw, score = self:posterior(x)
-  if score then
-    local best = core.argmax(score:detach(), 2)
-    mean, std, raw = self:choose(mean, best), self:choose(std, best), self:choose(raw, best)
-  end
-  local code = mean
-  if run.noise > 0 then
-    code = mean + std * run.rng:normal(mean.shape) * run.noise
-  end
+  local code, mean, penalty = self.head:draw(self.encoder(x), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
-  if self.bounded == "clamp" then loss = loss + self.latent:overshoot(raw) end
+  if penalty then loss = loss + penalty end
   local o = run.encoder
   if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2)) * o.sleep end
   return loss
@@ -62,13 +55,22 @@ end
 
 -- ---- a stage ----------------------------------------------------------------------------
 
--- The net that a stage trains.
-local function net_of(self, stage)
-  return stage == "decoder" and self.decoder or self.encoder
+-- The nets that a stage trains: stage 2 the encoder and what the posterior's head has of its own.
+local function nets_of(self, stage)
+  if stage == "decoder" then return { self.decoder } end
+  return { self.encoder, self.head.net }
+end
+
+local function parameters_of(self, stage)
+  local params = {}
+  for _, net in ipairs(nets_of(self, stage)) do
+    for _, t in ipairs(net:parameters()) do params[#params + 1] = t end
+  end
+  return params
 end
 
 local function make_optimizer(self, run, stage)
-  local params = net_of(self, stage):parameters()
+  local params = parameters_of(self, stage)
   if stage == "decoder" then
     for _, t in pairs(self.loss.own) do params[#params + 1] = t end
   end
@@ -105,7 +107,7 @@ local function begin(self, run, stage)
   run.stage, run.total = stage, o.steps
   checkpoint.settle(run)
   run.optimizer = make_optimizer(self, run, stage)
-  run.parameters = net_of(self, stage):parameters()
+  run.parameters = parameters_of(self, stage)
   run.noise = o.noise
   run.sampler.batch = o.batch
   if stage == "encoder" then run.last = nil end
@@ -119,7 +121,7 @@ local function begin(self, run, stage)
     self.decoder:eval()
     self.decoder:freeze()
   end
-  net_of(self, stage):train()
+  for _, net in ipairs(nets_of(self, stage)) do net:train() end
   run.resumed = nil
 end
 
@@ -176,7 +178,7 @@ function loop.run_stage(self, run, stage)
     run.signals:allow()
     if run.on_step and run.on_step(stage, run.step, value) == false then break end
   end
-  net_of(self, stage):eval()
+  for _, net in ipairs(nets_of(self, stage)) do net:eval() end
   self.decoder:unfreeze()
   bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
 end

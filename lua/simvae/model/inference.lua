@@ -1,0 +1,141 @@
+--- The parameters of outputs, as a trained model infers them: estimates, components, and the whole posterior.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local input = require "simvae.model.input"
+local novelty = require "simvae.model.novelty"
+local posterior = require "simvae.model.posterior"
+
+local Model = {} -- methods that simvae.model takes over
+local inference = { methods = Model }
+
+local CHUNK = 256 -- samples that go through a network at once outside training
+
+--- Applies f(chunk, rows before it) to chunks of rows of x, and joins each of its results.
+function inference.in_chunks(x, f)
+  local n = x.shape[1]
+  local parts = {}
+  for from = 1, math.max(n, 1), CHUNK do
+    local scope <close> = core.scope()
+    local to = math.min(from + CHUNK - 1, n)
+    local results = table.pack(core.no_grad(f, n <= CHUNK and x or core.slice(x, 1, from, to), from - 1))
+    for i = 1, results.n do
+      parts[i] = parts[i] or {}
+      parts[i][#parts[i] + 1] = scope:keep(results[i])
+    end
+  end
+  local joined = {}
+  for i, list in ipairs(parts) do joined[i] = #list == 1 and list[1] or core.concat(list, 1) end
+  return table.unpack(joined)
+end
+
+-- For each sample the numbers of the codes in the order in which the decoder reproduces it, the closest first.
+local function order_of(self, codes, x)
+  local n, count, misfits = x.shape[1], #codes, {}
+  for a, code in ipairs(codes) do
+    local scope <close> = core.scope()
+    misfits[a] = self.loss:misfit(self.decoder(code), x):totable()
+    for i, v in ipairs(misfits[a]) do misfits[a][i] = v == v and v or math.huge end
+  end
+  local order = {}
+  for a = 1, count do order[a] = {} end
+  for i = 1, n do
+    local list = {}
+    for a = 1, count do list[a] = a end
+    table.sort(list, function(a, b)
+      if misfits[a][i] == misfits[b][i] then return a < b end
+      return misfits[a][i] < misfits[b][i]
+    end)
+    for rank, a in ipairs(list) do order[rank][i] = a end
+  end
+  return order
+end
+
+--- The posterior's candidates, the one that the decoder reproduces best first.
+-- @tparam tensor x (N, …), standardised
+-- @tparam ?integer n starts of an inversion that are wanted
+-- @treturn {tensor,...} codes (N, size)
+-- @treturn {tensor,...} their standard deviations (N, size)
+function Model:ranked(x, n)
+  local codes, spreads = self.head:candidates(self.encoder(x), n)
+  if #codes == 1 then return codes, spreads end
+  local size = codes[1].shape[2]
+  local all, all_spreads = core.stack(codes, 2), core.stack(spreads, 2)
+  local means, stds = {}, {}
+  for rank, list in ipairs(order_of(self, codes, x)) do
+    local index = core.expand(core.reshape(core.tensor(list), #list, 1, 1), #list, 1, size)
+    means[rank] = core.reshape(core.gather(all, index, 2), #list, size)
+    stds[rank] = core.reshape(core.gather(all_spreads, index, 2), #list, size)
+  end
+  return means, stds
+end
+
+-- Sets the networks to inference, whatever a training left.
+local function settle(self)
+  self.encoder:eval()
+  self.decoder:eval()
+  if self.head.net then self.head.net:eval() end
+end
+
+--- Infers the parameters of outputs: one estimate and its spread. Of a mixture it is the component that the decoder
+-- reproduces best, which the posterior's mean may be far from (see posterior).
+-- @tparam tensor x (N, …output), or one output
+-- @treturn tensor mean (N, K), in the simulator's units
+-- @treturn tensor std (N, K), in the same units
+function Model:encode(x)
+  x = input.outputs("encode", self, x)
+  settle(self)
+  return inference.in_chunks(x, function(part, before)
+    part = self.loss:standardise(part)
+    local codes, spreads = self:ranked(part)
+    novelty.check("encode", self, part, codes[1], before)
+    return self.latent:to_units(codes[1], spreads[1])
+  end)
+end
+
+-- Gives notice of unusual outputs, by what the decoder makes of the most probable code.
+local function check_novelty(what, self, x, h, before)
+  if x.shape[1] > 0 then novelty.check(what, self, x, (self.head:draw(h, nil, 0)), before) end
+end
+
+--- The components of a posterior that is a mixture of normal distributions (of "gaussian": one).
+-- @tparam tensor x (N, …output), or one output
+-- @treturn tensor means (N, A, K), in the simulator's units; A is `components` of sv.model
+-- @treturn tensor standard deviations (N, A, K), in the same units
+-- @treturn tensor probabilities (N, A)
+-- @raise a posterior without components
+function Model:infer(x)
+  x = input.outputs("infer", self, x)
+  local head = self.head
+  if not head.components then
+    check.fail(2, "infer: the posterior \"%s\" has no components; model:posterior(x) gives its samples and density",
+      head.name)
+  end
+  settle(self)
+  return inference.in_chunks(x, function(part, before)
+    part = self.loss:standardise(part)
+    local h = self.encoder(part)
+    check_novelty("infer", self, part, h, before)
+    local codes, spreads, shares = head:components(h)
+    local n, A, size = table.unpack(codes.shape)
+    local mean, std = self.latent:to_units(core.reshape(codes, n * A, size), core.reshape(spreads, n * A, size))
+    local K = mean.shape[2]
+    return core.reshape(mean, n, A, K), core.reshape(std, n, A, K), shares
+  end)
+end
+
+--- The posterior q(z | x) of outputs: samples, densities, mean, standard deviation, quantiles and mode
+-- (simvae.model.posterior).
+-- @tparam tensor x (N, …output), or one output
+-- @treturn Posterior of N outputs
+function Model:posterior(x)
+  x = input.outputs("posterior", self, x)
+  settle(self)
+  return posterior.new(self, (inference.in_chunks(x, function(part, before)
+    part = self.loss:standardise(part)
+    local h = self.encoder(part)
+    check_novelty("posterior", self, part, h, before)
+    return h
+  end)))
+end
+
+return inference

@@ -1,0 +1,227 @@
+--- The posterior q(z | x) of outputs, in the simulator's units: what model:posterior(x) returns.
+--
+--     local p = model:posterior(x)
+--     p:sample(1000, sv.rng(3))                       -- (N, 1000, K), within the prior's support
+--     p:log_prob(z)                                   -- (N,): the log density at z (N, K), per unit of each parameter
+--     p:mean() p:std() p:mode()                       -- (N, K)
+--     p:quantile { 0.05, 0.5, 0.95 }                  -- (N, 3, K)
+--
+-- Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, the same each time.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local cube = require "simvae.posterior.support.cube"
+local parameters = require "simvae.simulator.parameters"
+local names = require "simvae.util.names"
+local parameter = require "simvae.simulator.parameter"
+
+local DRAWS = 2048         -- of each posterior, for its mean and so on
+local SEED = 0x706f7374    -- of these
+local AT_ONCE = 1 << 16    -- draws or points that are worked on together
+
+local Posterior = {}
+Posterior.__index = Posterior
+
+local posterior = {}
+
+--- @tparam Model model
+-- @tparam tensor h (N, outputs) what its encoder gives
+-- @treturn Posterior
+function posterior.new(model, h)
+  return setmetatable({ model = model, h = h, count = h.shape[1] }, Posterior)
+end
+
+function Posterior:__tostring()
+  return string.format("posterior \"%s\" of %d output%s of %s over %s", self.model.head.name, self.count,
+    self.count == 1 and "" or "s", self.model.simulator.name, table.concat(self.model.simulator.names, ", "))
+end
+
+-- f(rows of h, first, last) for as many posteriors as fit into one piece, of `each` draws or points a posterior; its
+-- results are joined.
+local function in_pieces(self, each, f)
+  local step = math.max(1, AT_ONCE // each)
+  local parts = {}
+  for from = 1, math.max(self.count, 1), step do
+    local scope <close> = core.scope()
+    local to = math.min(from + step - 1, self.count)
+    parts[#parts + 1] = scope:keep(core.no_grad(f, core.slice(self.h, 1, from, to), from, to))
+  end
+  return #parts == 1 and parts[1] or core.concat(parts, 1)
+end
+
+--- Draws parameters.
+-- @tparam integer n draws of each posterior
+-- @tparam rng rng
+-- @treturn tensor (N, n, K), in units, within the prior's support
+function Posterior:sample(n, rng)
+  check.value("sample", "n", n, { "integer", min = 1, max = 1 << 24 })
+  check.value("sample", "rng", rng, { "rng" })
+  local head, latent = self.model.head, self.model.latent
+  return in_pieces(self, n, function(h) return cube.to_units(latent, head:sample(h, n, rng)) end)
+end
+
+-- z as (N, M, K) and whether it came so; levels: of the caller of log_prob.
+local function points(self, z)
+  if type(z) == "table" and getmetatable(z) == nil then z = core.tensor(z) end
+  local names_of = self.model.simulator.names
+  local K, N = #names_of, self.count
+  if getmetatable(z) ~= core.metatable or z.ndim < 2 or z.ndim > 3 or z.shape[1] ~= N or z.shape[z.ndim] ~= K then
+    check.fail(3, "log_prob: takes a tensor (%d, %d) or (%d, M, %d), of parameters %s; got %s", N, K, N, K,
+      table.concat(names_of, ", "), check.describe(z))
+  end
+  return z.ndim == 3 and z or core.reshape(z, N, 1, K), z.ndim == 3
+end
+
+--- The logarithm of the density at parameters, per unit of each (of a class: of its probability); it is normalised over
+-- the prior's support, and -inf outside.
+-- @tparam tensor z (N, K), a row for each posterior, or (N, M, K), M rows for each; in units
+-- @treturn tensor (N,) or (N, M)
+function Posterior:log_prob(z)
+  local whole, several = points(self, z)
+  local head, latent = self.model.head, self.model.latent
+  local M, K = whole.shape[2], whole.shape[3]
+  local result = in_pieces(self, math.max(M, 1), function(h, from, to)
+    local n = to - from + 1
+    if n * M == 0 then return core.zeros(n, M) end
+    local rows = core.reshape(core.slice(whole, 1, from, to), n * M, K):totable()
+    local u, slopes = cube.from_units(latent, rows)
+    return head:log_prob(h, core.reshape(core.tensor(u), n, M, K)) + core.reshape(core.tensor(slopes), n, M)
+  end)
+  return several and result or core.reshape(result, self.count)
+end
+
+-- ---- summaries of draws -----------------------------------------------------------------------
+
+-- The draws (n, DRAWS, K) of some of the posteriors, the same each time.
+local function draws(self, h, first)
+  return cube.to_units(self.model.latent, self.model.head:sample(h, DRAWS, core.rng(SEED, first)))
+end
+
+-- Applies f(values, p) to each parameter's draws, lists in ascending order of each posterior's, circles unwrapped about
+-- their mean direction; returns (N, K) or, of lists, (N, width, K).
+local function summarise(self, width, f)
+  local params = self.model.simulator.params
+  return in_pieces(self, DRAWS, function(h, from)
+    local z = draws(self, h, from)
+    local n, columns = h.shape[1], {}
+    for k, p in ipairs(params) do
+      local values = core.reshape(cube.column(z, k), n, DRAWS)
+      if not p.period then values = core.sort(values, 2) end
+      columns[k] = {}
+      for i, list in ipairs(values:totable()) do columns[k][i] = f(list, p) end
+    end
+    local rows = {}
+    for i = 1, n do
+      local row = {}
+      for w = 1, width do
+        for k = 1, #params do row[(w - 1) * #params + k] = columns[k][i][w] end
+      end
+      rows[i] = row
+    end
+    if n == 0 then return core.zeros(0, width, #params) end
+    return core.reshape(core.tensor(rows), n, width, #params)
+  end)
+end
+
+local function direction(list, p)
+  local c, s = 0, 0
+  for _, v in ipairs(list) do
+    local phase = 2 * math.pi * (v - p.low) / p.period
+    c, s = c + math.cos(phase), s + math.sin(phase)
+  end
+  return p.low + math.atan(s, c) / (2 * math.pi) % 1 * p.period
+end
+
+local function mean_of(list)
+  local total = 0
+  for _, v in ipairs(list) do total = total + v end
+  return total / #list
+end
+
+local function most_frequent(list)
+  local counts, best = {}, list[1]
+  for _, v in ipairs(list) do
+    counts[v] = (counts[v] or 0) + 1
+    if counts[v] > counts[best] then best = v end
+  end
+  return best
+end
+
+-- The shorter ways from a centre to values of a circle, in ascending order.
+local function ways(list, p, centre)
+  local result = {}
+  for i, v in ipairs(list) do result[i] = parameter.difference(p, v, centre) end
+  table.sort(result)
+  return result
+end
+
+--- The mean of each parameter: of a circle the mean direction, of a class the most probable one.
+-- @treturn tensor (N, K), in units
+function Posterior:mean()
+  return core.reshape(summarise(self, 1, function(list, p)
+    return { p.levels and most_frequent(list) or p.period and direction(list, p) or mean_of(list) }
+  end), self.count, #self.model.simulator.params)
+end
+
+--- The standard deviation of each parameter; of a circle about its mean direction, of a class that of its number.
+-- @treturn tensor (N, K), in units
+function Posterior:std()
+  return core.reshape(summarise(self, 1, function(list, p)
+    local away = list
+    if p.period then away = ways(list, p, direction(list, p)) end
+    local centre, total = p.period and 0 or mean_of(away), 0
+    for _, v in ipairs(away) do total = total + (v - centre) ^ 2 end
+    return { math.sqrt(total / #away) }
+  end), self.count, #self.model.simulator.params)
+end
+
+--- Quantiles of each parameter's marginal distribution; of a circle, counted from the opposite of its mean direction.
+-- @tparam {number,...} q shares from 0 to 1
+-- @treturn tensor (N, #q, K), in units
+function Posterior:quantile(q)
+  if type(q) == "number" then q = { q } end
+  check.value("quantile", "q", q, { "table" })
+  if getmetatable(q) ~= nil or #q == 0 then
+    check.fail(2, "quantile: q takes a list of shares, such as { 0.05, 0.5, 0.95 }; got %s", check.describe(q))
+  end
+  for i, share in ipairs(q) do check.value("quantile", "q[" .. i .. "]", share, { "number", min = 0, max = 1 }) end
+  return summarise(self, #q, function(list, p)
+    local centre = p.period and direction(list, p) or 0
+    local sorted, values = p.period and ways(list, p, centre) or list, {}
+    for i, share in ipairs(q) do
+      local at = share * (#sorted - 1) + 1
+      local below = math.floor(at)
+      local v = sorted[below]
+      if p.levels then
+        v = sorted[math.floor(at + 0.5)]
+      elseif at > below then
+        v = v + (at - below) * (sorted[below + 1] - v)
+      end
+      values[i] = parameter.wrap(p, centre + v)
+    end
+    return values
+  end)
+end
+
+--- The densest of each posterior's draws and of the centres of its components.
+-- @treturn tensor (N, K), in units
+function Posterior:mode()
+  local model, K = self.model, #self.model.simulator.params
+  local function densest(h, from)
+    local n = h.shape[1]
+    if n == 0 then return core.zeros(0, K) end
+    local found = { draws(self, h, from) }
+    for _, code in ipairs((model.head:candidates(h))) do
+      local centre = model.latent:to_units(code):totable()
+      for i, row in ipairs(centre) do centre[i] = parameters.within(model.simulator.params, row) end
+      found[#found + 1] = core.reshape(core.tensor(centre), n, 1, K)
+    end
+    local z = core.concat(found, 2)
+    local best = core.argmax(posterior.new(model, h):log_prob(z), 2)
+    return core.reshape(core.gather(z, core.expand(core.reshape(best, n, 1, 1), n, 1, K), 2), n, K)
+  end
+  return in_pieces(self, DRAWS, densest)
+end
+
+names.class(Posterior, "posterior", { "model", "h", "count" })
+
+return posterior

@@ -1,0 +1,142 @@
+local core = require "simvae.core"
+local layers = require "simvae.nn.nets.support.layers"
+local nn = require "simvae.nn"
+
+local WIDTH = 16
+local hidden = layers.hidden
+
+-- Functions of the coordinates (u, v), each in [-1, 1], at the centres of side x side cells: (10, side^2).
+local function coordinate_functions(side)
+  local rows = {}
+  for i = 1, 10 do rows[i] = {} end
+  for y = 1, side do
+    for x = 1, side do
+      local u, v = (2 * x - 1) / side - 1, (2 * y - 1) / side - 1
+      local values = { 1, u, v, u * v, u * u - 1 / 3, v * v - 1 / 3, math.sin(math.pi * u), math.cos(math.pi * u),
+        math.sin(math.pi * v), math.cos(math.pi * v) }
+      for i, value in ipairs(values) do rows[i][(y - 1) * side + x] = value end
+    end
+  end
+  return core.buffer(core.tensor(rows))
+end
+
+-- Coefficients to maps, (N, maps F) -> (N, maps, side, side): each map is a weighted sum of the coordinate functions.
+-- With their first three it is the signed distance to a line, and so on.
+local function expansion(functions, maps, side)
+  local F = functions.shape[1]
+  return nn.layer {
+    label = string.format("expansion of %d maps by %d coordinate functions", maps, F),
+    forward = function(_, x)
+      local n = x.shape[1]
+      return core.reshape(core.matmul(core.reshape(x, n * maps, F), functions), n, maps, side, side)
+    end,
+  }
+end
+
+-- Spatial soft-argmax (Levine, Finn, Darrell and Abbeel 2016): (N, 3 points, side, side) -> (N, 2 points), u and v of
+-- each point. A softmax over the cells of one map weights their coordinates; two further maps are offsets to the right
+-- and upwards, in steps of two cells (compare Papandreou and others 2017): exact to less than a cell.
+-- Second result: how concentrated each weight is, its sum of squares, (N, points).
+local function points(count, side)
+  local cells = side * side
+  local places = core.buffer(core.slice(coordinate_functions(side), 1, 2, 3))
+  return nn.layer {
+    label = string.format("%d points", count),
+    forward = function(_, x)
+      local n = x.shape[1]
+      local maps = core.reshape(x, n, 3 * count, cells)
+      local weight = core.softmax(core.slice(maps, 2, 1, count), 3)
+      local at = core.matmul(core.reshape(weight, n * count, cells), places, { transpose_y = true })
+      local offsets = {}
+      for axis = 1, 2 do
+        offsets[axis] = core.sum(weight * core.slice(maps, 2, axis * count + 1, (axis + 1) * count), 3)
+      end
+      local offset = core.reshape(core.stack(offsets, 3), n * count, 2)
+      return core.reshape(at + offset * (4 / side), n, 2 * count), core.sum(core.square(weight), 3)
+    end,
+  }
+end
+
+-- The encoder: the convolutions of "conv" down to hidden units, from there back up to a quarter of the picture's side,
+-- joined at each level with the maps on the way down (U-Net: Ronneberger, Fischer and Brox 2015), so that the maps know
+-- the whole picture and stay exact about positions. The locations among the head's numbers (`t.locations`: count groups
+-- of size) are coordinates of points, two numbers a point; hidden units give all others.
+local function point_encoder(t, levels, base)
+  local width, rng, side = t.width or WIDTH, t.rng, t.output[2] // 4
+  local top, maps = layers.channels_at(width, levels), 4 * width
+  local cells, groups = top * base * base, t.locations or { count = 1, size = t.code }
+  local located = groups.count * groups.size
+  local count = (located + 1) // 2
+  local down, up = {}, {}
+  for level = 1, levels do
+    down[level] = nn.sequential(layers.halving_layers({}, t.output[1], width, level, level, rng))
+  end
+  for level = levels - 1, 2, -1 do
+    up[#up + 1] = nn.sequential { layers.doubling(layers.channels_at(width, level + 1),
+      layers.channels_at(width, level), rng), nn.leaky_relu(0.2) }
+  end
+  local inward = nn.sequential(layers.hidden_layers({ nn.reshape { cells } }, cells, 1, nn.leaky_relu, rng))
+  local outward = nn.sequential { nn.linear(hidden, cells, { std = layers.he(hidden), rng = rng }), nn.leaky_relu(0.2),
+    nn.reshape { top, base, base } }
+  local marks = nn.sequential { nn.conv2d(maps, maps, 1, { std = layers.he(maps), rng = rng }), nn.leaky_relu(0.2),
+    nn.conv2d(maps, 3 * count, 1, { std = layers.he(maps, 0.3), rng = rng }) }
+  local found = points(count, side)
+  local rest = layers.hidden_layers({}, hidden + 3 * count, 1, nn.leaky_relu, rng)
+  rest[#rest + 1] = nn.linear(hidden, t.heads - located, { std = layers.he(hidden, 0.3), rng = rng })
+  rest = nn.sequential(rest)
+  local inner = { inward, outward, marks, found, rest }
+  table.move(down, 1, #down, #inner + 1, inner)
+  table.move(up, 1, #up, #inner + 1, inner)
+  return nn.layer {
+    label = "points and hidden units", inner = inner,
+    forward = function(_, x)
+      local seen = {}
+      for level = 1, levels do
+        x = down[level](x)
+        seen[level] = x
+      end
+      local units = inward(x)
+      local h = outward(units) + x
+      for i, double in ipairs(up) do
+        h = double(h)
+        if i < #up then h = h + seen[levels - i] end
+      end
+      local at, gathered = found(marks(core.concat({ h, seen[2] }, 2)))
+      local others = rest(core.concat({ units, at, gathered }, 2))
+      local n = at.shape[1]
+      -- as the head takes them: of each group its locations and as many others, then what is left
+      local heads = core.concat({ core.reshape(core.slice(at, 2, 1, located), n, groups.count, groups.size),
+        core.reshape(core.slice(others, 2, 1, located), n, groups.count, groups.size) }, 3)
+      heads = core.reshape(heads, n, 2 * located)
+      return t.heads > 2 * located and core.concat({ heads, core.slice(others, 2, located + 1) }, 2) or heads
+    end,
+  }
+end
+
+--- Coordinate convolutions (Liu, Lehman, Molino and others 2018) and spatial soft-argmax points (Levine and others
+-- 2016), for figures with edges, which the decoder of "conv" leaves blurred: it learns twice as close in as many steps,
+-- of twice the time each. The decoder's hidden layers give the coefficients of maps at a quarter of the picture's side,
+-- each a weighted sum of ten functions of the coordinates; 1x1 convolutions make features of them, two transposed
+-- convolutions the picture. So a line through the picture is three numbers, and what is learned at one position holds
+-- everywhere (compare the spatial broadcast decoder of Watters and others 2019). The encoder finds points in the
+-- picture and infers the parameters from their coordinates.
+local function coordconv(t)
+  local levels, base = layers.check_square("coordconv", t.output)
+  local channels, width, rng, side = t.output[1], t.width or WIDTH, t.rng, t.output[2] // 4
+  local functions = coordinate_functions(side)
+  local F, maps = functions.shape[1], 6 * width
+  local decoder = layers.hidden_layers({}, t.code, 3, nn.silu, rng)
+  decoder[#decoder + 1] = nn.linear(hidden, maps * F, { std = layers.he(hidden), rng = rng })
+  decoder[#decoder + 1] = expansion(functions, maps, side)
+  decoder[#decoder + 1] = nn.silu()
+  for _ = 1, 3 do
+    decoder[#decoder + 1] = nn.conv2d(maps, maps, 1, { std = layers.he(maps), rng = rng })
+    decoder[#decoder + 1] = nn.silu()
+  end
+  decoder[#decoder + 1] = layers.doubling(maps, 2 * width, rng)
+  decoder[#decoder + 1] = nn.silu()
+  decoder[#decoder + 1] = layers.doubling(2 * width, channels, rng)
+  return nn.sequential(decoder), point_encoder(t, levels, base)
+end
+
+return { build = coordconv, width = WIDTH }

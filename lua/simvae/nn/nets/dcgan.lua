@@ -1,0 +1,38 @@
+local layers = require "simvae.nn.nets.support.layers"
+local nn = require "simvae.nn"
+
+local WIDTH = 32
+
+--- DCGAN (Radford, Metz and Chintala 2016) for square images of 16 to 128 pixels:
+-- stride-2 4x4 kernels, batch norm everywhere but next to the data, ReLU in the
+-- decoder and leaky ReLU 0.2 in the encoder, weights ~ N(0, 0.02).
+local function dcgan(t)
+  local levels, base = layers.check_square("dcgan", t.output)
+  local channels, width, rng, std = t.output[1], t.width or WIDTH, t.rng, 0.02
+  local top = layers.channels_at(width, levels)
+  local decoder = {
+    nn.linear(t.code, top * base * base, { std = std, bias = false, rng = rng }),
+    nn.reshape { top, base, base },
+    nn.batch_norm(top, { std = std, rng = rng }), nn.relu(),
+  }
+  local encoder = {
+    nn.conv2d(channels, width, 4, { stride = 2, padding = 1, std = std, rng = rng }), nn.leaky_relu(0.2),
+  }
+  for level = 1, levels - 1 do
+    local inner, outer = layers.channels_at(width, levels - level + 1), layers.channels_at(width, levels - level)
+    decoder[#decoder + 1] = nn.conv_transpose2d(inner, outer, 4,
+      { stride = 2, padding = 1, std = std, bias = false, rng = rng })
+    decoder[#decoder + 1] = nn.batch_norm(outer, { std = std, rng = rng })
+    decoder[#decoder + 1] = nn.relu()
+    encoder[#encoder + 1] = nn.conv2d(layers.channels_at(width, level), layers.channels_at(width, level + 1), 4,
+      { stride = 2, padding = 1, std = std, bias = false, rng = rng })
+    encoder[#encoder + 1] = nn.batch_norm(layers.channels_at(width, level + 1), { std = std, rng = rng })
+    encoder[#encoder + 1] = nn.leaky_relu(0.2)
+  end
+  decoder[#decoder + 1] = nn.conv_transpose2d(width, channels, 4, { stride = 2, padding = 1, std = std, rng = rng })
+  encoder[#encoder + 1] = nn.reshape { top * base * base }
+  encoder[#encoder + 1] = nn.linear(top * base * base, t.heads, { std = std, rng = rng })
+  return nn.sequential(decoder), nn.sequential(encoder)
+end
+
+return { build = dcgan, width = WIDTH }

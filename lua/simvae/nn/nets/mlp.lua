@@ -1,0 +1,27 @@
+local nn = require "simvae.nn"
+
+local WIDTH = 128
+
+--- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in
+-- both directions, GELU (the paper's "simple feed-forward architecture" for vectors).
+local function mlp(t)
+  local outputs = 1
+  for _, n in ipairs(t.output) do outputs = outputs * n end
+  local width, rng = t.width or WIDTH, t.rng
+  local function stack(from, to)
+    return {
+      nn.linear(from, width, { rng = rng }), nn.gelu(),
+      nn.linear(width, width, { rng = rng }), nn.gelu(),
+      nn.linear(width, width, { rng = rng }), nn.gelu(),
+      nn.linear(width, to, { rng = rng }),
+    }
+  end
+  local decoder, encoder = stack(t.code, outputs), stack(outputs, t.heads)
+  if #t.output > 1 then
+    decoder[#decoder + 1] = nn.reshape(t.output)
+    table.insert(encoder, 1, nn.reshape { outputs })
+  end
+  return nn.sequential(decoder), nn.sequential(encoder)
+end
+
+return { build = mlp, width = WIDTH }

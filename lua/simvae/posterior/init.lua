@@ -1,0 +1,91 @@
+--- Heads of the posterior q(z | x): what the numbers of an encoder stand for. A head is a file of this folder; nothing
+-- else lists it, and models, training, inversion and metrics use it through what follows alone.
+--
+-- Its module returns a table:
+--
+--     options         its own options of sv.model, as check.options takes them: whole numbers with default, min and max
+--     new(t) -> head  t: latent (simvae.model.latent), bounded (as of sv.model) and the head's options by name
+--
+-- and a head has
+--
+--     outputs         how many numbers the encoder gives to an output
+--     locations       { count =, size = }: which of them are locations in code space (simvae.nn.nets; optional)
+--     net, build(rng) a layer with weights of the head's own, trained with the encoder's, and what makes it once the
+--                     nets are made (optional)
+--     needs_sleep     text: what cannot be learned in stage 2 without sleep (optional)
+--     likelihood      true: trained by `loss` alone, on draws of the prior through the frozen decoder (optional)
+--
+-- and methods over h (N, outputs), the encoder's numbers. Codes are as of simvae.model.latent; u are points
+-- of the unit cube, one number a parameter (simvae.posterior.support.cube):
+--
+--     draw(h, rng, noise) -> code, mean, penalty   stage 2, with gradients: codes (N, size) at `noise` times the spread
+--                                                  about the most probable mean; penalty: one number, or nil
+--     loss(h, codes) -> number                     sleep, with gradients: codes {(N, size), ...} are equivalent causes
+--     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
+--                                                  estimates, up to n as starts of an inversion
+--     sample(h, n, rng) -> u (N, n, K)
+--     log_prob(h, u (N, M, K)) -> (N, M)           log density over the unit cube (of classes: log probability)
+--     components(h) -> codes, spreads, shares      (N, A, size) twice and (N, A), of a mixture (optional)
+local catalogue = require "simvae.util.catalogue"
+local check = require "simvae.util.check"
+
+local posterior = { names = catalogue.files "simvae.posterior", default = "gaussian" }
+
+local function module_of(name) return require("simvae.posterior." .. name) end
+
+--- Options of all heads, as check.options takes them, without their defaults.
+-- @treturn table
+function posterior.options()
+  local all = {}
+  for _, name in ipairs(posterior.names) do
+    for option, rule in pairs(module_of(name).options) do
+      all[option] = { rule[1], min = rule.min, max = rule.max }
+    end
+  end
+  return all
+end
+
+-- The options of a head among those of a model, filled in; those of other heads are errors.
+local function settings_of(name, given, level)
+  local own, settings = module_of(name).options, {}
+  for option in pairs(posterior.options()) do
+    if given[option] ~= nil and not own[option] then
+      local of = {}
+      for _, other in ipairs(posterior.names) do
+        if module_of(other).options[option] then of[#of + 1] = string.format("posterior = \"%s\"", other) end
+      end
+      check.fail(level + 1, "model: %s is an option of %s; the posterior is \"%s\"", option,
+        table.concat(of, " and of "), name)
+    end
+  end
+  for option, rule in pairs(own) do
+    settings[option] = given[option] == nil and rule.default or given[option]
+  end
+  return settings
+end
+
+--- The rules of a head's options, for whoever reads them from a file.
+-- @tparam string name
+-- @treturn table
+function posterior.rules(name)
+  return module_of(name).options
+end
+
+--- Makes the head that a model's options name, and takes them out.
+-- @tparam table model options of sv.model: posterior and those of the head
+-- @tparam table t latent, bounded
+-- @tparam integer level of the caller that is blamed
+-- @treturn table the head, with its name and settings
+function posterior.take(model, t, level)
+  local name = model.posterior or posterior.default
+  local settings = settings_of(name, model, level)
+  model.posterior = nil
+  for option, value in pairs(settings) do
+    t[option], model[option] = value, nil
+  end
+  local head = module_of(name).new(t)
+  head.name, head.settings = name, settings
+  return head
+end
+
+return posterior
