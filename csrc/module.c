@@ -18,17 +18,14 @@ static int l_threads(lua_State *L) {
     return 1;
 }
 
-/* precision("fp32" | "bf16") -> the one in use: that of the factors of convolutions; sums are always full */
-static int l_precision(lua_State *L) {
-    const char *full = sizeof(sv_real) == 8 ? "fp64" : "fp32";
-    if (!lua_isnoneornil(L, 1)) {
-        const char *name = luaL_tolstring(L, 1, NULL);
-        bool bf16 = !strcmp(name, "bf16");
-        if ((!bf16 && strcmp(name, full) != 0) || !sv_bf16_choose(bf16))
-            return luaL_error(L, "precision: this CPU (kernel %s) offers %s; got %s", sv_cpu->name,
-                              sv_bf16() ? "fp32 and bf16" : full, name);
-    }
-    lua_pushstring(L, sv_bf16_chosen() ? "bf16" : full);
+/* precisions() -> { "fp32"[, "bf16"] }: what convolutions can compute with here, full precision first */
+static int l_precisions(lua_State *L) {
+    lua_newtable(L);
+    lua_pushstring(L, sizeof(sv_real) == 8 ? "fp64" : "fp32");
+    lua_rawseti(L, -2, 1);
+    if (!sv_conv_has_bf16()) return 1;
+    lua_pushliteral(L, "bf16");
+    lua_rawseti(L, -2, 2);
     return 1;
 }
 
@@ -88,8 +85,8 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_trees(L, core);
     lua_pushcfunction(L, l_threads);
     lua_setfield(L, core, "threads");
-    lua_pushcfunction(L, l_precision);
-    lua_setfield(L, core, "precision");
+    lua_pushcfunction(L, l_precisions);
+    lua_setfield(L, core, "precisions");
     lua_pushcfunction(L, l_kernel);
     lua_setfield(L, core, "kernel");
     lua_pushinteger(L, SV_MAX_THREADS);

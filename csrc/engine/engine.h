@@ -272,7 +272,7 @@ typedef struct sv_node {
     sv_args args;
     sv_storage *aux[SV_MAX_AUX];
     sv_storage *grad;               /* of out, while backward is on its way */
-    int settings;                   /* as they were in forward */
+    int threads;                    /* in forward: the sizes of an op's work depend on them */
     uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
     bool passed;                    /* backward has been here */
     sv_tensor *in[];                /* args.in */

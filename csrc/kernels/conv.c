@@ -7,6 +7,8 @@
 /* In order of preference; the last one suits every shape. */
 static const sv_conv_algorithm *const algorithms[] = {sv_conv_winograd, sv_conv_small_channels, sv_conv_gemm};
 
+bool sv_conv_has_bf16(void) { return sv_bf16() != NULL; }
+
 void sv_conv_make_plan(sv_conv_plan *p, const sv_conv *shape, bool bf16) {
     *p = (sv_conv_plan){.shape = *shape, .bf16 = bf16};
     for (int pass = 0; pass < SV_CONV_PASSES; pass++) {

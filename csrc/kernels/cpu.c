@@ -1,7 +1,6 @@
 /* cpu.c: the table of CPU levels, and the choice of the one in use. */
 #include "cpu.h"
 #include "gemm.h"
-#include <stdatomic.h>
 #include <string.h>
 
 #ifdef SV_DOUBLE
@@ -50,13 +49,3 @@ const sv_bf16_kernel *sv_bf16(void) {
     return NULL;
 #endif
 }
-
-static atomic_bool bf16_chosen;
-
-bool sv_bf16_choose(bool on) {
-    if (on && !sv_bf16()) return false;
-    bf16_chosen = on;
-    return true;
-}
-
-bool sv_bf16_chosen(void) { return bf16_chosen && sv_bf16(); }

@@ -174,6 +174,8 @@ typedef struct sv_conv_plan {
     } pass[SV_CONV_PASSES];
 } sv_conv_plan;
 
+/* bf16: only where this CPU has products of bfloat16 (sv_bf16() in cpu.h). */
+bool sv_conv_has_bf16(void);
 void sv_conv_make_plan(sv_conv_plan *p, const sv_conv *shape, bool bf16);
 const char *sv_conv_algorithm_name(const sv_conv_plan *p, enum sv_conv_pass pass);
 
@@ -189,10 +191,6 @@ void sv_conv_forward(const sv_conv_plan *p, const sv_real *x, const sv_real *wei
 void sv_conv_data_gradient(const sv_conv_plan *p, const sv_real *gy, const sv_real *weight, const sv_epilogue *epilogue,
                            sv_real *gx, sv_conv_cache cache, sv_real *work);
 void sv_conv_weight_gradient(const sv_conv_plan *p, const sv_real *x, const sv_real *gy, sv_real *gw, sv_real *work);
-
-/* The precision that new plans are made with: bfloat16 factors, or full. */
-bool sv_bf16_choose(bool on); /* false: sv_bf16() is NULL */
-bool sv_bf16_chosen(void);
 
 /* ---- column_sums.c: sums over the rows of a (rows, cols) matrix ------------------------- */
 

@@ -13,8 +13,13 @@ enum { MAX_STRIDE = 1 << 10, MAX_PADDING = 1 << 16 }; /* phases are stride^2 */
 /* Options behind those of the convolution itself. */
 static const double *activation_of(const sv_args *a, bool transposed) { return a->opt + (transposed ? 3 : 2); }
 enum { ACTIVATION, SLOPE, EPS };
+enum { FULL, BF16 }; /* the choices of the last one */
 
 static bool has_norm(const sv_args *a) { return a->nin > SCALE; }
+
+static bool in_bf16(const sv_args *a, bool transposed) {
+    return activation_of(a, transposed)[has_norm(a) ? EPS + 1 : SLOPE + 1] == BF16;
+}
 
 /* Checks that all kinds share. channels: the axis of w that meets x's channels, 0 in a transposed one. */
 static bool check(sv_args *a, int channels) {
@@ -40,6 +45,8 @@ static bool check(sv_args *a, int channels) {
         return sv_fail(a, "stride must be 1 to %d; got %.0f", MAX_STRIDE, a->opt[STRIDE]);
     if (a->opt[PADDING] < 0 || a->opt[PADDING] > MAX_PADDING)
         return sv_fail(a, "padding must be 0 to %d; got %.0f", MAX_PADDING, a->opt[PADDING]);
+    if (in_bf16(a, channels == 0) && !sv_conv_has_bf16())
+        return sv_fail(a, "precision: this CPU has no products of bf16; leave it full");
     if (options[SLOPE] < 0) return sv_fail(a, "slope must be 0 or more; got %g", options[SLOPE]);
     a->ndim = 4;
     a->shape[0] = x->shape[0];
@@ -51,7 +58,7 @@ static bool check(sv_args *a, int channels) {
 /* Makes the plan, and counts the workspace and the weight cache of the passes that the op's own two consist of. */
 static void make_plan(sv_args *a, const sv_conv *shape, bool transposed, long rows) {
     sv_conv_plan *p = &a->plan.conv;
-    sv_conv_make_plan(p, shape, sv_bf16_chosen());
+    sv_conv_make_plan(p, shape, in_bf16(a, transposed));
     const struct sv_conv_choice *first = &p->pass[transposed ? SV_CONV_DATA_GRADIENT : SV_CONV_FORWARD];
     const struct sv_conv_choice *second = &p->pass[transposed ? SV_CONV_FORWARD : SV_CONV_DATA_GRADIENT];
     size_t weight = p->pass[SV_CONV_WEIGHT_GRADIENT].workspace, work = sv_column_sums_work(rows, (long)a->shape[1]);
@@ -200,26 +207,28 @@ static void transposed_backward(sv_args *a) {
 }
 
 #define ACTIVATED "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2"
+#define PRECISION ", precision:enum(full|bf16)=full"
 #define NORM "scale, shift, running_mean, running_var"
 
 const sv_op sv_ops_conv[] = {
-    {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED, conv_shape, conv_forward, conv_backward,
+    {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED PRECISION, conv_shape, conv_forward, conv_backward,
      SV_OP_CHANNELS_LAST,
      "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding - K) / stride + 1, …): "
-     "cross-correlation, as in PyTorch, and, in the same pass, activated.",
+     "cross-correlation, as in PyTorch, and, in the same pass, activated. precision bf16 rounds the factors of "
+     "products, here and in gradients; sums are full.",
      "r(2, 3, 6, 6), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1}"},
-    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED, transposed_shape,
-     transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
+    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED PRECISION,
+     transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
      "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding + K + output_padding, …): "
      "the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated.",
      "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1}"},
-    {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5", conv_shape,
-     conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
+    {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5" PRECISION,
+     conv_shape, conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
      "conv2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
      "r(2, 3, 6, 6), r(2, 3, 4, 4), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "
      "{stride = 2, padding = 1}"},
     {"conv_transpose2d_norm",
-     "x, w, b?, " NORM "; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED ", eps:num=1e-5",
+     "x, w, b?, " NORM "; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED ", eps:num=1e-5" PRECISION,
      transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
      "conv_transpose2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
      "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "

@@ -151,7 +151,7 @@ static void check_sums(long rows, long cols) {
 static sv_conv_plan plan_of(const sv_conv *c, sv_real **work) {
     sv_conv_plan p;
     size_t room = 1;
-    sv_conv_make_plan(&p, c, sv_bf16_chosen());
+    sv_conv_make_plan(&p, c, coarse);
     for (int i = 0; i < SV_CONV_PASSES; i++)
         if (p.pass[i].workspace > room) room = p.pass[i].workspace;
     *work = numbers(room);
@@ -479,12 +479,11 @@ int main(int argc, char **argv) {
         check_sums(3000, 200);
         check_convs();
         check_norms();
-        if (sv_bf16_choose(true)) { /* factors that need no rounding: the same results */
+        if (sv_conv_has_bf16()) { /* factors that need no rounding: the same results */
             printf("bf16\n");
             coarse = true;
             check_convs();
             coarse = false;
-            sv_bf16_choose(false);
         }
         printf(failures ? "%d WRONG\n" : "all right\n", failures);
     }

@@ -8,7 +8,7 @@ local sv = require "simvae"
 local THREADS = tonumber(os.getenv "BENCH_THREADS") or 2
 local BATCH, BATCHES, CHECKS = 64, 4, 4
 local TEST = 0x74657374 -- the seed of pictures that no training sees
-local FULL, PRECISIONS = core.precision(), { bf16 = "bf16" }
+local PRECISIONS = { bf16 = "bf16" }
 local clock = os.getenv "BENCH_CLOCK" == "cpu" and os.clock or core.system.clock
 
 local function builtin(name) return require("simvae.simulators." .. name) end
@@ -79,16 +79,20 @@ local function images(n, rng)
   return code, x
 end
 
-local function dcgan(width, rng)
-  return sv.nets.dcgan { code = 4, heads = 8, output = { 3, 64, 64 }, width = width, rng = rng }
+local function dcgan(width, rng, form)
+  local decoder, encoder = sv.nets.dcgan { code = 4, heads = 8, output = { 3, 64, 64 }, width = width, rng = rng }
+  if PRECISIONS[form] then
+    for _, net in ipairs { decoder, encoder } do net:set_precision(PRECISIONS[form]) end
+  end
+  return decoder, encoder
 end
 
 local works = {}
 
 -- Stage 1: the decoder on fresh pictures (SimVAE, eq. 3).
-function works.stage1(file, width)
+function works.stage1(file, width, form)
   local rng = core.rng(1)
-  local decoder = dcgan(tonumber(width), rng)
+  local decoder = dcgan(tonumber(width), rng, form)
   local code, x = images(BATCH, rng)
   decoder:train()
   save(file, add_state({ code = code, x = x }, "decoder.", decoder))
@@ -96,9 +100,9 @@ function works.stage1(file, width)
 end
 
 -- Stage 2: the encoder through the frozen decoder (eq. 4), whose running statistics have seen a few batches.
-function works.stage2(file, width)
+function works.stage2(file, width, form)
   local rng = core.rng(1)
-  local decoder, encoder = dcgan(tonumber(width), rng)
+  local decoder, encoder = dcgan(tonumber(width), rng, form)
   local code, x = images(BATCH, rng)
   if file ~= "none" then
     decoder:train()
@@ -263,11 +267,12 @@ end
 function works.mse(_, size, form)
   local width, total, seed = size:match "^(%d+)%-(%d+)s(%d+)$"
   local box = builtin "box"
-  local model = sv.model { simulator = box, net = "dcgan", width = tonumber(width), seed = tonumber(seed) }
+  local model = sv.model { simulator = box, net = "dcgan", width = tonumber(width), seed = tonumber(seed),
+    precision = PRECISIONS[form] }
   return {
     run = function(steps)
       assert(steps == tonumber(total), "trained as a whole")
-      model:train_decoder { steps = steps, seed = tonumber(seed), quiet = true, precision = PRECISIONS[form] }
+      model:train_decoder { steps = steps, seed = tonumber(seed), quiet = true }
     end,
     check = function()
       local scope <close> = core.scope()
@@ -397,7 +402,6 @@ local answers = {}
 
 local function set(form)
   core.threads(form == "one" and 1 or THREADS)
-  core.precision(PRECISIONS[form] or FULL)
 end
 
 function answers.load(workload, form, file)

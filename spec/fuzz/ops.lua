@@ -186,7 +186,6 @@ local actions = {
   end,
   function() core.release_memory() end,
   function() sv.threads(random(1, 3)) end,
-  function() core.precision(one_of { "fp32", "bf16" }) end,
   function()
     local p = any()
     local m, v = core.zeros(p.shape), random() < 0.9 and core.zeros(p.shape) or any()

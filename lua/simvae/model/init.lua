@@ -18,6 +18,7 @@ local loss = require "simvae.model.loss"
 local names = require "simvae.util.names"
 local nets = require "simvae.nn.build"
 local posterior = require "simvae.posterior"
+local precision = require "simvae.nn.precision"
 local simulator = require "simvae.simulator"
 local stages = require "simvae.train.stages"
 
@@ -34,6 +35,7 @@ local options = {
   loss = { "string|function" },        -- D of both stages; default: by the output
   bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
   posterior = { "string", default = posterior.default, one_of = posterior.names },
+  precision = { "string" },
 }
 for name, rule in pairs(posterior.options()) do options[name] = rule end
 
@@ -44,7 +46,8 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
 -- posterior ("gaussian": one normal distribution with a diagonal covariance; "mixture": several with probabilities,
 -- `components` (8) of them, where many parameters give one output or nearly so and an average of them gives another
--- (mixture density network: Bishop 1994), which needs train's sleep)
+-- (mixture density network: Bishop 1994), which needs train's sleep),
+-- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", type(t) == "table" and description.current(t) or t, options)
@@ -53,6 +56,7 @@ function model.new(t)
       .. "require \"simvae.simulators.box\"; got %s", check.describe(self.simulator))
   end
   self.simulator:check_precision(3)
+  if self.precision then precision.check("model", self.precision) end
   return model.build(self, core.rng(self.seed, 0x6e6574))
 end
 
@@ -76,6 +80,9 @@ function model.build(self, rng)
   if self.head.build then self.head:build(rng) end
   self.decoder:eval()
   self.encoder:eval()
+  if self.precision then
+    for _, net in ipairs { self.decoder, self.encoder } do net:set_precision(self.precision) end
+  end
   self.trained = content { decoder = 0, encoder = 0 }
   self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
@@ -109,6 +116,6 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "decoder",
-  "encoder", "trained", "seconds" })
+  "encoder", "trained", "seconds", "precision" })
 
 return model

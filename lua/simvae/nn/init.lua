@@ -14,6 +14,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local names = require "simvae.util.names"
+local precision = require "simvae.nn.precision"
 require "simvae.tensor"
 
 local nn = {}
@@ -117,6 +118,15 @@ function Layer:train() return set_mode(self, true) end
 --- Evaluation mode: running statistics, no dropout.
 function Layer:eval() return set_mode(self, false) end
 
+--- The precision of the convolutions in it, "fp32" or "bf16" (factors rounded to bfloat16 where the CPU has such
+-- products; weights, sums and all other layers stay in full precision).
+-- @tparam string name
+-- @treturn Layer itself
+function Layer:set_precision(name)
+  precision.set(self, precision.check("set_precision", name))
+  return self
+end
+
 --- No gradients for the parameters: backward only passes through.
 function Layer:freeze()
   for _, p in ipairs(self:parameters()) do p:requires_grad(false) end
@@ -219,10 +229,11 @@ function nn.conv2d(inputs, outputs, kernel, options)
     own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
-      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope)
+      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope, self.precision)
     end,
     forward_norm = function(self, x, norm, activation, slope)
-      return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps)
+      return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps,
+        self.precision)
     end,
   }
 end
@@ -245,11 +256,11 @@ function nn.conv_transpose2d(inputs, outputs, kernel, options)
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
       return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding,
-        activation, slope)
+        activation, slope, self.precision)
     end,
     forward_norm = function(self, x, norm, activation, slope)
       return with_norm(core.conv_transpose2d_norm, self, x, norm, o.stride, o.padding, o.output_padding, activation,
-        slope, norm.eps)
+        slope, norm.eps, self.precision)
     end,
   }
 end
@@ -391,6 +402,6 @@ function nn.func(f, parameters)
 end
 
 names.class(Layer, "layer", { "own", "buffers", "inner", "training", "forward", "label", "name", "fuses",
-  "forward_norm", "constant_norm", "activation", "slope", "eps" })
+  "forward_norm", "constant_norm", "activation", "slope", "eps", "precision" })
 
 return nn

@@ -23,6 +23,7 @@ local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
+local precision = require "simvae.nn.precision"
 local progress = require "simvae.train.progress"
 local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
@@ -125,14 +126,10 @@ local function run_all(self, run, stages)
   checkpoint.settle(run)
 end
 
--- Sets the precision of the run, and what ends it with the run.
-local function set_precision(run)
-  local before = core.precision()
-  if run.precision then
-    local ok, why = pcall(core.precision, run.precision)
-    if not ok then check.fail(4, "train: %s", why) end
-  end
-  return setmetatable({}, { __close = function() core.precision(before) end })
+-- The precision of the run, to be closed with it.
+local function set_precision(self, run)
+  if not run.precision then return nil end
+  return precision.during({ self.decoder, self.encoder }, precision.check("train", run.precision, 4))
 end
 
 local function train(self, given, stages)
@@ -140,7 +137,7 @@ local function train(self, given, stages)
   sleep.check(self, run, 4)
   local _scope <close> = folder.open(run.out)
   prepare(self, run)
-  local precision <close> = set_precision(run)
+  local _precision <close> = set_precision(self, run)
   local scope <close> = run.sampler
   local signals <close> = interrupt.watch(true)
   run.signals = signals
@@ -198,7 +195,7 @@ end
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
 -- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts;
--- sums, weights and all else stay fp32. Default: as core.precision() has it. refit (false): the scale of outputs, which
+-- sums, weights and all else stay fp32. Default: the model's. refit (false): the scale of outputs, which
 -- a model takes from its first samples and keeps, is taken again: for a model that goes on with other outputs
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
