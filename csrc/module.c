@@ -29,10 +29,14 @@ static int l_precisions(lua_State *L) {
     return 1;
 }
 
-/* kernel() -> the name of the CPU level in use: the best one here, or SV_KERNEL's */
+/* kernel() -> the name of the CPU level in use: the best one here, or SV_KERNEL's; all levels of this CPU, separated by
+ * ", " */
 static int l_kernel(lua_State *L) {
+    char names[SV_MESSAGE];
+    sv_cpu_names(names, sizeof names);
     lua_pushstring(L, sv_cpu->name);
-    return 1;
+    lua_pushstring(L, names);
+    return 2;
 }
 
 static void choose_cpu(lua_State *L) {

@@ -480,7 +480,7 @@ describe("damaged at random", function()
     return bytes
   end
 
-  local rounds = tonumber(os.getenv "SIMVAE_FUZZ") or 60
+  local rounds = tonumber(os.getenv "SIMVAE_ROUNDS") or 60
   for name, load in pairs {
     ["cube_F.npy"] = files.load_npy, ["version_2.npy"] = files.load_npy, ["deflated.npz"] = files.load_npz,
     ["stored.npz"] = files.load_npz, ["all.safetensors"] = files.load_safetensors, ["rgba.png"] = files.load_png,

@@ -48,15 +48,12 @@ typedef struct sv_bf16_kernel {
     void (*round_runs)(long segs, long run, long last, const sv_real *const *at, sv_real *to, long ld);
 } sv_bf16_kernel;
 
-bool sv_cpu_has_portable(void);
-extern const sv_gemm_kernel sv_gemm_portable;
-#ifdef __x86_64__
-bool sv_cpu_has_avx2(void);
-bool sv_cpu_has_avx512(void);
-#ifndef SV_DOUBLE
-extern const sv_gemm_kernel sv_gemm_avx2, sv_gemm_avx512;
+/* Of each level, defined in gemm_LEVEL.c. */
+#define SV_CPU_DECLARE(level, attribute, ...) \
+    bool sv_cpu_has_##level(void);            \
+    extern const sv_gemm_kernel sv_gemm_##level;
+SV_CPU_LEVELS(SV_CPU_DECLARE, )
+#undef SV_CPU_DECLARE
 extern const sv_bf16_kernel sv_bf16_avx512;
-#endif
-#endif
 
 #endif

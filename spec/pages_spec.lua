@@ -1,0 +1,109 @@
+-- The pages in notebooks/: files and paths that they name exist, and the files that contributing.md shows work as
+-- they stand.
+local helper = require "spec.helper"
+local core = require "simvae.core"
+
+local pages = { "README.md", "notebooks/contributing.md", "notebooks/one_to_many.md", "notebooks/recipes.md" }
+
+local function text_of(path)
+  local file <close> = assert(io.open(path))
+  return file:read "a"
+end
+
+-- The blocks of a page in a language that name a file in their first line: path -> text.
+local function files_of(path, language, comment)
+  local files = {}
+  for block in text_of(path):gmatch("```" .. language .. "\n(.-)```") do
+    local name = block:match("^" .. comment .. " ([%w_/]+%.%a+)")
+    if name then files[name] = block end
+  end
+  return files
+end
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- A copy of the tree that is tested, with the page's Lua files in it.
+local function extended_tree()
+  local folder = helper.temporary_folder()
+  assert(os.execute(string.format("cp -R %s/share %s/", helper.quote(helper.build), helper.quote(folder))))
+  local tree = folder .. "/share/lua/5.4/"
+  for name, block in pairs(files_of("notebooks/contributing.md", "lua", "%-%-")) do
+    local file <close> = assert(io.open(tree .. name:gsub("^lua/", ""):gsub("^simulators/", "simvae/simulators/"), "w"))
+    file:write(block)
+  end
+  return folder, tree
+end
+
+describe("the pages", function()
+  it("name files and folders that exist", function()
+    local shown = {}
+    for name in pairs(files_of("notebooks/contributing.md", "lua", "%-%-")) do shown[name] = true end
+    for name in pairs(files_of("notebooks/contributing.md", "c", "/%*")) do shown[name] = true end
+    local count = 0
+    for _, page in ipairs(pages) do
+      for path in text_of(page):gmatch "`([%l_]+/[%w_/.-]*)`" do
+        local known = path:find "^csrc/" or path:find "^lua/" or path:find "^spec/" or path:find "^notebooks/"
+          or path:find "^simulators/" or path:find "^examples/"
+        if known and not path:find "%u%u" and not shown[path] then
+          count = count + 1
+          assert.is_true(exists(path), page .. " names " .. path)
+        end
+      end
+      local folder = page:match "^.*/" or ""
+      for target in text_of(page):gmatch "%]%(([^)#]+)" do
+        if not target:find "^%w+:" then assert.is_true(exists(folder .. target), page .. " links to " .. target) end
+      end
+    end
+    assert.is_true(count > 30)
+  end)
+
+  it("show simulators, metrics and figures in Lua that need no other file", function()
+    local folder, tree = extended_tree()
+    local script = string.format([[
+      package.path = %q .. "?.lua;" .. %q .. "?/init.lua;" .. package.path
+      local sv = require "simvae"
+      local pulse = require "simvae.simulators.pulse"
+      local z, x = sv.simulate(pulse, 4, sv.rng(1))
+      print("pulse", z.shape[2], x.shape[2])
+      print("mae", sv.metrics.mae(sv.tensor { { 1, 5 }, { 2, 5 } }, sv.tensor { { 0, 5 }, { 4, 5 } })[1])
+      print("figure", sv.figures.mean_image(%q, sv.ones(2, 1, 8, 8)))
+      local model = sv.model { simulator = pulse, width = 4, seed = 1 }
+      print("evaluate", sv.evaluate(model, { samples = 500 }).mae.time > 0)
+      local names = {}
+      for _, entry in ipairs(require("simvae.util.catalogue").files "simvae.figures") do names[entry] = true end
+      print("listed", names.mean_image)
+    ]], tree, tree, folder .. "/mean.png")
+    local file <close> = assert(io.open(folder .. "/script.lua", "w"))
+    file:write(script)
+    file:close()
+    local printed = helper.run(helper.lua_command_in(folder, "script.lua"))
+    assert.matches("pulse\t2\t32", printed)
+    assert.matches("mae\t1.5", printed)
+    assert.matches("figure\t.*mean.png", printed)
+    assert.matches("evaluate\ttrue", printed)
+    assert.matches("listed\ttrue", printed)
+    assert.equal(1, assert(require("simvae.io").load_png(folder .. "/mean.png")):max():item())
+  end)
+
+  it("show C that compiles without warnings", function()
+    local flags = helper.run "pkg-config --cflags lua5.4 || pkg-config --cflags lua-5.4 || pkg-config --cflags lua"
+    if not os.execute "command -v cc > /dev/null" or flags:find "not found" then return pending "no compiler" end
+    local folder, count = helper.temporary_folder(), 0
+    for name, block in pairs(files_of("notebooks/contributing.md", "c", "/%*")) do
+      if name:find "%.c$" and block:find "#include" then
+        local file <close> = assert(io.open(folder .. "/block.c", "w"))
+        file:write(block)
+        file:close()
+        count = count + 1
+        assert.equal("", (helper.run(string.format("cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only %s %s "
+          .. "-iquote %s %s/block.c", core.real == "double" and "-DSV_DOUBLE" or "", flags:gsub("%s+$", ""),
+          name:match "^(.*)/", helper.quote(folder)))))
+      end
+    end
+    assert.is_true(count > 0)
+  end)
+end)
