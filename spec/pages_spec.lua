@@ -61,7 +61,7 @@ describe("the pages", function()
     assert.is_true(count > 30)
   end)
 
-  it("show simulators, metrics and figures in Lua that need no other file", function()
+  it("show simulators, metrics, figures and posterior heads in Lua that need no other file", function()
     local folder, tree = extended_tree()
     local script = string.format([[
       package.path = %q .. "?.lua;" .. %q .. "?/init.lua;" .. package.path
@@ -76,6 +76,9 @@ describe("the pages", function()
       local names = {}
       for _, entry in ipairs(require("simvae.util.catalogue").files "simvae.figures") do names[entry] = true end
       print("listed", names.mean_image)
+      local pair = sv.model { simulator = pulse, width = 4, seed = 1, posterior = "pair" }
+      local draws = pair:posterior(x):sample(3, sv.rng(1))
+      print("head", draws.shape[1], draws.shape[2], draws.shape[3])
     ]], tree, tree, folder .. "/mean.png")
     local file <close> = assert(io.open(folder .. "/script.lua", "w"))
     file:write(script)
@@ -86,6 +89,7 @@ describe("the pages", function()
     assert.matches("figure\t.*mean.png", printed)
     assert.matches("evaluate\ttrue", printed)
     assert.matches("listed\ttrue", printed)
+    assert.matches("head\t4\t3\t2", printed)
     assert.equal(1, assert(require("simvae.io").load_png(folder .. "/mean.png")):max():item())
   end)
 
