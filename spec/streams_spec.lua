@@ -229,3 +229,31 @@ describe("a sample's random numbers", function()
     assert.is_nil(core.sample_rng())
   end)
 end)
+
+describe("initial weights", function()
+  local nn = sv.nn
+  local function first(layer) return layer.own.weight:totable() end
+  local function model(seed)
+    return sv.model { seed = seed, width = 4, simulator = sv.simulator { name = "s", output = { 3 },
+      params = { { name = "a", low = 0, high = 1 } }, simulate = function() end },
+      net = function(t) return nn.linear(t.code, 3), nn.linear(3, t.heads) end }
+  end
+
+  it("of a model depend on its seed alone, those of a builder without rng too", function()
+    local a = first(model(1).decoder)
+    nn.linear(5, 5)
+    assert.same(a, first(model(1).decoder))
+    assert.not_same(a, first(model(2).decoder))
+  end)
+
+  it("come from the given stream within a function, errors included", function()
+    local a = nn.with_rng(sv.rng(3), function() return first(nn.linear(2, 2)) end)
+    assert.same(sv.rng(3):uniform(-1 / math.sqrt(2), 1 / math.sqrt(2), { 2, 2 }):totable(), a)
+    assert.same(a, first(nn.linear(2, 2, { rng = sv.rng(3) })))
+    local inner = sv.rng(4)
+    assert.has_error(function() nn.with_rng(inner, error, "stop") end)
+    local before = inner:state()
+    nn.linear(2, 2)
+    assert.same(before, inner:state())
+  end)
+end)

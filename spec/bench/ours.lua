@@ -4,6 +4,7 @@
 --   lua5.4 spec/bench/ours.lua      (BENCH_THREADS=2, BENCH_CLOCK=cpu for processor time)
 local core = require "simvae.core"
 local sv = require "simvae"
+local streams = require "simvae.util.streams"
 
 local THREADS = tonumber(os.getenv "BENCH_THREADS") or 2
 local BATCH, BATCHES, CHECKS = 64, 4, 4
@@ -290,7 +291,7 @@ local TESTED, AT_ONCE = 10000, 500 -- pictures that MIG is taken over; that are 
 -- of the second stage's first steps the noise, the directions of the recipe's distances and the draws of the prior.
 local function samples(model, seed)
   local sampler = sv.sampler.new { simulator = model.simulator, batch = BATCH, seed = seed }
-  local noise, prior = core.rng(seed, 0x6e6f697365), core.rng(seed + 0x7072696f72)
+  local noise, prior = streams.noise(seed), streams.prior(seed)
   return {
     batches = function(n)
       local code, x = {}, {}

@@ -21,14 +21,11 @@ local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
+local streams = require "simvae.util.streams"
 
 local run = {}
 local Run = {}
 Run.__index = Run
-
--- Evaluation draws from a stream of its own: the samples of a training run with the
--- same seed are not among them.
-local STREAM = 0x6576616c << 24
 
 --- A run with no samples yet.
 -- @tparam Model model
@@ -48,7 +45,7 @@ function run.new(model, o, factors)
     error(string.format("evaluate: the encoder's %s of '%s' is not finite at sample %d; the model has diverged or was "
       .. "never trained", what, self.names[(at - 1) % K + 1], offset + (at - 1) // K + 1), 0)
   end
-  function self.rng(stream) return core.rng(o.seed ~ STREAM, stream) end
+  function self.rng(stream) return streams.evaluation(o.seed, stream) end
   return self
 end
 

@@ -9,7 +9,6 @@
 local check = require "simvae.util.check"
 local class = require "simvae.util.class"
 local content = require "simvae.util.content"
-local core = require "simvae.core"
 local description = require "simvae.model.description"
 local inference = require "simvae.model.inference"
 local input = require "simvae.model.input"
@@ -21,6 +20,7 @@ local posterior = require "simvae.posterior"
 local precision = require "simvae.nn.precision"
 local simulator = require "simvae.simulator"
 local stages = require "simvae.train.stages"
+local streams = require "simvae.util.streams"
 
 local model = {}
 local Model = {}
@@ -57,7 +57,7 @@ function model.new(t)
   end
   self.simulator:check_precision(3)
   if self.precision then precision.check("model", self.precision) end
-  return model.build(self, core.rng(self.seed, 0x6e6574))
+  return model.build(self, streams.weights(self.seed))
 end
 
 --- A model from checked options.

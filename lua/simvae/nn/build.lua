@@ -60,7 +60,7 @@ function build.nets(net, t)
     decoder, encoder = own_nets(net.decoder, net.encoder, t)
     return decoder, encoder
   elseif type(net) == "function" then
-    decoder, encoder = net(t)
+    decoder, encoder = nn.with_rng(t.rng, net, t)
     decoder, encoder = own_nets(decoder, encoder, t)
     return decoder, encoder
   end

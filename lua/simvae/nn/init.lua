@@ -148,22 +148,38 @@ end
 
 -- ---- initialisation --------------------------------------------------------------
 
-local shared_rng = core.rng(0)
+local default_rng = core.rng(0)
+
+--- Calls a function in which layers that are given no rng draw their initial weights from this one. Elsewhere they draw
+-- from one stream of the process, that of sv.rng(0), so that their weights depend on what was made before them.
+-- sv.model calls builders of nets so: a model depends on its seed alone.
+-- @tparam rng rng
+-- @tparam function f
+-- @param ... its arguments
+-- @return what f returns
+function nn.with_rng(rng, f, ...)
+  check.value("nn.with_rng", "rng", rng, { "userdata|table" })
+  check.value("nn.with_rng", "f", f, { "function" })
+  local before = default_rng
+  local _scope <close> = setmetatable({}, { __close = function() default_rng = before end }) -- errors included
+  default_rng = rng
+  return f(...)
+end
 
 local function normal(shape, std, rng)
-  return core.parameter((rng or shared_rng):normal(0, std, shape))
+  return core.parameter((rng or default_rng):normal(0, std, shape))
 end
 
 -- Uniform within 1 / sqrt(fan in), PyTorch's default for linear layers (LeCun et al. 1998).
 local function uniform(shape, fan_in, rng)
   local bound = 1 / math.sqrt(fan_in)
-  return core.parameter((rng or shared_rng):uniform(-bound, bound, shape))
+  return core.parameter((rng or default_rng):uniform(-bound, bound, shape))
 end
 
 local layer_options = {
   bias = { "boolean", default = true },
   std = { "number", min = 0 },          -- N(0, std) weights; default: uniform by fan in
-  rng = { "userdata|table" },           -- where initial weights come from
+  rng = { "userdata|table" },           -- where initial weights come from; default: see nn.with_rng
 }
 
 local function with(extra)
@@ -276,7 +292,7 @@ function nn.batch_norm(channels, options)
     std = { "number", min = 0 },
     rng = { "userdata|table" },
   })
-  local scale = o.std and (o.rng or shared_rng):normal(1, o.std, { channels }) or core.ones(channels)
+  local scale = o.std and (o.rng or default_rng):normal(1, o.std, { channels }) or core.ones(channels)
   return nn.layer {
     label = "batch_norm " .. channels,
     own = { weight = core.parameter(scale), bias = core.parameter(core.zeros(channels)) },

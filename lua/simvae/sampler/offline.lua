@@ -2,12 +2,11 @@
 local cache = require "simvae.sampler.cache"
 local core = require "simvae.core"
 local epochs = require "simvae.sampler.epochs"
+local streams = require "simvae.util.streams"
 
 local offline = {}
 local Offline = {}
 Offline.__index = Offline
-
-local split_seed = 0x73706c6974
 
 --- Opens the cache of a sampler's options (simvae.sampler) and sets the held-out samples apart. Whether sample
 -- i is among them depends on i alone, so that a cache may grow without mixing them.
@@ -15,7 +14,7 @@ local split_seed = 0x73706c6974
 function offline.open(self)
   local opened, why = cache.open(self.cache, self.simulator, nil, false)
   if not opened then return nil, why end
-  local path, rng = self.cache, core.rng(split_seed)
+  local path, rng = self.cache, streams.held_out()
   local share, wants_held = self.held_out or 0, self.part == "held_out"
   self.opened, self.samples, self.drawn = opened, {}, 0
   for _, i in ipairs(opened.order) do

@@ -1,23 +1,21 @@
 --- Which stream of a seed the random numbers of a sample come from, so that they depend on its number alone, whoever
 -- runs it, in whatever order.
 --
--- Sample i of a seed, a-th draw in its place (a = 0: the first; a later one replaces one that failed):
---     i + a 2^40             its parameters: rng of prior
---     i + a 2^40 + 2^62      its output: rng of simulate
+-- Each sample, and each draw in its place (a later one replaces one that failed), has a stream for its parameters and
+-- one for its output (simvae.util.streams).
 -- math.random within prior and simulate has a sequence of its own from each stream (csrc/engine/rng_call.c).
 local core = require "simvae.core"
+local ids = require "simvae.util.streams"
 
 local streams = {}
 local Streams = {}
 Streams.__index = Streams
 
-local simulation = 1 << 62
-
 --- The stream that the parameters of a sample are drawn from.
 -- @tparam integer sample from 1
 -- @tparam integer attempt from 0
 function streams.prior(sample, attempt)
-  return sample + (attempt << 40)
+  return sample + attempt * ids.ATTEMPT
 end
 
 --- The streams that consecutive samples are simulated with.
@@ -25,7 +23,7 @@ end
 -- @tparam integer sample the first one's number, from 1
 -- @tparam ?integer attempt (0)
 function streams.simulation(seed, sample, attempt)
-  return setmetatable({ seed = seed, first = simulation + streams.prior(sample, attempt or 0) }, Streams)
+  return setmetatable({ seed = seed, first = ids.SIMULATION + streams.prior(sample, attempt or 0) }, Streams)
 end
 
 --- A generator at the start of row s.

@@ -29,6 +29,7 @@ local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
 local stages_of = require "simvae.train.stages"
 local standardise = require "simvae.model.standardise"
+local streams = require "simvae.util.streams"
 
 local Model = {} -- methods that simvae.model takes over
 
@@ -86,18 +87,17 @@ end
 
 local function prepare(self, run)
   run.sampler = make_sampler(self, run)
-  run.rng = core.rng(run.seed, 0x6e6f697365)
+  run.rng = streams.noise(run.seed)
   -- draws of the prior that no batch is made of; functions of the step, so that a resumed run has the same
-  local function draws(stream, at, n)
-    local rng = core.rng(run.seed + stream)
+  local function draws(rng, at, n)
     rng:take(at)
     return self.simulator:sample(n, rng)
   end
-  run.prior = function(n) return self.latent:to_code(draws(0x7072696f72, (run.step - 1) * n, n)) end
+  run.prior = function(n) return self.latent:to_code(draws(streams.prior(run.seed), (run.step - 1) * n, n)) end
   -- what the encoder dreams of, in units
   run.dreams = function(n)
     local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
-    return draws(0x736c656570, before + (run.step - 1) * n, n)
+    return draws(streams.dreams(run.seed), before + (run.step - 1) * n, n)
   end
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0

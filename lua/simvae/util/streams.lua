@@ -1,0 +1,59 @@
+--- The random streams of the library, in one place.
+--
+-- A number is a function of seed, stream and place (Philox, csrc/engine/rng.c). Streams of a seed that users give:
+--
+--     stream                   used by                    for
+--     i + a 2^40               simulator.streams          parameters of sample i, a-th draw in its place (from 0)
+--     i + a 2^40 + 2^62        simulator.streams          its output: the rng of simulate
+--     WEIGHTS                  model                      initial weights
+--     NOISE                    train                      noise of stage 2, and the directions of its distances
+--     e + 1                    sampler.epochs             the order of epoch e (from 0) of a data set
+--
+-- Seeds made of it, each with streams as above:
+--
+--     seed + PRIOR             train                      draws of the prior that codes are compared with
+--     seed + DREAMS            train                      draws of the prior that sleep decodes
+--     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
+--     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
+--
+-- WEIGHTS and NOISE are numbers of samples as well: sample 7,234,932 of a training draws its parameters from the
+-- numbers that began the weights of a model of the same seed, sample 4.7e11 from those of the noise. Nothing is
+-- correlated with either there. A new stream takes a number from 2^61 to 2^62, where there are no samples.
+local core = require "simvae.core"
+
+local streams = {}
+
+local WEIGHTS = 0x6e6574           -- "net"
+local NOISE = 0x6e6f697365         -- "noise"
+local PRIOR = 0x7072696f72         -- "prior"
+local DREAMS = 0x736c656570        -- "sleep"
+local EVALUATION = 0x6576616c << 24 -- "eval"
+local HELD_OUT = 0x73706c6974      -- "split"
+
+--- Streams from one draw in a sample's place to the next one: more than there are samples.
+streams.ATTEMPT = 1 << 40
+
+--- Streams from a sample's parameters to its output.
+streams.SIMULATION = 1 << 62
+
+--- Initial weights of a model.
+function streams.weights(seed) return core.rng(seed, WEIGHTS) end
+
+--- Noise of a training.
+function streams.noise(seed) return core.rng(seed, NOISE) end
+
+--- Draws of the prior that the codes of a training are compared with.
+function streams.prior(seed) return core.rng(seed + PRIOR) end
+
+--- Draws of the prior that the sleep of a training decodes.
+function streams.dreams(seed) return core.rng(seed + DREAMS) end
+
+--- A stream of an evaluation.
+-- @tparam integer seed
+-- @tparam ?integer stream (0: its samples)
+function streams.evaluation(seed, stream) return core.rng(seed ~ EVALUATION, stream) end
+
+--- What decides which samples of a data set are held out: stream i on sample i.
+function streams.held_out() return core.rng(HELD_OUT) end
+
+return streams
