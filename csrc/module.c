@@ -10,7 +10,7 @@ static const sv_op *const families[] = {sv_ops_elementwise,   sv_ops_reduce,  sv
 
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {
-        lua_Integer n = luaL_checkinteger(L, 1);
+        lua_Integer n = sv_check_integer(L, 1);
         if (n < 1 || n > SV_MAX_THREADS || !sv_set_threads((int)n))
             return luaL_error(L, "threads: takes 1 to %d; got %I", SV_MAX_THREADS, n);
     }

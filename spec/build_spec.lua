@@ -79,6 +79,14 @@ describe("documentation", function()
   end)
 end)
 
+describe("the C sources", function()
+  it("check arguments by functions whose errors name function, argument and remedy, not by lauxlib's", function()
+    local checks = "argerror|argcheck|check(integer|number|l?string|type|any|udata|option)|opt[a-z]+"
+    local found = helper.run("grep -rnE 'luaL_(" .. checks .. ")' csrc --include=*.c | grep -v '^csrc/blas/'")
+    assert.equal("", found)
+  end)
+end)
+
 describe("make", function()
   -- what a make around this suite passes on is its own affair
   local make = "env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u CC -u LUA_INCDIR make"

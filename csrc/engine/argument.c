@@ -1,8 +1,7 @@
 /* Wrong arguments of C functions, in the words of the rest: the function, the argument, what would do, what was given.
  *
  * lauxlib says "bad argument #1 to 'get' (number expected, got nil)", counts the object of a method, and knows no name
- * for a function that pcall calls. simvae.h puts these in place of its checks. */
-#define SV_ARGUMENT_C
+ * for a function that pcall calls. Every C source of the core uses these in place of its checks. */
 #include "engine.h"
 
 #include <string.h>
@@ -132,12 +131,33 @@ const char *sv_check_text(lua_State *L, int index, size_t *length) {
     return text;
 }
 
+const char *sv_optional_text(lua_State *L, int index, const char *otherwise) {
+    return lua_isnoneornil(L, index) ? otherwise : sv_check_text(L, index, NULL);
+}
+
 lua_Integer sv_optional_integer(lua_State *L, int index, lua_Integer otherwise) {
     return lua_isnoneornil(L, index) ? otherwise : sv_check_integer(L, index);
 }
 
 lua_Number sv_optional_number(lua_State *L, int index, lua_Number otherwise) {
     return lua_isnoneornil(L, index) ? otherwise : sv_check_number(L, index);
+}
+
+int sv_check_option(lua_State *L, int index, const char *const *options) {
+    const char *given_text = sv_check_text(L, index, NULL);
+    for (int i = 0; options[i]; i++)
+        if (strcmp(given_text, options[i]) == 0) return i;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addstring(&b, "is one of ");
+    for (int i = 0; options[i]; i++) {
+        if (i) luaL_addstring(&b, ", ");
+        luaL_addstring(&b, options[i]);
+    }
+    luaL_addstring(&b, "; got ");
+    luaL_addstring(&b, given_text);
+    luaL_pushresult(&b);
+    return sv_argument_error(L, index, lua_tostring(L, -1));
 }
 
 void sv_check_type(lua_State *L, int index, int type) {

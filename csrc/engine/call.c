@@ -146,7 +146,7 @@ static void to_tensor(lua_State *L, const char *op, const char *name, int index)
 
 /* Pushes the tensors of a list, concat{a, b, …}; how many. */
 static int push_list(lua_State *L, const sv_op *op, const sv_signature *s) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     int n = sv_check_length(L, 1, SV_MAX_IN, op->name);
     if (n < 1) luaL_error(L, "%s: takes a list of 1 to %d tensors; got none", op->name, SV_MAX_IN);
     luaL_checkstack(L, n + 16, NULL);

@@ -136,30 +136,24 @@ int sv_check_length(lua_State *L, int index, int most, const char *what); /* of 
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 
-/* ---- arguments of functions that Lua calls (engine/argument.c) ----------------- */
+/* ---- arguments of functions that Lua calls (engine/argument.c), in place of lauxlib's checks, whose messages do not
+ * name what would do ---- */
 
 const char *sv_function_name(lua_State *L); /* of the C function that runs; stays on the stack */
 int sv_argument_error(lua_State *L, int index, const char *note);
 lua_Integer sv_check_integer(lua_State *L, int index);
 lua_Number sv_check_number(lua_State *L, int index);
-const char *sv_check_text(lua_State *L, int index, size_t *length);
+const char *sv_check_text(lua_State *L, int index, size_t *length); /* length may be NULL */
+const char *sv_optional_text(lua_State *L, int index, const char *otherwise);
 lua_Integer sv_optional_integer(lua_State *L, int index, lua_Integer otherwise);
 lua_Number sv_optional_number(lua_State *L, int index, lua_Number otherwise);
+int sv_check_option(lua_State *L, int index, const char *const *options); /* number of the one given, from 0 */
 void sv_check_type(lua_State *L, int index, int type);
 void sv_check_any(lua_State *L, int index);
 void *sv_check_object(lua_State *L, int index, const char *class);
-
-#ifndef SV_ARGUMENT_C /* in place of lauxlib's, whose messages do not name what would do */
-#define luaL_argerror sv_argument_error
-#define luaL_checkinteger sv_check_integer
-#define luaL_checknumber sv_check_number
-#define luaL_checklstring sv_check_text
-#define luaL_optinteger sv_optional_integer
-#define luaL_optnumber sv_optional_number
-#define luaL_checktype sv_check_type
-#define luaL_checkany sv_check_any
-#define luaL_checkudata sv_check_object
-#endif
+static inline void sv_check_argument(lua_State *L, bool holds, int index, const char *note) {
+    if (!holds) sv_argument_error(L, index, note);
+}
 
 /* ---- ops: what a row says and what its functions see --------------------- */
 

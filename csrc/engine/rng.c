@@ -57,7 +57,7 @@ double sv_rng_normal(sv_rng *r) {
 
 /* ---- Lua: sv.rng(seed) ------------------------------------------------------- */
 
-static sv_rng *check(lua_State *L) { return luaL_checkudata(L, 1, SV_RNG); }
+static sv_rng *check(lua_State *L) { return sv_check_object(L, 1, SV_RNG); }
 
 /* Of a method that draws. */
 static sv_rng *check_draw(lua_State *L) {
@@ -74,7 +74,7 @@ static sv_rng *push(lua_State *L, uint64_t seed, uint64_t stream) {
 }
 
 static int l_rng(lua_State *L) {
-    push(L, (uint64_t)luaL_optinteger(L, 1, 0), (uint64_t)luaL_optinteger(L, 2, 0));
+    push(L, (uint64_t)sv_optional_integer(L, 1, 0), (uint64_t)sv_optional_integer(L, 2, 0));
     return 1;
 }
 
@@ -107,7 +107,7 @@ static int draw(lua_State *L, sv_rng *r, double a, double b, bool normal) {
     }
     size_t shape[SV_MAX_DIM];
     sv_enter(L);
-    luaL_checktype(L, 4, LUA_TTABLE);
+    sv_check_type(L, 4, LUA_TTABLE);
     int ndim = sv_check_shape(L, 4, shape);
     sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
     if (normal) r->next += r->next & 1;
@@ -132,7 +132,7 @@ static void shape_first(lua_State *L) {
 static int l_uniform(lua_State *L) {
     sv_rng *r = check_draw(L);
     shape_first(L);
-    double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
+    double low = sv_optional_number(L, 2, 0), high = sv_optional_number(L, 3, 1);
     if (!isfinite(low) || !isfinite(high)) return luaL_error(L, "uniform: bounds must be finite");
     return draw(L, r, low, high - low, false);
 }
@@ -141,14 +141,14 @@ static int l_uniform(lua_State *L) {
 static int l_normal(lua_State *L) {
     sv_rng *r = check_draw(L);
     shape_first(L);
-    return draw(L, r, luaL_optnumber(L, 2, 0), luaL_optnumber(L, 3, 1), true);
+    return draw(L, r, sv_optional_number(L, 2, 0), sv_optional_number(L, 3, 1), true);
 }
 
 /* rng:integer(low, high): a whole number, both ends included. */
 static int l_integer(lua_State *L) {
     sv_rng *r = check_draw(L);
-    lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
-    luaL_argcheck(L, low <= high, 3, "integer(low, high) needs low <= high");
+    lua_Integer low = sv_check_integer(L, 2), high = sv_check_integer(L, 3);
+    sv_check_argument(L, low <= high, 3, "integer(low, high) needs low <= high");
     uint64_t span = (uint64_t)high - (uint64_t)low, i;
     if (span < (uint64_t)SV_MAX_INTEGER) {
         i = (uint64_t)(sv_rng_uniform(r) * ((double)span + 1));
@@ -168,9 +168,9 @@ static int l_integer(lua_State *L) {
 /* rng:choice{…}: one entry of a list. */
 static int l_choice(lua_State *L) {
     sv_rng *r = check_draw(L);
-    luaL_checktype(L, 2, LUA_TTABLE);
+    sv_check_type(L, 2, LUA_TTABLE);
     lua_Integer n = luaL_len(L, 2);
-    luaL_argcheck(L, n > 0 && sv_fits_integer(n), 2, "choice needs a list that is not empty");
+    sv_check_argument(L, n > 0 && sv_fits_integer(n), 2, "choice needs a list that is not empty");
     lua_geti(L, 2, 1 + (lua_Integer)(sv_rng_uniform(r) * (double)n));
     return 1;
 }
@@ -178,14 +178,14 @@ static int l_choice(lua_State *L) {
 /* rng:at(i): the generator of stream i under the same seed, at its start. */
 static int l_at(lua_State *L) {
     sv_rng *r = check(L);
-    push(L, r->seed, (uint64_t)luaL_checkinteger(L, 2));
+    push(L, r->seed, (uint64_t)sv_check_integer(L, 2));
     return 1;
 }
 
 /* rng:rewind(stream): this generator, now at the start of that stream. Saves rng:at's new object in loops. */
 static int l_rewind(lua_State *L) {
     sv_rng *r = check(L);
-    *r = (sv_rng){r->seed, (uint64_t)luaL_checkinteger(L, 2), 0, sv_rng_born()};
+    *r = (sv_rng){r->seed, (uint64_t)sv_check_integer(L, 2), 0, sv_rng_born()};
     lua_settop(L, 1);
     return 1;
 }
@@ -194,7 +194,7 @@ static int l_rewind(lua_State *L) {
 static int l_take(lua_State *L) {
     sv_rng *r = check_draw(L);
     lua_pushinteger(L, (lua_Integer)r->next);
-    r->next += (uint64_t)luaL_checkinteger(L, 2);
+    r->next += (uint64_t)sv_check_integer(L, 2);
     return 1;
 }
 
@@ -202,7 +202,7 @@ static int l_take(lua_State *L) {
  * draw different samples. */
 static int l_samples(lua_State *L) {
     sv_rng *r = check_draw(L);
-    lua_Integer n = luaL_checkinteger(L, 2);
+    lua_Integer n = sv_check_integer(L, 2);
     lua_pushinteger(L, (lua_Integer)sv_rng_sample_seed(r));
     lua_pushinteger(L, (lua_Integer)r->next);
     r->next += (uint64_t)n;
@@ -213,8 +213,8 @@ static int l_samples(lua_State *L) {
 static int l_permutation(lua_State *L) {
     sv_enter(L);
     sv_rng *r = check_draw(L);
-    lua_Integer n = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, n >= 0 && n < 16777216, 2, "permutation takes 0 to 2^24 - 1 entries");
+    lua_Integer n = sv_check_integer(L, 2);
+    sv_check_argument(L, n >= 0 && n < 16777216, 2, "permutation takes 0 to 2^24 - 1 entries");
     sv_tensor *t = sv_push_tensor(L, 1, (size_t[]){(size_t)n}, SV_SCOPED);
     for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)(i + 1);
     for (size_t i = t->count; i > 1; i--) {
@@ -237,8 +237,8 @@ static int l_state(lua_State *L) {
 
 static int l_restore(lua_State *L) {
     sv_rng *r = check(L);
-    *r = (sv_rng){(uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3),
-                  (uint64_t)luaL_checkinteger(L, 4), sv_rng_born()};
+    *r = (sv_rng){(uint64_t)sv_check_integer(L, 2), (uint64_t)sv_check_integer(L, 3), (uint64_t)sv_check_integer(L, 4),
+                  sv_rng_born()};
     lua_settop(L, 1);
     return 1;
 }

@@ -72,7 +72,7 @@ static void seed_random(const sv_rng *r, uint64_t words[RANDOM_WORDS]) {
 
 /* math.randomseed while a call runs. */
 static int l_randomseed(lua_State *L) {
-    lua_Number seconds = luaL_optnumber(L, 1, 0) - (lua_Number)time(NULL);
+    lua_Number seconds = sv_optional_number(L, 1, 0) - (lua_Number)time(NULL);
     uint64_t *random = random_state(L);
     if (random && allowed && (lua_isnoneornil(L, 1) || (seconds >= -1 && seconds <= 1))) {
         seed_random(allowed, random);
@@ -105,8 +105,8 @@ static void restore_randomseed(lua_State *L) {
 }
 
 int sv_rng_call(lua_State *L) {
-    sv_rng *r = luaL_checkudata(L, 1, SV_RNG);
-    luaL_checkany(L, 2);
+    sv_rng *r = sv_check_object(L, 1, SV_RNG);
+    sv_check_any(L, 2);
     uint64_t words[RANDOM_WORDS], seeded[RANDOM_WORDS] = {0}, outer = running, next = r->next,
                                   *random = random_state(L);
     const sv_rng *outer_rng = allowed;

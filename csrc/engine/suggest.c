@@ -45,12 +45,12 @@ const char *sv_nearest(const char *word, const char *const *known, int n) {
 
 /* nearest(word, {known, …}, most) -> the closest spelling, or nil; most: edits that it may be away */
 static int l_nearest(lua_State *L) {
-    const char *word = luaL_checkstring(L, 1), *best = NULL;
-    luaL_checktype(L, 2, LUA_TTABLE);
-    int least = (int)luaL_optinteger(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
+    const char *word = sv_check_text(L, 1, NULL), *best = NULL;
+    sv_check_type(L, 2, LUA_TTABLE);
+    int least = (int)sv_optional_integer(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
     for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
-        const char *known = luaL_checkstring(L, -1);
+        const char *known = sv_check_text(L, -1, NULL);
         int d = distance(word, known);
         if (d < least) {
             least = d;

@@ -289,7 +289,7 @@ static void release_node(sv_context *c, sv_node *n, bool value) {
 }
 
 static sv_tape *check_open(lua_State *L) {
-    const handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    const handle *h = sv_check_object(L, 1, SV_TAPE);
     if (!h->tape) luaL_error(L, "this tape is closed");
     return h->tape;
 }
@@ -347,7 +347,7 @@ static int l_backward(lua_State *L) {
 
 /* Marks: what a tape owns may be in use by an op that this finalizer interrupts. sv_enter does the rest. */
 static int l_collect(lua_State *L) {
-    handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    handle *h = sv_check_object(L, 1, SV_TAPE);
     if (!h->tape) return 0;
     h->tape->thread = NULL;
     h->tape->handle = NULL;
@@ -358,7 +358,7 @@ static int l_collect(lua_State *L) {
 
 /* Closes a scope, and tapes that its coroutine opened under it and left open. */
 static int l_close(lua_State *L) {
-    handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    handle *h = sv_check_object(L, 1, SV_TAPE);
     if (!h->tape) return 0;
     if (sv_in_finalizer(L)) return l_collect(L);
     sv_context *c = sv_enter(L);
@@ -402,7 +402,7 @@ static int l_scope(lua_State *L) { return open_tape(L, false); }
 
 /* tape:keep(t, …) -> t, …: they survive the tape. */
 static int l_keep(lua_State *L) {
-    luaL_checkudata(L, 1, SV_TAPE);
+    sv_check_object(L, 1, SV_TAPE);
     sv_context *c = sv_get_context(L);
     int n = lua_gettop(L);
     for (int i = 2; i <= n; i++) sv_keep_storage(L, c, sv_check_tensor(L, i)->storage);
@@ -418,7 +418,7 @@ static int finish_no_grad(lua_State *L, int status, lua_KContext base) {
  * is in a coroutine that is closed, or collected. */
 static int l_no_grad(lua_State *L) {
     if (luaL_getmetafield(L, 1, "__call") == LUA_TNIL) /* a net is called as well */
-        luaL_checktype(L, 1, LUA_TFUNCTION);
+        sv_check_type(L, 1, LUA_TFUNCTION);
     else
         lua_pop(L, 1);
     int base = 0;
@@ -451,7 +451,7 @@ static int l_release_memory(lua_State *L) {
 }
 
 static int l_tape_tostring(lua_State *L) {
-    const handle *h = luaL_checkudata(L, 1, SV_TAPE);
+    const handle *h = sv_check_object(L, 1, SV_TAPE);
     if (h->tape)
         lua_pushfstring(L, "tape: %d ops, %d tensors", h->tape->count, h->tape->storages);
     else

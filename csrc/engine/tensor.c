@@ -61,7 +61,7 @@ void sv_check_alive(lua_State *L, const sv_tensor *t) {
 }
 
 sv_tensor *sv_check_tensor(lua_State *L, int index) {
-    sv_tensor *t = luaL_checkudata(L, index, SV_TENSOR);
+    sv_tensor *t = sv_check_object(L, index, SV_TENSOR);
     sv_check_alive(L, t);
     return t;
 }

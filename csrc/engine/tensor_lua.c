@@ -29,17 +29,17 @@ static int push_filled(lua_State *L, int first, double value) {
 
 static int l_zeros(lua_State *L) { return push_filled(L, 1, 0); }
 static int l_ones(lua_State *L) { return push_filled(L, 1, 1); }
-static int l_full(lua_State *L) { return push_filled(L, 2, luaL_checknumber(L, 1)); }
+static int l_full(lua_State *L) { return push_filled(L, 2, sv_check_number(L, 1)); }
 
 static int l_arange(lua_State *L) {
     sv_enter(L);
-    double from = luaL_checknumber(L, 1), to = luaL_optnumber(L, 2, NAN), step = luaL_optnumber(L, 3, 1);
+    double from = sv_check_number(L, 1), to = sv_optional_number(L, 2, NAN), step = sv_optional_number(L, 3, 1);
     if (isnan(to)) {
         to = from;
         from = 1;
     }
     double n = floor((to - from) / step * (1 + 1e-12) + 1);
-    luaL_argcheck(L, step != 0 && n == n && n < 1e12, 3, "arange(first, last, step) needs a finite range");
+    sv_check_argument(L, step != 0 && n == n && n < 1e12, 3, "arange(first, last, step) needs a finite range");
     size_t shape[1] = {n > 0 ? (size_t)n : 0};
     sv_tensor *t = sv_push_tensor(L, 1, shape, SV_SCOPED);
     for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)(from + (double)i * step);
@@ -82,7 +82,7 @@ static sv_real *fill_nested(lua_State *L, int ndim, const size_t *shape, sv_real
 
 static int l_tensor(lua_State *L) {
     sv_enter(L);
-    luaL_checkany(L, 1);
+    sv_check_any(L, 1);
     lua_settop(L, 1);
     if (sv_test_tensor(L, 1)) return 1;
     size_t shape[SV_MAX_DIM];
@@ -116,10 +116,10 @@ static int l_buffer(lua_State *L) {
  */
 static int l_put(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1), *from = sv_check_tensor(L, 3);
-    lua_Integer i = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, t->ndim > 0 && i >= 1 && (uint64_t)i <= t->shape[0], 2, "no such entry");
-    luaL_argcheck(L, from->count == t->count / t->shape[0], 3, "another count of numbers");
-    luaL_argcheck(L, t->layout == SV_PLAIN && from->layout == SV_PLAIN, 1, "tensors that are laid out row by row");
+    lua_Integer i = sv_check_integer(L, 2);
+    sv_check_argument(L, t->ndim > 0 && i >= 1 && (uint64_t)i <= t->shape[0], 2, "no such entry");
+    sv_check_argument(L, from->count == t->count / t->shape[0], 3, "another count of numbers");
+    sv_check_argument(L, t->layout == SV_PLAIN && from->layout == SV_PLAIN, 1, "tensors that are laid out row by row");
     sv_check_writable(L, t);
     memcpy(t->data + (size_t)(i - 1) * from->count, from->data, from->count * sizeof *from->data);
     return 0;
@@ -128,7 +128,7 @@ static int l_put(lua_State *L) {
 /* renew(buffer): the same buffer; the views made of it so far are released, as with a tape. */
 static int l_renew(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
-    luaL_argcheck(L, !t->storage->owner, 1, "a tensor of no tape");
+    sv_check_argument(L, !t->storage->owner, 1, "a tensor of no tape");
     t->generation = ++t->storage->generation;
     lua_settop(L, 1);
     return 1;
@@ -170,10 +170,10 @@ static int l_totable(lua_State *L) {
 static size_t check_index(lua_State *L, const sv_tensor *t, int first) {
     size_t at = 0;
     for (int axis = 0; axis < t->ndim; axis++) {
-        lua_Integer i = luaL_checkinteger(L, first + axis), n = (lua_Integer)t->shape[axis];
+        lua_Integer i = sv_check_integer(L, first + axis), n = (lua_Integer)t->shape[axis];
         if (i < 0) i += n + 1;
         if (i < 1 || i > n)
-            luaL_error(L, "index %I is outside axis %d, which has %I entries", luaL_checkinteger(L, first + axis),
+            luaL_error(L, "index %I is outside axis %d, which has %I entries", sv_check_integer(L, first + axis),
                        axis + 1, n);
         at = at * (size_t)n + (size_t)(i - 1);
     }
@@ -192,7 +192,7 @@ static int l_get(lua_State *L) {
 static int l_set(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     sv_check_writable(L, t);
-    double value = luaL_checknumber(L, 2);
+    double value = sv_check_number(L, 2);
     if (lua_gettop(L) != t->ndim + 2)
         return luaL_error(L, "set: %d indices for a tensor of %d axes", lua_gettop(L) - 2, t->ndim);
     t->data[check_index(L, t, 3)] = (sv_real)value;
@@ -203,7 +203,7 @@ static int l_set(lua_State *L) {
 static int l_fill(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     sv_check_writable(L, t);
-    sv_real v = (sv_real)luaL_checknumber(L, 2);
+    sv_real v = (sv_real)sv_check_number(L, 2);
     for (size_t i = 0; i < t->count; i++) t->data[i] = v;
     lua_settop(L, 1);
     return 1;
@@ -281,7 +281,7 @@ static int l_finite(lua_State *L) {
  * loop has no branch, so that it runs at the memory's speed; order does not matter to it. */
 static int l_within(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
-    const sv_real low = (sv_real)luaL_checknumber(L, 2), high = (sv_real)luaL_checknumber(L, 3), *x = t->data;
+    const sv_real low = (sv_real)sv_check_number(L, 2), high = (sv_real)sv_check_number(L, 3), *x = t->data;
     const size_t n = t->count;
     int outside = 0;
     for (size_t i = 0; i < n; i++) outside |= !((x[i] >= low) & (x[i] <= high));
@@ -332,7 +332,7 @@ static bool push_field(lua_State *L, sv_tensor *t, const char *key) {
  * gradient); t.name: a method or a field. Upvalues: the table of methods, the
  * metatable of shapes. */
 static int l_index(lua_State *L) {
-    sv_tensor *t = luaL_checkudata(L, 1, SV_TENSOR);
+    sv_tensor *t = sv_check_object(L, 1, SV_TENSOR);
     if (lua_type(L, 2) == LUA_TSTRING) {
         lua_pushvalue(L, 2);
         if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
@@ -350,7 +350,7 @@ static int l_index(lua_State *L) {
         return l_get(L);
     }
     if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:item() is its number");
-    lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
+    lua_Integer i = sv_check_integer(L, 2), n = (lua_Integer)t->shape[0];
     if (i < 0) i += n + 1;
     if (i < 1 || i > n) {
         lua_pushnil(L); /* lets ipairs and # agree */
@@ -374,7 +374,7 @@ static int l_newindex(lua_State *L) {
     sv_check_writable(L, t);
     if (lua_istable(L, 2)) {
         int n = sv_check_length(L, 2, SV_MAX_DIM, "indices");
-        double v = luaL_checknumber(L, 3);
+        double v = sv_check_number(L, 3);
         lua_settop(L, 2);
         for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
         if (n != t->ndim) return luaL_error(L, "%d indices for a tensor of %d axes", n, t->ndim);
@@ -383,7 +383,7 @@ static int l_newindex(lua_State *L) {
     }
     if (lua_type(L, 2) == LUA_TSTRING) return luaL_error(L, "a tensor has no field '%s' to set", lua_tostring(L, 2));
     if (t->ndim == 0) return luaL_error(L, "a tensor without axes has no entries; t:fill(v) sets its number");
-    lua_Integer i = luaL_checkinteger(L, 2), n = (lua_Integer)t->shape[0];
+    lua_Integer i = sv_check_integer(L, 2), n = (lua_Integer)t->shape[0];
     if (i < 0) i += n + 1;
     if (i < 1 || i > n) return luaL_error(L, "index %I is outside axis 1, which has %I entries", i, n);
     size_t each = t->count / t->shape[0];
@@ -400,7 +400,7 @@ static int l_newindex(lua_State *L) {
 }
 
 static int l_len(lua_State *L) {
-    sv_tensor *t = luaL_checkudata(L, 1, SV_TENSOR);
+    sv_tensor *t = sv_check_object(L, 1, SV_TENSOR);
     lua_pushinteger(L, t->ndim ? (lua_Integer)t->shape[0] : 0);
     return 1;
 }

@@ -46,7 +46,7 @@ static int fail(lua_State *L, const char *reason) {
 /* open_source(path) -> source, or nil, reason */
 static int l_open_source(lua_State *L) {
     size_t length;
-    const char *path = luaL_checklstring(L, 1, &length);
+    const char *path = sv_check_text(L, 1, &length);
     if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
     source *s = lua_newuserdatauv(L, sizeof *s, 0);
     s->fd = -1;
@@ -62,14 +62,14 @@ static int l_open_source(lua_State *L) {
 }
 
 static int l_close_source(lua_State *L) {
-    source *s = luaL_checkudata(L, 1, SOURCE);
+    source *s = sv_check_object(L, 1, SOURCE);
     if (s->fd >= 0) close(s->fd);
     s->fd = -1;
     return 0;
 }
 
 static source *check_source(lua_State *L) {
-    source *s = luaL_checkudata(L, 1, SOURCE);
+    source *s = sv_check_object(L, 1, SOURCE);
     if (s->fd < 0) luaL_error(L, "the file is closed");
     return s;
 }
@@ -98,7 +98,7 @@ static const char *read_at(const source *s, uint64_t at, void *to, size_t n) {
 /* source:read(at, n) -> string, or nil, reason; at counts from 0 */
 static int l_read(lua_State *L) {
     source *s = check_source(L);
-    lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
+    lua_Integer at = sv_check_integer(L, 2), n = sv_check_integer(L, 3);
     if (at < 0 || n < 0 || (uint64_t)at > s->size || (uint64_t)n > s->size - (uint64_t)at)
         return fail(L, "the file ends early");
     luaL_Buffer b;
@@ -114,12 +114,12 @@ static int l_read(lua_State *L) {
 static int l_take(lua_State *L) {
     sv_enter(L);
     source *s = check_source(L);
-    uint64_t at = (uint64_t)luaL_checkinteger(L, 2);
-    const char *dtype = luaL_checkstring(L, 3);
+    uint64_t at = (uint64_t)sv_check_integer(L, 2);
+    const char *dtype = sv_check_text(L, 3, NULL);
     bool swapped = lua_toboolean(L, 4);
     size_t shape[SV_MAX_DIM + 1], each = sv_number_size(dtype), count = 1;
-    luaL_checktype(L, 5, LUA_TTABLE);
-    luaL_checktype(L, 6, LUA_TTABLE);
+    sv_check_type(L, 5, LUA_TTABLE);
+    sv_check_type(L, 6, LUA_TTABLE);
     int ndim = sv_check_shape(L, 5, shape + 1) + 1;
     shape[0] = (size_t)luaL_len(L, 6);
     if (!each || ndim > SV_MAX_DIM) return luaL_error(L, "unknown kind of numbers '%s', or too many axes", dtype);
@@ -128,7 +128,7 @@ static int l_take(lua_State *L) {
     unsigned char *row = lua_newuserdatauv(L, count * each, 0);
     for (size_t i = 0; i < shape[0]; i++) {
         lua_rawgeti(L, 6, (lua_Integer)i + 1);
-        uint64_t index = (uint64_t)luaL_checkinteger(L, -1) - 1;
+        uint64_t index = (uint64_t)sv_check_integer(L, -1) - 1;
         lua_pop(L, 1);
         const char *reason = read_at(s, at + index * count * each, row, count * each);
         if (reason) return fail(L, reason);
@@ -144,7 +144,7 @@ static int l_take(lua_State *L) {
 static int l_stream(lua_State *L) {
     lua_settop(L, 4);
     source *s = check_source(L);
-    lua_Integer at = luaL_checkinteger(L, 2), stored = luaL_checkinteger(L, 3);
+    lua_Integer at = sv_check_integer(L, 2), stored = sv_check_integer(L, 3);
     if (at < 0 || stored < 0 || (uint64_t)at > s->size || (uint64_t)stored > s->size - (uint64_t)at)
         return fail(L, "the file ends early");
     stream *t = lua_newuserdatauv(L, sizeof *t, 1);
@@ -163,7 +163,7 @@ static int l_stream(lua_State *L) {
 }
 
 static int l_end_stream(lua_State *L) {
-    stream *t = luaL_checkudata(L, 1, STREAM);
+    stream *t = sv_check_object(L, 1, STREAM);
     if (t->deflated) inflateEnd(&t->z);
     t->deflated = false;
     t->left = 0;
@@ -213,8 +213,8 @@ static const char *pull(stream *t, unsigned char *to, size_t n) {
 
 /* stream:read(n) -> string, or nil, reason */
 static int l_stream_read(lua_State *L) {
-    stream *t = luaL_checkudata(L, 1, STREAM);
-    lua_Integer n = luaL_checkinteger(L, 2);
+    stream *t = sv_check_object(L, 1, STREAM);
+    lua_Integer n = sv_check_integer(L, 2);
     if (n < 0 || n > LONGEST_READ) return fail(L, "asks for too much at once");
     luaL_Buffer b;
     luaL_buffinit(L, &b);
@@ -252,11 +252,11 @@ static void reverse_order(const sv_tensor *from, sv_tensor *to) {
  * of bytes; fortran: the first axis varies fastest. */
 static int l_stream_tensor(lua_State *L) {
     sv_enter(L);
-    stream *t = luaL_checkudata(L, 1, STREAM);
-    const char *dtype = luaL_checkstring(L, 2);
+    stream *t = sv_check_object(L, 1, STREAM);
+    const char *dtype = sv_check_text(L, 2, NULL);
     bool swapped = lua_toboolean(L, 3), fortran = lua_toboolean(L, 4);
     size_t shape[SV_MAX_DIM];
-    luaL_checktype(L, 5, LUA_TTABLE);
+    sv_check_type(L, 5, LUA_TTABLE);
     int ndim = sv_check_shape(L, 5, shape);
     size_t each = sv_number_size(dtype);
     if (!each) return luaL_error(L, "unknown kind of numbers '%s'", dtype);
@@ -277,7 +277,7 @@ static int l_stream_tensor(lua_State *L) {
 
 /* stream:finish() -> CRC-32 of all that was read; nil, reason if something is left */
 static int l_finish(lua_State *L) {
-    stream *t = luaL_checkudata(L, 1, STREAM);
+    stream *t = sv_check_object(L, 1, STREAM);
     uint32_t crc = t->crc;
     if (t->deflated && !t->ended) {
         t->z.next_out = t->out;

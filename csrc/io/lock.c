@@ -92,7 +92,7 @@ static void write_holder(int fd) {
  * or "system". The file is made if there is none and removed when the lock is given up. */
 static int l_lock(lua_State *L) {
     size_t length;
-    const char *path = luaL_checklstring(L, 1, &length);
+    const char *path = sv_check_text(L, 1, &length);
     if (strlen(path) != length) return refused(L, "a path cannot hold a zero byte", "system");
     lock *l = lua_newuserdatauv(L, sizeof *l, 1);
     int index = lua_gettop(L);
@@ -128,7 +128,7 @@ static int l_lock(lua_State *L) {
 
 /* lock:close() gives it up. */
 static int l_close(lua_State *L) {
-    lock *l = luaL_checkudata(L, 1, LOCK);
+    lock *l = sv_check_object(L, 1, LOCK);
     if (l->fd < 0) return 0;
     struct stat file;
     lua_getiuservalue(L, 1, 1);

@@ -176,11 +176,11 @@ static const char *shown(const char *s, size_t n, char to[64]) {
 
 static int l_read_all(lua_State *L) {
     size_t length, count = 0;
-    const char *text = luaL_checklstring(L, 1, &length);
-    sv_tensor *out = luaL_checkudata(L, 2, SV_TENSOR);
+    const char *text = sv_check_text(L, 1, &length);
+    sv_tensor *out = sv_check_object(L, 2, SV_TENSOR);
     sv_check_alive(L, out);
     sv_check_writable(L, out);
-    luaL_argcheck(L, out->layout == SV_PLAIN, 2, "must be in row-major order: clone it");
+    sv_check_argument(L, out->layout == SV_PLAIN, 2, "must be in row-major order: clone it");
     scanner t = {.at = text, .end = text + length};
     char word[64];
     bool failed = false;
@@ -218,7 +218,7 @@ static void trim(const char **s, size_t *n) {
 
 static int l_read(lua_State *L) {
     size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
+    const char *s = sv_check_text(L, 1, &n);
     double v = 0;
     trim(&s, &n);
     const char *why = read_number(s, n, &v);
@@ -233,7 +233,7 @@ static int l_read(lua_State *L) {
 
 static int l_trim(lua_State *L) {
     size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
+    const char *s = sv_check_text(L, 1, &n);
     trim(&s, &n);
     lua_pushlstring(L, s, n);
     return 1;

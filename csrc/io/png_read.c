@@ -102,10 +102,10 @@ static void to_planes(const reader *r, png_bytepp rows, bool alpha, sv_tensor *t
  * header declares is judged before memory is asked for. */
 static int l_decode_png(lua_State *L) {
     size_t size;
-    const char *bytes = luaL_checklstring(L, 1, &size);
+    const char *bytes = sv_check_text(L, 1, &size);
     sv_enter(L);
     bool alpha = lua_toboolean(L, 2);
-    double limit = luaL_checknumber(L, 3);
+    double limit = sv_check_number(L, 3);
     reader *r = lua_newuserdatauv(L, sizeof *r, 0);
     memset(r, 0, sizeof *r);
     luaL_setmetatable(L, READER);

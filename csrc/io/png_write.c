@@ -139,11 +139,11 @@ static void read_shape(lua_State *L, const sv_tensor *t, bool frames, picture *p
 /* encode_png(t, scale) -> string; encode_png(t, scale, delay, plays) -> string: t has
  * frames along axis 1, shown for delay milliseconds each, plays times (0: forever). */
 int sv_encode_png(lua_State *L) {
-    picture p = {.scale = (size_t)luaL_checkinteger(L, 2)};
+    picture p = {.scale = (size_t)sv_check_integer(L, 2)};
     bool frames = !lua_isnoneornil(L, 3);
-    size_t delay = (size_t)luaL_optinteger(L, 3, 0), plays = (size_t)luaL_optinteger(L, 4, 0);
+    size_t delay = (size_t)sv_optional_integer(L, 3, 0), plays = (size_t)sv_optional_integer(L, 4, 0);
     const sv_tensor *t = sv_check_tensor(L, 1);
-    luaL_argcheck(L, p.scale >= 1 && p.scale <= LARGEST_SIDE, 2, "scale is a whole number from 1 on");
+    sv_check_argument(L, p.scale >= 1 && p.scale <= LARGEST_SIDE, 2, "scale is a whole number from 1 on");
     read_shape(L, t, frames, &p);
     const sv_real *from = sv_plain_data(L, 1);
     p.stride = p.width * p.scale * p.channels;

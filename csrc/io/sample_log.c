@@ -41,7 +41,7 @@ static int fail(lua_State *L, const char *reason) {
 }
 
 static sample_log *check(lua_State *L) {
-    sample_log *s = luaL_checkudata(L, 1, SAMPLE_LOG);
+    sample_log *s = sv_check_object(L, 1, SAMPLE_LOG);
     if (s->fd < 0) luaL_error(L, "the sample log is closed");
     return s;
 }
@@ -124,10 +124,10 @@ static void close_log(lua_State *L, sample_log *s) {
  * locks it. */
 static int l_open(lua_State *L) {
     size_t length;
-    const char *path = luaL_checklstring(L, 1, &length);
-    lua_Integer nz = luaL_checkinteger(L, 2), nx = luaL_checkinteger(L, 3);
+    const char *path = sv_check_text(L, 1, &length);
+    lua_Integer nz = sv_check_integer(L, 2), nx = sv_check_integer(L, 3);
     if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
-    luaL_argcheck(L, nz > 0 && nx > 0 && nz < 1 << 20 && nx < (lua_Integer)1 << 32, 2, "not the size of a sample");
+    sv_check_argument(L, nz > 0 && nx > 0 && nz < 1 << 20 && nx < (lua_Integer)1 << 32, 2, "not the size of a sample");
     size_t bytes = FRONT + (size_t)(nz + nx) * sizeof(sv_real) + BACK;
     sample_log *s = lua_newuserdatauv(L, sizeof *s + bytes, 0);
     int index = lua_gettop(L);
@@ -163,7 +163,7 @@ static int l_open(lua_State *L) {
 }
 
 static int l_close(lua_State *L) {
-    close_log(L, luaL_checkudata(L, 1, SAMPLE_LOG));
+    close_log(L, sv_check_object(L, 1, SAMPLE_LOG));
     return 0;
 }
 
@@ -181,7 +181,7 @@ static int l_size(lua_State *L) {
 /* log:head(n) -> the first n bytes, fewer if the file is shorter; or nil, reason */
 static int l_head(lua_State *L) {
     sample_log *s = check(L);
-    lua_Integer n = luaL_checkinteger(L, 2), size = (lua_Integer)size_of(s);
+    lua_Integer n = sv_check_integer(L, 2), size = (lua_Integer)size_of(s);
     if (n > size) n = size;
     if (n < 0 || n > MAX_HEADER) return fail(L, "the header is too long");
     luaL_Buffer b;
@@ -196,7 +196,7 @@ static int l_head(lua_State *L) {
 static int l_start(lua_State *L) {
     sample_log *s = check(L);
     size_t n;
-    const char *text = luaL_checklstring(L, 2, &n);
+    const char *text = sv_check_text(L, 2, &n);
     if (ftruncate(s->fd, 0) != 0) return fail(L, strerror(errno));
     const char *why = add(s, text, n);
     if (why) return fail(L, why);
@@ -207,7 +207,7 @@ static int l_start(lua_State *L) {
 /* log:truncate(size) -> true; or nil, reason */
 static int l_truncate(lua_State *L) {
     sample_log *s = check(L);
-    if (ftruncate(s->fd, (off_t)luaL_checkinteger(L, 2)) != 0) return fail(L, strerror(errno));
+    if (ftruncate(s->fd, (off_t)sv_check_integer(L, 2)) != 0) return fail(L, strerror(errno));
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -224,8 +224,8 @@ static int l_add(lua_State *L) {
     sample_log *s = check(L);
     check_part(L, 4, s->nz);
     check_part(L, 5, s->nx);
-    put(s->record, (uint64_t)luaL_checkinteger(L, 2), 8);
-    put(s->record + 8, (uint64_t)luaL_checkinteger(L, 3), 8);
+    put(s->record, (uint64_t)sv_check_integer(L, 2), 8);
+    put(s->record + 8, (uint64_t)sv_check_integer(L, 3), 8);
     sv_write_numbers(sv_plain_data(L, 4), s->nz, s->record + FRONT);
     sv_write_numbers(sv_plain_data(L, 5), s->nx, s->record + FRONT + s->nz * sizeof(sv_real));
     put(s->record + s->bytes - BACK, checksum(s->record, s->bytes - BACK), BACK);
@@ -251,7 +251,7 @@ static int l_fetch(lua_State *L) {
         sv_check_writable(L, part[i]);
         if (part[i]->layout != SV_PLAIN) return luaL_error(L, "fetch: takes tensors in the plain layout");
     }
-    const char *why = load(s, (off_t)luaL_checkinteger(L, 2));
+    const char *why = load(s, (off_t)sv_check_integer(L, 2));
     if (why) return fail(L, why);
     const int one = 1;
     bool swapped = *(const char *)&one == 0; /* big-endian machine */
@@ -267,7 +267,7 @@ static int l_fetch(lua_State *L) {
  * on, and the bytes of one record */
 static int l_scan(lua_State *L) {
     sample_log *s = check(L);
-    off_t at = (off_t)luaL_checkinteger(L, 2), size = size_of(s);
+    off_t at = (off_t)sv_check_integer(L, 2), size = size_of(s);
     lua_newtable(L);
     for (lua_Integer i = 1; at + (off_t)s->bytes <= size; i++, at += (off_t)s->bytes) {
         if (load(s, at))

@@ -201,7 +201,7 @@ const sv_real *sv_plain_data(lua_State *L, int index) {
 /* Strings and tensors of the list at index, as pieces; what they point to is
  * anchored in a table below them on the stack. */
 static piece *push_pieces(lua_State *L, int index, int *n) {
-    luaL_checktype(L, index, LUA_TTABLE);
+    sv_check_type(L, index, LUA_TTABLE);
     *n = (int)luaL_len(L, index);
     lua_createtable(L, *n, 0);
     piece *p = lua_newuserdatauv(L, ((size_t)*n + 1) * sizeof *p, 0);
@@ -279,7 +279,7 @@ static int write_pieces(lua_State *L, writer *w, int index) {
 
 static int l_create(lua_State *L) {
     size_t length;
-    const char *path = luaL_checklstring(L, 1, &length);
+    const char *path = sv_check_text(L, 1, &length);
     if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
     writer *w = push_writer(L);
     int error = start(w, path);
@@ -289,8 +289,8 @@ static int l_create(lua_State *L) {
 }
 
 static int l_write(lua_State *L) {
-    luaL_checktype(L, 2, LUA_TTABLE);
-    const char *previous = luaL_optstring(L, 3, NULL);
+    sv_check_type(L, 2, LUA_TTABLE);
+    const char *previous = sv_optional_text(L, 3, NULL);
     int results = l_create(L);
     if (results > 1) return results;
     writer *w = lua_touserdata(L, -1);
@@ -303,7 +303,7 @@ static int l_write(lua_State *L) {
 }
 
 static writer *check_open(lua_State *L) {
-    writer *w = luaL_checkudata(L, 1, WRITER);
+    writer *w = sv_check_object(L, 1, WRITER);
     if (w->fd < 0) luaL_error(L, "the writer is closed");
     return w;
 }
@@ -330,13 +330,13 @@ static int l_commit(lua_State *L) {
 }
 
 static int l_close(lua_State *L) {
-    discard(luaL_checkudata(L, 1, WRITER));
+    discard(sv_check_object(L, 1, WRITER));
     return 0;
 }
 
 static int l_append(lua_State *L) {
     size_t length, n;
-    const char *path = luaL_checklstring(L, 1, &length), *text = luaL_checklstring(L, 2, &n);
+    const char *path = sv_check_text(L, 1, &length), *text = sv_check_text(L, 2, &n);
     if (strlen(path) != length) return fail(L, "a path cannot hold a zero byte");
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0) return fail(L, strerror(errno));

@@ -178,14 +178,14 @@ static sv_tensor *check_matrix(lua_State *L, int index, const char *name) {
 
 /* A whole number a column: n > 0 equal-width bins, n < 0 at most -n classes. */
 static void check_bins(lua_State *L, int index, const char *name, const sv_tensor *t, column *c, uint16_t *code) {
-    luaL_checktype(L, index, LUA_TTABLE);
+    sv_check_type(L, index, LUA_TTABLE);
     size_t rows = t->shape[0], columns = t->shape[1];
     if ((size_t)luaL_len(L, index) != columns)
         luaL_error(L, "mutual_information: %s takes a number a column, here %d; got %d", name, (int)columns,
                    (int)luaL_len(L, index));
     for (size_t i = 0; i < columns; i++) {
         lua_rawgeti(L, index, (lua_Integer)i + 1);
-        lua_Integer n = luaL_checkinteger(L, -1), size = n < 0 ? -n : n;
+        lua_Integer n = sv_check_integer(L, -1), size = n < 0 ? -n : n;
         if (size < 2 || size > BINS)
             luaL_error(L, "mutual_information: 2 to %d bins; %s has %I at column %d", BINS, name, n, (int)i + 1);
         c[i] = (column){.data = t->data + i,

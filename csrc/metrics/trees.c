@@ -174,7 +174,7 @@ static void *room(lua_State *L, size_t bytes) { return lua_newuserdatauv(L, byte
 static int l_boosted_trees(lua_State *L) {
     sv_enter(L);
     sv_tensor *x = check_matrix(L, 1, "x"), *y = check_matrix(L, 2, "y"), *test = check_matrix(L, 3, "x_test");
-    luaL_checktype(L, 4, LUA_TTABLE);
+    sv_check_type(L, 4, LUA_TTABLE);
     lua_settop(L, 4);
     forest f = {.train = (long)x->shape[0],
                 .test = (long)test->shape[0],
@@ -184,9 +184,9 @@ static int l_boosted_trees(lua_State *L) {
     lua_getfield(L, 4, "trees");
     lua_getfield(L, 4, "depth");
     lua_getfield(L, 4, "rate");
-    f.trees = (int)luaL_optinteger(L, 5, 100);
-    f.depth = (int)luaL_optinteger(L, 6, 3);
-    f.rate = luaL_optnumber(L, 7, 0.1);
+    f.trees = (int)sv_optional_integer(L, 5, 100);
+    f.depth = (int)sv_optional_integer(L, 6, 3);
+    f.rate = sv_optional_number(L, 7, 0.1);
     if ((long)y->shape[0] != f.train)
         return luaL_error(L, "boosted_trees: x has %d samples, y has %d", (int)f.train, (int)y->shape[0]);
     if ((long)test->shape[1] != f.features)

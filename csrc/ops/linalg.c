@@ -16,7 +16,7 @@ const sv_blas *sv_blas_now(void) { return loaded; }
 
 /* use_blas(what require "simvae.blas" gives) -> what OpenBLAS says of itself */
 static int l_use_blas(lua_State *L) {
-    const sv_blas *b = luaL_checkudata(L, 1, SV_BLAS);
+    const sv_blas *b = sv_check_object(L, 1, SV_BLAS);
     if (strcmp(b->version, SV_VERSION) != 0)
         return luaL_error(L, "use_blas: simvae.blas is of version %s, simvae.core of %s; install both anew", b->version,
                           SV_VERSION);

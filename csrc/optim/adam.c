@@ -37,12 +37,12 @@ SV_LOOP(adam_run, (const void *rule, const sv_update *u, size_t from, size_t to)
 /* adam({{tensor=, steps=, m=, v=}, …}, lr, beta1, beta2, eps, weight_decay, decoupled) -> how many
  * had a gradient: one step of those. */
 int sv_optim_adam(lua_State *L) {
-    double lr = luaL_checknumber(L, 2), beta1 = luaL_checknumber(L, 3), beta2 = luaL_checknumber(L, 4),
-           decay = luaL_checknumber(L, 6);
+    double lr = sv_check_number(L, 2), beta1 = sv_check_number(L, 3), beta2 = sv_check_number(L, 4),
+           decay = sv_check_number(L, 6);
     bool decoupled = lua_toboolean(L, 7);
     adam a = {.beta1 = (sv_real)beta1,
               .beta2 = (sv_real)beta2,
-              .eps = (sv_real)luaL_checknumber(L, 5),
+              .eps = (sv_real)sv_check_number(L, 5),
               .decay = (sv_real)(decoupled ? 0 : decay),
               .shrink = (sv_real)(decoupled ? 1 - lr * decay : 1)};
     long count;

@@ -37,7 +37,7 @@ static void scale_piece(void *arg, long i, int worker) {
 
 /* grad_norm{p, …}: the square root of the sum of squares of all gradients there are. */
 int sv_optim_grad_norm(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     double sum = 0;
     for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, 1); k++) {
         lua_rawgeti(L, 1, k);
@@ -57,8 +57,8 @@ int sv_optim_grad_norm(lua_State *L) {
 
 /* scale_grads({p, …}, factor) */
 int sv_optim_scale_grads(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    double factor = luaL_checknumber(L, 2);
+    sv_check_type(L, 1, LUA_TTABLE);
+    double factor = sv_check_number(L, 2);
     for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, 1); k++) {
         lua_rawgeti(L, 1, k);
         sv_tensor *p = sv_check_parameter(L, -1);

@@ -25,7 +25,7 @@ static sv_real *buffer_of(lua_State *L, const char *name, const sv_tensor *p) {
 }
 
 sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BUFFERS], long *count) {
-    luaL_checktype(L, list, LUA_TTABLE);
+    sv_check_type(L, list, LUA_TTABLE);
     lua_Integer all = (lua_Integer)lua_rawlen(L, list);
     sv_update *updates = lua_newuserdatauv(L, (size_t)(all + 1) * sizeof *updates, 0);
     *count = 0;
@@ -41,7 +41,7 @@ sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BU
             for (int i = 0; i < SV_BUFFERS; i++)
                 if (names[i]) u->buffer[i] = buffer_of(L, names[i], p);
             lua_getfield(L, -1, "steps");
-            u->step = luaL_checknumber(L, -1) + 1;
+            u->step = sv_check_number(L, -1) + 1;
             lua_pop(L, 1);
         }
         lua_pop(L, 1);

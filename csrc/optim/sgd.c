@@ -33,10 +33,10 @@ SV_LOOP(sgd_run, (const void *rule, const sv_update *u, size_t from, size_t to),
 /* sgd({{tensor=, steps=, momentum=}, …}, lr, momentum, nesterov, weight_decay) -> how many had a
  * gradient: one step of those. There are buffers if momentum is not 0. */
 int sv_optim_sgd(lua_State *L) {
-    sgd s = {.lr = (sv_real)luaL_checknumber(L, 2),
-             .momentum = (sv_real)luaL_checknumber(L, 3),
+    sgd s = {.lr = (sv_real)sv_check_number(L, 2),
+             .momentum = (sv_real)sv_check_number(L, 3),
              .nesterov = lua_toboolean(L, 4),
-             .decay = (sv_real)luaL_checknumber(L, 5)};
+             .decay = (sv_real)sv_check_number(L, 5)};
     long count;
     const char *const names[SV_BUFFERS] = {s.momentum != 0 ? "momentum" : NULL};
     const sv_update *u = sv_push_updates(L, 1, names, &count);

@@ -186,7 +186,7 @@ int sv_temporary_folder(lua_State *L) {
 }
 
 int sv_remove_tree(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = sv_check_text(L, 1, NULL);
     size_t n = strlen(root.path);
     struct stat s;
     bool ours = n > 0 && !strncmp(path, root.path, n) && path[n] == '/' && path[n + 1] >= '0' && path[n + 1] <= '9' &&
@@ -201,7 +201,7 @@ int sv_remove_tree(lua_State *L) {
 
 int sv_create_file(lua_State *L) {
     size_t n;
-    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    const char *path = sv_check_text(L, 1, NULL), *text = sv_check_text(L, 2, &n);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return fail(L, path, errno);
     int error = 0;

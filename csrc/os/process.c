@@ -68,8 +68,8 @@ double sv_now(void) {
 /* The moment a timeout at this stack index ends; none: never. */
 double sv_deadline(lua_State *L, int index) {
     if (lua_isnoneornil(L, index)) return -1;
-    double s = luaL_checknumber(L, index);
-    luaL_argcheck(L, s >= 0, index, "a timeout is seconds >= 0");
+    double s = sv_check_number(L, index);
+    sv_check_argument(L, s >= 0, index, "a timeout is seconds >= 0");
     return sv_now() + s;
 }
 
@@ -120,7 +120,7 @@ static void push_signal(lua_State *L, int number) {
 }
 
 static int check_signal(lua_State *L, int index) {
-    const char *name = luaL_optstring(L, index, "KILL");
+    const char *name = sv_optional_text(L, index, "KILL");
     const char *known[SIGNALS];
     if (!strncmp(name, "SIG", 3)) name += 3;
     for (int i = 0; i < SIGNALS; i++) {
@@ -131,7 +131,7 @@ static int check_signal(lua_State *L, int index) {
     return luaL_error(L, "kill: no signal is named '%s'%s%s", name, near ? "; did you mean " : "", near ? near : "");
 }
 
-sv_child *sv_check_child(lua_State *L) { return luaL_checkudata(L, 1, SV_PROCESS); }
+sv_child *sv_check_child(lua_State *L) { return sv_check_object(L, 1, SV_PROCESS); }
 
 sv_child *sv_push_child(lua_State *L, enum sv_process_kind kind) {
     sv_child *c = lua_newuserdatauv(L, sizeof *c, 0);
@@ -341,7 +341,7 @@ const char *sv_write_all(lua_State *L, sv_child *c, const char *data, size_t n, 
 static int l_write(lua_State *L) {
     sv_child *c = sv_check_child(L);
     size_t n;
-    const char *data = luaL_checklstring(L, 2, &n);
+    const char *data = sv_check_text(L, 2, &n);
     const char *why = sv_write_all(L, c, data, n, sv_deadline(L, 3));
     if (why) return sv_failed(L, why);
     lua_pushboolean(L, 1);
@@ -363,7 +363,7 @@ int sv_take(lua_State *L, sv_buffer *b, size_t n, size_t skip) {
 static int l_read_line(lua_State *L) {
     sv_child *c = sv_check_child(L);
     double end = sv_deadline(L, 2);
-    size_t limit = (size_t)luaL_optinteger(L, 3, (lua_Integer)256 << 20), seen = 0;
+    size_t limit = (size_t)sv_optional_integer(L, 3, (lua_Integer)256 << 20), seen = 0;
     for (;;) {
         size_t n = sv_held(&c->text);
         const char *start = c->text.data + c->text.from;
@@ -381,8 +381,8 @@ static int l_read_line(lua_State *L) {
 
 static int l_read(lua_State *L) {
     sv_child *c = sv_check_child(L);
-    lua_Integer n = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, n >= 0, 2, "a number of bytes");
+    lua_Integer n = sv_check_integer(L, 2);
+    sv_check_argument(L, n >= 0, 2, "a number of bytes");
     double end = sv_deadline(L, 3);
     while (sv_held(&c->text) < (size_t)n) {
         const char *why = sv_pump(L, c, NULL, NULL, end);
@@ -394,7 +394,7 @@ static int l_read(lua_State *L) {
 static int l_read_all(lua_State *L) {
     sv_child *c = sv_check_child(L);
     double end = sv_deadline(L, 2);
-    size_t limit = (size_t)luaL_optinteger(L, 3, (lua_Integer)256 << 20);
+    size_t limit = (size_t)sv_optional_integer(L, 3, (lua_Integer)256 << 20);
     bool keep = lua_isnoneornil(L, 4) || lua_toboolean(L, 4);
     const char *why = NULL;
     while (!why && c->out >= 0) {

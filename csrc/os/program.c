@@ -133,7 +133,7 @@ static char **push_environment(lua_State *L, int index) {
 }
 
 int sv_spawn(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     int argc = (int)luaL_len(L, 1);
     if (argc < 1) return luaL_error(L, "spawn: names a program: { \"python3\", \"sim.py\" }");
@@ -149,7 +149,7 @@ int sv_spawn(lua_State *L) {
     lua_setiuservalue(L, 2, 1);
     lua_getfield(L, 1, "cwd");
     lua_getfield(L, 1, "env");
-    const char *cwd = luaL_optstring(L, 3, NULL), *path = push_program(L, argv[0]);
+    const char *cwd = sv_optional_text(L, 3, NULL), *path = push_program(L, argv[0]);
     if (!path) return sv_not_started(L, argv[0], "no such program in PATH");
     char **envp = push_environment(L, 4);
 
@@ -196,15 +196,15 @@ int sv_spawn(lua_State *L) {
  * numbers that the program writes (kinds as of sv_read_numbers). */
 int sv_read_numbers_of(lua_State *L) {
     sv_child *c = sv_check_child(L);
-    const char *kind = luaL_checkstring(L, 2);
+    const char *kind = sv_check_text(L, 2, NULL);
     bool swapped = lua_toboolean(L, 3);
-    sv_tensor *out = luaL_checkudata(L, 4, SV_TENSOR);
+    sv_tensor *out = sv_check_object(L, 4, SV_TENSOR);
     sv_check_alive(L, out);
     sv_check_writable(L, out);
-    luaL_argcheck(L, out->layout == SV_PLAIN, 4, "must be in row-major order: clone it");
+    sv_check_argument(L, out->layout == SV_PLAIN, 4, "must be in row-major order: clone it");
     double end = sv_deadline(L, 5);
     size_t each = sv_number_size(kind);
-    luaL_argcheck(L, each > 0, 2, "unknown kind of numbers");
+    sv_check_argument(L, each > 0, 2, "unknown kind of numbers");
     for (size_t done = 0; done < out->count;) {
         size_t n = sv_held(&c->text) / each;
         if (n == 0) {

@@ -123,7 +123,7 @@ static void unhook(void) {
 }
 
 static int l_close(lua_State *L) {
-    watch *w = luaL_checkudata(L, 1, WATCH);
+    watch *w = sv_check_object(L, 1, WATCH);
     if (!w->open) return 0;
     w->open = false;
     for (int i = 0; i < SIGNALS; i++)
@@ -137,7 +137,7 @@ static int l_close(lua_State *L) {
 
 /* shield(watch): from now on signals are counted alone. */
 static int l_shield(lua_State *L) {
-    luaL_checkudata(L, 1, WATCH);
+    sv_check_object(L, 1, WATCH);
     now.m.shielded = 1;
     unhook();
     return 0;
@@ -145,14 +145,14 @@ static int l_shield(lua_State *L) {
 
 /* hold(watch): what follows is not left in its middle; a signal waits for allow. */
 static int l_hold(lua_State *L) {
-    luaL_checkudata(L, 1, WATCH);
+    sv_check_object(L, 1, WATCH);
     now.m.held = 1;
     return 0;
 }
 
 /* allow(watch): what follows may be left at any moment; raises at once where a signal has come. */
 static int l_allow(lua_State *L) {
-    luaL_checkudata(L, 1, WATCH);
+    sv_check_object(L, 1, WATCH);
     now.m.held = 0;
     if (!now.m.waiting || now.m.shielded) return 0;
     now.m.waiting = 0;
@@ -168,7 +168,7 @@ static int l_check(lua_State *L) {
 
 /* caught(watch) -> "INT", "TERM" or "HUP": the first signal, or nil */
 static int l_caught(lua_State *L) {
-    luaL_checkudata(L, 1, WATCH);
+    sv_check_object(L, 1, WATCH);
     for (int i = 0; i < SIGNALS; i++)
         if (now.first == numbers[i]) {
             lua_pushstring(L, names[i]);
@@ -179,7 +179,7 @@ static int l_caught(lua_State *L) {
 
 /* die(name): ends the process as the signal itself would. */
 static int l_die(lua_State *L) {
-    const char *name = luaL_checkstring(L, 1);
+    const char *name = sv_check_text(L, 1, NULL);
     for (int i = 0; i < SIGNALS; i++)
         if (!strcmp(name, names[i])) {
             fflush(NULL); /* such an end flushes nothing */

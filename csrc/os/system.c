@@ -31,7 +31,7 @@ static int l_clock(lua_State *L) {
 }
 
 static int l_sleep(lua_State *L) {
-    double s = luaL_checknumber(L, 1);
+    double s = sv_check_number(L, 1);
     struct timespec t = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
     nanosleep(&t, NULL);
     return 0;
@@ -39,14 +39,14 @@ static int l_sleep(lua_State *L) {
 
 /* isatty(1): is standard output (2: standard error) a terminal? */
 static int l_isatty(lua_State *L) {
-    lua_pushboolean(L, isatty((int)luaL_optinteger(L, 1, 1)));
+    lua_pushboolean(L, isatty((int)sv_optional_integer(L, 1, 1)));
     return 1;
 }
 
 /* columns(1) -> width of the terminal on standard output (2: standard error), or nil */
 static int l_columns(lua_State *L) {
     struct winsize w;
-    if (ioctl((int)luaL_optinteger(L, 1, 1), TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 0;
+    if (ioctl((int)sv_optional_integer(L, 1, 1), TIOCGWINSZ, &w) != 0 || w.ws_col == 0) return 0;
     lua_pushinteger(L, w.ws_col);
     return 1;
 }
@@ -54,7 +54,7 @@ static int l_columns(lua_State *L) {
 /* mkdir(path) -> true: makes the folder and those above it. */
 static int l_mkdir(lua_State *L) {
     size_t n;
-    const char *path = luaL_checklstring(L, 1, &n);
+    const char *path = sv_check_text(L, 1, &n);
     char *part = lua_newuserdatauv(L, n + 1, 0);
     memcpy(part, path, n + 1);
     for (size_t i = 1; i <= n; i++)
@@ -77,7 +77,7 @@ static int l_mkdir(lua_State *L) {
 /* kind(path) -> "file", "folder", "other", or nil where there is nothing; then its size in bytes */
 static int l_kind(lua_State *L) {
     struct stat s;
-    if (stat(luaL_checkstring(L, 1), &s) != 0) return 0;
+    if (stat(sv_check_text(L, 1, NULL), &s) != 0) return 0;
     lua_pushstring(L, S_ISREG(s.st_mode) ? "file" : S_ISDIR(s.st_mode) ? "folder" : "other");
     lua_pushinteger(L, (lua_Integer)s.st_size);
     return 2;
@@ -85,7 +85,7 @@ static int l_kind(lua_State *L) {
 
 /* list(folder) -> {name, …} in no order, without . and .. */
 static int l_list(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = sv_check_text(L, 1, NULL);
     DIR *d = opendir(path);
     if (!d) return refused(L, path);
     lua_newtable(L);

@@ -28,9 +28,9 @@ static const char *send_message(lua_State *L, sv_child *c, const char *data, uin
 
 int sv_send(lua_State *L) {
     sv_child *c = sv_check_child(L);
-    luaL_argcheck(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
+    sv_check_argument(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
     size_t n;
-    const char *data = luaL_checklstring(L, 2, &n);
+    const char *data = sv_check_text(L, 2, &n);
     const char *why = send_message(L, c, data, n, 0, sv_deadline(L, 3));
     if (why) return sv_failed(L, why);
     lua_pushboolean(L, 1);
@@ -39,7 +39,7 @@ int sv_send(lua_State *L) {
 
 int sv_receive(lua_State *L) {
     sv_child *c = sv_check_child(L);
-    luaL_argcheck(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
+    sv_check_argument(L, c->kind != SV_PROGRAM, 1, "a program takes write and read_line");
     double end = sv_deadline(L, 2);
     uint64_t header = 0;
     for (;;) {
@@ -58,13 +58,13 @@ int sv_receive(lua_State *L) {
 
 /* poll(list, timeout) */
 int sv_poll(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     double end = sv_deadline(L, 2);
     int n = (int)luaL_len(L, 1), ready = 0;
     struct pollfd *p = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *p, 0);
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, 1, i + 1);
-        sv_child *c = luaL_checkudata(L, -1, SV_PROCESS);
+        sv_child *c = sv_check_object(L, -1, SV_PROCESS);
         p[i] = (struct pollfd){.fd = c->out, .events = POLLIN};
         if (c->out < 0 || sv_held(&c->text) > 0) {
             p[i].fd = -1;
@@ -115,7 +115,7 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
 }
 
 int sv_fork(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    sv_check_type(L, 1, LUA_TFUNCTION);
     sv_child *c = sv_push_child(L, SV_WORKER);
     lua_insert(L, 2); /* f, worker, … */
     int pair[2];

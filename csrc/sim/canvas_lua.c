@@ -55,10 +55,10 @@ static double number_at(lua_State *L, int list, int i, const char *what, const c
 }
 
 static int l_canvas(lua_State *L) {
-    enum shape shape = (enum shape)luaL_checkoption(L, 1, NULL, shapes);
+    enum shape shape = (enum shape)sv_check_option(L, 1, shapes);
     sv_tensor *out = sv_check_tensor(L, 2);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    luaL_checktype(L, 4, LUA_TTABLE);
+    sv_check_type(L, 3, LUA_TTABLE);
+    sv_check_type(L, 4, LUA_TTABLE);
     if (out->ndim != 3 || out->shape[0] < 1 || out->shape[0] > SV_CANVAS_CHANNELS)
         return raise(L, "%s: draws on a tensor of (channels, height, width), 1 to %d channels", shapes[shape],
                      SV_CANVAS_CHANNELS);
@@ -67,8 +67,8 @@ static int l_canvas(lua_State *L) {
     sv_pen pen;
     memset(&pen, 0, sizeof pen);
     for (int k = 0; k < c.channels; k++) pen.colour[k] = number_at(L, 4, k + 1, "a colour", shapes[shape]);
-    pen.width = luaL_checknumber(L, 5);
-    pen.opacity = luaL_checknumber(L, 6);
+    pen.width = sv_check_number(L, 5);
+    pen.opacity = sv_check_number(L, 6);
     pen.round_caps = lua_toboolean(L, 7);
     pen.bevel_joins = lua_toboolean(L, 8);
     pen.rule = lua_toboolean(L, 9) ? SV_EVEN_ODD : SV_NON_ZERO;

@@ -26,7 +26,7 @@
 #define LARGEST_FILE ((rlim_t)64 << 20)
 
 int sv_enter_folder(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = sv_check_text(L, 1, NULL);
     if (chdir(path) != 0) {
         lua_pushnil(L);
         lua_pushfstring(L, "%s: %s", path, strerror(errno));

@@ -184,7 +184,7 @@ static void *symbol(const char *name) {
     } while (0)
 
 static int l_open(lua_State *L) {
-    const char *given = luaL_optstring(L, 1, getenv("SV_NGSPICE"));
+    const char *given = sv_optional_text(L, 1, getenv("SV_NGSPICE"));
     static const char *const names[] = {"libngspice.so.0", "libngspice.so", "libngspice.0.dylib", "libngspice.dylib"};
     if (ng.library && !ng.broken) return done(L);
     if (given && *given)
@@ -228,13 +228,13 @@ static void clear(bool circuit) {
 }
 
 static int l_load(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     if (!ready(L)) return refuse(L, "");
     int n = (int)luaL_len(L, 1);
     char **lines = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *lines, 0);
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, 1, i + 1);
-        lines[i] = (char *)(uintptr_t)luaL_checkstring(L, -1); /* ngspice copies them */
+        lines[i] = (char *)(uintptr_t)sv_check_text(L, -1, NULL); /* ngspice copies them */
         lua_pop(L, 1);
     }
     lines[n] = NULL;
@@ -248,14 +248,14 @@ static int l_load(lua_State *L) {
 }
 
 static int l_run(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    sv_check_type(L, 1, LUA_TTABLE);
     if (!ready(L)) return refuse(L, "");
     clear(false);
     forget();
     int n = (int)luaL_len(L, 1);
     for (int i = 1; i <= n && !ng.failed && !ng.broken; i++) {
         lua_rawgeti(L, 1, i);
-        command(luaL_checkstring(L, -1));
+        command(sv_check_text(L, -1, NULL));
         lua_pop(L, 1);
     }
     if (ng.failed || ng.broken) return refuse(L, "the analysis failed");
@@ -292,7 +292,7 @@ static int no_vector(lua_State *L, const char *name) {
 }
 
 static int l_extent(lua_State *L) {
-    const char *name = luaL_checkstring(L, 1);
+    const char *name = sv_check_text(L, 1, NULL);
     if (!ready(L)) return refuse(L, "");
     const ng_vector *v = find(name);
     if (!v) return no_vector(L, name);
@@ -378,9 +378,9 @@ static double *part_of_difference(lua_State *L, enum part part, const char *to, 
 /* write(out, offset, value): for a number that is no vector. */
 static int l_write(lua_State *L) {
     sv_tensor *out = sv_check_tensor(L, 1);
-    lua_Integer offset = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, offset >= 0 && (size_t)offset < out->count, 2, "outside of out");
-    out->data[offset] = (sv_real)luaL_checknumber(L, 3);
+    lua_Integer offset = sv_check_integer(L, 2);
+    sv_check_argument(L, offset >= 0 && (size_t)offset < out->count, 2, "outside of out");
+    out->data[offset] = (sv_real)sv_check_number(L, 3);
     return 0;
 }
 
@@ -388,13 +388,13 @@ static int l_write(lua_State *L) {
  * `from` to out's numbers offset … offset+count-1 (from 0). With first and last, the analysis is in time and is
  * interpolated linearly at count even steps between them. */
 static int l_read(lua_State *L) {
-    enum part part = (enum part)luaL_checkoption(L, 1, NULL, parts);
-    const char *to = luaL_optstring(L, 2, NULL), *from = luaL_optstring(L, 3, NULL);
+    enum part part = (enum part)sv_check_option(L, 1, parts);
+    const char *to = sv_optional_text(L, 2, NULL), *from = sv_optional_text(L, 3, NULL);
     sv_tensor *out = sv_check_tensor(L, 4);
-    lua_Integer offset = luaL_checkinteger(L, 5), count = luaL_checkinteger(L, 6);
+    lua_Integer offset = sv_check_integer(L, 5), count = sv_check_integer(L, 6);
     bool in_time = lua_isnumber(L, 7);
-    luaL_argcheck(L, offset >= 0 && count > 0 && (size_t)(offset + count) <= out->count, 5, "outside of out");
-    luaL_argcheck(L, to || from, 2, "a vector");
+    sv_check_argument(L, offset >= 0 && count > 0 && (size_t)(offset + count) <= out->count, 5, "outside of out");
+    sv_check_argument(L, to || from, 2, "a vector");
     if (!ready(L)) return refuse(L, "");
     int n = 0;
     double *value = part_of_difference(L, part, to, from, &n);
@@ -410,7 +410,7 @@ static int l_read(lua_State *L) {
     }
     const ng_vector *v = find("time");
     if (!v || v->length != n || !v->real) return no_vector(L, "time");
-    resample(v->real, value, n, out->data + offset, (int)count, lua_tonumber(L, 7), luaL_checknumber(L, 8));
+    resample(v->real, value, n, out->data + offset, (int)count, lua_tonumber(L, 7), sv_check_number(L, 8));
     return done(L);
 }
 
