@@ -1,3 +1,4 @@
+--- A small convolutional net for square images.
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 

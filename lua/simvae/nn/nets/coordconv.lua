@@ -1,3 +1,4 @@
+--- Coordinate convolutions and spatial soft-argmax points, for figures whose edges should be sharp.
 local core = require "simvae.core"
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"

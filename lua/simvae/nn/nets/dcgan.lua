@@ -1,3 +1,4 @@
+--- The paper's net: DCGAN's generator as decoder, its discriminator as encoder (Radford et al. 2016).
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 

@@ -1,3 +1,4 @@
+--- Multilayer perceptrons for outputs of any shape.
 local nn = require "simvae.nn"
 
 local WIDTH = 128
