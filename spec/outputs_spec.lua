@@ -93,6 +93,17 @@ describe("the scale of outputs", function()
     assert.same({ {}, {} }, { constant, coarse })
   end)
 
+  it("names elements whose scale is that of a few outliers", function()
+    -- of n values, k equal outliers lie sqrt(n / k - 1) standard deviations off: 5 of 1024 14, 10 of 1024 10
+    local rows = {}
+    for n = 1, 1024 do rows[n] = { n % 3, n <= 5 and 1e9 or n % 3, n <= 10 and -1e9 or n % 3 } end
+    local constant, coarse, stretched = loss.new("mse", { 3 }):fit(sv.tensor(rows))
+    assert.same({ {}, {}, { 2 } }, { constant, coarse, stretched })
+    local sim = sv.simulator { name = "poles", params = { { name = "a", low = 0, high = 1 } }, output = { 2 },
+      simulate = function(z) return { z.a, 1 / math.max(1e-9, z.a - 0.999) } end }
+    assert.matches("element 2 of the output %(1 of 2%) has outliers over 1024 draws", (said(trained, sim, 5)))
+  end)
+
   it("names elements that are constant, once, and decodes them as they are", function()
     local sim = sv.simulator { name = "flat", params = { { name = "a", low = 0, high = 1 } }, output = { 4 },
       simulate = function(z) return { 1e-11 * z.a, 3e-11, 1e-11 * (1 - z.a), 0 } end }

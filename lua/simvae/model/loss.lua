@@ -19,6 +19,7 @@ Loss.__index = Loss
 local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
 local NARROW = 1e-3 -- of a number's size: variances of less are taken about one of the values
 local ROUNDING = 16 * 2.0 ^ -24 -- of a number in single precision: a standard deviation below is mostly that
+local OUTLIER = 12                -- standard deviations: of 1024 values, at most 7 reach as far
 
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
@@ -65,8 +66,9 @@ end
 -- @tparam tensor x (N, …output)
 -- @treturn {integer,...} elements (of a picture: channels) that are constant
 -- @treturn {integer,...} elements that vary by no more than the rounding of single precision
+-- @treturn {integer,...} elements of vectors whose scale is that of a few outliers
 function Loss:fit(x)
-  if not self.mean then return {}, {} end
+  if not self.mean then return {}, {}, {} end
   local scope <close> = core.scope()
   local axes = #self.output == 3 and { 1, 3, 4 } or { 1 }
   local n = self.mean.count
@@ -78,8 +80,9 @@ function Loss:fit(x)
   local scaled = x / core.tensor(size):reshape(self.mean.shape)
   local low, high = each(core.min(scaled, axes)), each(core.max(scaled, axes))
   local mean, variance = each(core.mean(scaled, axes)), each(core.var(scaled, axes))
-  local std, known, constant, coarse = {}, {}, {}, {}
+  local std, known, constant, coarse, stretched = {}, {}, {}, {}, {}
   for i = 1, n do
+    local centre = mean[i]
     std[i] = math.sqrt(variance[i]) * size[i]
     mean[i] = mean[i] * size[i] + (origin and origin[i] or 0)
     if low[i] == high[i] then
@@ -87,6 +90,8 @@ function Loss:fit(x)
     else
       known[#known + 1] = std[i]
       if std[i] < ROUNDING * math.abs(mean[i]) then coarse[#coarse + 1] = i end
+      local most = math.max(high[i] - centre, centre - low[i])
+      if #axes == 1 and most > OUTLIER * math.sqrt(variance[i]) then stretched[#stretched + 1] = i end
     end
   end
   local usual = #known > 0 and median(known) or 0
@@ -97,7 +102,7 @@ function Loss:fit(x)
   self.mean:copy(core.tensor(mean))
   self.std:copy(core.tensor(std))
   self.fitted = true
-  return constant, coarse
+  return constant, coarse, stretched
 end
 
 --- Takes its mean and scale for those of a sample, if they are any but a new model's.

@@ -12,11 +12,11 @@ local function listed(kind, list)
   return string.format("%ss %s and %s", kind, table.concat(list, ", ", 1, shown), rest)
 end
 
---- Fits the standardisation, and says once which elements of an output cannot tell anything.
+--- Fits the standardisation, and says once which elements of an output tell little or nothing.
 -- @tparam Model model
 -- @tparam tensor x (N, …output)
 return function(model, x)
-  local constant, coarse = model.loss:fit(x)
+  local constant, coarse, stretched = model.loss:fit(x)
   local kind = #model.simulator.output == 3 and "channel" or "element"
   local total = model.loss.mean and model.loss.mean.count or 0
   local function say(list, subject, text)
@@ -27,4 +27,6 @@ return function(model, x)
   say(constant, "constant", { "is constant", "are constant", ": nothing can be learned from that" })
   say(coarse, "coarse", { "varies by no more than its rounding", "vary by no more than their rounding",
     ": single precision has 7 digits; let the simulator subtract a reference value" })
+  say(stretched, "stretched", { "has outliers", "have outliers", ", beside which the other values hardly differ: let "
+    .. "the simulator give a logarithm, clip them, or return nil and a reason for them" })
 end
