@@ -136,6 +136,9 @@ describe("a model file", function()
         with(function(about) about.params[1][name] = value end, "parameter")
       end
     end
+    for name, value in pairs { low = false, high = false, period = 3, scale = "log", unit = false } do
+      with(function(about) about.params[4][name] = value end, "parameter 4") -- it has levels
+    end
     for _, gone in ipairs { "simulator", "params", "output", "net", "width", "loss" } do field(gone, nil) end
   end)
 
@@ -239,6 +242,12 @@ describe("a model file", function()
       refused(pattern, load(state, about, ring { params = params }))
     end
     refused("its output is %(4,%), the simulator's %(5,%)", load(state, about, ring { output = { 5 } }))
+    local real, said = io.stderr, {}
+    io.stderr = { write = function(_, ...) said[#said + 1] = table.concat { ... } end } -- luacheck: ignore
+    local model = load(state, about, ring { name = "annulus" })
+    io.stderr = real -- luacheck: ignore
+    assert.is_truthy(model)
+    assert.matches("is of the simulator '.*'; the one given is 'annulus'", table.concat(said))
   end)
 
   it("is refused where it is cut short, empty, a folder or a pipe", function()

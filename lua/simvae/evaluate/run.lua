@@ -120,7 +120,7 @@ end
 --- Sentences about what is odd.
 function Run:notes()
   local notes, noticed = {}, rawget(self.model, "noticed")
-  for _, subject in ipairs { "constant", "coarse" } do
+  for _, subject in ipairs { "constant", "coarse", "stretched" } do
     notes[#notes + 1] = noticed and noticed[subject] -- of the outputs, when their scale was taken
   end
   for i, p in ipairs(self.params) do

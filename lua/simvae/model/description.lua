@@ -108,13 +108,15 @@ local function param_of(p, i, numbers)
   local what = string.format("parameter %d", i)
   if type(p) ~= "table" then refuse("%s takes a table; got %s", what, shown(p)) end
   known_fields(p, what, param_fields)
-  local q = { name = text(p.name, what .. "'s name"), unit = text(p.unit or "", what .. "'s unit", true) }
-  q.scale = p.scale and one_of(p.scale, what .. "'s scale", { "linear", "log" })
+  local q = { name = text(p.name, what .. "'s name"),
+    unit = p.unit == nil and "" or text(p.unit, what .. "'s unit", true) }
+  q.scale = p.scale ~= nil and one_of(p.scale, what .. "'s scale", { "linear", "log" }) or nil
   if p.levels ~= nil then
     q.levels = whole(p.levels, what .. "'s levels", 2, math.max(2, numbers))
-    if (p.low or 1) ~= 1 or (p.high or q.levels) ~= q.levels then
+    if p.low ~= nil and p.low ~= 1 or p.high ~= nil and p.high ~= q.levels then
       refuse("%s counts from 1 to its %d levels; its bounds differ", what, q.levels)
     end
+    if p.period ~= nil or q.scale == "log" then refuse("%s has levels, and a period or a scale", what) end
     return q
   end
   q.low, q.high = finite(p.low, what .. "'s low"), finite(p.high, what .. "'s high")

@@ -5,6 +5,7 @@ local core = require "simvae.core"
 local description = require "simvae.model.description"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"
+local notice = require "simvae.model.notice"
 local posterior = require "simvae.posterior"
 local simulator = require "simvae.simulator"
 
@@ -126,6 +127,10 @@ local function make(state, metadata, path, sim, settings)
     if not name:find "^output%." and not own[name] then refuse("'%s' belongs to no part of the model", name) end
   end
   self.trained, self.seen = d.trained, d.seen or false
+  if sim and sim.name ~= d.simulator then
+    notice(self, "simulator", string.format("load: %s is of the simulator '%s'; the one given is '%s'", path,
+      d.simulator, sim.name))
+  end
   return self
 end
 
