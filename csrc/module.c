@@ -83,7 +83,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_spice(L, core);
     sv_open_canvas(L, core);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) sv_open_ops(L, core, families[i]);
-    sv_open_linalg(L, core);
+    sv_open_blas(L, core);
     sv_open_suggest(L, core);
     sv_open_metrics(L, core);
     sv_open_trees(L, core);

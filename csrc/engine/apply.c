@@ -60,6 +60,7 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
     if (list) memcpy(a.list, list, sizeof a.list);
     enum sv_layout layout = sv_settle_layout(L, &a, base);
     if (!op->shape(&a)) raise(L, &a);
+    if (a.wants_blas && sv_load_blas(L) && !op->shape(&a)) raise(L, &a);
     size_t count;
     if (!sv_count_shape(a.ndim, a.shape, &count)) {
         sv_fail(&a, "the result would have more than 2^48 numbers");

@@ -182,6 +182,7 @@ typedef struct sv_args {
     union {
         sv_conv_plan conv; /* of a convolution */
     } plan;
+    bool wants_blas;          /* products of it: the engine loads OpenBLAS, then calls the shape function again */
     size_t view_offset;       /* SV_OP_VIEW: where out starts in in[0] */
     char message[SV_MESSAGE]; /* what is wrong, if shape() returns false */
 
@@ -246,7 +247,11 @@ extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_
     sv_ops_linalg_factor[], sv_ops_spline[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
 
-void sv_open_linalg(lua_State *L, int core); /* ops/linalg.c: core.use_blas */
+/* ---- engine/blas.c ------------------------------------------------------------- */
+
+const struct sv_blas *sv_blas_now(void); /* OpenBLAS (csrc/blas/blas.h), or NULL: not loaded */
+bool sv_load_blas(lua_State *L);         /* once; raises where SV_BLAS asks for it and it is missing */
+void sv_open_blas(lua_State *L, int core);
 
 /* ---- engine/tape.c ----------------------------------------------------------- */
 
@@ -266,7 +271,7 @@ typedef struct sv_node {
     sv_args args;
     sv_storage *aux[SV_MAX_AUX];
     sv_storage *grad;               /* of out, while backward is on its way */
-    int threads;                    /* in forward: the sizes of an op's work depend on them */
+    int settings;                   /* in forward: the sizes of an op's work depend on them */
     uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
     bool passed;                    /* backward has been here */
     sv_tensor *in[];                /* args.in */

@@ -130,6 +130,9 @@ void sv_own(sv_tape *t, sv_storage *s) {
     t->storage[t->storages++] = s;
 }
 
+/* What the sizes of an op's work depend on besides its arguments. */
+static int settings(void) { return sv_gemm_setting() * (SV_MAX_THREADS + 1) + sv_threads(); }
+
 /* Keeps the tensor at index alive until the tape closes: in the table on top of the stack. */
 static void anchor(lua_State *L, int index) {
     lua_pushvalue(L, index);
@@ -158,7 +161,7 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     n->args.in = n->in;
     memcpy(n->aux, aux, sizeof n->aux);
     n->grad = NULL;
-    n->threads = sv_threads();
+    n->settings = settings();
     memset(n->wants, 0, sizeof n->wants);
     for (int k = 0; k < a->nin; k++)
         if (a->in[k] && a->in[k]->needs_grad) n->wants[k / 64] |= (uint64_t)1 << k % 64;
@@ -255,7 +258,7 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
             wanted[k] = beside[k]->data;
         }
     }
-    if (n->threads != sv_threads() && !a->op->shape(a)) luaL_error(L, "backward: %s: %s", a->op->name, a->message);
+    if (n->settings != settings() && !a->op->shape(a)) luaL_error(L, "backward: %s: %s", a->op->name, a->message);
     sv_storage *work = a->backward_work_count ? take(L, c, a->backward_work_count) : NULL;
     for (int k = 0; k < SV_MAX_AUX; k++) a->aux[k] = n->aux[k] ? n->aux[k]->data : NULL;
     a->work = work ? work->data : NULL;

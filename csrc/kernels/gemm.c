@@ -22,7 +22,6 @@
 #include "gemm.h"
 #include "gemm_block.h"
 #include "loops.h"
-#include <string.h>
 
 enum {
     STEP = SV_GEMM_STEP,
@@ -118,7 +117,7 @@ static void run_task(void *arg, long task, int worker) {
     sv_gemm_block(t, task - t->first, sv_scratch(worker));
 }
 
-static void run_own(const sv_product *p, long count) {
+static void run_region(const sv_product *p, long count) {
     region g = {.count = count, .alike = true};
     double work = 0;
     long tasks = 0, wanted = divide_up(TASKS, g.count);
@@ -137,101 +136,12 @@ static void run_own(const sv_product *p, long count) {
         sv_parallel(tasks, run_task, &g);
 }
 
-/* ---- other backends -------------------------------------------------------------------- */
-
-static const sv_gemm_backend *backend;
-
-void sv_gemm_use(const sv_gemm_backend *other) { backend = other; }
-
-static bool for_backend(const sv_product *p) {
-    if (!backend || p->m < 1 || p->n < 1 || p->k < 1) return false;
-    if (p->a.locate || p->b.locate || p->panels || p->locate_c || p->bf16 || p->b_first > 0) return false;
-    return backend->suits(sv_cpu, p->transpose_a, p->transpose_b, p->m, p->n, p->k);
-}
-
-/* Rows of C of a task; its k is whole, so that the sums do not depend on the cut. */
-static void run_backend_task(void *arg, long task, int worker) {
-    const sv_product *p = arg;
-    long rows = round_up(divide_up(p->m, TASKS), SV_MR), m0 = task * rows, m = sv_min(rows, p->m - m0);
-    (void)worker;
-    backend->gemm(p->transpose_a, p->transpose_b, m, p->n, p->k, p->a.base + (p->transpose_a ? m0 : m0 * p->a.ld),
-                  p->a.ld, p->b.base, p->b.ld, p->add, p->c + m0 * p->ldc, p->ldc);
-    for (long r = m0; r < m0 + m; r++) {
-        sv_real *c = p->c + r * p->ldc;
-        for (long j = 0; p->bias && j < p->n; j++) c[j] += p->bias[j];
-        if (p->epilogue) p->epilogue(p->epilogue_arg, r, 0, p->n, c);
-    }
-}
-
-static void run_backend(const sv_product *p) {
-    long rows = round_up(divide_up(p->m, TASKS), SV_MR);
-    sv_parallel(divide_up(p->m, rows), run_backend_task, (void *)p);
-}
-
 void sv_products(const sv_product *p, long count) {
-    for (long done = 0; done < count;) {
-        if (for_backend(p + done)) {
-            run_backend(p + done++);
-            continue;
-        }
-        long n = 1;
-        while (n < MAX_AT_ONCE && done + n < count && !for_backend(p + done + n)) n++;
-        run_own(p + done, n);
-        done += n;
-    }
+    for (long done = 0; done < count; done += MAX_AT_ONCE) run_region(p + done, sv_min(MAX_AT_ONCE, count - done));
 }
 
-/* ---- dense products ---------------------------------------------------------------------- */
-
-static sv_rows dense(const sv_real *x, long ld, long length, bool whole) {
+sv_rows sv_dense_rows(const sv_real *x, long ld, long length, bool whole) {
     long run = whole || length < STEP ? length : STEP;
     if (run < 1) run = 1;
     return (sv_rows){.base = x, .ld = ld, .run = run, .segs = divide_up(length, run)};
-}
-
-sv_product sv_dense_product(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
-                            const sv_real *b, long ldb) {
-    return (sv_product){
-        .m = m,
-        .n = n,
-        .k = k,
-        .a = dense(a, lda, transpose_a ? m : k, transpose_a),
-        .b = dense(b, ldb, transpose_b ? k : n, true),
-        .transpose_a = transpose_a,
-        .transpose_b = transpose_b,
-    };
-}
-
-void sv_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
-             long ldb, bool add, const sv_real *bias, sv_real *c, long ldc) {
-    sv_product p = sv_dense_product(transpose_a, transpose_b, m, n, k, a, lda, b, ldb);
-    p.add = add;
-    p.bias = bias;
-    p.c = c;
-    p.ldc = ldc;
-    sv_products(&p, 1);
-}
-
-typedef struct batch {
-    bool transpose_a, transpose_b, add;
-    long m, n, k, stride_a, stride_b, stride_c;
-    const sv_real *a, *b;
-    sv_real *c;
-} batch;
-
-static void run_batch(void *arg, long i, int worker) {
-    const batch *b = arg;
-    (void)worker;
-    sv_gemm(b->transpose_a, b->transpose_b, b->m, b->n, b->k, b->a + i * b->stride_a, b->transpose_a ? b->m : b->k,
-            b->b + i * b->stride_b, b->transpose_b ? b->k : b->n, b->add, NULL, b->c + i * b->stride_c, b->n);
-}
-
-/* Each of many products is one piece of work; few are cut themselves. */
-void sv_gemm_batch(long count, bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a,
-                   long stride_a, const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c) {
-    batch g = {transpose_a, transpose_b, add, m, n, k, stride_a, stride_b, stride_c, a, b, c};
-    if (count >= TASKS)
-        sv_parallel(count, run_batch, &g);
-    else
-        for (long i = 0; i < count; i++) run_batch(&g, i, 0);
 }

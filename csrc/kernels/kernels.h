@@ -87,26 +87,42 @@ size_t sv_panels_size(long k, long n);
 void sv_bf16_panels(sv_real *panels, long k, long n); /* rounds them in place; n > SV_DOT_MAX */
 static inline long sv_panel_width(long n, long panel) { return n - panel * SV_NR > SV_NR / 2 ? SV_NR : SV_NR / 2; }
 
+/* A dense matrix with rows of `length` numbers; whole: each row is one run. */
+sv_rows sv_dense_rows(const sv_real *x, long ld, long length, bool whole);
+
+/* ---- gemm_dense.c: products of dense matrices, and their backends ----------------------- */
+
 /* Row-major dense product with leading dimensions; transpose: the matrix is stored transposed. Where C lies, and the
  * rest, are still to be filled in. */
 sv_product sv_dense_product(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
                             const sv_real *b, long ldb);
+/* As sv_products, each through the backend that its shape asks for; p made by sv_dense_product. layers: of a linear
+ * layer. */
+void sv_dense_products(const sv_product *p, long count, bool layers);
 void sv_gemm(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
              long ldb, bool add, const sv_real *bias, sv_real *c, long ldc);
 /* count products of dense matrices, stride_ numbers apart (0: the same one each time). */
 void sv_gemm_batch(long count, bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a,
                    long stride_a, const sv_real *b, long stride_b, bool add, sv_real *c, long stride_c);
 
-/* Another library's products of dense matrices, C (+)= op(A) op(B). The first backend whose rule takes a product
- * computes it, in one call, on the calling thread; gemm.c computes all others. Bias and epilogue are applied
- * afterwards. */
-typedef struct sv_gemm_backend {
-    const char *name;
-    bool (*suits)(const sv_cpu_level *cpu, bool transpose_a, bool transpose_b, long m, long n, long k);
-    void (*gemm)(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
-                 const sv_real *b, long ldb, bool add, sv_real *c, long ldc);
-} sv_gemm_backend;
-void sv_gemm_use(const sv_gemm_backend *backend); /* NULL: none */
+typedef struct sv_gemm_shape {
+    bool transpose_a, transpose_b;
+    long m, n, k;
+    bool layer; /* of a linear layer */
+} sv_gemm_shape;
+
+bool sv_gemm_wants(const sv_gemm_shape *s);      /* a library that is not loaded should compute it */
+bool sv_gemm_by_library(const sv_gemm_shape *s); /* a loaded one computes it */
+
+/* A library's C (+)= op(A) op(B), on the calling thread; all sizes at least 1. NULL: it is not to be had. */
+typedef void (*sv_gemm_library)(bool transpose_a, bool transpose_b, long m, long n, long k, const sv_real *a, long lda,
+                                const sv_real *b, long ldb, bool add, sv_real *c, long ldc);
+void sv_gemm_use_library(const char *name, sv_gemm_library library);
+
+/* The backend of all dense products, "ours" or "openblas", or NULL: by the rules. False: no such backend. */
+bool sv_gemm_force(const char *name);
+const char *sv_gemm_forced(void);
+int sv_gemm_setting(void); /* a number for what is forced and what is loaded */
 
 /* ---- linear.c: linear layers whose weights fit into the second-level cache ------------ */
 

@@ -8,37 +8,12 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the library ------------------------------------------------------------------ */
-
-static const sv_blas *loaded;
-
-const sv_blas *sv_blas_now(void) { return loaded; }
-
-/* use_blas(what require "simvae.blas" gives) -> what OpenBLAS says of itself */
-static int l_use_blas(lua_State *L) {
-    const sv_blas *b = sv_check_object(L, 1, SV_BLAS);
-    if (strcmp(b->version, SV_VERSION) != 0)
-        return luaL_error(L, "use_blas: simvae.blas is of version %s, simvae.core of %s; install both anew", b->version,
-                          SV_VERSION);
-    lua_pushvalue(L, 1); /* lives as long as the state */
-    lua_setfield(L, LUA_REGISTRYINDEX, "simvae.blas.used");
-    loaded = b;
-    lua_pushstring(L, b->config);
-    return 1;
-}
-
-void sv_open_linalg(lua_State *L, int core) {
-    loaded = NULL;
-    lua_pushcfunction(L, l_use_blas);
-    lua_setfield(L, core, "use_blas");
-}
-
 /* ---- batches and their work --------------------------------------------------------- */
 
 bool sv_linalg_batch(sv_args *a, int k, const char *name, sv_batch *b) {
     const sv_tensor *t = a->in[k];
     *b = (sv_batch){0};
-    if (!loaded) return sv_fail(a, "needs OpenBLAS: call it as sv.linalg, which loads it");
+    if (!sv_blas_now()) return sv_fail(a, "needs OpenBLAS: call it as sv.linalg, which loads it");
     if (t->ndim < 2) return sv_fail(a, "%s must be a matrix, or a batch of them (two axes or more)", name);
     *b = (sv_batch){1, (long)t->shape[t->ndim - 2], (long)t->shape[t->ndim - 1]};
     if (b->rows < 1 || b->cols < 1 || b->rows > SV_LINALG_MAX || b->cols > SV_LINALG_MAX)
@@ -165,7 +140,7 @@ static void cholesky_one(void *arg, long i, int worker) {
     long n = j->n;
     double *l = j->factors + i * n * n;
     sv_linalg_load(n * n, j->a->in[0]->data + i * n * n, l);
-    sv_linalg_infos(j->a->work)[i] = loaded->dpotrf((int)n, l, (int)n); /* upper there is lower here */
+    sv_linalg_infos(j->a->work)[i] = sv_blas_now()->dpotrf((int)n, l, (int)n); /* upper there is lower here */
     for (long r = 0; r < n; r++) memset(l + r * n + r + 1, 0, (size_t)(n - r - 1) * sizeof *l);
     sv_linalg_store(n * n, l, j->a->out->data + i * n * n);
 }
@@ -197,10 +172,10 @@ static void cholesky_gradient(void *arg, long i, int worker) {
     sv_linalg_load(size, j->a->grad_out + i * size, g);
     for (long r = 0; r < n; r++)
         for (long c = r + 1; c < n; c++) g[r * n + c] = 0;
-    loaded->dgemm(true, false, n, n, n, 1, l, n, g, n, 0, p, n);
+    sv_blas_now()->dgemm(true, false, n, n, n, 1, l, n, g, n, 0, p, n);
     halve_and_mirror(n, p);
-    loaded->dtrsm(false, false, true, n, n, l, n, p, n);
-    loaded->dtrsm(true, false, false, n, n, l, n, p, n);
+    sv_blas_now()->dtrsm(false, false, true, n, n, l, n, p, n);
+    sv_blas_now()->dtrsm(true, false, false, n, n, l, n, p, n);
     sv_linalg_store(size, p, j->a->grad_in[0] + i * size);
 }
 
@@ -253,7 +228,7 @@ static void triangular_one(void *arg, long i, int worker) {
     double *m = j->factors + i * n * n, *x = j->solution + i * n * k;
     sv_linalg_load(n * n, j->a->in[0]->data + i * n * n, m);
     sv_linalg_load(n * k, j->a->in[1]->data + i * n * k, x);
-    loaded->dtrsm(false, j->a->opt[UPPER] != 0, j->a->opt[TRANSPOSE] != 0, (int)n, (int)k, m, (int)n, x, (int)k);
+    sv_blas_now()->dtrsm(false, j->a->opt[UPPER] != 0, j->a->opt[TRANSPOSE] != 0, (int)n, (int)k, m, (int)n, x, (int)k);
     sv_linalg_store(n * k, x, j->a->out->data + i * n * k);
 }
 
@@ -271,10 +246,10 @@ static void triangular_gradient(void *arg, long i, int worker) {
     double *gb = sv_linalg_worker(&j->b, j->a->work, (size_t)(room + size), 0, worker).own, *ga = gb + room;
     const double *x = j->solution + i * room;
     sv_linalg_load(room, j->a->grad_out + i * room, gb);
-    loaded->dtrsm(false, upper, !transpose, n, k, j->factors + i * size, n, gb, k);
+    sv_blas_now()->dtrsm(false, upper, !transpose, n, k, j->factors + i * size, n, gb, k);
     if (j->a->grad_in[1]) sv_linalg_store(room, gb, j->a->grad_in[1] + i * room);
     if (!j->a->grad_in[0]) return;
-    loaded->dgemm(false, true, n, n, k, -1, transpose ? x : gb, k, transpose ? gb : x, k, 0, ga, n);
+    sv_blas_now()->dgemm(false, true, n, n, k, -1, transpose ? x : gb, k, transpose ? gb : x, k, 0, ga, n);
     for (long r = 0; r < n; r++)
         for (long c = 0; c < n; c++)
             if (upper ? c < r : c > r) ga[r * n + c] = 0;
@@ -306,10 +281,10 @@ static void solve_one(void *arg, long i, int worker) {
     int *pivots = j->pivots + i * n;
     sv_linalg_load(n * n, j->a->in[0]->data + i * n * n, m);
     sv_linalg_load_columns(n, k, j->a->in[1]->data + i * n * k, x);
-    int info = loaded->dgetrf((int)n, (int)n, m, (int)n, pivots);
+    int info = sv_blas_now()->dgetrf((int)n, (int)n, m, (int)n, pivots);
     sv_linalg_infos(j->a->work)[i] = info;
     if (info) return;
-    loaded->dgetrs(true, (int)n, (int)k, m, (int)n, pivots, x, (int)n);
+    sv_blas_now()->dgetrs(true, (int)n, (int)k, m, (int)n, pivots, x, (int)n);
     sv_linalg_store_columns(n, k, x, j->a->out->data + i * n * k);
 }
 
@@ -327,10 +302,10 @@ static void solve_gradient(void *arg, long i, int worker) {
     long size = j->n * j->n, room = j->n * j->k;
     double *gb = sv_linalg_worker(&j->b, j->a->work, (size_t)(room + size), 0, worker).own, *ga = gb + room;
     sv_linalg_load_columns(n, k, j->a->grad_out + i * room, gb);
-    loaded->dgetrs(false, n, k, j->factors + i * size, n, j->pivots + i * n, gb, n);
+    sv_blas_now()->dgetrs(false, n, k, j->factors + i * size, n, j->pivots + i * n, gb, n);
     if (j->a->grad_in[1]) sv_linalg_store_columns(n, k, gb, j->a->grad_in[1] + i * room);
     if (!j->a->grad_in[0]) return;
-    loaded->dgemm(true, false, n, n, k, -1, gb, n, j->solution + i * room, n, 0, ga, n);
+    sv_blas_now()->dgemm(true, false, n, n, k, -1, gb, n, j->solution + i * room, n, 0, ga, n);
     sv_linalg_store(size, ga, j->a->grad_in[0] + i * size);
 }
 
@@ -366,7 +341,7 @@ static void slogdet_one(void *arg, long i, int worker) {
     double *m = j->factors + i * n * n, log_size = 0, sign = 1;
     int *pivots = j->pivots + i * n;
     sv_linalg_load(n * n, j->a->in[0]->data + i * n * n, m);
-    loaded->dgetrf((int)n, (int)n, m, (int)n, pivots);
+    sv_blas_now()->dgetrf((int)n, (int)n, m, (int)n, pivots);
     for (long r = 0; r < n; r++) {
         double d = m[r * n + r];
         log_size += log(fabs(d));
@@ -394,7 +369,8 @@ static void slogdet_gradient(void *arg, long i, int worker) {
     bool singular = j->a->out->data[2 * i + 1] == 0;
     for (long k = 0; k < n * n; k++) inverse[k] = k % (n + 1) == 0 ? g : 0;
     if (!singular)
-        loaded->dgetrs(false, (int)n, (int)n, j->factors + i * n * n, (int)n, j->pivots + i * n, inverse, (int)n);
+        sv_blas_now()->dgetrs(false, (int)n, (int)n, j->factors + i * n * n, (int)n, j->pivots + i * n, inverse,
+                              (int)n);
     for (long k = 0; k < n * n; k++) to[k] = singular ? NAN : (sv_real)inverse[k % n * n + k / n];
 }
 

@@ -9,8 +9,6 @@
 
 enum { SV_LINALG_MAX = 32767 }; /* rows or columns: LAPACK counts in int, n * n included */
 
-const sv_blas *sv_blas_now(void); /* NULL: not loaded */
-
 /* A batch of matrices (rows, cols). */
 typedef struct sv_batch {
     long count, rows, cols;

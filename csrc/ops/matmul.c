@@ -33,6 +33,27 @@ static product product_of(const sv_args *a) {
     return p;
 }
 
+/* The product that is the gradient of input `side`; g_first: grad_out is its first factor, the other input its second.
+ */
+static sv_gemm_shape gradient_of(const product *p, int side, bool *g_first) {
+    *g_first = side == 0 ? !p->tx : p->ty;
+    if (side == 0)
+        return p->tx ? (sv_gemm_shape){p->ty, true, p->k, p->m, p->n, false}
+                     : (sv_gemm_shape){false, !p->ty, p->m, p->k, p->n, false};
+    return p->ty ? (sv_gemm_shape){true, p->tx, p->n, p->k, p->m, false}
+                 : (sv_gemm_shape){!p->tx, false, p->k, p->n, p->m, false};
+}
+
+static bool wants_blas(const sv_args *a, const product *p) {
+    sv_gemm_shape s = {p->tx, p->ty, p->m, p->n, p->k, false};
+    bool wants = sv_gemm_wants(&s), g_first;
+    for (int side = 0; side < 2; side++) {
+        s = gradient_of(p, side, &g_first);
+        if (a->in[side]->needs_grad) wants |= sv_gemm_wants(&s);
+    }
+    return wants;
+}
+
 static bool matmul_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
     bool tx = a->opt[0] != 0, ty = a->opt[1] != 0;
@@ -46,6 +67,8 @@ static bool matmul_shape(sv_args *a) {
     sv_same_shape(a, batched);
     a->shape[a->ndim - 2] = sx[tx];
     a->shape[a->ndim - 1] = sy[!ty];
+    product p = product_of(a);
+    a->wants_blas = wants_blas(a, &p);
     return true;
 }
 
@@ -66,18 +89,14 @@ static void matmul_backward(sv_args *a) {
         sv_real *to = a->grad_in[side];
         if (!to || p.k == 0) continue;
         bool shared = (side ? p.stride_y : p.stride_x) == 0; /* then the products add up */
+        bool g_first;
+        const sv_gemm_shape s = gradient_of(&p, side, &g_first);
+        const long ld = side ? p.ldx : p.ldy, ldg = p.n;
         for (long i = 0; i < p.count; i++) {
-            const sv_real *xi = x + i * p.stride_x, *yi = y + i * p.stride_y, *gi = g + i * p.m * p.n;
+            const sv_real *other = side ? x + i * p.stride_x : y + i * p.stride_y, *gi = g + i * p.m * p.n;
             sv_real *ti = to + (side ? i * p.stride_y : i * p.stride_x);
-            bool add = shared && i > 0;
-            if (side == 0 && !p.tx)
-                sv_gemm(false, !p.ty, p.m, p.k, p.n, gi, p.n, yi, p.ldy, add, NULL, ti, p.k);
-            else if (side == 0)
-                sv_gemm(p.ty, true, p.k, p.m, p.n, yi, p.ldy, gi, p.n, add, NULL, ti, p.m);
-            else if (!p.ty)
-                sv_gemm(!p.tx, false, p.k, p.n, p.m, xi, p.ldx, gi, p.n, add, NULL, ti, p.n);
-            else
-                sv_gemm(true, p.tx, p.n, p.k, p.m, gi, p.n, xi, p.ldx, add, NULL, ti, p.k);
+            sv_gemm(s.transpose_a, s.transpose_b, s.m, s.n, s.k, g_first ? gi : other, g_first ? ldg : ld,
+                    g_first ? other : gi, g_first ? ld : ldg, shared && i > 0, NULL, ti, s.n);
         }
     }
 }
@@ -104,6 +123,17 @@ static sv_linear linear_of(const sv_args *a) {
 /* Numbers of backward's work before those of sv_column_sums: the gradient before the activation. */
 static size_t scaled_count(const sv_linear *l) { return l->act ? (size_t)round_up(l->rows * l->out, PAD) : 0; }
 
+static bool linear_wants_blas(const sv_linear *l) {
+    return sv_gemm_wants(&(sv_gemm_shape){false, true, l->rows, l->out, l->in, true}) ||
+           sv_gemm_wants(&(sv_gemm_shape){false, false, l->rows, l->in, l->out, true}) ||
+           sv_gemm_wants(&(sv_gemm_shape){true, false, l->out, l->in, l->rows, true});
+}
+
+/* Through linear.c, unless a library computes the products of layers. */
+static bool is_fused(const sv_linear *l) {
+    return sv_linear_suits(l) && !sv_gemm_by_library(&(sv_gemm_shape){false, true, l->rows, l->out, l->in, true});
+}
+
 static bool linear_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *w = a->in[1], *b = a->in[2];
     if (w->ndim != 2) return sv_fail(a, "w must be (out, in)");
@@ -115,8 +145,8 @@ static bool linear_shape(sv_args *a) {
     a->shape[a->ndim - 1] = w->shape[0];
     sv_linear l = linear_of(a);
     if (l.act) a->aux_count[0] = (size_t)(l.rows * l.out);
-    a->backward_work_count =
-        sv_linear_suits(&l) ? sv_linear_work(&l) : scaled_count(&l) + sv_column_sums_work(l.rows, l.out);
+    a->wants_blas = linear_wants_blas(&l);
+    a->backward_work_count = is_fused(&l) ? sv_linear_work(&l) : scaled_count(&l) + sv_column_sums_work(l.rows, l.out);
     return true;
 }
 
@@ -134,7 +164,7 @@ static void linear_forward(sv_args *a) {
         sv_gemm(false, true, l.out, 1, l.in, w, l.in, x, l.in, false, NULL, y, 1);
         for (long i = 0; b && i < l.out; i++) y[i] += b[i];
         if (l.act) activate(&l, 0, 0, l.out, y);
-    } else if (sv_linear_suits(&l)) {
+    } else if (is_fused(&l)) {
         sv_linear_forward(&l, x, w, b, y);
     } else {
         sv_product p = sv_dense_product(false, true, l.rows, l.out, l.in, x, l.in, w, l.in);
@@ -143,7 +173,7 @@ static void linear_forward(sv_args *a) {
         p.bias = b;
         p.epilogue = l.act ? activate : NULL;
         p.epilogue_arg = &l;
-        sv_products(&p, 1);
+        sv_dense_products(&p, 1, true);
     }
 }
 
@@ -151,7 +181,7 @@ static void linear_backward(sv_args *a) {
     sv_linear l = linear_of(a);
     const sv_real *g = a->grad_out, *x = a->in[0]->data, *w = a->in[1]->data;
     sv_real *gx = a->grad_in[0], *gw = a->grad_in[1], *gb = a->in[2] ? a->grad_in[2] : NULL;
-    if (sv_linear_suits(&l)) {
+    if (is_fused(&l)) {
         sv_linear_backward(&l, g, x, w, gx, gw, gb, a->work);
         return;
     }
@@ -174,7 +204,7 @@ static void linear_backward(sv_args *a) {
         p[count].c = gw;
         p[count++].ldc = l.in;
     }
-    sv_products(p, count);
+    sv_dense_products(p, count, true);
 }
 
 const sv_op sv_ops_matmul[] = {

@@ -103,17 +103,13 @@ static void check_dense(void) {
         for (int f = 0; f < 8; f++) check_gemm(sizes[i][0], sizes[i][1], sizes[i][2], f & 1, f & 2, f & 4);
 }
 
-/* Another backend takes the products that its rule says, and the rest stays here. */
-static int backend_calls, backend_wrong;
+/* A library computes what it is forced to, in blocks. */
+static int library_calls, library_wrong;
 
-static bool backend_suits(const sv_cpu_level *cpu, bool ta, bool tb, long m, long n, long k) {
-    return cpu == sv_cpu && !(ta && tb) && m * n * k >= 1000;
-}
-
-static void backend_gemm(bool ta, bool tb, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
+static void library_gemm(bool ta, bool tb, long m, long n, long k, const sv_real *a, long lda, const sv_real *b,
                          long ldb, bool add, sv_real *c, long ldc) {
-    __atomic_fetch_add(&backend_calls, 1, __ATOMIC_RELAXED);
-    if (ta && tb) backend_wrong = 1;
+    __atomic_fetch_add(&library_calls, 1, __ATOMIC_RELAXED);
+    if (m < 1 || n < 1 || k < 1) library_wrong = 1;
     for (long i = 0; i < m; i++)
         for (long j = 0; j < n; j++) {
             double sum = add ? (double)c[i * ldc + j] : 0;
@@ -123,12 +119,13 @@ static void backend_gemm(bool ta, bool tb, long m, long n, long k, const sv_real
         }
 }
 
-static void check_backend(void) {
-    static const sv_gemm_backend other = {"plain loops", backend_suits, backend_gemm};
-    sv_gemm_use(&other);
+static void check_library(void) {
+    sv_gemm_use_library("openblas", library_gemm);
+    sv_gemm_force("openblas");
     check_dense();
-    sv_gemm_use(NULL);
-    report("the backend computes what its rule says", backend_calls == 0 || backend_wrong, 0);
+    sv_gemm_force(NULL);
+    sv_gemm_use_library("openblas", NULL);
+    report("a library computes what it is forced to", library_calls == 0 || library_wrong, 0);
 }
 
 static void check_sums(long rows, long cols) {
@@ -474,7 +471,7 @@ int main(int argc, char **argv) {
     printf("kernel %s, %s\n", sv_cpu->name, SV_REAL_NAME);
     if (!*only || !strcmp(only, "check")) {
         check_dense();
-        check_backend();
+        check_library();
         check_sums(64, 3), check_sums(100000, 3), check_sums(48000, 16), check_sums(5, 100);
         check_sums(3000, 200);
         check_convs();
