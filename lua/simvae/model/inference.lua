@@ -77,7 +77,7 @@ local function settle(self)
 end
 
 --- Infers the parameters of outputs: one estimate and its spread. Of a mixture it is the component that the decoder
--- reproduces best, which the posterior's mean may be far from (see posterior).
+-- reproduces best, which the posterior's mean may be far from (see posterior); of a flow the mean of 128 draws.
 -- @tparam tensor x (N, …output), or one output
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
@@ -94,7 +94,7 @@ end
 
 -- Gives notice of unusual outputs, by what the decoder makes of the most probable code.
 local function check_novelty(what, self, x, h, before)
-  if x.shape[1] > 0 then novelty.check(what, self, x, (self.head:draw(h, nil, 0)), before) end
+  if x.shape[1] > 0 then novelty.check(what, self, x, self.head:typical(h), before) end
 end
 
 --- The components of a posterior that is a mixture of normal distributions (of "gaussian": one).

@@ -46,7 +46,8 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
 -- posterior ("gaussian": one normal distribution with a diagonal covariance; "mixture": several with probabilities,
 -- `components` (8) of them, where many parameters give one output or nearly so and an average of them gives another
--- (mixture density network: Bishop 1994), which needs train's sleep),
+-- (mixture density network: Bishop 1994), which needs train's sleep; "flow": a neural spline flow of `transforms` (5)
+-- coupling transforms with `bins` (10) a spline, a density of any shape within the prior's support),
 -- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
 -- @treturn Model
 function model.new(t)

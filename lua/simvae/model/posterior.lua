@@ -11,11 +11,11 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local parameters = require "simvae.simulator.parameters"
+local streams = require "simvae.util.streams"
 local names = require "simvae.util.names"
 local parameter = require "simvae.simulator.parameter"
 
 local DRAWS = 2048         -- of each posterior, for its mean and so on
-local SEED = 0x706f7374    -- of these
 local AT_ONCE = 1 << 16    -- draws or points that are worked on together
 
 local Posterior = {}
@@ -93,7 +93,7 @@ end
 
 -- The draws (n, DRAWS, K) of some of the posteriors, the same each time.
 local function draws(self, h, first)
-  return cube.to_units(self.model.latent, self.model.head:sample(h, DRAWS, core.rng(SEED, first)))
+  return cube.to_units(self.model.latent, self.model.head:sample(h, DRAWS, streams.summaries(first)))
 end
 
 -- Applies f(values, p) to each parameter's draws, lists in ascending order of each posterior's, circles unwrapped about

@@ -19,8 +19,11 @@
 -- of the unit cube, one number a parameter (simvae.posterior.support.cube):
 --
 --     draw(h, rng, noise) -> code, mean, penalty   stage 2, with gradients: codes (N, size) at `noise` times the spread
---                                                  about the most probable mean; penalty: one number, or nil
+--                                                  about the most probable mean; penalty: one number, or nil (a head
+--                                                  with `likelihood` has none)
 --     loss(h, codes) -> number                     sleep, with gradients: codes {(N, size), ...} are equivalent causes
+--                                                  (with `likelihood`: one, those that were drawn)
+--     typical(h) -> code                           (N, size): one that the decoder can be asked about
 --     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
 --                                                  estimates, up to n as starts of an inversion
 --     sample(h, n, rng) -> u (N, n, K)

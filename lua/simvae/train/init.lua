@@ -70,7 +70,7 @@ end
 local function make_sampler(self, run)
   local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
   for _, stage in ipairs(stages_of.names) do
-    if stage ~= "sleep" then o.total = o.total + run[stage].steps * run[stage].batch end -- which runs no simulator
+    if options.simulates(self, run, stage) then o.total = o.total + run[stage].steps * run[stage].batch end
   end
   for name in pairs(sampler.options) do o[name] = run[name] end
   o.failures = o.failures or run.out and run.out .. "/failures.csv"
@@ -189,7 +189,8 @@ end
 -- beside each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to
 -- the prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow
 -- the prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
--- own) },
+-- own), labels (of a posterior that is trained by likelihood, such as "flow": false; true: half the loss is that of the
+-- simulator's own pairs of parameters and output) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.

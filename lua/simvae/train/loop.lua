@@ -12,6 +12,8 @@ local loop = {}
 -- that a full collection now and then costs next to nothing and resident memory stays flat.
 local COLLECT_EVERY = 50
 
+local NOISE_SAMPLES = 1024 -- that the decoder's noise is taken from
+
 -- ---- one step of each stage -----------------------------------------------------------
 
 local step = {}
@@ -38,12 +40,25 @@ end
 --- One step of the sleep before stage 2: the decoder's own pictures.
 function step.sleep(self, run)
   run.signals:hold()
-  return sleep.loss(self, run.dreams(run.sleep.batch))
+  return sleep.loss(self, run.dreams(run.sleep.batch), run.decoder_noise, run.rng)
+end
+
+-- Stage 2 of a posterior that is trained by likelihood: the decoder's outputs with noise, and where `labels` are asked
+-- for, as many of the simulator's.
+local function likelihood_step(self, run)
+  local o = run.encoder
+  if not o.labels then
+    run.signals:hold()
+    return sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)
+  end
+  local z, x = samples(self, run)
+  local own = self.head:loss(self.encoder(x), { self.latent:to_code(z) })
+  return (own + sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)) * 0.5
 end
 
 --- One step of stage 2: x alone; beside it, as `encoder.sleep` says, some more of the decoder's own pictures.
 function step.encoder(self, run)
-  if self.head.likelihood then return step.sleep(self, run) end
+  if self.head.likelihood then return likelihood_step(self, run) end
   local _, x = samples(self, run)
   local code, mean, penalty = self.head:draw(self.encoder(x), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
@@ -120,6 +135,13 @@ local function begin(self, run, stage)
   else
     self.decoder:eval()
     self.decoder:freeze()
+  end
+  if stage ~= "decoder" and self.head.likelihood and not run.decoder_noise then
+    local scope <close> = core.scope()
+    local at = run.sampler:state()
+    run.sampler:restore { drawn = 0 } -- the same samples for a run that goes on
+    run.decoder_noise = sleep.noise(self, run.sampler:peek(NOISE_SAMPLES))
+    run.sampler:restore(at)
   end
   for _, net in ipairs(nets_of(self, stage)) do net:train() end
   run.resumed = nil

@@ -15,6 +15,7 @@ local stage_options = {
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
   sleep = { "number", min = 0 },
+  labels = { "boolean" },
   prior = { "number", min = 0 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
@@ -49,6 +50,12 @@ for name, rule in pairs(sampler.options) do train_options[name] = rule end
 function options.takes(run, stage)
   return stage ~= "sleep" or run.sleep.steps > 0
 end
+
+--- Whether a stage takes samples of the simulator.
+function options.simulates(self, run, stage)
+  return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels == true)
+end
+
 options.stage, options.train = stage_options, train_options
 
 --- The position of each stage in a training; "done" comes last.

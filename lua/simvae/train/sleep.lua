@@ -14,6 +14,13 @@ local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}
 
+local CHUNK = 256 -- samples that go through the decoder at once
+
+-- A decoder's raw outputs as an encoder sees outputs.
+local function as_seen(model, raw)
+  return model.loss:standardise(model.loss:to_output(raw))
+end
+
 --- Refuses what cannot be trained so.
 -- @tparam Model model
 -- @tparam table run with sleep.steps, and of the encoder steps and sleep
@@ -25,6 +32,10 @@ function sleep.check(model, run, level)
     check.fail(level, "train: %s are learned in sleep: sleep = { steps = … }, or encoder = { sleep = 0.5 }, or a model "
       .. "with another posterior", head.needs_sleep)
   end
+  if run.encoder.labels and not head.likelihood then
+    check.fail(level, "train: labels is an option of posteriors that are trained by likelihood; this model's is \"%s\"",
+      head.name)
+  end
   if head.likelihood or run.sleep.steps == 0 and not (awake and asleep) then return end
   for _, element in ipairs(model.simulator.symmetry or {}) do
     if element.free then
@@ -34,11 +45,35 @@ function sleep.check(model, run, level)
   end
 end
 
+--- The noise of the decoder: the standard deviation of each element of the simulator's outputs about the decoder's.
+-- It holds the simulator's own noise, of which a decoder learns the mean, and the decoder's errors.
+-- @tparam Model model
+-- @tparam tensor z (N, K) in units
+-- @tparam tensor x (N, …output) the simulator's, in its units
+-- @treturn tensor (1, …output), in the units that networks see
+function sleep.noise(model, z, x)
+  local scope <close> = core.scope()
+  return core.no_grad(function()
+    local total = 0
+    for from = 1, x.shape[1], CHUNK do
+      local inner <close> = core.scope()
+      local to = math.min(from + CHUNK - 1, x.shape[1])
+      local y = model.decoder(model.latent:to_code(core.slice(z, 1, from, to)))
+      local away = model.loss:standardise(core.slice(x, 1, from, to)) - as_seen(model, y)
+      total = inner:keep(core.sum(core.square(away), 1, true) + total)
+    end
+    return core.buffer(core.sqrt(total / x.shape[1]))
+  end)
+end
+
 --- The loss of one step of sleep.
 -- @tparam Model model
 -- @tparam tensor z (N, K) draws of the prior, in units
+-- @tparam ?tensor noise of the decoder, as of `noise`: what is added to its outputs, for a posterior that is trained by
+-- likelihood
+-- @tparam ?rng rng of the noise
 -- @treturn tensor one number
-function sleep.loss(model, z)
+function sleep.loss(model, z, noise, rng)
   local codes = {}
   if model.head.likelihood then
     codes[1] = model.latent:to_code(z)
@@ -48,7 +83,8 @@ function sleep.loss(model, z)
     end
   end
   local drawn = core.no_grad(function()
-    return model.loss:standardise(model.loss:to_output(model.decoder(codes[1])))
+    local y = as_seen(model, model.decoder(codes[1]))
+    return noise and y + noise * rng:normal(y.shape) or y
   end)
   return model.head:loss(model.encoder(drawn), codes)
 end

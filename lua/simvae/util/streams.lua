@@ -15,6 +15,9 @@
 --     seed + DREAMS            train                      draws of the prior that sleep decodes
 --     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
+--     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
+--     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
+--     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
 -- WEIGHTS and NOISE are numbers of samples as well: sample 7,234,932 of a training draws its parameters from the
 -- numbers that began the weights of a model of the same seed, sample 4.7e11 from those of the noise. Nothing is
@@ -29,6 +32,9 @@ local PRIOR = 0x7072696f72         -- "prior"
 local DREAMS = 0x736c656570        -- "sleep"
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
+local SUMMARIES = 0x706f7374       -- "post"
+local ESTIMATES = 0x656e636f       -- "enco"
+local HALVES = 0x68616c66          -- "half"
 
 --- Streams from one draw in a sample's place to the next one: more than there are samples.
 streams.ATTEMPT = 1 << 40
@@ -55,5 +61,16 @@ function streams.evaluation(seed, stream) return core.rng(seed ~ EVALUATION, str
 
 --- What decides which samples of a data set are held out: stream i on sample i.
 function streams.held_out() return core.rng(HELD_OUT) end
+
+--- Draws of a posterior that its summaries are taken from.
+-- @tparam integer first number of the posterior among those that are summarised together
+function streams.summaries(first) return core.rng(SUMMARIES, first) end
+
+--- Draws of a posterior that an estimate is the mean of.
+function streams.estimates() return core.rng(ESTIMATES) end
+
+--- The halves of two coupling transforms.
+-- @tparam integer pair from 1
+function streams.halves(pair) return core.rng(HALVES, pair) end
 
 return streams

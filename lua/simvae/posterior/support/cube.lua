@@ -92,6 +92,15 @@ function cube.to_code(latent, u)
   return #pieces == 1 and pieces[1] or core.concat(pieces, u.ndim)
 end
 
+--- Points of the cube from codes within the support.
+-- @tparam Latent latent
+-- @tparam tensor code (N, size)
+-- @treturn tensor (N, K)
+function cube.from_code(latent, code)
+  local rows = latent:to_units(code):totable()
+  return core.reshape(core.tensor((cube.from_units(latent, rows))), #rows, #latent.parts)
+end
+
 -- ---- from units ---------------------------------------------------------------------------
 
 -- The point of one value; nil outside the prior's support.

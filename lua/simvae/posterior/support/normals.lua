@@ -5,6 +5,7 @@
 -- logits of the components' probabilities where there are several. As a density over the unit cube, a component is a
 -- product: of an interval a normal distribution truncated to the prior's bounds, of a circle a wrapped one over the
 -- phase, of a class the probabilities themselves.
+local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 
@@ -100,6 +101,10 @@ function Normals:candidates(h)
   return codes, spreads
 end
 
+function Normals:typical(h)
+  return (self:draw(h, nil, 0))
+end
+
 function Normals:components(h)
   local n, A = h.shape[1], self.count
   local mean, std, _, score = split(self, h)
@@ -193,18 +198,6 @@ function Normals:log_prob(h, u)
   return core.reshape(core.logsumexp(core.expand(total, n, M, A), 3), n, M)
 end
 
--- Class numbers (N, n) from shares (N, n or 1, A): how many of the first sums lie below a uniform number.
-local function pick_class(shares, n, rng)
-  local N, A = shares.shape[1], shares.shape[3]
-  local upto = core.zeros(A, A)
-  for i = 1, A do
-    for j = i, A do upto:set(1, i, j) end
-  end
-  local sums = core.reshape(core.slice(core.matmul(core.reshape(shares, -1, A), upto), 2, 1, A - 1), N, -1, A - 1)
-  local above = core.clamp((rng:uniform(0, 1, { N, n, 1 }) - sums) * 1e9, 0, 1)
-  return core.clamp(core.sum(above, 3) + 1, 1, A)
-end
-
 local ROUNDS = 64 -- of redrawing; at least a quarter of a normal distribution lies inside
 
 -- Normal numbers about mean, each drawn again until it lies in [0, 1].
@@ -236,11 +229,11 @@ end
 function Normals:sample(h, n, rng)
   local N = h.shape[1]
   local mean, std, share = self:components(h)
-  local index = self.count > 1 and pick_class(core.reshape(share, N, 1, self.count), n, rng) or core.ones(N, n)
+  local index = self.count > 1 and categorical.draw(core.reshape(share, N, 1, self.count), n, rng) or core.ones(N, n)
   local columns = {}
   for i, f in ipairs(factors(self, mean, std)) do
     if f.kind == "class" then
-      local class = pick_class(core.exp(rows_of(f.log, index)), n, rng)
+      local class = categorical.draw(core.exp(rows_of(f.log, index)), n, rng)
       columns[i] = core.reshape(cube.of_class(class, f.levels), N, n, 1)
     elseif f.kind == "interval" then
       columns[i] = truncated(rows_of(f.mean, index), rows_of(f.std, index), rng)

@@ -1,0 +1,156 @@
+--- A neural spline flow over the unit cube of the parameters: any shape of posterior, normalised, within the prior's
+-- support. Classes come first, each by probabilities that depend on those before it; the flow of the other parameters
+-- is conditioned on them. Trained by likelihood on draws of the prior that went through the decoder and its noise
+-- (neural posterior estimation: Papamakarios and Murray 2016; the sleep phase of wake-sleep).
+local categorical = require "simvae.posterior.support.categorical"
+local core = require "simvae.core"
+local coupling = require "simvae.posterior.support.coupling"
+local cube = require "simvae.posterior.support.cube"
+local nn = require "simvae.nn"
+local streams = require "simvae.util.streams"
+
+local FEATURES = 64      -- numbers that the encoder gives to an output
+local HIDDEN = 64        -- units of the layers that give probabilities of classes
+local DRAWS = 128        -- of a posterior, for its mean and spread in code space
+
+local Flow = {}
+Flow.__index = Flow
+
+local flow = { options = {
+  transforms = { "integer", default = 5, min = 1, max = 64 },
+  bins = { "integer", default = 10, min = 2, max = 64 },
+} }
+
+function flow.new(t)
+  local self = setmetatable({ latent = t.latent, transforms = t.transforms, bins = t.bins, outputs = FEATURES,
+    locations = { count = 1, size = FEATURES // 4 }, likelihood = true, classes = {}, places = {}, circle = {},
+    context = FEATURES }, Flow)
+  for i, part in ipairs(t.latent.parts) do
+    local kind = cube.kind(part)
+    if kind == "class" then
+      self.classes[#self.classes + 1] = { at = i, levels = part.param.levels }
+      self.context = self.context + part.param.levels
+    else
+      self.places[#self.places + 1] = i
+      self.circle[#self.circle + 1] = kind == "circle"
+    end
+  end
+  return self
+end
+
+function Flow:build(rng)
+  local inner, width = {}, FEATURES
+  for k, class in ipairs(self.classes) do
+    class.net = nn.sequential { nn.linear(width, HIDDEN, { std = math.sqrt(1 / width), rng = rng }), nn.silu(),
+      nn.linear(HIDDEN, class.levels, { std = 0.01, rng = rng }) }
+    inner[k], width = class.net, width + class.levels
+  end
+  if #self.places > 0 then
+    self.flow = coupling { circle = self.circle, context = width, transforms = self.transforms, bins = self.bins,
+      rng = rng }
+    inner[#inner + 1] = self.flow
+  end
+  self.net = nn.layer { label = "flow posterior", inner = inner, forward = function() end }
+end
+
+-- ---- density ------------------------------------------------------------------------------
+
+-- The columns of the parameters that are no classes.
+local function places_of(self, u)
+  local columns = {}
+  for k, i in ipairs(self.places) do columns[k] = cube.column(u, i) end
+  return #columns == 1 and columns[1] or core.concat(columns, u.ndim)
+end
+
+-- h (N, F) as the context of each of M rows, (N M, F).
+local function repeated(h, M)
+  local n, width = h.shape[1], h.shape[2]
+  return M == 1 and h or core.reshape(core.expand(core.reshape(h, n, 1, width), n, M, width), n * M, width)
+end
+
+function Flow:log_prob(h, u)
+  local N, M, K = u.shape[1], u.shape[2], u.shape[3]
+  if #self.classes == 0 then return (self.flow.density(h, u)) end
+  local context, total = repeated(h, M), nil
+  local rows = core.reshape(u, N * M, K)
+  for _, class in ipairs(self.classes) do
+    local hot = cube.one_hot(cube.column(rows, class.at), class.levels)
+    local log = core.sum(core.log_softmax(class.net(context), 2) * hot, 2)
+    total = total and total + log or log
+    context = core.concat({ context, hot }, 2)
+  end
+  if self.flow then
+    local density = self.flow.density(context, core.reshape(places_of(self, rows), N * M, 1, #self.places))
+    total = total + core.reshape(density, N * M)
+  end
+  return core.reshape(total, N, M)
+end
+
+function Flow:loss(h, codes)
+  local u = cube.from_code(self.latent, codes[1])
+  return -core.mean(self:log_prob(h, core.reshape(u, u.shape[1], 1, u.shape[2])))
+end
+
+-- ---- draws ----------------------------------------------------------------------------------
+
+function Flow:sample(h, n, rng)
+  local N, D, columns = h.shape[1], #self.places, {}
+  local context, M = h, n
+  if #self.classes > 0 then
+    context, M = repeated(h, n), 1
+    for _, class in ipairs(self.classes) do
+      local shares = core.softmax(class.net(context), 2)
+      local drawn = categorical.draw(core.reshape(shares, N * n, 1, class.levels), 1, rng)
+      columns[class.at] = core.reshape(cube.of_class(drawn, class.levels), N, n, 1)
+      context = core.concat({ context, cube.one_hot(core.reshape(columns[class.at], N * n, 1), class.levels) }, 2)
+    end
+  end
+  if D > 0 then
+    local u = self.flow.draw(context, core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D))
+    u = core.reshape(u, N, n, D)
+    if #self.classes == 0 then return u end
+    for k, i in ipairs(self.places) do columns[i] = core.slice(u, 3, k, k) end
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 3)
+end
+
+-- The codes of draws (N, DRAWS, size), the same each time.
+local function draws(self, h)
+  return cube.to_code(self.latent, self:sample(h, DRAWS, streams.estimates()))
+end
+
+-- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class
+-- its probabilities.
+local function moments(self, codes)
+  local n, means, stds = codes.shape[1], {}, {}
+  for i, part in ipairs(self.latent.parts) do
+    local c = core.slice(codes, 3, part.first, part.last)
+    local mean = core.mean(c, 2)
+    if part.kind == "circle" then
+      local length = core.sqrt(core.sum(core.square(mean), 2, true) + 1e-12)
+      means[i] = mean / length
+      stds[i] = core.expand(core.sqrt(core.log(core.clamp(length, 1e-3, 1)) * -2), n, 2)
+    else
+      means[i], stds[i] = mean, core.sqrt(core.mean(core.square(c - core.reshape(mean, n, 1, c.shape[3])), 2))
+    end
+  end
+  if #means == 1 then return means[1], stds[1] end
+  return core.concat(means, 2), core.concat(stds, 2)
+end
+
+function Flow:typical(h)
+  return (moments(self, draws(self, h)))
+end
+
+--- The mean; as starts of an inversion also draws.
+function Flow:candidates(h, n)
+  local codes = draws(self, h)
+  local mean, std = moments(self, codes)
+  local list, spreads = { mean }, { std }
+  for k = 2, math.min(n or 1, DRAWS) do
+    list[k], spreads[k] = core.reshape(core.slice(codes, 2, k, k), mean.shape), std
+  end
+  return list, spreads
+end
+
+return flow
