@@ -1,4 +1,4 @@
-/* luaopen_simvae_core: the only file that knows all the others. */
+/* module.c: luaopen_simvae_core, the only file that includes all parts. */
 #include "simvae.h"
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static void choose_threads(lua_State *L) {
                    SV_MAX_THREADS);
 }
 
-/* The only symbol of the library that others see: everything else is compiled with hidden visibility. */
+/* The only exported symbol: everything else is compiled with hidden visibility. */
 __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_State *L) {
     choose_cpu(L);
     choose_threads(L);
@@ -68,7 +68,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     int core = lua_gettop(L);
     lua_newtable(L);
     lua_setfield(L, core, "ops");
-    sv_open_number(L, core); /* first: those after it read numbers */
+    sv_open_number(L, core); /* first: later modules read numbers */
     sv_open_storage(L);
     sv_open_tensor(L, core);
     sv_open_tape(L, core);

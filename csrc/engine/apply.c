@@ -1,5 +1,5 @@
 /* apply.c: one call of an op: layouts, the row's shape function, memory, forward, and a node on the tape if a gradient
- * may be wanted. What is wrong is raised here, with the op's name and all shapes. */
+ * may be needed. Errors are raised here, with the op's name and all shapes. */
 #include "apply.h"
 
 #include <stdarg.h>

@@ -6,9 +6,9 @@
 
 enum { SV_WEIGHT_CACHE = 3, SV_CONVERTED = 5 }; /* user values of a tensor */
 
-/* Brings the layouts of the inputs, at stack indices base …, together; returns that of a 4-d out. */
+/* Converts the inputs, at stack indices base …, to a common layout; returns that of a 4-d out. */
 enum sv_layout sv_settle_layout(lua_State *L, sv_args *a, int base);
-/* Makes the weight cache of in[1], at that stack index, for a call whose shape function wants one. */
+/* Allocates the weight cache of in[1], at that stack index, for a call whose shape function requests one. */
 void sv_make_weight_cache(lua_State *L, const sv_context *c, sv_args *a, int weights);
 
 #endif

@@ -1,12 +1,12 @@
-/* Wrong arguments of C functions, in the words of the rest: the function, the argument, what would do, what was given.
+/* argument.c: errors for wrong arguments of C functions: the function, the argument, what is accepted, what was given.
  *
- * lauxlib says "bad argument #1 to 'get' (number expected, got nil)", counts the object of a method, and knows no name
- * for a function that pcall calls. Every C source of the core uses these in place of its checks. */
+ * lauxlib's "bad argument #1 to 'get' (number expected, got nil)" counts the object of a method as an argument and has
+ * no name for a function called by pcall. Every C source of the core uses these instead. */
 #include "engine.h"
 
 #include <string.h>
 
-/* If the table on top of the stack holds the function at an index, pushes its name. */
+/* Pushes the name under which the table on top of the stack holds the function at an index, if it does. */
 static bool push_name_in(lua_State *L, int function) {
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
         if (lua_rawequal(L, -1, function) && lua_type(L, -2) == LUA_TSTRING) {
@@ -16,7 +16,7 @@ static bool push_name_in(lua_State *L, int function) {
     return false;
 }
 
-/* Pushes the class of which the function at an index is a method, and its name. */
+/* Pushes the class that has the function at an index as a method, and the method's name. */
 static bool push_method(lua_State *L, int function) {
     for (lua_pushnil(L); lua_next(L, LUA_REGISTRYINDEX); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || strncmp(lua_tostring(L, -2), "simvae.", 7) != 0 || !lua_istable(L, -1))
@@ -94,7 +94,7 @@ const char *sv_function_name(lua_State *L) {
     return strncmp(name, "__", 2) == 0 ? name + 2 : name;
 }
 
-/* What is given is looked at before anything is pushed, which could take an absent argument's place. */
+/* Describes the argument before pushing anything, since a pushed value could take the place of an absent argument. */
 static int fail(lua_State *L, int index, const char *wanted, const char *class_wanted, const char *note) {
     index = lua_absindex(L, index);
     const char *class, *got = given(L, index), *name = name_of_function(L, &class);

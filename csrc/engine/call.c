@@ -1,4 +1,4 @@
-/* call.c: from a row to a Lua function.
+/* call.c: makes the Lua function of an op from its row.
  *
  * A row's signature names its tensors and options. The function takes
  *
@@ -68,7 +68,7 @@ static double read_enum(lua_State *L, const char *op, const sv_option *o, int in
     return luaL_error(L, "%s: %s is one of %s; got %s", op, o->name, choices, got);
 }
 
-/* Axes to count from 0; negative ones stay: -1 is the last. */
+/* Axes from 1-based to 0-based; negative axes count from the last and are unchanged. */
 static void from_one(lua_State *L, const char *op, const sv_option *o, sv_list *list) {
     for (int i = 0; i < list->n; i++) {
         if (list->at[i] == 0) luaL_error(L, "%s: %s counts from 1 (or from -1, the last); got 0", op, o->name);
@@ -85,7 +85,7 @@ static void read_option(lua_State *L, const char *op, const sv_option *o, int in
     case INT:
         *value = (double)check_range(L, op, o, lua_tointegerx(L, index, &ok));
         break;
-    case AXIS: /* 1-based in Lua; -1 stays the last */
+    case AXIS: /* 1-based in Lua; -1 is the last */
         *value = (double)check_range(L, op, o, lua_tointegerx(L, index, &ok));
         if (ok && *value == 0) luaL_error(L, "%s: %s counts from 1 (or from -1, the last); got 0", op, o->name);
         if (*value > 0) *value -= 1;
@@ -131,7 +131,7 @@ static void read_named(lua_State *L, const char *op, const sv_signature *s, int 
     }
 }
 
-/* A number where a tensor is due becomes a tensor without axes. */
+/* A number given for a tensor becomes a tensor with no axes. */
 static void to_tensor(lua_State *L, const char *op, const char *name, int index) {
     if (sv_test_tensor(L, index)) {
         sv_check_alive(L, lua_touserdata(L, index));
@@ -144,7 +144,7 @@ static void to_tensor(lua_State *L, const char *op, const char *name, int index)
     lua_replace(L, index);
 }
 
-/* Pushes the tensors of a list, concat{a, b, …}; how many. */
+/* Pushes the tensors of a list, as in concat{a, b, …}; returns how many. */
 static int push_list(lua_State *L, const sv_op *op, const sv_signature *s) {
     sv_check_type(L, 1, LUA_TTABLE);
     int n = sv_check_length(L, 1, SV_MAX_IN, op->name);
@@ -158,7 +158,7 @@ static int push_list(lua_State *L, const sv_op *op, const sv_signature *s) {
     return n;
 }
 
-/* Pushes a tensor, or nil, for each input of the signature; returns where the options begin among the arguments. */
+/* Pushes a tensor, or nil, for each input of the signature; returns the index of the first option argument. */
 static int push_inputs(lua_State *L, const sv_op *op, const sv_signature *s, int top) {
     int base = lua_gettop(L) + 1, at = 1;
     for (int nin = 0; nin < s->nin; nin++) {

@@ -1,4 +1,4 @@
-/* The metatable of a kind of userdata. */
+/* class.c: metatables of userdata types. */
 #include "engine.h"
 
 static void set(lua_State *L, const char *field, lua_CFunction f) {

@@ -2,24 +2,24 @@
  *
  * The engine in one page
  *
- *   storage  one full userdata that holds the numbers themselves. Lua sees its
- *            true size, paces the collector by it and frees it; there is no
- *            finalizer and no malloc behind it.
+ *   storage  one full userdata that holds the numbers. Lua knows its true size,
+ *            paces the collector by it and frees it; there is no finalizer and
+ *            no malloc.
  *   tensor   a small userdata that describes a row-major block of a storage
  *            (user value 1). Views are tensors that share a storage.
- *   tape     what was computed since sv.tape(): the ops in order, for the
- *            gradient, and the storages, which go back to free lists when the
- *            tape is closed. A tensor whose storage went back is stale: using
- *            it raises.
+ *   tape     the ops recorded since sv.tape(), in order, for the backward pass,
+ *            and the storages allocated since, which return to free lists when
+ *            the tape closes. A tensor on such a storage is stale: using it
+ *            raises.
  *   op       a row (struct sv_op) and its two or three functions. call.c makes
  *            the Lua function from the row's signature. Functions of an op see
  *            a struct sv_args, never Lua: they do not allocate or print;
- *            what can be wrong is said by the shape function (sv_fail), or by forward
- *            where only computing tells: a matrix that is singular.
+ *            errors are reported by the shape function (sv_fail), or by forward where
+ *            only the computation finds them: a singular matrix.
  *
  * Numbers are sv_real: float, or double with -DSV_DOUBLE. All tensors are
  * contiguous; a 4-d tensor may hold its pixels channels-last (struct sv_tensor,
- * layout), which only the ops that ask for it ever see.
+ * layout), which only the ops that declare it see.
  */
 #ifndef SV_ENGINE_H
 #define SV_ENGINE_H
@@ -41,15 +41,15 @@
 typedef struct sv_storage {
     sv_real *data;              /* 64-byte aligned; inside this userdata, or a mapped file */
     size_t count;               /* numbers that fit */
-    uint64_t generation;        /* grows each time the storage goes back to a free list */
-    uint64_t version;           /* grows with each write to what an op or a user made, or SV_FOREIGN */
+    uint64_t generation;        /* incremented when the storage returns to a free list */
+    uint64_t version;           /* incremented with each write, or SV_FOREIGN */
     struct sv_tape *owner;      /* the open tape it belongs to, or NULL */
     int slot;                   /* owner->storage[slot] is this one */
-    struct sv_size_class *size; /* of an owner's: the free list it goes back to */
+    struct sv_size_class *size; /* the free list that it returns to, if it has an owner */
     struct sv_storage *next;    /* in that list */
 } sv_storage;
 
-#define SV_FOREIGN UINT64_MAX /* other processes write it as well */
+#define SV_FOREIGN UINT64_MAX /* other processes write it */
 static inline void sv_note_write(sv_storage *s) {
     if (s->version != SV_FOREIGN) s->version++;
 }
@@ -77,7 +77,7 @@ typedef struct sv_tensor {
     size_t shape[SV_MAX_DIM];
     int ndim; /* 0: a single number */
     enum sv_layout layout;
-    bool needs_grad;                  /* a leaf that asks for a gradient, or made from one */
+    bool needs_grad;                  /* a leaf that requires a gradient, or computed from one */
     bool is_leaf;                     /* a parameter: its gradient is kept in grad */
     bool grad_valid;                  /* grad holds a gradient (else: next one overwrites) */
     struct sv_tensor *grad;           /* user value 2; leaves only */
@@ -95,12 +95,12 @@ typedef struct sv_tensor {
 /* One per Lua state, in its registry. */
 typedef struct sv_context {
     struct sv_tape *scopes;      /* open tapes and calls of no_grad, newest first */
-    struct sv_tape *tape;        /* the one that what is made now belongs to, or NULL: as of sv_enter */
-    bool recording;              /* that tape records, and no no_grad is in effect: as of sv_enter */
+    struct sv_tape *tape;        /* the tape that owns new tensors, or NULL; set by sv_enter */
+    bool recording;              /* that tape records, and no no_grad is in effect; set by sv_enter */
     bool orphans;                /* a scope was collected while open */
     uint64_t closed;             /* tapes closed so far: the clock of the free lists */
     struct sv_size_class *sizes; /* free lists */
-    size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, the most of both */
+    size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, peak of the sum */
 } sv_context;
 
 sv_context *sv_get_context(lua_State *L);
@@ -155,7 +155,7 @@ static inline void sv_check_argument(lua_State *L, bool holds, int index, const 
     if (!holds) sv_argument_error(L, index, note);
 }
 
-/* ---- ops: what a row says and what its functions see --------------------- */
+/* ---- ops: rows, and the arguments of their functions ---------------------- */
 
 typedef struct sv_op sv_op;
 
@@ -176,25 +176,25 @@ typedef struct sv_args {
     size_t shape[SV_MAX_DIM];
     int ndim;
     size_t aux_count[SV_MAX_AUX]; /* numbers kept from forward to backward */
-    size_t work_count;            /* numbers of scratch during forward */
-    size_t backward_work_count;   /* numbers of scratch during backward */
+    size_t work_count;            /* numbers of workspace of forward */
+    size_t backward_work_count;   /* numbers of workspace of backward */
     size_t cache_count[2];        /* numbers of the weight cache of in[1], forward and backward */
     union {
         sv_conv_plan conv; /* of a convolution */
     } plan;
     bool wants_blas;          /* products of it: the engine loads OpenBLAS, then calls the shape function again */
     size_t view_offset;       /* SV_OP_VIEW: where out starts in in[0] */
-    char message[SV_MESSAGE]; /* what is wrong, if shape() returns false */
+    char message[SV_MESSAGE]; /* the error, if shape() returns false */
 
     /* set by the caller */
     sv_real *aux[SV_MAX_AUX];
     sv_real *work;
-    bool training;         /* a gradient will be asked for: aux must be filled */
+    bool training;         /* a gradient may be requested: aux must be filled */
     bool use_weight_cache; /* in[1] has not changed since the last call */
 
     /* backward only */
-    sv_real *grad_out; /* laid out as out; may be spoilt */
-    sv_real **grad_in; /* per input: NULL (not wanted), or to be written in full, laid out as the input */
+    sv_real *grad_out; /* laid out as out; may be overwritten */
+    sv_real **grad_in; /* per input: NULL (not requested), or to be written in full, laid out as the input */
 } sv_args;
 
 enum {
@@ -225,7 +225,7 @@ struct sv_op {
 bool sv_fail(sv_args *a, const char *format, ...);  /* sets message; false */
 bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 
-/* ---- ops/elementwise.c: activations that a layer takes into its own pass ---- */
+/* ---- ops/elementwise.c: activations that layers fuse ------------------------- */
 
 /* The option of such an op's signature, and one function for each of its values (none: NULL). */
 #define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
@@ -261,7 +261,7 @@ typedef struct sv_tape {
     struct sv_tape **handle; /* where Lua's userdata points to it */
     bool recording;
     bool no_grad; /* a call of sv.no_grad: owns nothing */
-    bool running; /* backward is on its way, or ended in an error */
+    bool running; /* backward is running, or ended in an error */
     int count, room;
     struct sv_node **nodes;
     int storages, storage_room;
@@ -270,10 +270,10 @@ typedef struct sv_tape {
 typedef struct sv_node {
     sv_args args;
     sv_storage *aux[SV_MAX_AUX];
-    sv_storage *grad;               /* of out, while backward is on its way */
+    sv_storage *grad;               /* of out, during backward */
     int settings;                   /* in forward: the sizes of an op's work depend on them */
     uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
-    bool passed;                    /* backward has been here */
+    bool passed;                    /* visited by backward */
     sv_tensor *in[];                /* args.in */
 } sv_node;
 /* Adds a node for a; its inputs lie at stack indices base …, out on top; all are anchored. */
@@ -285,8 +285,8 @@ void sv_open_tape(lua_State *L, int core);
 
 /* ---- engine/class.c ------------------------------------------------------------ */
 
-/* Makes the metatable of a userdata: its methods (NULL: none), what ends it (__gc
- * and __close; NULL: nothing) and what prints it (NULL: Lua's way). */
+/* Makes the metatable of a userdata: methods (NULL: none), finalizer (__gc and __close; NULL: none), __tostring (NULL:
+ * Lua's default). */
 void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
 
 /* ---- engine/rng.c ------------------------------------------------------------ */
@@ -297,7 +297,7 @@ typedef struct sv_rng {
     uint64_t seed;
     uint64_t stream; /* sample index, or a user's stream */
     uint64_t next;   /* numbers drawn so far */
-    uint64_t born;   /* calls of rng:call before it was made */
+    uint64_t born;   /* number of calls of rng:call before it was made */
 } sv_rng;
 #define SV_RNG "simvae.rng"
 void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t words[4]);
@@ -309,8 +309,8 @@ void sv_open_rng(lua_State *L, int core);
 /* ---- engine/rng_call.c: random numbers of one sample -------------------------- */
 
 uint64_t sv_rng_born(void);
-void sv_rng_check_stream(lua_State *L, const sv_rng *r); /* raises if the running call may not draw from it */
-uint64_t sv_rng_sample_seed(const sv_rng *r);            /* of the samples drawn by it: another one for each stream */
+void sv_rng_check_stream(lua_State *L, const sv_rng *r); /* raises if the running rng:call may not draw from it */
+uint64_t sv_rng_sample_seed(const sv_rng *r); /* seed of the samples drawn by it, different for each stream */
 int sv_rng_call(lua_State *L);
 void sv_open_rng_call(lua_State *L, int core);
 

@@ -1,10 +1,10 @@
-/* layout.c: which layout an op's inputs and output have, and conversions between layouts. */
+/* layout.c: memory layouts of an op's inputs and output, and conversions between them. */
 #include "apply.h"
 
 #include <string.h>
 
-/* Replaces the tensor at a stack slot by one of the wanted layout. Under a tape the copy of a constant is
- * stored with it for the next op that takes it: an image goes into the encoder and into the loss. */
+/* Replaces the tensor at a stack slot by one in the given layout. Under a tape the converted copy of a constant is kept
+ * with it for other ops that read it: an image is an input of the encoder and of the loss. */
 static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout layout) {
     sv_tensor *t = a->in[k];
     if (!t || t->ndim != 4 || t->layout == layout) return;
@@ -31,7 +31,7 @@ static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout la
     lua_replace(L, base + k);
 }
 
-/* Brings the inputs' layouts together; returns that of a 4-d out. */
+/* Converts the inputs to a common layout; returns that of a 4-d out. */
 enum sv_layout sv_settle_layout(lua_State *L, sv_args *a, int base) {
     const sv_op *op = a->op;
     if (op == &sv_op_to_plain) return SV_PLAIN;

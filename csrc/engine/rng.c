@@ -1,7 +1,7 @@
-/* Random numbers: Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror
+/* rng.c: random numbers from Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror
  * and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Number i of a
- * stream is a pure function of (seed, stream, i), so that sample i of a data set is
- * the same whoever draws it, in whatever order. */
+ * stream is a pure function of (seed, stream, i), so that sample i of a data set does
+ * not depend on the process that draws it or on the order. */
 #include "engine.h"
 
 #include <math.h>
@@ -28,7 +28,7 @@ uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index) {
     return c[index & 3];
 }
 
-/* Two words make 53 bits; a half is added so that neither 0 nor 1 comes up. */
+/* 53 bits from two words; adding a half excludes 0 and 1. */
 static double unit(uint32_t high, uint32_t low) {
     uint64_t bits = ((uint64_t)high << 21) | (low >> 11);
     return ((double)bits + 0.5) * 0x1p-53;
@@ -42,7 +42,7 @@ static double uniform_at(uint64_t seed, uint64_t stream, uint64_t i) {
 
 double sv_rng_uniform(sv_rng *r) { return uniform_at(r->seed, r->stream, r->next++); }
 
-/* Box and Muller 1958, the cosine branch; takes two numbers of the stream. */
+/* Box and Muller 1958, the cosine branch; consumes two numbers of the stream. */
 static double normal_at(uint64_t seed, uint64_t stream, uint64_t i) {
     double u = uniform_at(seed, stream, 2 * i), v = uniform_at(seed, stream, 2 * i + 1);
     return sqrt(-2 * log(u)) * cos(6.28318530717958647692 * v);
@@ -153,7 +153,7 @@ static int l_integer(lua_State *L) {
     if (span < (uint64_t)SV_MAX_INTEGER) {
         i = (uint64_t)(sv_rng_uniform(r) * ((double)span + 1));
         if (i > span) i = span;
-    } else { /* 64 bits; those beyond the last whole repetition of the range are drawn again */
+    } else { /* 64 bits; rejects values beyond the largest multiple of the range */
         uint64_t spare = span == UINT64_MAX ? 0 : (UINT64_MAX % (span + 1) + 1) % (span + 1);
         do {
             i = (uint64_t)(sv_rng_uniform(r) * 0x1p32) << 32;
@@ -190,7 +190,7 @@ static int l_rewind(lua_State *L) {
     return 1;
 }
 
-/* rng:take(n) -> the first of n consecutive sample numbers, which are then used up. */
+/* rng:take(n) -> the first of n consecutive sample indices, which are then consumed. */
 static int l_take(lua_State *L) {
     sv_rng *r = check_draw(L);
     lua_pushinteger(L, (lua_Integer)r->next);

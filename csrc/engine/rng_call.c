@@ -1,11 +1,11 @@
-/* rng:call(f, …): a protected call whose random numbers depend on the generator's seed and stream alone.
+/* rng_call.c: rng:call(f, …), a protected call whose random numbers depend only on the generator's seed and stream.
  *
  *   ok, … = rng:call(f, …)       as pcall
  *
- * While f runs, math.random draws from a sequence that (seed, stream) determine, whatever was drawn before; its own
- * state is put back afterwards. math.randomseed() and math.randomseed(os.time()) start that sequence afresh: a seed
- * from the clock would be the same for all samples of a second. A generator made before the call, other than rng
- * itself, raises when it is drawn from: its numbers would depend on which calls came before in this process. f cannot
+ * While f runs, math.random draws from a sequence determined by (seed, stream), independent of earlier draws; its own
+ * state is restored afterwards. math.randomseed() and math.randomseed(os.time()) restart that sequence, since a
+ * seed from the clock would be equal for all samples of a second. A generator made before the call, other than rng
+ * itself, raises when used: its numbers would depend on earlier calls in this process. f cannot
  * yield across the call.
  *
  *   core.sample_rng() -> the generator of the innermost call that is running, or nil
@@ -18,7 +18,7 @@
 
 static uint64_t calls, running; /* calls so far; the number of the innermost one that runs, 0: none */
 static const sv_rng *allowed;   /* its generator */
-static bool drew;               /* the call that ended last took numbers of rng or of math.random */
+static bool drew;               /* the last call that ended drew from rng or math.random */
 static const char random_key, rng_key, math_key, seed_key; /* of the registry */
 
 uint64_t sv_rng_born(void) { return calls; }
@@ -51,7 +51,7 @@ static void find_random_state(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &math_key);
 }
 
-/* Block k from the far end of the stream, which draws do not reach: blocks 0 and 1 seed math.random. */
+/* Block k from the end of the stream, which draws do not reach: blocks 0 and 1 seed math.random. */
 static void far_block(const sv_rng *r, uint64_t k, uint64_t words[2]) {
     uint32_t c[4];
     sv_rng_block(r->seed, r->stream, UINT64_MAX - k, c);
@@ -85,7 +85,7 @@ static int l_randomseed(lua_State *L) {
     return lua_gettop(L);
 }
 
-/* The outermost call puts it in place, and then back what was there. */
+/* Installed by the outermost call, which restores the original afterwards. */
 static void replace_randomseed(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &math_key) == LUA_TTABLE) {
         lua_getfield(L, -1, "randomseed");

@@ -1,7 +1,7 @@
-/* Tensors that several processes see: core.shared(shape…), zeros in memory that a
- * copy of this process made later (core.process.fork) shares with it. What one
- * writes the other reads; messages tell when. The memory goes back to the system
- * when the last process has collected its tensor. Such a tensor belongs to no tape. */
+/* shared.c: core.shared(shape…), a zeroed tensor in memory that is shared with the
+ * processes forked later (core.process.fork). Writes are visible to all of them;
+ * messages synchronise. The memory is released when the last process has collected its
+ * tensor. Such a tensor belongs to no tape. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include "engine.h"
 
@@ -12,7 +12,7 @@
 #define SHARED "simvae.storage.shared"
 
 typedef struct {
-    sv_storage storage; /* first: tensors see no more than this */
+    sv_storage storage; /* first: tensors use this part alone */
     void *map;
     size_t bytes;
 } shared_storage;

@@ -1,16 +1,16 @@
-/* Storages and their free lists.
+/* storage.c: storages and their free lists.
  *
- * A storage is one full userdata that holds its numbers, over-allocated so that
- * they can start at a multiple of 64 bytes. There is no finalizer: Lua frees it
- * like a string, and knows how large it is.
+ * A storage is one full userdata that holds its numbers, over-allocated so that they
+ * start at a multiple of 64 bytes. It has no finalizer: Lua frees it like a string and
+ * accounts for its size.
  *
  * A storage made under a tape is anchored in a table of the registry
- * (anchors[address] = userdata) until the tape closes; then it waits, still
- * anchored, in the free list of its exact size. Where that size has none free, the
- * next larger one lends, up to twice the size asked for: what is live at one time has
- * then to be there once, not the most of each size over all times. A training loop
- * asks for the same sizes in every step, so that after a few steps nothing is
- * allocated. Sizes that no tape has asked for lately are dropped again. */
+ * (anchors[address] = userdata) until the tape closes; it then enters the free list of
+ * its exact size, still anchored. If that list is empty, a storage of the next larger
+ * size is used, up to twice the requested size, so that the total is bounded by the peak
+ * of live memory instead of the sum of the peaks of all sizes. A training loop requests
+ * the same sizes in every step and allocates nothing after a few steps. Sizes that no
+ * tape has requested recently are released. */
 #define _GNU_SOURCE /* madvise */
 #include "engine.h"
 
@@ -22,15 +22,15 @@
 #endif
 
 enum { ALIGNMENT = 64 };
-#define LARGE ((size_t)16 << 20) /* bytes: that there is no memory for so much is likely */
+#define LARGE ((size_t)16 << 20) /* bytes: allocations of this size are likely to fail */
 #define HUGE_PAGE ((size_t)2 << 20)
-#define HUGE_MIN ((size_t)3 << 19) /* so that no more than a quarter of its pages is spare */
+#define HUGE_MIN ((size_t)3 << 19) /* so that at most a quarter of its pages is unused */
 
 typedef struct sv_size_class {
     struct sv_size_class *next;
-    size_t count;  /* numbers that each has room for */
+    size_t count;  /* capacity of each, in numbers */
     uint64_t used; /* context->closed when last taken from */
-    size_t lent;   /* storages of this size that tapes own */
+    size_t lent;   /* storages of this size owned by tapes */
     sv_storage *free;
 } sv_size_class;
 
@@ -57,7 +57,7 @@ static sv_size_class *class_of(lua_State *L, sv_context *c, size_t count) {
     return k;
 }
 
-/* The free list to take from: of the smallest size that has one and will do. */
+/* The free list to take from: the smallest sufficient size that is not empty. */
 static sv_size_class *lender(sv_context *c, size_t count) {
     sv_size_class *best = NULL;
     for (sv_size_class *k = c->sizes; k; k = k->next)
@@ -69,8 +69,8 @@ static void note_peak(sv_context *c) {
     if (c->live + c->pooled > c->peak) c->peak = c->live + c->pooled;
 }
 
-/* Numbers of a large storage start on a huge page of their own, where the system has them: tensors of a few megabytes
- * in pages of 4 KB are more pages than the processor can keep track of. */
+/* Large storages are aligned to huge pages where the system has them: tensors of a few megabytes in 4 KB pages exceed
+ * the TLB. */
 static size_t alignment_for(size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (bytes >= HUGE_MIN) return HUGE_PAGE;
@@ -85,7 +85,7 @@ static int new_userdata(lua_State *L) {
     return 1;
 }
 
-/* A userdata of that size; where there is no memory for it, the error says how much was wanted. */
+/* A userdata of that size; where memory is short, the error states the requested size. */
 static void *new_large_userdata(lua_State *L, size_t bytes) {
     lua_pushcfunction(L, new_userdata);
     lua_pushlightuserdata(L, &bytes);
@@ -145,7 +145,7 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
         s = new_storage(L, count);
         s->size = class_of(L, c, count);
         set_anchor(L, s, true);
-        sv_reserve_owned(L, tape); /* a finalizer may have used the room meanwhile */
+        sv_reserve_owned(L, tape); /* a finalizer may have used the reserved room */
     }
     s->size->lent++;
     sv_own(tape, s);
@@ -154,7 +154,7 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
     return s;
 }
 
-/* Takes it off its tape's list, which must not point to what Lua may free. */
+/* Removes it from its tape's list, which must not point to memory that Lua may free. */
 static void disown(sv_context *c, sv_storage *s) {
     sv_tape *t = s->owner;
     sv_storage *last = t->storage[--t->storages];

@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-enum { WORD = 32 }; /* letters of a word that is compared */
+enum { WORD = 32 }; /* maximum letters of a compared word */
 
-/* Edits from one short word to another: a letter added, left out or replaced, or two neighbours exchanged (optimal
- * string alignment distance). */
+/* Optimal string alignment distance of two short words: insertions, deletions, substitutions and transpositions of
+ * neighbours. */
 static int distance(const char *a, const char *b) {
     int rows[3][WORD + 1], n = (int)strlen(b);
     if (n > WORD || strlen(a) > WORD) return WORD;
@@ -43,7 +43,7 @@ const char *sv_nearest(const char *word, const char *const *known, int n) {
     return best;
 }
 
-/* nearest(word, {known, …}, most) -> the closest spelling, or nil; most: edits that it may be away */
+/* nearest(word, {known, …}, max) -> the closest spelling within max edits, or nil */
 static int l_nearest(lua_State *L) {
     const char *word = sv_check_text(L, 1, NULL), *best = NULL;
     sv_check_type(L, 2, LUA_TTABLE);

@@ -1,23 +1,23 @@
-/* The tape: a scope for memory, and the record that backward reads.
+/* tape.c: the tape, a scope for memory and the record of ops for the backward pass.
  *
  *     do
  *       local tape <close> = sv.tape()
  *       local loss = sv.mse_loss(net(z), x)
  *       tape:backward(loss)
- *     end                       -- all that was made here is back in the free lists
+ *     end                       -- everything allocated here returns to the free lists
  *
- * Backward walks the nodes from the loss to the first. An op writes each wanted
- * gradient in full; where a tensor was used more than once, the second and later
- * ones are written beside it and added here, so that no op needs to know. What a
- * node held goes back to the free lists as it is passed. */
+ * Backward visits the nodes from the loss to the first. An op writes each requested
+ * gradient in full; where a tensor was used more than once, later gradients go to a
+ * buffer and are added here, so that ops need no accumulation. A node's memory returns to
+ * the free lists when it has been visited. */
 #include "engine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE = 100 }; /* tapes closed since a free list was last taken from: it is dropped */
+enum { IDLE = 100 }; /* a free list unused for so many closed tapes is dropped */
 
-/* What Lua holds of a scope; user value 1 is its coroutine. */
+/* Lua's handle of a scope; user value 1 is its coroutine. */
 typedef struct {
     sv_tape *tape; /* NULL: closed */
 } handle;
@@ -28,7 +28,7 @@ static const char records_key = 'r'; /* registry[&records_key][tape] = the tenso
 
 bool sv_in_finalizer(lua_State *L) { return lua_gc(L, LUA_GCISRUNNING) < 0; }
 
-/* Is it running, or waiting for one that it has resumed? */
+/* Is the coroutine running, or waiting for one that it has resumed? */
 static bool is_active(lua_State *thread) {
     lua_Debug ar;
     return lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &ar);
@@ -53,12 +53,12 @@ static void push_record(lua_State *L, const sv_tape *t) {
     lua_remove(L, -2);
 }
 
-/* Ends a scope. What its tape owns goes back to the free lists, or, if it was collected while open and somebody may
- * still use what was made under it, to the collector. */
+/* Ends a scope. Its tape's storages return to the free lists, or, if the tape was collected while open and its tensors
+ * may still be in use, to the collector. */
 static void end_scope(lua_State *L, sv_context *c, sv_tape *t, bool release) {
     for (int i = 0; i < t->count; i++) {
         t->nodes[i]->args.out->tape = NULL;
-        t->nodes[i]->args.out->needs_grad = false; /* what is kept is a constant from now on */
+        t->nodes[i]->args.out->needs_grad = false; /* tensors that are kept become constants */
         free(t->nodes[i]);
     }
     t->count = 0;
@@ -189,7 +189,7 @@ static void add_into(sv_real *to, const sv_real *from, size_t count) {
 static sv_real *destination(lua_State *L, sv_context *c, sv_tape *tape, sv_tensor *t, bool *added) {
     if (t->is_leaf) {
         if (!t->grad) {
-            push_record(L, tape); /* gives the userdata back */
+            push_record(L, tape); /* recovers the userdata */
             lua_rawgetp(L, -1, t);
             sv_ensure_grad(L, -1);
             lua_pop(L, 2);
@@ -277,7 +277,7 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     if (work) sv_release_storage(c, work);
 }
 
-/* The storage of out, if this node made it and nobody else looks at it. */
+/* The storage of out, if this node made it and it is not shared. */
 static void release_value(sv_context *c, sv_node *n) {
     if (n->args.op->flags & SV_OP_VIEW) return;
     sv_release_storage(c, n->args.out->storage);
@@ -348,7 +348,7 @@ static int l_backward(lua_State *L) {
 
 /* ---- scope ------------------------------------------------------------------- */
 
-/* Marks: what a tape owns may be in use by an op that this finalizer interrupts. sv_enter does the rest. */
+/* Marks the scope only: the tape's storages may be in use by an op that this finalizer interrupts. sv_enter ends it. */
 static int l_collect(lua_State *L) {
     handle *h = sv_check_object(L, 1, SV_TAPE);
     if (!h->tape) return 0;
@@ -447,7 +447,7 @@ static int l_memory(lua_State *L) {
     return 1;
 }
 
-/* Drops every free list; the next collection gives the memory back. */
+/* Drops every free list; the next collection releases the memory. */
 static int l_release_memory(lua_State *L) {
     sv_trim_storages(L, sv_get_context(L), 0);
     return 0;

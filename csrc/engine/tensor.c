@@ -6,7 +6,7 @@
 
 /* ---- making ---------------------------------------------------------------- */
 
-/* The product, or raises: shapes from Lua come through here first. */
+/* The product of a shape, or raises; every shape from Lua passes through here. */
 static size_t product(lua_State *L, int ndim, const size_t *shape) {
     size_t count;
     if (sv_count_shape(ndim, shape, &count)) return count;

@@ -94,7 +94,7 @@ static int l_tensor(lua_State *L) {
     return 1;
 }
 
-/* parameter(tensor, or numbers in nested tables): a copy that outlives every tape and collects a gradient. */
+/* parameter(tensor, or nested tables of numbers): a persistent copy that receives gradients. */
 static int l_parameter(lua_State *L) {
     l_tensor(L);
     sv_tensor *from = sv_check_tensor(L, -1);
@@ -104,7 +104,7 @@ static int l_parameter(lua_State *L) {
     return 1;
 }
 
-/* buffer(tensor): a copy that outlives every tape, without gradient (running statistics). */
+/* buffer(tensor): a persistent copy without gradient (running statistics). */
 static int l_buffer(lua_State *L) {
     l_parameter(L);
     sv_tensor *t = lua_touserdata(L, -1);
@@ -125,7 +125,7 @@ static int l_put(lua_State *L) {
     return 0;
 }
 
-/* renew(buffer): the same buffer; the views made of it so far are released, as with a tape. */
+/* renew(buffer): the same buffer; existing views of it become stale, as when a tape closes. */
 static int l_renew(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     sv_check_argument(L, !t->storage->owner, 1, "a tensor of no tape");
@@ -278,7 +278,7 @@ static int l_finite(lua_State *L) {
 }
 
 /* within(t, low, high) -> true, or false and the first index (row-major, from 1) that is not; NaN is not. The first
- * loop has no branch, so that it runs at the memory's speed; order does not matter to it. */
+ * loop has no branch, so that it runs at memory bandwidth in any order. */
 static int l_within(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     const sv_real low = (sv_real)sv_check_number(L, 2), high = (sv_real)sv_check_number(L, 3), *x = t->data;

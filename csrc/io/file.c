@@ -1,9 +1,8 @@
-/* Files, as the readers and writers of lua/simvae/io see them.
+/* file.c: reading files, for lua/simvae/io.
  *
- * What a file claims is judged in Lua, where no index can leave its string.
- * This file holds what Lua has no means for: bytes at a place of a file
- * (source), and a run of them, deflated or not, as numbers of a tensor (stream).
- * Writing is in write.c. */
+ * Headers are parsed in Lua, where no index can leave its string. This file reads bytes
+ * at an offset of a file (source), and a sequence of bytes, deflated or not, as numbers
+ * of a tensor (stream). Writing is in write.c. */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -19,7 +18,7 @@
 
 #define SOURCE "simvae.source"
 #define STREAM "simvae.stream"
-#define LONGEST_READ (128 << 20) /* bytes that one read() makes a string of, unless the file is asked for whole */
+#define MAX_READ (128 << 20) /* bytes of one read() as a string, unless the whole file is requested */
 
 enum { CHUNK = 1 << 15, CHUNK_NUMBERS = CHUNK / 8 };
 
@@ -30,7 +29,7 @@ typedef struct {
 
 typedef struct {
     source *from;      /* user value 1 */
-    uint64_t at, left; /* of the bytes as they are stored */
+    uint64_t at, left; /* of the stored (compressed) bytes */
     bool deflated, ended;
     z_stream z;
     uint32_t crc;
@@ -79,7 +78,7 @@ static int l_size(lua_State *L) {
     return 1;
 }
 
-/* NULL, or what is wrong. */
+/* NULL, or the error. */
 static const char *read_at(const source *s, uint64_t at, void *to, size_t n) {
     if (s->fd < 0) return "the file is closed";
     unsigned char *p = to;
@@ -195,7 +194,7 @@ static const char *inflate_into(stream *t, unsigned char *to, size_t n) {
     return NULL;
 }
 
-/* The next n bytes (at most CHUNK), all of them, or what is wrong. */
+/* The next n bytes (at most CHUNK), all of them, or the error. */
 static const char *pull(stream *t, unsigned char *to, size_t n) {
     const char *reason;
     if (t->deflated)
@@ -215,7 +214,7 @@ static const char *pull(stream *t, unsigned char *to, size_t n) {
 static int l_stream_read(lua_State *L) {
     stream *t = sv_check_object(L, 1, STREAM);
     lua_Integer n = sv_check_integer(L, 2);
-    if (n < 0 || n > LONGEST_READ) return fail(L, "asks for too much at once");
+    if (n < 0 || n > MAX_READ) return fail(L, "asks for too much at once");
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     while (n > 0) {
@@ -248,8 +247,8 @@ static void reverse_order(const sv_tensor *from, sv_tensor *to) {
 }
 
 /* stream:tensor(dtype, swapped, fortran, shape) -> tensor of the next numbers, or
- * nil, reason. dtype as in sv_read_numbers; swapped: not in this machine's order
- * of bytes; fortran: the first axis varies fastest. */
+ * nil, reason. dtype as in sv_read_numbers; swapped: in the other byte order; fortran: the first axis varies fastest.
+ */
 static int l_stream_tensor(lua_State *L) {
     sv_enter(L);
     stream *t = sv_check_object(L, 1, STREAM);
@@ -275,7 +274,7 @@ static int l_stream_tensor(lua_State *L) {
     return 1;
 }
 
-/* stream:finish() -> CRC-32 of all that was read; nil, reason if something is left */
+/* stream:finish() -> CRC-32 of all bytes read; nil, reason if bytes are left */
 static int l_finish(lua_State *L) {
     stream *t = sv_check_object(L, 1, STREAM);
     uint32_t crc = t->crc;

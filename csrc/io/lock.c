@@ -1,10 +1,9 @@
-/* Locks between processes, on files.
+/* lock.c: locks between processes, on files.
  *
- * They are of the kind that belongs to the process (fcntl, POSIX.1-2017): the system gives them up when the process
- * ends, however it ends, and a forked worker that outlives it by a moment does not go on holding them. They work on
- * NFS where its lock service runs. Two holders in one process are told apart by a table of the files that it has
- * locked, and closing any descriptor of a file gives up the process's locks on it, so that a lock file is opened
- * by sv_lock alone. */
+ * fcntl locks (POSIX.1-2017) belong to the process: the system releases them when the process ends in any way, and a
+ * forked worker that outlives it does not hold them. They work on NFS where its lock service runs. A table of locked
+ * files excludes a second holder within one process. Closing any descriptor of a file releases the process's locks on
+ * it, so that lock files are opened here alone. */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -20,7 +19,7 @@
 #define LOCK "simvae.lock"
 
 typedef struct {
-    int fd; /* -1: given up */
+    int fd; /* -1: released */
     pid_t owner;
 } lock;
 
@@ -85,11 +84,12 @@ static void write_holder(int fd) {
     char host[80] = "an unknown host", text[120];
     gethostname(host, sizeof host - 1);
     int n = snprintf(text, sizeof text, "%ld %s\n", (long)getpid(), host);
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n) errno = 0; /* who holds it is for messages only */
+    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n)
+        errno = 0; /* the holder's name is for messages only */
 }
 
 /* lock(path) -> lock; or nil, reason, kind: "held" (the reason names the holder), "unsupported" (by the file system)
- * or "system". The file is made if there is none and removed when the lock is given up. */
+ * or "system". The file is created if it does not exist and removed with the lock. */
 static int l_lock(lua_State *L) {
     size_t length;
     const char *path = sv_check_text(L, 1, &length);
@@ -115,7 +115,7 @@ static int l_lock(lua_State *L) {
             return refused(L, held ? lua_tostring(L, -1) : strerror(error), held ? "held" : "unsupported");
         }
         if (still_there(l->fd, path, &file)) break;
-        close(l->fd); /* its last holder removed it after we had opened it */
+        close(l->fd); /* its last holder removed it after it was opened here */
         l->fd = -1;
     }
     write_holder(l->fd);
@@ -126,7 +126,7 @@ static int l_lock(lua_State *L) {
     return 1;
 }
 
-/* lock:close() gives it up. */
+/* lock:close() releases it. */
 static int l_close(lua_State *L) {
     lock *l = sv_check_object(L, 1, LOCK);
     if (l->fd < 0) return 0;
@@ -134,7 +134,7 @@ static int l_close(lua_State *L) {
     lua_getiuservalue(L, 1, 1);
     const char *path = lua_tostring(L, -1);
     bool there = l->owner == getpid() && still_there(l->fd, path, &file);
-    const lock *other = there ? held_here(L, &file) : NULL; /* this one is garbage, and another took its place */
+    const lock *other = there ? held_here(L, &file) : NULL; /* a newer lock has replaced this one */
     if (other == l) other = NULL;
     if (there && !other) unlink(path);
     close(l->fd);

@@ -1,15 +1,15 @@
-/* Numbers written as text: the one reader of them.
+/* number_text.c: the parser of numbers in text.
  *
  *   core.number.read(text) -> number, or nil, reason
  *   core.number.read_all(text, tensor) -> true: all numbers of a text fill the tensor, or
  *       nil, "form", reason, what is wrong with which number | nil, "count", numbers read | nil, "nan"
  *   core.number.trim(text) -> text without the blanks at both ends
  *
- * Read are: decimal numbers (1.5, .5, 5., 1e-3), Fortran's (0.15D+01, 1.5Q3, and 1.5+300, whose letter is left out
+ * Accepted are: decimal numbers (1.5, .5, 5., 1e-3), Fortran's (0.15D+01, 1.5Q3, and 1.5+300, whose letter is omitted
  * where the exponent has three digits), C's hexadecimal ones (0x1.8p+1), a sign (+, -, or U+2212), infinity (inf,
- * infinity, 1.#INF) and what stands for no number (nan, nan(...), 1.#IND, null, none, NA), in any case. Every other
- * form is refused with its name: a decimal comma and separators of thousands, booleans, complex numbers, numbers that
- * are beyond the range of the type. Nothing here depends on the process's locale.
+ * infinity, 1.#INF) and missing values (nan, nan(...), 1.#IND, null, none, NA), in any case. Other forms are
+ * errors that name the form: a decimal comma, thousands separators, booleans, complex numbers, numbers beyond the range
+ * of the type. Nothing here depends on the process's locale.
  *
  * Loading the core sets the C locale's decimal point for the calling thread (uselocale), whatever the process's locale
  * is then or later: Lua formats and reads numbers through the C library, in every file that the library writes. */
@@ -27,7 +27,7 @@
 #include <xlocale.h>
 #endif
 
-enum { LONGEST = 1100 }; /* bytes of a number: the longest exact decimal of a double has 1077 */
+enum { MAX_LENGTH = 1100 }; /* bytes of a number: the longest exact decimal of a double has 1077 */
 
 static locale_t c_locale;
 
@@ -38,7 +38,7 @@ static bool is_word(const char *s, size_t n, const char *word) {
     return n == strlen(word) && strncasecmp(s, word, n) == 0;
 }
 
-/* A word that stands for a number: *v; or false. */
+/* The value of a word such as inf or nan in *v; or false. */
 static bool read_word(const char *s, size_t n, double *v) {
     static const char *const none[] = {"nan", "null", "none", "na", "1.#ind", "1.#qnan", "1.#snan"};
     static const char *const infinite[] = {"inf", "infinity", "1.#inf"};
@@ -55,7 +55,7 @@ static size_t digits(const char *s, size_t n, size_t at, bool hex) {
     return at;
 }
 
-/* The exponent at a place, copied in C's form; 0 where there is none, else where it ends. */
+/* Copies the exponent at an offset in C's form; 0 if there is none, else the offset of its end. */
 static size_t exponent(const char *s, size_t n, size_t at, bool hex, bool point, char *to) {
     bool letter = at < n && (hex ? strchr("pP", s[at]) : strchr("eEdDqQ", s[at])) != NULL && s[at];
     size_t from = at + letter, sign = from < n && (s[from] == '+' || s[from] == '-');
@@ -68,7 +68,7 @@ static size_t exponent(const char *s, size_t n, size_t at, bool hex, bool point,
     return end;
 }
 
-/* What kind of text this is, as it is no number. */
+/* The kind of a text that is not a number, for a message. */
 static const char *form_of(const char *s, size_t n) {
     bool has_digit = false, all = true;
     for (size_t i = 0; i < n; i++) {
@@ -88,18 +88,18 @@ static const char *form_of(const char *s, size_t n) {
     return "is not a number";
 }
 
-/* NULL, or what is wrong with the text of a number. */
+/* NULL, or the error in the text of a number. */
 static const char *read_number(const char *text, size_t length, double *v) {
     const char *s = text;
     size_t n = length;
     bool negative = false;
-    if (n > LONGEST) return "is too long for a number";
+    if (n > MAX_LENGTH) return "is too long for a number";
     if (n > 0 && (*s == '+' || *s == '-'))
         negative = *s == '-', s++, n--;
     else if (n > 2 && !memcmp(s, "\xe2\x88\x92", 3)) /* U+2212, the minus sign */
         negative = true, s += 3, n -= 3;
     if (!read_word(s, n, v)) {
-        char copy[LONGEST + 8];
+        char copy[MAX_LENGTH + 8];
         bool hex = n > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
         size_t from = hex ? 2 : 0, at = digits(s, n, from, hex);
         bool point = at < n && s[at] == '.';
@@ -129,10 +129,10 @@ static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 static bool is_separator(char c) { return is_blank(c) || c == ',' || c == ';' || c == '[' || c == ']'; }
 
-/* Goes to the next number, or the end; NULL, or what is wrong with the separators. */
+/* Skips to the next number, or the end; NULL, or the error in the separators. */
 static const char *next_number(scanner *t, bool first) {
     int commas = 0, semicolons = 0, blanks = 0;
-    bool fresh = first; /* nothing stands before it on its line or in its brackets */
+    bool fresh = first; /* first on its line or in its brackets */
     for (; t->at < t->end && is_separator(*t->at); t->at++) {
         char c = *t->at;
         bool opens = c == '[', closes = c == ']', ends = c == '\n';
@@ -166,7 +166,7 @@ static int not_read(lua_State *L, const char *kind, const char *format, ...) {
     return 3;
 }
 
-/* A word of a text as a message may show it. */
+/* A word of a text, shortened for a message. */
 static const char *shown(const char *s, size_t n, char to[64]) {
     size_t i = 0;
     for (; i < n && i < 40; i++) to[i] = (unsigned char)s[i] < ' ' || s[i] == 127 ? '?' : s[i];
@@ -184,7 +184,7 @@ static int l_read_all(lua_State *L) {
     scanner t = {.at = text, .end = text + length};
     char word[64];
     bool failed = false;
-    if (length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) t.at += 3; /* the mark of UTF-8 */
+    if (length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) t.at += 3; /* UTF-8 byte-order mark */
     for (;; count++) {
         const char *why = next_number(&t, count == 0);
         if (why) return not_read(L, "form", "after number %d: %s", (int)count, why);

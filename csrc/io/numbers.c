@@ -1,4 +1,4 @@
-/* Numbers as files hold them, to and from sv_real. */
+/* numbers.c: binary number types of files, to and from sv_real. */
 #include "../simvae.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* PNG to tensors, through libpng (ISO/IEC 15948; libpng-manual). Sample values are
- * taken as they stand: colour spaces and gamma are not applied. */
+/* png_read.c: PNG to tensors, through libpng (ISO/IEC 15948; libpng-manual). Sample values are
+ * not converted: colour spaces and gamma are ignored. */
 #include "../simvae.h"
 
 #include <png.h>
@@ -9,7 +9,7 @@
 
 #define READER "simvae.png_reader"
 
-/* What one decoding holds; libpng leaves through stop, never through Lua. */
+/* State of one decoding; libpng's errors jump to stop, never through Lua. */
 typedef struct {
     png_structp png;
     png_infop info;
@@ -50,7 +50,7 @@ static int end_reader(lua_State *L) {
     return 0;
 }
 
-/* Reads up to the picture's data: size, and grey, grey + alpha, RGB or RGBA of 8 or 16 bits. */
+/* Reads up to the image data: size, and grey, grey + alpha, RGB or RGBA of 8 or 16 bits. */
 static bool read_header(reader *r) {
     if (setjmp(r->stop)) return false;
     r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
@@ -86,7 +86,7 @@ static double sample(const reader *r, const unsigned char *row, size_t i) {
     return row[i] / 255.0;
 }
 
-/* Rows of interleaved samples to planes; alpha as a plane, or the picture laid on white. */
+/* Rows of interleaved samples to planes; alpha as a plane, or composited on white. */
 static void to_planes(const reader *r, png_bytepp rows, bool alpha, sv_tensor *t) {
     size_t c = (size_t)r->channels, hw = (size_t)r->width * r->height;
     bool lay = (c == 2 || c == 4) && !alpha;
@@ -98,8 +98,8 @@ static void to_planes(const reader *r, png_bytepp rows, bool alpha, sv_tensor *t
         }
 }
 
-/* decode_png(bytes, alpha, limit) -> tensor (C, H, W) in [0, 1] of at most limit bytes, or nil, reason. What the
- * header declares is judged before memory is asked for. */
+/* decode_png(bytes, alpha, limit) -> tensor (C, H, W) in [0, 1] of at most limit bytes, or nil, reason. The
+ * declared size is checked before memory is allocated. */
 static int l_decode_png(lua_State *L) {
     size_t size;
     const char *bytes = sv_check_text(L, 1, &size);

@@ -1,10 +1,10 @@
-/* Tensors to PNG, one picture or an animation.
+/* png_write.c: tensors to PNG, one image or an animation.
  *
- * The chunks are written here rather than by libpng, which knows no animations:
+ * The chunks are written here rather than by libpng, which does not support animations:
  * signature, IHDR, for an animation acTL and before each frame fcTL, the rows
  * (filtered, deflated) as IDAT, or fdAT from the second frame on, and IEND
  * (PNG Specification, 3rd edition, W3C 2025, sections 5, 9.2, 11 and 4.9). A
- * reader that knows no animations shows the first frame. */
+ * reader without support for animations shows the first frame. */
 #include "../simvae.h"
 
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static int paeth(int a, int b, int c) {
     return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
 }
 
-/* Filter type 0 … 4 (section 9.2); the sum of the results' sizes tells how well they will pack. */
+/* Filter type 0 … 4 (section 9.2); the sum of absolute values estimates how well the row compresses. */
 static size_t filter(int type, size_t n, size_t bpp, const unsigned char *up, const unsigned char *row,
                      unsigned char *to) {
     size_t sum = 0;

@@ -1,23 +1,23 @@
-/* Atomic, durable writing: the old file stays as it was unless all of the new one is on the disk.
+/* write.c: atomic, durable writing: the old file is unchanged until all of the new one is on disk.
  *
- *   core.io.write(path, {string or tensor, ...}, previous) -> true, or nil, reason. The old file goes on under the
- *       name `previous`, if that is given, while the path itself always names a whole file
- *   core.io.create(path) -> writer, or nil, reason; for what comes in parts
+ *   core.io.write(path, {string or tensor, ...}, previous) -> true, or nil, reason. The old file is kept under the
+ *       name `previous`, if given, while the path always names a complete file
+ *   core.io.create(path) -> writer, or nil, reason; for data that comes in parts
  *       writer:write(string or tensor, ...) -> true, or nil, reason
- *       writer:commit() -> true, or nil, reason: now the path names the new file
- *       writer:close(): discards it, unless it was committed; also when it is collected or goes out of scope
+ *       writer:commit() -> true, or nil, reason: replaces the file at the path
+ *       writer:close(): discards it unless it was committed; also done when it is collected or leaves its scope
  *
- *   core.io.append(path, text) -> true: all of it is at the end of the file, which is made if there is none; or nil,
- *       reason, and the file is as it was
+ *   core.io.append(path, text) -> true: appends all of it, and creates the file if it does not exist; or nil,
+ *       reason, and the file is unchanged
  *
- * Tensors are written as little-endian numbers of the build's kind, row-major.
+ * Tensors are written as little-endian numbers of the build's number type, row-major.
  *
  * The new file is written without a name (Linux, O_TMPFILE) or, where that is not possible, under a new name in the
- * same folder (O_EXCL, O_NOFOLLOW: what lies there is neither followed nor overwritten), synced, renamed to the path,
- * and the folder synced. A process that is killed leaves the old file, and without O_TMPFILE the new one's part under
- * the other name. A new file has the permissions that the umask leaves, one that takes a file's place has that file's.
- * A path that is a symbolic link to a file keeps its name and changes what it points to; a link to nothing is
- * replaced. A path that exists and is no regular file (/dev/stdout) is written as it stands. */
+ * same folder (O_EXCL, O_NOFOLLOW: an existing file or link is neither followed nor overwritten), synced, renamed to
+ * the path, and the folder synced. A killed process leaves the old file and, without O_TMPFILE, the incomplete file
+ * under the other name. A new file has the permissions of the umask, a replaced file keeps its permissions. Of a
+ * symbolic link to a file the target is replaced, a dangling link itself. A path that is not a regular file
+ * (/dev/stdout) is written in place. */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
 #include "../simvae.h"
@@ -38,10 +38,10 @@ enum { CHUNK = 1 << 15, CHUNK_NUMBERS = CHUNK / 8, NAME_TRIES = 100 };
 
 typedef struct {
     int fd;                        /* -1: closed */
-    pid_t owner;                   /* the process that may remove what is temporary */
+    pid_t owner;                   /* the process that may remove the temporary file */
     bool in_place, named;          /* named: temporary is a name in the folder */
-    char target[PATH_MAX];         /* where it will be */
-    char temporary[PATH_MAX + 32]; /* where it is until then */
+    char target[PATH_MAX];         /* final path */
+    char temporary[PATH_MAX + 32]; /* path until the commit */
 } writer;
 
 static int fail(lua_State *L, const char *reason) {
@@ -60,7 +60,7 @@ static void folder_of(const char *path, char to[PATH_MAX]) {
     strcpy(to + n, n ? "" : "./");
 }
 
-/* A name beside the target that nothing has: .PID-COUNT.tmp */
+/* An unused name in the target's folder: .PID-COUNT.tmp */
 static void name_temporary(writer *w) {
     static unsigned count;
     char folder[PATH_MAX];
@@ -75,7 +75,7 @@ static int open_unnamed(const char *target) {
     int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (fd < 0) return -1;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (access(link, F_OK) == 0) return fd; /* else it could not be given a name */
+    if (access(link, F_OK) == 0) return fd; /* needed to give the file a name */
     close(fd);
 #else
     (void)target;
@@ -179,7 +179,7 @@ static int commit(writer *w, const char *previous) {
     return 0;
 }
 
-/* ---- what is written ------------------------------------------------------------------ */
+/* ---- content ----------------------------------------------------------------------------- */
 
 typedef struct {
     const char *bytes; /* or */
@@ -220,7 +220,7 @@ static piece *push_pieces(lua_State *L, int index, int *n) {
     return p;
 }
 
-/* Hands a piece to body as little-endian bytes, some at a time; stops at the first false. */
+/* Passes a piece to body as little-endian bytes, in chunks; stops at the first false. */
 static bool in_bytes(const piece *p, bool (*body)(void *arg, const void *from, size_t n), void *arg) {
     if (p->bytes) return body(arg, p->bytes, p->count);
     unsigned char chunk[CHUNK];

@@ -1,12 +1,12 @@
-/* Mutual information between the columns of two matrices, by the plug-in estimate.
+/* information.c: mutual information between the columns of two matrices, by the plug-in estimate.
  *
  * Eq. 6 of the SimVAE paper: MI(Z, V) = 1/H(V) * sum p(z, v) log(p(z, v) / (p(z) p(v))),
  * with p the relative frequencies of a histogram and natural logarithms. A column
- * is cut into equal-width bins from its least to its greatest value; a value on an
- * inner edge belongs to the bin above it, the greatest value to the last bin (as in
+ * is cut into equal-width bins from its minimum to its maximum; a value on an inner
+ * edge belongs to the bin above it, the maximum to the last bin (as in
  * numpy.histogram). A categorical column is cut by value.
  *
- * Every column is turned into codes once; a pair of columns is then one pass that
+ * Every column is converted to bin codes once; a pair of columns is then one pass that
  * counts code pairs. In counts c of N samples,
  *     N * MI = N log N + sum c_zv log c_zv - sum c_z log c_z - sum c_v log c_v,
  * added up in double and in a fixed order, one pair of columns a piece of work: the
@@ -126,7 +126,7 @@ typedef struct {
     column *z, *v;
     long columns; /* of v */
     size_t samples;
-    const uint32_t *row_z, *row_v; /* which rows make the samples, or NULL: all, in order */
+    const uint32_t *row_z, *row_v; /* indices of the rows used, or NULL: all, in order */
     sv_real *mi;                   /* (K, M), divided by H(v) */
     double *entropy;               /* of v, nats */
 } pairs;
@@ -227,7 +227,7 @@ static int fault(lua_State *L, const char *which, size_t i, const column *c) {
 
 /* mutual_information(z, v, bins_z, bins_v, {constant =, rows_z =, rows_v =})
  *   -> MI / H(v), (K, M); list of H(v) in nats
- *   or nil, problem, "z" | "v", column, row: what metrics/mim.lua turns into words.
+ *   or nil, problem, "z" | "v", column, row: metrics/mim.lua makes the message.
  * constant: a constant column of z counts as no information instead of a problem.
  * rows: which rows make the samples (bootstrap, shuffling); bins are those of all. */
 static int l_mutual_information(lua_State *L) {

@@ -1,9 +1,9 @@
-/* Gradient-boosted regression trees (Friedman, "Greedy function approximation: a
- * gradient boosting machine", Annals of Statistics 2001), for the squared error: what
- * metrics/dci.lua asks which latents a factor is read from.
+/* trees.c: gradient-boosted regression trees (Friedman, "Greedy function approximation: a
+ * gradient boosting machine", Annals of Statistics 2001), for the squared error;
+ * metrics/dci.lua uses their feature importances.
  *
- * Features are cut into up to BINS bins at their quantiles, once; a split is then
- * sought among the bins' edges (as in LightGBM, Ke et al. 2017). Trees are grown level
+ * Features are cut into up to BINS bins at their quantiles, once; splits are
+ * searched among the bin edges (as in LightGBM, Ke et al. 2017). Trees are grown level
  * by level to a fixed depth. The importance of a feature is the squared error that its
  * splits removed. One target is one piece of work and is summed in a fixed order. */
 #include "../simvae.h"
@@ -16,7 +16,7 @@
 #define MAX_DEPTH 6
 #define MAX_NODES (1 << MAX_DEPTH)
 #define MAX_FEATURES 256
-#define LEAST_LEAF 5 /* samples on either side of a split */
+#define MIN_LEAF 5 /* samples on either side of a split */
 
 typedef struct {
     double sum;
@@ -86,7 +86,7 @@ static split best_split(const cell *of_node, long features) {
         for (int b = 0; b < BINS - 1; b++) {
             left += c[b].sum;
             passed += c[b].count;
-            if (passed < LEAST_LEAF || count - passed < LEAST_LEAF) continue;
+            if (passed < MIN_LEAF || count - passed < MIN_LEAF) continue;
             double right = sum - left;
             double gain = left * left / passed + right * right / (count - passed) - sum * sum / count;
             if (gain > best.gain + 1e-12) best = (split){(int)f, b, gain};

@@ -2,15 +2,15 @@
  * a convolution seen from the other side (its forward pass is the other's data gradient), so both share one struct and
  * three functions.
  *
- * Either also comes with a batch norm of constant statistics, scale and shift behind it: what a frozen network is made
- * of. The norm and the activation are the convolution's epilogue. */
+ * Each has a variant followed by a batch norm of constant statistics, as in frozen networks. The norm and the
+ * activation are the convolution's epilogue. */
 #include "../simvae.h"
 
 enum { WEIGHT = 1, BIAS, SCALE, SHIFT, RUNNING_MEAN, RUNNING_VAR };
 enum { STRIDE, PADDING, EXTRA };
 enum { MAX_STRIDE = 1 << 10, MAX_PADDING = 1 << 16 }; /* phases are stride^2 */
 
-/* Options behind those of the convolution itself. */
+/* Options after those of the convolution. */
 static const double *activation_of(const sv_args *a, bool transposed) { return a->opt + (transposed ? 3 : 2); }
 enum { ACTIVATION, SLOPE, EPS };
 enum { FULL, BF16 }; /* the choices of the last one */
@@ -21,7 +21,7 @@ static bool in_bf16(const sv_args *a, bool transposed) {
     return activation_of(a, transposed)[has_norm(a) ? EPS + 1 : SLOPE + 1] == BF16;
 }
 
-/* Checks that all kinds share. channels: the axis of w that meets x's channels, 0 in a transposed one. */
+/* Shared checks. channels: the axis of w that matches x's channels, 0 for a transposed convolution. */
 static bool check(sv_args *a, int channels) {
     static const char *const names[] = {"", "", "b", "scale", "shift", "running_mean", "running_var"};
     const sv_tensor *x = a->in[0], *w = a->in[WEIGHT];
@@ -70,7 +70,7 @@ static void make_plan(sv_args *a, const sv_conv *shape, bool transposed, long ro
     a->cache_count[1] = second->cache;
 }
 
-/* Of a norm, the factor and the bias that it is, in aux, where forward has put them. */
+/* Gain and bias of a folded batch norm, in aux, where forward has stored them. */
 static sv_epilogue epilogue_of(const sv_args *a, bool transposed) {
     const double *options = activation_of(a, transposed);
     const sv_real slopes[] = {1, 0, (sv_real)options[SLOPE]};

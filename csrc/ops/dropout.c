@@ -1,5 +1,5 @@
-/* dropout: the mask is a pure function of (seed, step, index), so that nothing is
- * kept for the gradient but those two numbers. */
+/* dropout: the mask is a pure function of (seed, step, index), so that the
+ * gradient needs only those numbers. */
 #include "../kernels/loops.h"
 #include "../simvae.h"
 

@@ -116,8 +116,8 @@ const sv_activation sv_activations[] = {NULL,          relu_in_place,    leaky_r
 
 /* ---- two inputs, broadcast --------------------------------------------------- */
 
-/* The out shape cut to as few axes as its two inputs allow, with the step of
- * each input along each axis (0: repeated). */
+/* The out shape with adjacent axes merged where both inputs allow it, with the step of each input along each axis (0:
+ * repeated). */
 typedef struct {
     int ndim;
     size_t shape[SV_MAX_DIM], step[2][SV_MAX_DIM];
@@ -166,8 +166,8 @@ static broadcast plan(const sv_args *a) {
     return b;
 }
 
-/* Inputs of equal shape in the same layout, or one of them a single number, are a
- * plan of one axis whatever the layout; all others come here in plain layout. */
+/* Inputs of equal shape in the same layout, or with one single number, are a plan of
+ * one axis in any layout; all others are in plain layout. */
 static broadcast plan_any(const sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
     if (x->count == a->out->count && y->count == x->count) return (broadcast){1, {x->count}, {{1}, {1}}};
@@ -180,7 +180,7 @@ typedef void (*binary_row)(size_t n, const sv_real *x, size_t xs, const sv_real 
 
 typedef struct {
     broadcast b;
-    size_t rows, inner, cut; /* rows of the outer axes; each row is cut into pieces */
+    size_t rows, inner, cut; /* rows of the outer axes; each row is divided into pieces */
     const sv_real *x, *y, *g;
     sv_real *to;
     binary_row row;
@@ -267,7 +267,7 @@ static bool binary_shape_with_work(sv_args *a) {
 }
 
 /* BINARY(name, value, dx, dy): expressions in x, y and g. The loop over two full
- * rows, and over a full row and a number, are told apart so that they vectorise. */
+ * rows, and over a full row and a number, are separate so that they vectorise. */
 #define BINARY_ROW(name, value)                                                                                       \
     SV_LOOP(name, (size_t n, const sv_real *X, size_t xs, const sv_real *Y, size_t ys, const sv_real *G, sv_real *T), \
             (n, X, xs, Y, ys, G, T)) {                                                                                \

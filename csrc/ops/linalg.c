@@ -107,7 +107,7 @@ bool sv_linalg_symmetric(sv_args *a, const sv_batch *b) {
 
 /* ---- cholesky ------------------------------------------------------------------------ */
 
-/* What the bodies see: the op's arguments and its batch. */
+/* Argument of the parallel bodies: the op's arguments and its batch. */
 typedef struct {
     sv_args *a;
     sv_batch b;

@@ -1,4 +1,4 @@
-/* linalg.h: what the ops of linear algebra share. Matrices are the last two axes, all axes before them a batch; every
+/* linalg.h: shared by the ops of linear algebra. Matrices are the last two axes, all axes before them a batch; every
  * matrix of a batch is one piece of work for the pool, computed in double precision by LAPACK (csrc/blas). */
 #ifndef SV_LINALG_H
 #define SV_LINALG_H
@@ -18,10 +18,10 @@ typedef struct sv_batch {
 bool sv_linalg_batch(sv_args *a, int k, const char *name, sv_batch *b);
 bool sv_linalg_square(sv_args *a, int k, const char *name, sv_batch *b);
 
-/* Numbers of sv_real that hold so many of another type, each region on a cache line of its own. */
+/* Numbers of sv_real that hold n values of another type, each region on its own cache line. */
 size_t sv_room(size_t bytes);
 
-/* Work cut over the matrices of a batch: shared regions and regions for each worker, one after the other. */
+/* Work divided over the matrices of a batch: shared regions, then regions of each worker. */
 typedef struct sv_linalg_work {
     double *own; /* of this worker: `doubles` numbers */
     int *integers;

@@ -1,6 +1,6 @@
 /* Factorisations of linear algebra: eigh (with gradient), qr, svd, lstsq. An op has one output: the factors of a
- * matrix lie below each other in it, each with its columns as rows where that makes them fit, and
- * lua/simvae/linalg.lua cuts them apart. Signs are made unique, so that a result does not depend on the CPU's kernels.
+ * matrix are stacked in it by rows, transposed where that makes them fit, and lua/simvae/linalg.lua
+ * separates them. Signs are made unique, so that a result does not depend on the CPU's kernels.
  */
 #include "linalg.h"
 

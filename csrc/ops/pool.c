@@ -1,19 +1,19 @@
-/* Averages over, and repetition of, k x k blocks of pixels: the coarser pictures of
- * losses at several scales.
+/* pool.c: average pooling and nearest-neighbour upsampling by k x k blocks, for losses
+ * at several scales.
  *
- * Both layouts are the same loop: a picture is rows of `width` pixels of `depth`
- * adjacent numbers, depth being 1 in plain layout (a picture per channel) and C
- * channels-last (a picture per sample). */
+ * Both layouts are the same loop: an image is rows of `width` pixels of `depth`
+ * adjacent numbers, depth being 1 in plain layout (an image per channel) and C
+ * channels-last (an image per sample). */
 #include "axes.h"
 
 enum { ROW = 4096, MAX_FACTOR = 1 << 20 }; /* ROW: numbers of one output row summed at a time */
 
 typedef struct {
-    size_t pictures, height, width, depth, k; /* of the small picture */
+    size_t pictures, height, width, depth, k; /* of the small image */
     const sv_real *from;
     sv_real *to;
     sv_real scale;
-    size_t each; /* rows of the small picture a piece */
+    size_t each; /* rows of the small image per piece */
 } pool_work;
 
 static size_t factor(const sv_args *a) { return (size_t)a->opt[0]; }

@@ -56,8 +56,8 @@ static void extremum_forward(sv_args *a, enum sv_reduction_kind kind) {
     }
 }
 
-static void max_forward(sv_args *a) { extremum_forward(a, SV_LARGEST); }
-static void min_forward(sv_args *a) { extremum_forward(a, SV_SMALLEST); }
+static void max_forward(sv_args *a) { extremum_forward(a, SV_MAX); }
+static void min_forward(sv_args *a) { extremum_forward(a, SV_MIN); }
 
 static bool arg_shape(sv_args *a) {
     if (!nonempty_shape(a)) return false;
@@ -72,8 +72,8 @@ static void arg_forward(sv_args *a, enum sv_reduction_kind kind) {
     for (size_t o = 0; o < r.results; o++) a->out->data[o] = (sv_real)(r.state[o].at + 1);
 }
 
-static void argmax_forward(sv_args *a) { arg_forward(a, SV_LARGEST); }
-static void argmin_forward(sv_args *a) { arg_forward(a, SV_SMALLEST); }
+static void argmax_forward(sv_args *a) { arg_forward(a, SV_MAX); }
+static void argmin_forward(sv_args *a) { arg_forward(a, SV_MIN); }
 
 static bool var_shape(sv_args *a) {
     if (!nonempty_shape(a)) return false;
@@ -97,7 +97,7 @@ static void var_forward(sv_args *a) {
 static void logsumexp_forward(sv_args *a) {
     sv_reduction r = start(a);
     sv_real *max = a->out->data;
-    sv_run_reduction(&r, SV_LARGEST, NULL);
+    sv_run_reduction(&r, SV_MAX, NULL);
     for (size_t o = 0; o < r.results; o++) {
         double v = r.state[o].v;
         max[o] = isinf(v) ? 0 : (sv_real)v;

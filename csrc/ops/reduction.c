@@ -1,14 +1,14 @@
 /* Reductions over chosen axes.
  *
  * A reduction is planned once: axes of one are dropped and neighbours of the same
- * kind (reduced or kept) are joined, in the order of memory, so that sum over all,
- * over the last axes and over the first one are loops over one, two and two axes.
+ * kind (reduced or kept) are joined, in the order of memory, so that sums over all
+ * axes, over the last and over the first are loops over one, two and two axes.
  * The innermost joined axis decides the loop: a run of adjacent numbers that goes to
  * one result, or one that is added number by number to adjacent results.
  *
- * Long reductions are cut into parts of a fixed size; the parts are kept in double
- * and put together in order, whoever computed them: results do not depend on the
- * number of threads. */
+ * Long reductions are divided into parts of a fixed size, whose partial results are
+ * doubles and combined in order, so that results do not depend on the number of
+ * threads. */
 #include "reduction.h"
 
 #include <math.h>
@@ -85,7 +85,7 @@ sv_reduction_plan sv_make_reduction_plan(sv_args *a) {
 /* ---- the loops of each kind ------------------------------------------------------- */
 
 static sv_reduction_state nothing(enum sv_reduction_kind kind) {
-    return (sv_reduction_state){kind == SV_LARGEST ? -INFINITY : kind == SV_SMALLEST ? INFINITY : 0, UINT64_MAX};
+    return (sv_reduction_state){kind == SV_MAX ? -INFINITY : kind == SV_MIN ? INFINITY : 0, UINT64_MAX};
 }
 
 /* NaN wins over numbers; of equals the first does. */
@@ -98,8 +98,8 @@ static inline void compare(sv_reduction_state *s, double v, uint64_t at, bool ma
 }
 
 static void merge(sv_reduction_state *s, sv_reduction_state part, enum sv_reduction_kind kind) {
-    if (kind == SV_LARGEST || kind == SV_SMALLEST) {
-        if (part.at != UINT64_MAX) compare(s, part.v, part.at, kind == SV_LARGEST);
+    if (kind == SV_MAX || kind == SV_MIN) {
+        if (part.at != UINT64_MAX) compare(s, part.v, part.at, kind == SV_MAX);
     } else
         s->v += part.v;
 }
@@ -141,9 +141,9 @@ static void add_run(enum sv_reduction_kind kind, size_t n, const sv_real *x, sv_
     case SV_EXPONENTIALS:
         s->v += run_exponentials(n, x, centre);
         break;
-    case SV_LARGEST:
-    case SV_SMALLEST:
-        for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == SV_LARGEST);
+    case SV_MAX:
+    case SV_MIN:
+        for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == SV_MAX);
     }
 }
 
@@ -232,11 +232,11 @@ static void reduce_columns(const sv_reduction *r, size_t head, size_t part, size
         case SV_EXPONENTIALS:
             row_exponentials(n, x, centre, v);
             break;
-        case SV_LARGEST:
-        case SV_SMALLEST:
+        case SV_MAX:
+        case SV_MIN:
             for (size_t i = 0; i < n; i++) {
                 sv_reduction_state s = {v[i], index[i]};
-                compare(&s, (double)x[i], first, r->kind == SV_LARGEST);
+                compare(&s, (double)x[i], first, r->kind == SV_MAX);
                 v[i] = s.v;
                 index[i] = s.at;
             }

@@ -1,4 +1,4 @@
-/* reduction.h: sums, extrema and the like over chosen axes of a tensor, planned once and run on the pool. */
+/* reduction.h: reductions (sums, extrema, …) over chosen axes, planned once and run on the thread pool. */
 #ifndef SV_REDUCTION_H
 #define SV_REDUCTION_H
 
@@ -16,9 +16,9 @@ typedef struct {
     size_t reduced_count;
 } sv_reduction_plan;
 
-enum sv_reduction_kind { SV_SUM, SV_SQUARES, SV_EXPONENTIALS, SV_LARGEST, SV_SMALLEST };
+enum sv_reduction_kind { SV_SUM, SV_SQUARES, SV_EXPONENTIALS, SV_MAX, SV_MIN };
 
-/* What is known of one result while it grows: v, and for SV_LARGEST and SV_SMALLEST the index
+/* Partial result: v, and for SV_MAX and SV_MIN the index
  * (from 0, row-major in the reduced axes) of the number it is. */
 typedef struct {
     double v;

@@ -1,7 +1,7 @@
 /* Ops that move numbers without computing: layout, reshape, … */
 #include "axes.h"
 
-/* ---- layout: put in by call.c where an op needs it --------------------------- */
+/* ---- layout: inserted by apply.c where an op needs it ------------------------- */
 
 static bool layout_shape(sv_args *a) { return sv_same_shape(a, a->in[0]); }
 
@@ -121,7 +121,7 @@ static bool flatten_shape(sv_args *a) {
 
 /* ---- strided copies: permute, slice, expand, pad ---------------------------------- */
 
-/* A block of numbers seen through a shape and a step for each axis of either side. */
+/* A strided copy: a shape, and a step for each axis on both sides. */
 typedef struct {
     int ndim;
     size_t shape[SV_MAX_DIM];
@@ -161,7 +161,7 @@ static void strided_piece(void *arg, long piece, int worker) {
     }
 }
 
-/* Joins axes that lie alike on both sides, then copies in parallel (adds in order). */
+/* Merges axes that are contiguous on both sides, then copies in parallel (adds in order). */
 static void run_strided(strided *w) {
     strided s = *w;
     s.ndim = 0;

@@ -1,4 +1,4 @@
-/* Adam (Kingma and Ba 2015, algorithm 1) and AdamW (Loshchilov and Hutter 2019,
+/* adam.c: Adam (Kingma and Ba 2015, algorithm 1) and AdamW (Loshchilov and Hutter 2019,
  * algorithm 2):
  *
  *     m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g^2

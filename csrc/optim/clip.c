@@ -1,4 +1,4 @@
-/* The global norm of gradients, and scaling them (Pascanu et al. 2013). */
+/* clip.c: global norm of gradients, and scaling (Pascanu et al. 2013). */
 #include "optim.h"
 
 enum { TILE = 512 };
@@ -35,7 +35,7 @@ static void scale_piece(void *arg, long i, int worker) {
     for (size_t k = from; k < to; k++) w->g[k] *= w->factor;
 }
 
-/* grad_norm{p, …}: the square root of the sum of squares of all gradients there are. */
+/* grad_norm{p, …}: the square root of the sum of squares of all gradients. */
 int sv_optim_grad_norm(lua_State *L) {
     sv_check_type(L, 1, LUA_TTABLE);
     double sum = 0;

@@ -1,5 +1,5 @@
-/* What optimizers share: the parameters of a step with their buffers, the region that
- * goes over them, and the table core.optim that lua/simvae/nn/optim.lua is made of. */
+/* optim.c: shared by the optimizers: the parameters of a step with their buffers, the parallel region over them, and
+ * the table core.optim for lua/simvae/nn/optim.lua. */
 #include "optim.h"
 
 #include <string.h>
@@ -47,7 +47,7 @@ sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BU
         lua_pop(L, 1);
     }
     long i = 0;
-    for (lua_Integer k = 1; k <= all; k++) { /* only now that nothing can be wrong any more */
+    for (lua_Integer k = 1; k <= all; k++) { /* after all checks */
         lua_rawgeti(L, list, k);
         lua_getfield(L, -1, "tensor");
         if (sv_check_parameter(L, -1)) {

@@ -1,11 +1,11 @@
-/* optim.h: the optimizers' functions and what they share. A step is one parallel region
+/* optim.h: optimizers. A step is one parallel region
  * over the numbers of all parameters, by stripes. */
 #ifndef SV_OPTIM_H
 #define SV_OPTIM_H
 
 #include "../ops/axes.h"
 
-#define SV_BUFFERS 2 /* that an optimizer keeps for a parameter, at most */
+#define SV_BUFFERS 2 /* maximum of an optimizer, for each parameter */
 
 /* A parameter that has a gradient now. */
 typedef struct sv_update {
@@ -19,7 +19,7 @@ typedef struct sv_update {
 /* The parameter at a stack index, NULL if it is frozen or has no gradient now. */
 sv_tensor *sv_check_parameter(lua_State *L, int index);
 /* Those of the list {tensor = p, steps = n, BUFFER = tensor of p's shape, …}, … at a stack index that have a
- * gradient; steps counts up. names: of the buffers, NULL for none. Pushes what holds the result. */
+ * gradient; steps counts up. names: of the buffers, NULL for none. Pushes the userdata that holds the result. */
 sv_update *sv_push_updates(lua_State *L, int list, const char *const names[SV_BUFFERS], long *count);
 /* run(rule, u, from, to) for numbers from … to-1 of each parameter; pushes how many parameters there are. */
 int sv_run_updates(lua_State *L, const sv_update *u, long count,

@@ -1,4 +1,4 @@
-/* Stochastic gradient descent with momentum (Polyak 1964) or Nesterov's momentum in
+/* sgd.c: stochastic gradient descent with momentum (Polyak 1964) or Nesterov's momentum in
  * the form of Sutskever et al. 2013, as deep-learning libraries write them:
  *
  *     g <- g + decay p,   b <- momentum b + g,   p <- p - lr b
@@ -31,7 +31,7 @@ SV_LOOP(sgd_run, (const void *rule, const sv_update *u, size_t from, size_t to),
 }
 
 /* sgd({{tensor=, steps=, momentum=}, …}, lr, momentum, nesterov, weight_decay) -> how many had a
- * gradient: one step of those. There are buffers if momentum is not 0. */
+ * gradient: one step of those. Buffers exist if momentum is not 0. */
 int sv_optim_sgd(lua_State *L) {
     sgd s = {.lr = (sv_real)sv_check_number(L, 2),
              .momentum = (sv_real)sv_check_number(L, 3),

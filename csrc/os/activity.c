@@ -1,6 +1,6 @@
-/* worker:activity() -> what a worker does now, as one letter of /proc/PID/stat ("R" runs or waits for a processor, "S"
- * and "D" wait for something else, "T" is stopped, "t" stopped by a debugger), and the seconds of processor time that
- * it has used; nil where the system does not tell, or when it has ended. */
+/* activity.c: worker:activity() -> the state of a worker, as in /proc/PID/stat ("R" running or runnable, "S" and "D"
+ * sleeping, "T" stopped, "t" stopped by a debugger), and its processor time in seconds; nil where the system has no
+ * /proc, or when the worker has ended. */
 #define _GNU_SOURCE
 #include "process.h"
 

@@ -1,10 +1,9 @@
-/* Private temporary folders.
+/* folder.c: private temporary folders.
  *
  *   core.system.temporary_folder() -> path, or nil, reason: a new empty folder, mode 0700
- *   core.system.remove_tree(path) -> true, or nil, reason: removes such a folder with all that is in it; follows no
- *       symbolic link; where there is nothing is no error; any other path is refused
- *   core.system.create_file(path, text) -> true, or nil, reason: a new file; refuses a name that is taken, follows no
- * link
+ *   core.system.remove_tree(path) -> true, or nil, reason: removes such a folder with its content; follows no
+ *       symbolic link; succeeds if the path does not exist; refuses any other path
+ *   core.system.create_file(path, text) -> true, or nil, reason: a new file; fails if the name exists, follows no link
  *
  * The folders of a process and of its forked copies lie in one root, TMPDIR/simvae-XXXXXX (TMPDIR: /tmp if it is not
  * set), named PID-N. A process removes its folders when it exits; its owner removes them when it has reaped it,
@@ -28,7 +27,7 @@
 #define ROOT_PREFIX "simvae-"
 #define LOCK_NAME "/lock"
 
-enum { DEEPEST = 200, ROOT_TRIES = 20 }; /* folders within folders: each level holds a file descriptor */
+enum { MAX_DEPTH = 200, ROOT_TRIES = 20 }; /* folders within folders: each level holds a file descriptor */
 
 static struct {
     char path[PATH_MAX]; /* "": none yet */
@@ -40,7 +39,7 @@ static struct {
 
 static int remove_entry(int parent, const char *name, int depth);
 
-/* Removes what a folder holds; 0, or errno of the first failure. Closes fd. */
+/* Removes the content of a folder; 0, or errno of the first failure. Closes fd. */
 static int empty_folder(int fd, int depth) {
     DIR *d = fdopendir(fd);
     if (!d) {
@@ -63,7 +62,7 @@ static int remove_entry(int parent, const char *name, int depth) {
     struct stat s;
     if (fstatat(parent, name, &s, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : errno;
     if (!S_ISDIR(s.st_mode)) return unlinkat(parent, name, 0) == 0 || errno == ENOENT ? 0 : errno;
-    if (depth >= DEEPEST) return ELOOP;
+    if (depth >= MAX_DEPTH) return ELOOP;
     if ((s.st_mode & S_IRWXU) != S_IRWXU) fchmodat(parent, name, S_IRWXU, 0);
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return errno;
@@ -81,7 +80,7 @@ static bool same_file(const char *path, int fd) {
     return lstat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* Removes the roots of this user in a folder whose processes are gone. */
+/* Removes roots of this user whose processes have ended. */
 static void sweep(const char *where) {
     DIR *d = opendir(where);
     if (!d) return;
@@ -94,7 +93,7 @@ static void sweep(const char *where) {
         if (lstat(path, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != geteuid()) continue;
         strcpy(path + n, LOCK_NAME);
         int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (fd < 0) continue; /* being made, or not one of ours */
+        if (fd < 0) continue; /* being created, or not one of ours */
         bool stale = flock(fd, LOCK_EX | LOCK_NB) == 0;
         path[n] = '\0';
         if (stale) remove_tree(path);
@@ -126,7 +125,7 @@ static int make_root(void) {
         }
         if (fd < 0) {
             remove_tree(path);
-            if (why != ENOENT) return why; /* ENOENT: a sweep took it for a stale one */
+            if (why != ENOENT) return why; /* ENOENT: another process removed it as stale */
         } else
             close(fd);
     }
@@ -156,7 +155,7 @@ void sv_remove_own_folders(void) {
     sv_close_fd(&root.lock);
 }
 
-/* A process that its owner forks before there is a root would make one that its owner knows nothing of. */
+/* Creates the root before a fork, since a child that created it would be the only process to know it. */
 void sv_prepare_folders(void) {
     if (!root.path[0]) make_root();
 }

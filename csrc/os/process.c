@@ -1,39 +1,38 @@
-/* Other processes: programs, and copies of this one.
+/* process.c: child processes: spawned programs and forked workers.
  *
  *   core.process.spawn { "python3", "sim.py", cwd = "folder", env = { NAME = "value", OTHER = false } }
  *       -> child, or nil, message. A program with pipes for its input, output and
  *       errors; no shell. Its environment is ours with the changes given; it leads
  *       a process group of its own, inherits no other file and no signal handler.
  *   core.process.fork(f, …)
- *       -> worker. A copy of this process that runs f(link, …) and ends. worker and
- *       link are the two ends of a line of messages. What f raises arrives as the
- *       reason of the worker's next receive. The copy ignores Ctrl-C: its owner
- *       ends it.
- *   core.process.poll(list, timeout) -> the indices of those that have something to
- *       read, or have ended; empty after the timeout.
+ *       -> worker. A forked process that runs f(link, …) and exits. worker and link
+ *       are the two ends of a message channel. An error of f is the reason that the
+ *       worker's next receive returns. The child ignores SIGINT; its owner ends it.
+ *   core.process.poll(list, timeout) -> the indices of those that are readable or have
+ *       ended; empty after the timeout.
  *
- * Methods; a timeout is in seconds, nil waits for ever. What cannot be done says
- * why: nil, "timeout" | "closed" (the other side is gone) | "too long" |
- * "interrupted" (Ctrl-C; Lua raises it next).
+ * Methods; a timeout is in seconds, nil is none. On failure: nil, "timeout" |
+ * "closed" (the other side has ended) | "too long" | "interrupted" (SIGINT; Lua raises
+ * it next).
  *   child:write(text, timeout) -> true
  *   child:end_input()                       closes its standard input
  *   child:read_line(timeout, limit) -> text without the line's end
  *   child:read(n, timeout) -> n bytes
- *   child:read_all(timeout, limit, keep) -> the rest, to its end; keep = false: "", what comes is dropped
- *   child:peek(timeout) -> up to 200 bytes of what comes within the time (0), which stay to be read
+ *   child:read_all(timeout, limit, keep) -> everything until the end; keep = false: discards it, returns ""
+ *   child:peek(timeout) -> up to 200 bytes that arrive within the timeout (0), without consuming them
  *   child:read_numbers(kind, swapped, tensor, timeout) -> true; binary numbers, into the tensor
- *   child:errors() -> what came on standard error since the last call (the last 64 KB)
+ *   child:errors() -> standard error since the last call (at most the last 64 KB)
  *   worker:send(text, timeout) -> true;     worker:receive(timeout) -> text
  *   any:wait(timeout) -> "exit", code | "signal", name | nil, "timeout"
  *   any:kill(name)                          "KILL" if not given; a program with its group
- *   any:close()                             kill, wait, give everything back
+ *   any:close()                             kill, wait, release everything
  *   any:pid(), any:running()
  *   any:activity() -> "R", "S", "T", …, seconds of processor time (activity.c)
  *
- * Output and errors are read into memory whenever any method waits, so that
- * neither side can block the other for ever. What is still running is killed when
- * its object is closed or collected and when this process exits; on Linux also
- * when this process is killed. Nothing here can raise SIGPIPE in this process. */
+ * Output and errors are read into memory whenever a method waits, so that the two
+ * sides cannot deadlock. A running child is killed when its object is closed or
+ * collected and when this process exits; on Linux also when this process is killed.
+ * Nothing here raises SIGPIPE in this process. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -53,11 +52,11 @@
 
 #define ERRORS_KEPT ((size_t)64 << 10)
 #define CHUNK ((size_t)64 << 10)
-#define LOOK_AFTER 50 /* milliseconds after which a silent program is looked after: it may have ended */
+#define LOOK_AFTER 50 /* milliseconds between checks whether a silent program has ended */
 
 static sv_child *children;
 
-/* ---- small things ------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------ */
 
 double sv_now(void) {
     struct timespec t;
@@ -65,7 +64,7 @@ double sv_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The moment a timeout at this stack index ends; none: never. */
+/* The time at which the timeout at this stack index ends; without one, never. */
 double sv_deadline(lua_State *L, int index) {
     if (lua_isnoneornil(L, index)) return -1;
     double s = sv_check_number(L, index);
@@ -177,7 +176,7 @@ static bool reap(sv_child *c, bool block) {
     do got = waitpid(c->pid, &c->status, block ? 0 : WNOHANG);
     while (got < 0 && errno == EINTR);
     if (got == 0) return false;
-    if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* what it left behind */
+    if (c->kind == SV_PROGRAM) kill(-c->pid, SIGKILL); /* its child processes */
     c->ended = true;
     delist(c);
     if (c->kind == SV_WORKER) sv_remove_folders_of(c->pid);
@@ -192,7 +191,7 @@ static void hang_up(sv_child *c) {
     sv_close_fd(&c->err);
 }
 
-void sv_give_back(sv_child *c) {
+void sv_release_child(sv_child *c) {
     send_signal(c, SIGKILL);
     reap(c, true);
     delist(c);
@@ -222,7 +221,7 @@ void sv_die_with_parent(pid_t parent) {
 #endif
 }
 
-/* In the copy: the parent's children are not its own; nor are their files. */
+/* In the forked child: forgets the parent's children and closes their files. */
 void sv_forget_children(void) {
     while (children) {
         sv_child *c = children;
@@ -240,7 +239,7 @@ int sv_not_started(lua_State *L, const char *name, const char *why) {
 
 /* ---- reading and writing ------------------------------------------------------- */
 
-/* write() whose SIGPIPE, raised in this thread, is taken back. */
+/* write() that discards a SIGPIPE raised in this thread. */
 ssize_t sv_write_quietly(int fd, const char *data, size_t n) {
     sigset_t pipe_only, before, pending;
     sigemptyset(&pipe_only);
@@ -267,7 +266,7 @@ static ssize_t write_some(const sv_child *c, const char *data, size_t n) {
     return sv_write_quietly(c->in, data, n);
 }
 
-/* Reads what is there, up to CHUNK; closes at the end of the file. */
+/* Reads up to CHUNK available bytes; closes at the end of the file. */
 static void read_some(int *fd, sv_buffer *b, bool only_tail) {
     if (only_tail && sv_held(b) > 2 * ERRORS_KEPT) b->from = b->to - ERRORS_KEPT;
     if (!make_room(b, CHUNK)) {
@@ -281,8 +280,7 @@ static void read_some(int *fd, sv_buffer *b, bool only_tail) {
         sv_close_fd(fd);
 }
 
-/* Waits once until something can be read, or written if data is given, and does
- * it. NULL, or the reason why not. */
+/* Waits once until data can be read, or written if data is given, and transfers it. NULL, or the reason. */
 const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, double end) {
     struct pollfd p[3];
     int n = 0, in = -1, out = -1, err = -1;
@@ -297,7 +295,7 @@ const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, 
     int wait = sv_milliseconds_to(end);
     if (c->kind == SV_PROGRAM && (wait < 0 || wait > LOOK_AFTER)) wait = LOOK_AFTER;
     int got = poll(p, (nfds_t)n, wait);
-    if (got == 0 && c->kind == SV_PROGRAM && reap(c, false)) { /* a process that it left holds its pipes */
+    if (got == 0 && c->kind == SV_PROGRAM && reap(c, false)) { /* a child process of it still holds its pipes */
         if (poll(p, (nfds_t)n, 0) <= 0) sv_close_fd(&c->out);
         return NULL;
     }
@@ -313,7 +311,7 @@ const char *sv_pump(lua_State *L, sv_child *c, const char **data, size_t *left, 
             *left -= (size_t)done;
         } else if (done < 0 && errno != EAGAIN && errno != EINTR && errno != EWOULDBLOCK) {
             if (one_socket)
-                c->in = -1; /* what it has sent can still be read */
+                c->in = -1; /* data already sent can still be read */
             else
                 sv_close_fd(&c->in);
         }
@@ -406,7 +404,7 @@ static int l_read_all(lua_State *L) {
     return sv_take(L, &c->text, sv_held(&c->text), 0);
 }
 
-/* What is there to be read, or comes within the time, without taking it: its first bytes. */
+/* The first bytes that are available or arrive within the timeout, without consuming them. */
 static int l_peek(lua_State *L) {
     sv_child *c = sv_check_child(L);
     double end = lua_isnoneornil(L, 2) ? sv_now() : sv_deadline(L, 2);
@@ -415,7 +413,7 @@ static int l_peek(lua_State *L) {
     return sv_take(L, &(sv_buffer){c->text.data, c->text.from, c->text.to, c->text.room}, n < 200 ? n : 200, 0);
 }
 
-/* After a program's end its last words may still be in the pipe. */
+/* After a program's end its last output may still be in the pipe. */
 static int l_errors(lua_State *L) {
     sv_child *c = sv_check_child(L);
     struct pollfd p = {.fd = c->err, .events = POLLIN};
@@ -424,7 +422,7 @@ static int l_errors(lua_State *L) {
     return sv_take(L, &c->errors, sv_held(&c->errors), 0);
 }
 
-/* ---- ends -------------------------------------------------------------------------- */
+/* ---- ending children ----------------------------------------------------------------- */
 
 static int l_wait(lua_State *L) {
     sv_child *c = sv_check_child(L);
@@ -454,7 +452,7 @@ static int l_kill(lua_State *L) {
 }
 
 static int l_close(lua_State *L) {
-    sv_give_back(sv_check_child(L));
+    sv_release_child(sv_check_child(L));
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* program.c: core.process.spawn, a program with pipes. process.c says what it does. */
+/* program.c: core.process.spawn, a program with pipes; documented in process.c. */
 #define _GNU_SOURCE /* vfork */
 #include "process.h"
 
@@ -16,7 +16,7 @@ enum { LOWEST_FD = 10, KINDS_OF_SIGNAL = 65 };
 
 extern char **environ;
 
-/* Both ends close on exec and lie above the three standard files. */
+/* Both ends close on exec and are above the three standard descriptors. */
 static bool make_pipe(int fd[2]) {
     int low[2];
     if (pipe(low) != 0) return false;
@@ -33,13 +33,12 @@ static bool make_pipe(int fd[2]) {
 typedef struct {
     const char *path, *cwd;
     char **argv, **envp;
-    int standard[3], report; /* report: where the child writes why it could not start */
+    int standard[3], report; /* report: the child writes the reason of a failed start */
     pid_t parent;
     sigset_t mask;
 } launch;
 
-/* In the child, which on Linux runs in the parent's memory until it becomes the
- * program: it may change nothing there. */
+/* In the child, which after vfork runs in the parent's memory until exec and must not modify it. */
 static _Noreturn void become(const launch *l) {
     setpgid(0, 0);
     sv_die_with_parent(l->parent);
@@ -69,7 +68,7 @@ static _Noreturn void become(const launch *l) {
 
 static pid_t start(const launch *l) {
 #ifdef __linux__
-    pid_t pid = vfork(); /* fork would copy the page tables of gigabytes */
+    pid_t pid = vfork(); /* fork would copy the page tables of a large process */
 #else
     pid_t pid = fork();
 #endif
@@ -79,7 +78,7 @@ static pid_t start(const launch *l) {
 
 static bool runnable(const char *path) { return access(path, X_OK) == 0; }
 
-/* Pushes where the program is, as a shell would find it; nil if nowhere. */
+/* Pushes the path of the program, found as a shell does; nil if not found. */
 static const char *push_program(lua_State *L, const char *name) {
     if (strchr(name, '/')) return lua_pushstring(L, name);
     const char *at = getenv("PATH");
@@ -97,7 +96,7 @@ static const char *push_program(lua_State *L, const char *name) {
     return NULL;
 }
 
-/* Our environment with the changes of the table at index; the strings stay on the stack's tables. */
+/* The environment with the changes of the table at index; tables on the stack keep the strings alive. */
 static char **push_environment(lua_State *L, int index) {
     int n = 0, extra = 0;
     while (environ[n]) n++;
@@ -142,7 +141,7 @@ int sv_spawn(lua_State *L) {
     for (int i = 0; i < argc; i++) {
         lua_rawgeti(L, 1, i + 1);
         if (!lua_isstring(L, -1)) return luaL_error(L, "spawn: argument %d is a %s", i + 1, luaL_typename(L, -1));
-        argv[i] = (char *)(uintptr_t)lua_tostring(L, -1); /* exec's type lacks a const */
+        argv[i] = (char *)(uintptr_t)lua_tostring(L, -1); /* execve's type lacks a const */
         lua_rawseti(L, -2, i + 1);
     }
     argv[argc] = NULL;
@@ -183,7 +182,7 @@ int sv_spawn(lua_State *L) {
     }
     sv_close_fd(&report[0]);
     if (pid <= 0 || why != 0) {
-        sv_give_back(c);
+        sv_release_child(c);
         return sv_not_started(L, argv[0], strerror(why));
     }
     sv_do_not_block(c->in);

@@ -1,11 +1,11 @@
-/* Signals that end a program, caught while something runs that has work to save.
+/* signals.c: SIGINT, SIGTERM and SIGHUP as Lua errors, while work is in progress that must be saved.
  *
- * lua.c turns the first SIGINT into the error "interrupted!" and lets the second end the process at once, whatever is
- * being saved then; SIGTERM and SIGHUP end it always. A watch turns each of them into that error. While it is held
- * (weights are changing), a signal waits until it is allowed; once it is shielded, for what has to be saved, signals
- * are only counted. Signals that the process was started to ignore (nohup) stay so. Code that never returns can still
- * be ended: from the third signal on, once PATIENCE seconds have passed since the first, the process ends by it. A
- * watch of all signals has SIGXFSZ ignored as well, so that a limit on the size of files is an error like a full disk.
+ * lua.c turns the first SIGINT into the error "interrupted!", and the second one ends the process at once, even while a
+ * file is being saved; SIGTERM and SIGHUP always end it. A watch turns each of them into that error. While the watch is
+ * held (during an update of weights), a signal is deferred until it is allowed; once the watch is shielded (while
+ * saving), signals are only counted. Signals that were ignored at the start (nohup) stay ignored. Code that never
+ * returns can still be ended: the third signal ends the process if PATIENCE seconds have passed since the first. A
+ * watch of all signals also ignores SIGXFSZ, so that a limit on file size is an error like a full disk.
  *
  * One watch may be opened within another: an evaluation in a step of a training. */
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@ enum { SIGNALS = 3 };
 static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 static const char *const names[SIGNALS] = {"INT", "TERM", "HUP"};
 
-/* Together: a second Ctrl-C within this many seconds of the error belongs to the first. */
+/* Seconds after the error within which another SIGINT counts as the same one. */
 static const double TOGETHER = 1;
 
 static const double PATIENCE = 5; /* seconds */
@@ -33,7 +33,7 @@ static const double PATIENCE = 5; /* seconds */
 typedef struct {
     lua_State *L;         /* where the error is raised; the watch keeps it alive */
     sig_atomic_t held;    /* the error waits for allow() */
-    sig_atomic_t waiting; /* it does */
+    sig_atomic_t waiting; /* an error is deferred */
     sig_atomic_t shielded;
 } mode;
 
@@ -47,10 +47,10 @@ static struct {
     volatile mode m;
     volatile sig_atomic_t first; /* signal, 0: none yet */
     volatile sig_atomic_t count;
-    volatile double first_at, raised; /* when it came, and when the error was last raised */
+    volatile double first_at, raised; /* time of the first signal, and of the last raised error */
 } now;
 
-static int depth; /* watches within watches */
+static int depth; /* of nested watches */
 
 static void stop(lua_State *L, lua_Debug *ar) {
     (void)ar;
@@ -106,7 +106,7 @@ static int l_watch(lua_State *L) {
     struct sigaction ours, ignored;
     memset(&ours, 0, sizeof ours);
     ours.sa_handler = on_signal;
-    ours.sa_flags = SA_RESTART; /* of reading and writing, which a simulator may do */
+    ours.sa_flags = SA_RESTART; /* restarts read and write, which a simulator may be in */
     sigemptyset(&ours.sa_mask);
     ignored = ours;
     ignored.sa_handler = SIG_IGN;
@@ -135,7 +135,7 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
-/* shield(watch): from now on signals are counted alone. */
+/* shield(watch): from now on signals are only counted. */
 static int l_shield(lua_State *L) {
     sv_check_object(L, 1, WATCH);
     now.m.shielded = 1;
@@ -143,14 +143,14 @@ static int l_shield(lua_State *L) {
     return 0;
 }
 
-/* hold(watch): what follows is not left in its middle; a signal waits for allow. */
+/* hold(watch): defers signals until allow. */
 static int l_hold(lua_State *L) {
     sv_check_object(L, 1, WATCH);
     now.m.held = 1;
     return 0;
 }
 
-/* allow(watch): what follows may be left at any moment; raises at once where a signal has come. */
+/* allow(watch): permits errors again; raises at once if a signal has arrived. */
 static int l_allow(lua_State *L) {
     sv_check_object(L, 1, WATCH);
     now.m.held = 0;
@@ -160,7 +160,7 @@ static int l_allow(lua_State *L) {
     return luaL_error(L, "interrupted!");
 }
 
-/* check(): raises where a signal has come under a watch, though a pcall of a user's function has caught its error. */
+/* check(): raises if a signal has arrived under a watch, in case a pcall in user code has caught its error. */
 static int l_check(lua_State *L) {
     if (depth == 0 || !now.first || now.m.held || now.m.shielded) return 0;
     return luaL_error(L, "interrupted!");
@@ -182,7 +182,7 @@ static int l_die(lua_State *L) {
     const char *name = sv_check_text(L, 1, NULL);
     for (int i = 0; i < SIGNALS; i++)
         if (!strcmp(name, names[i])) {
-            fflush(NULL); /* such an end flushes nothing */
+            fflush(NULL); /* ending by a signal flushes nothing */
             signal(numbers[i], SIG_DFL);
             raise(numbers[i]);
         }

@@ -1,6 +1,5 @@
-/* What Lua's own library lacks of the operating system: a clock that does not
- * jump, folders, terminals, memory in use. Functions about files return
- * nil, message when the system refuses. */
+/* system.c: functions of the operating system that Lua's library lacks: monotonic clock, folders, terminals, memory in
+ * use. Functions about files return nil, message on failure. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -22,7 +21,7 @@ static int refused(lua_State *L, const char *path) {
     return 2;
 }
 
-/* clock() -> seconds since some fixed moment; never set back. */
+/* clock() -> monotonic time in seconds. */
 static int l_clock(lua_State *L) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -51,7 +50,7 @@ static int l_columns(lua_State *L) {
     return 1;
 }
 
-/* mkdir(path) -> true: makes the folder and those above it. */
+/* mkdir(path) -> true: creates the folder and its parents. */
 static int l_mkdir(lua_State *L) {
     size_t n;
     const char *path = sv_check_text(L, 1, &n);
@@ -74,7 +73,7 @@ static int l_mkdir(lua_State *L) {
     return 1;
 }
 
-/* kind(path) -> "file", "folder", "other", or nil where there is nothing; then its size in bytes */
+/* kind(path) -> "file", "folder", "other", or nil if it does not exist; then its size in bytes */
 static int l_kind(lua_State *L) {
     struct stat s;
     if (stat(sv_check_text(L, 1, NULL), &s) != 0) return 0;
@@ -99,7 +98,7 @@ static int l_list(lua_State *L) {
     return 1;
 }
 
-/* resident() -> bytes resident now (0 where the system does not say), and the most so far */
+/* resident() -> resident bytes now (0 where unknown), and their peak */
 static int l_resident(lua_State *L) {
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
@@ -119,8 +118,8 @@ static int l_resident(lua_State *L) {
     return 2;
 }
 
-/* processor() -> its name as the system gives it, and the number of cores online. Of an x86 the family and model are
- * added: virtual machines often name the maker alone. */
+/* processor() -> its name, with family and model on x86 (virtual machines often name the vendor alone), and the number
+ * of cores online. */
 static int l_processor(lua_State *L) {
     char line[256], name[200] = "unknown processor";
     int family = -1, model = -1;

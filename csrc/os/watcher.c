@@ -1,8 +1,8 @@
-/* watcher.c: the process groups of programs end with their owner also when that is killed.
+/* watcher.c: ends the process groups of programs when their owner is killed.
  *
  * The kernel kills a program whose owner dies (Linux, sv_die_with_parent), but not the processes that the program
- * started. A shell of this process's own reads the list of its programs' groups, a line each time it changes, and
- * kills those of the last line when its input ends, as it does when this process is gone. */
+ * started. A helper shell reads the list of its programs' groups, one line at each change, and kills the groups of the
+ * last line at the end of its input, when this process has ended. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -17,7 +17,7 @@
     "trap '' HUP INT QUIT TERM; while read -r line; do groups=$line; done; " \
     "for g in $groups; do kill -9 \"-$g\"; done"
 
-enum { LONGEST_LIST = 4000 }; /* bytes: a write to a pipe is whole up to 4096 */
+enum { MAX_LIST = 4000 }; /* bytes: writes to a pipe are atomic up to 4096 */
 
 extern char **environ;
 
@@ -57,10 +57,10 @@ static bool start(void) {
 }
 
 void sv_watch(const sv_child *children) {
-    char line[LONGEST_LIST + 32];
+    char line[MAX_LIST + 32];
     size_t n = 0;
     if (watcher.fd >= 0 && watcher.owner != getpid()) sv_close_fd(&watcher.fd); /* our owner's */
-    for (const sv_child *c = children; c && n < LONGEST_LIST; c = c->next)
+    for (const sv_child *c = children; c && n < MAX_LIST; c = c->next)
         if (c->kind == SV_PROGRAM && c->owner == getpid())
             n += (size_t)snprintf(line + n, sizeof line - n, "%ld ", (long)c->pid);
     if (watcher.fd < 0 && (n == 0 || !start())) return;

@@ -1,5 +1,5 @@
-/* worker.c: core.process.fork, a copy of this process at the other end of a line of
- * messages. A message is its length in 8 bytes, then its bytes. process.c says more. */
+/* worker.c: core.process.fork, a forked process at the other end of a message channel. A message is its length in 8
+ * bytes, then its bytes. Documented in process.c. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -12,18 +12,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RAISED ((uint64_t)1 << 63) /* in a length: it is what the function raised */
+#define RAISED ((uint64_t)1 << 63) /* flag of a length: the message is an error */
 
 static const char *send_message(lua_State *L, sv_child *c, const char *data, uint64_t n, uint64_t flag, double end) {
     uint64_t header = n | flag;
-    char small[1024]; /* in one piece: half the calls of the system */
+    char small[1024]; /* small messages go in one write */
     if (n + sizeof header <= sizeof small) {
         memcpy(small, &header, sizeof header);
         memcpy(small + sizeof header, data, n);
         return sv_write_all(L, c, small, n + sizeof header, end);
     }
     const char *why = sv_write_all(L, c, (const char *)&header, sizeof header, end);
-    return why ? why : sv_write_all(L, c, data, n, -1); /* never half a message */
+    return why ? why : sv_write_all(L, c, data, n, -1); /* no timeout within a message */
 }
 
 int sv_send(lua_State *L) {
@@ -96,7 +96,7 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
     sv_forget_children();
     sv_die_with_parent(parent);
     signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_DFL); /* not as its owner, which may save its work first */
+    signal(SIGTERM, SIG_DFL); /* default action, unlike the owner's */
     signal(SIGHUP, SIG_DFL);
     sv_child *link = sv_push_child(L, SV_LINK);
     link->pid = parent;
@@ -111,7 +111,7 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
     }
     sv_remove_own_folders();
     fflush(NULL);
-    _exit(code); /* the objects of the parent's Lua are not ours to finalize */
+    _exit(code); /* without finalizing the parent's objects */
 }
 
 int sv_fork(lua_State *L) {
@@ -127,7 +127,7 @@ int sv_fork(lua_State *L) {
         setsockopt(pair[i], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
 #endif
     }
-    fflush(NULL); /* or the copy writes it a second time */
+    fflush(NULL); /* else the child would write buffered output again */
     sv_prepare_folders();
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {

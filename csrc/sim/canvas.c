@@ -1,10 +1,10 @@
-/* canvas.c: shapes for a user's own drawing simulator, on a picture of any size.
+/* canvas.c: shapes for simulators that draw, on an image of any size.
  *
- * Every shape becomes closed contours, whose exact coverage is found by the
+ * Every shape becomes closed contours, whose exact coverage is computed by the
  * sweep of raster.c and blended once: out = out*(1-a) + colour*a. A stroke is
  * the union of its segments (rectangles), joins and caps, under the non-zero
- * rule: a line that crosses itself, or has corners sharper than it is wide, is
- * neither darker nor lighter there. Arcs are polygons: within
+ * rule: self-intersections and sharp corners of a line are
+ * neither darker nor lighter. Arcs are polygons: within
  * ROUNDNESS of the circle, or of 512 sides, and of the circle's area if closed.
  * No function allocates: the outline is on the stack.
  */
@@ -42,7 +42,7 @@ static void blend_tile(const sv_canvas *c, const sv_pen *pen, const sv_raster *r
 
 static int clamp(double v, int low, int high) { return v > low ? v < high ? (int)v : high : low; }
 
-/* Draws the outline in tiles, over no more of the picture than it may touch. */
+/* Draws the outline in tiles, within its bounding box. */
 static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_fill_rule rule) {
     if (o->full) return false;
     double west = INFINITY, east = -INFINITY, south = INFINITY, north = -INFINITY;
@@ -68,7 +68,7 @@ static bool paint(const sv_canvas *c, const sv_pen *pen, sv_outline *o, enum sv_
     return true;
 }
 
-/* The points of a regular polygon that keeps within ROUNDNESS of the circle. */
+/* The number of points of a regular polygon within ROUNDNESS of the circle. */
 static int arc_points(double radius) {
     double step = radius > ROUNDNESS ? acos(1 - ROUNDNESS / radius) : PI;
     return clamp(ceil(PI / step), 12, ARC_POINTS);
@@ -107,7 +107,7 @@ static void add_arc(sv_outline *o, const sv_pen *pen, double x, double y, const 
 
 /* A segment of a stroke, with the ends of its two sides: start, then end. */
 struct step {
-    double x, y, dx, dy, length; /* from where, the unit vector along it, how long */
+    double x, y, dx, dy, length; /* start, unit direction, length */
     double left[2][2], right[2][2];
 };
 
@@ -124,9 +124,9 @@ static void add_sides(sv_outline *o, const struct step *s) {
 }
 
 /* The join of step a with the step b after it. The outer side gets an arc or a
- * chord. The inner sides are cut where they meet, if that is within the nearer
- * half of both; what they share beyond is then counted once, not twice. Else
- * they go by way of the corner, which gives the plain sum of two rectangles. */
+ * chord. The inner sides end at their intersection, if that is within the nearer
+ * half of both, so that the overlap is counted once. Otherwise they pass through
+ * the corner, which gives the sum of two rectangles. */
 static void add_join(sv_outline *o, const sv_pen *pen, struct step *a, struct step *b) {
     double half = pen->width / 2, x = b->x, y = b->y;
     double sine = a->dx * b->dy - a->dy * b->dx, cosine = a->dx * b->dx + a->dy * b->dy;
@@ -218,7 +218,7 @@ bool sv_draw_ellipse(const sv_canvas *c, const sv_pen *pen, double x, double y, 
     return sv_draw_polygon(c, pen, xy, n);
 }
 
-/* A stroked circle is a ring: two contours, rather than a stroke in pieces. */
+/* A stroked circle is a ring of two contours. */
 bool sv_draw_circle(const sv_canvas *c, const sv_pen *pen, double x, double y, double r) {
     double half = pen->width / 2;
     if (pen->width == 0) return sv_draw_ellipse(c, pen, x, y, r, r, 0);
@@ -242,9 +242,9 @@ static double span_at(const double *p, const double *k, double s) {
     return p[1] + s * (m1 + s * (3 * d - 2 * m1 - m2 + s * (m1 + m2 - 2 * d)));
 }
 
-/* Centripetal Catmull-Rom spline (Yuksel, Schaefer and Keyser, 2011): goes
- * through every point, without loops or cusps within a span. Filled, the curve
- * is closed by a straight line. */
+/* Centripetal Catmull-Rom spline (Yuksel, Schaefer and Keyser, 2011): interpolates
+ * every point without loops or cusps within a span. A filled curve is closed by a
+ * straight line. */
 bool sv_draw_curve(const sv_canvas *c, const sv_pen *pen, const double *xy, int n) {
     double point[2 * CURVE_POINTS], curve[2 * CURVE_POINTS];
     if (n < 1 || !all_finite(xy, 2 * n)) return true;

@@ -1,8 +1,8 @@
-/* canvas_lua.c: the shapes of canvas.c, as lua/simvae/simulator/draw.lua calls them:
+/* canvas_lua.c: Lua interface of canvas.c, for lua/simvae/simulator/draw.lua:
  *
  *   core.canvas(shape, out, numbers, colour, width, opacity, round_caps, bevel_joins, even_odd)
  *
- * shape: one of those below; out: (C, H, W); numbers: a list in the order of the C
+ * shape: one of the names below; out: (C, H, W); numbers: a list in the order of the C
  * function's arguments, or of x, y, x, y, … for those that take points; colour: a
  * list of C numbers; width: of the stroke, 0 to fill. */
 #include "../simvae.h"

@@ -1,12 +1,12 @@
-/* confine.c: what a process that reads netlists gives up.
+/* confine.c: restricts the process that runs ngspice.
  *
- *   core.spice.enter(folder) -> true, or nil, message     makes it the working folder
- *   core.spice.confine() -> true                          for good: see below
+ *   core.spice.enter(folder) -> true, or nil, message     changes the working directory
+ *   core.spice.confine() -> true                          irreversible: see below
  *
- * A netlist is data, but ngspice has commands that start programs and write files, and code models that do. The
- * process that runs it therefore starts no program (execve), opens no network connection (socket), traces no other
- * process (ptrace), gains no privileges (set-user-ID files), leaves no core file and writes no file above
- * LARGEST_FILE. A system without one of these goes without it. */
+ * A netlist is data, but ngspice has commands and code models that start programs and write files. The process that
+ * runs it therefore may not start programs (execve), open network connections (socket), trace other processes (ptrace),
+ * gain privileges (set-user-ID files), leave core files or write files above MAX_FILE. Restrictions that the system
+ * does not support are omitted. */
 #define _GNU_SOURCE
 #include "../simvae.h"
 
@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #endif
 
-#define LARGEST_FILE ((rlim_t)64 << 20)
+#define MAX_FILE ((rlim_t)64 << 20)
 
 int sv_enter_folder(lua_State *L) {
     const char *path = sv_check_text(L, 1, NULL);
@@ -80,7 +80,7 @@ static void filter_calls(void) {
 
 int sv_confine(lua_State *L) {
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, LARGEST_FILE);
+    limit(RLIMIT_FSIZE, MAX_FILE);
 #ifdef __linux__
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 #ifdef OWN_ARCH

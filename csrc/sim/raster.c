@@ -1,31 +1,31 @@
 /* raster.c: exact area coverage of polygons.
  *
- * The value of a pixel is the area of it that the figure covers, so that a
- * picture is a continuous function of the figure's parameters. The idea is
- * the accumulation buffer of font rasterisers (R. Levien's LibArt and font-rs,
+ * The value of a pixel is its covered area, so that an image is a continuous
+ * function of the figure's parameters. The method is the accumulation buffer of
+ * font rasterisers (R. Levien's LibArt and font-rs,
  * 2016; D. Turner's "smooth" rasteriser of FreeType): the signed area under
  * each edge is added to the few cells that the edge crosses, and one running
- * sum over the buffer gives the coverage of every pixel. Two things differ.
+ * sum over the buffer gives the coverage of every pixel. Two points differ.
  *
- *  - Areas run down the columns, not along the rows. The running sum then adds
- *    whole rows, which a compiler vectorises, and the vertical sides of a
- *    figure cost nothing.
- *  - Areas are whole numbers, 2^24 a pixel. The edges of a closed contour cut
- *    each column at the same rounded places, so their sum beyond the contour is
- *    exactly zero: white is 1 and black is 0, with no dust of rounding.
+ *  - Areas accumulate down the columns, not along the rows. The running sum then
+ *    adds whole rows, which a compiler vectorises, and vertical sides of a figure
+ *    cost nothing.
+ *  - Areas are integers, 2^24 per pixel. The edges of a closed contour intersect
+ *    each column at the same rounded positions, so their sum beyond the contour is
+ *    exactly zero: white is 1 and black is 0, without rounding errors.
  *
  * The sum is of signed areas, clamped to 0 … 1: contours that overlap in
  * opposite directions cancel. sv_raster_contour is for simple contours that do
- * not overlap, each added counter-clockwise (sign -1 turns one that is not);
- * sv_raster_fill takes anything, by a sweep that cuts the figure into pieces
- * that do not overlap.
+ * not overlap, each added counter-clockwise (sign -1 for clockwise ones);
+ * sv_raster_fill accepts any contours, by a sweep that divides the figure into
+ * disjoint pieces.
  */
 #include "../simvae.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Further away than any picture, and near enough to keep heights to 1e-9 px. */
+/* Beyond any image, and small enough to represent heights to 1e-9 px. */
 #define FAR 1e6
 
 static double near_enough(double v) { return v < -FAR ? -FAR : v > FAR ? FAR : v; }
@@ -47,8 +47,8 @@ static inline void add_piece(uint32_t *cell, int stride, int run, double down, u
 }
 
 /* An edge within one column, from (a, ya) to (b, yb), a <= b in fixed point
- * from the column's left side, y downward from the top of the picture. What
- * is above the picture counts in full, what is below it not at all. */
+ * from the column's left side, y downward from the top of the picture. Parts
+ * above the image count in full, parts below it not at all. */
 static inline void add_in_column(uint32_t *cell, int stride, int height, int a, double ya, int b, double yb,
                                  uint32_t sign) {
     if (a == b) return;
@@ -57,7 +57,7 @@ static inline void add_in_column(uint32_t *cell, int stride, int height, int a, 
         if (ya <= 0) cell[0] += sign * (uint32_t)(b - a);
         return;
     }
-    double steep = (b - a) / (yb - ya); /* infinite for level edges, which do not use it */
+    double steep = (b - a) / (yb - ya); /* infinite for horizontal edges, which do not use it */
     if (ya < 0) {
         int m = a + (int)(-ya * steep);
         cell[0] += sign * (uint32_t)(m - a);
@@ -118,7 +118,7 @@ void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, in
         sign = -sign;
     }
     if (!(x0 < x1) || x1 <= 0 || x0 >= r->width) return;
-    /* y is downward from here on; what is narrower than a rounded x has no slope to speak of */
+    /* y is downward from here on; edges narrower than the rounding of x have no slope */
     double slope = x1 - x0 > 1e-12 ? (y0 - y1) / (x1 - x0) : 0;
     double top = r->height - y0;
     double left = x0 > 0 ? x0 : 0;
@@ -184,18 +184,18 @@ void sv_raster_ink(const sv_raster *r, sv_real *out) { resolve(r, out, 1, (sv_re
  *
  * Plane sweep from left to right (Bentley and Ottmann, 1979), in slabs between
  * ends and crossings of edges. Within a slab edges do not cross, so that their
- * order from bottom to top and the winding number tell which of them bound the
- * figure; just those are added to the raster, each once for as long as its role
- * lasts. The pieces do not overlap, and their sum is the exact area.
+ * order from bottom to top and the winding number determine which of them bound the
+ * figure; only those are added to the raster, each once for the range of x over which
+ * it does. The pieces are disjoint, and their sum is the exact area.
  */
 
-/* Slabs and edges narrower than SLIVER (px) are left out and crossings nearer
- * than that to the slab's start are taken there: an error of area below
- * 1e-7 a row, and the sweep always moves on. */
+/* Slabs and edges narrower than SLIVER (px) are skipped, and crossings closer than
+ * that to the slab's start are moved to it: the error of the area is below 1e-7 per
+ * row, and the sweep always advances. */
 #define SLIVER 1e-9
 #define STEP 1e-7
 
-/* Edges may come in any order: the sweep needs contours only to be closed. */
+/* Edges may be in any order, as long as the contours are closed. */
 void sv_outline_edge(sv_outline *o, double x0, double y0, double x1, double y1) {
     if (o->count == SV_OUTLINE_EDGES) {
         o->full = true;
@@ -223,7 +223,7 @@ static double height_at(const sv_edge *e, double x) {
     return x <= e->x0 ? e->y0 : x >= e->x1 ? e->y1 : e->y0 + (x - e->x0) * e->slope;
 }
 
-/* Gives an edge its new role from x on, and adds what it bounded before. */
+/* Sets an edge's role from x on, and adds the part that it bounded before. */
 static void change_role(sv_raster *r, sv_edge *e, int role, double x, double ox, double oy) {
     if (role == e->role) return;
     if (e->role != 0)

@@ -1,4 +1,4 @@
-/* spice.c: libngspice, one circuit at a time, in whatever process calls this.
+/* spice.c: interface to libngspice, one circuit at a time, in the calling process.
  *
  *   core.spice.open(library?) -> true, or nil, message      loads the library, once
  *   core.spice.load{line, …} -> true, or nil, message       replaces the circuit
@@ -9,18 +9,17 @@
  *   core.spice.measured() -> text                           lines of .meas results whose names begin with sv_meas_
  *   core.spice.broken() -> boolean
  *
- * The library is found when it is first asked for (dlopen), so that nothing
- * depends on it at build time, nor loads it that does not simulate a circuit. Its
- * interface is that of chapter 19 of the ngspice manual (version 39; the same
- * since 26).
+ * The library is loaded when it is first needed (dlopen): the build does not depend
+ * on it, and processes that simulate no circuit do not load it. The interface is that
+ * of chapter 19 of the ngspice manual (version 39; unchanged since 26).
  *
- * What ngspice says goes through a callback and is never printed; what it says on
- * its standard error makes the message of a failure. After some errors it asks to
- * be unloaded ("controlled exit"): its memory is then no longer sound, and calling
- * it again can abort the process. Then broken() is true and every call refuses;
- * lua/simvae/simulator/spice/engine.lua therefore keeps it in a process of its own.
+ * Output of ngspice goes to a callback and is never printed; its error output makes
+ * the message of a failure. After some errors ngspice requests to be unloaded
+ * ("controlled exit"); its heap is then corrupt, and another call can abort the
+ * process. Then broken() is true and every call fails;
+ * lua/simvae/simulator/spice/engine.lua therefore runs it in a process of its own.
  *
- * Two things keep its memory flat, run after run: the plot of each analysis is
+ * Two measures keep its memory constant over many runs: the plot of each analysis is
  * destroyed, and the null command empties the list in which ngspice keeps every
  * command for its loops. */
 #define _GNU_SOURCE
@@ -62,19 +61,19 @@ static struct {
     char *(*plot)(void);
     char **(*vectors)(char *plot);
     bool loaded, broken;
-    bool failed;     /* an error was said since forget() */
-    char said[SAID]; /* what it was, and the lines around it */
+    bool failed;     /* an error was reported since forget() */
+    char said[SAID]; /* its text, with the surrounding lines */
     char measured[MEASURED];
 } ng;
 
-/* ---- what ngspice says ------------------------------------------------------- */
+/* ---- messages of ngspice ------------------------------------------------------ */
 
 static void forget(void) {
     ng.failed = false;
     ng.said[0] = ng.measured[0] = '\0';
 }
 
-/* Steps of a search for the operating point, and advice to whoever runs the library. */
+/* Messages that are no errors: steps of the operating point search, and advice. */
 static bool is_noise(const char *s) {
     static const char *const noise[] = {"Note:",
                                         "Trying gmin",
@@ -202,7 +201,7 @@ static int l_open(lua_State *L) {
         return 2;
     }
     forget();
-    setlocale(LC_NUMERIC, "C");                   /* netlists are written with points */
+    setlocale(LC_NUMERIC, "C");                   /* netlists have decimal points */
     setenv("NGSPICE_MEAS_PRECISION", "15", true); /* digits of .meas results */
     FIND(init, "ngSpice_Init");
     FIND(circuit, "ngSpice_Circ");
@@ -276,8 +275,8 @@ static int l_vectors(lua_State *L) {
     return 1;
 }
 
-/* A vector of the plot of the analysis just run. The plot is named, since ngspice looks in others, and among its
- * constants, for what a plot lacks. NULL: it is not there, or holds nothing. */
+/* A vector of the plot of the analysis just run. The plot is named, since ngspice searches other plots and its
+ * constants for vectors that a plot lacks. NULL: missing or empty. */
 static const ng_vector *find(const char *name) {
     char full[NAME];
     if (snprintf(full, NAME, "%s.%s", ng.plot(), name) >= NAME) return NULL;
@@ -334,7 +333,7 @@ static void unwrap(double *phase, int n) {
     for (int i = 1; i < n; i++) phase[i] -= turn * round((phase[i] - phase[i - 1]) / turn);
 }
 
-/* Linear in the scale, whose points ngspice chose, onto even steps from first to last. */
+/* Linear interpolation from ngspice's points to even steps from first to last. */
 static void resample(const double *scale, const double *v, int n, sv_real *out, int count, double first, double last) {
     for (int k = 0, i = 0; k < count; k++) {
         double x = count > 1 ? first + (last - first) * k / (count - 1) : last;
@@ -346,11 +345,11 @@ static void resample(const double *scale, const double *v, int n, sv_real *out, 
     }
 }
 
-/* Room for n numbers that Lua frees. */
+/* Memory for n numbers, freed by Lua. */
 static double *scratch(lua_State *L, int n) { return lua_newuserdatauv(L, (size_t)n * sizeof(double), 0); }
 
 /* The part of vector `to` minus vector `from`, either of them NULL for zero; *length: how many numbers. NULL and an
- * error message on the stack where a vector is not there. */
+ * error message on the stack if a vector is missing. */
 static double *part_of_difference(lua_State *L, enum part part, const char *to, const char *from, int *length) {
     const ng_vector *v = find(to ? to : from);
     if (!v) {
