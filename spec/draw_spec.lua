@@ -108,7 +108,7 @@ describe("a canvas", function()
     local c = canvas(3)
     local function fails(message, f) assert.error_matches(f, message, 1, true) end
     fails("did you mean 'fill'", function() c:circle(1, 2, 3, { fil = 1 }) return c end)
-    fails("did you mean \"navy\"", function() c:circle(1, 2, 3, { fill = "nayv" }) return c end)
+    fails("did you mean 'navy'", function() c:circle(1, 2, 3, { fill = "nayv" }) return c end)
     fails("a colour has 3 numbers here; got 2", function() c:circle(1, 2, 3, { fill = { 1, 2 } }) return c end)
     fails("caps is one of butt, round", function() c:line(1, 2, 3, 4, { caps = "flat" }) return c end)
     fails("circle: takes 3 numbers; got 2", function() c:circle(1, 2) return c end)

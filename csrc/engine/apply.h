@@ -4,7 +4,6 @@
 
 #include "engine.h"
 
-enum { SV_WEIGHT_CACHE = 3, SV_CONVERTED = 5 }; /* user values of a tensor */
 
 /* Converts the inputs, at stack indices base …, to a common layout; returns that of a 4-d out. */
 enum sv_layout sv_settle_layout(lua_State *L, sv_args *a, int base);

@@ -6,7 +6,7 @@
  *            paces the collector by it and frees it; there is no finalizer and
  *            no malloc.
  *   tensor   a small userdata that describes a row-major block of a storage
- *            (user value 1). Views are tensors that share a storage.
+ *            (SV_UV_STORAGE). Views are tensors that share a storage.
  *   tape     the ops recorded since sv.tape(), in order, for the backward pass,
  *            and the storages allocated since, which return to free lists when
  *            the tape closes. A tensor on such a storage is stale: using it
@@ -70,7 +70,7 @@ typedef struct sv_weight_cache {
 } sv_weight_cache;
 
 typedef struct sv_tensor {
-    sv_storage *storage; /* user value 1 keeps it alive */
+    sv_storage *storage; /* SV_UV_STORAGE keeps it alive */
     sv_real *data;
     uint64_t generation; /* storage->generation when made; another value: stale */
     size_t count;        /* numbers in all: the product of the shape */
@@ -80,13 +80,22 @@ typedef struct sv_tensor {
     bool needs_grad;                  /* a leaf that requires a gradient, or computed from one */
     bool is_leaf;                     /* a parameter: its gradient is kept in grad */
     bool grad_valid;                  /* grad holds a gradient (else: next one overwrites) */
-    struct sv_tensor *grad;           /* user value 2; leaves only */
+    struct sv_tensor *grad;           /* SV_UV_GRAD; leaves only */
     struct sv_tape *tape;             /* the open tape whose node made it, or NULL */
     int node;                         /* index of that node */
     uint64_t weights_version;         /* weights' version + 1 at the last use (0: never) */
-    sv_weight_cache *weight_cache[2]; /* of the forward and the backward pass: user values 3 and 4 */
-    uint64_t converted_version;       /* version + 1 of which user value 5 is a copy in the other layout (0: none) */
+    sv_weight_cache *weight_cache[2]; /* of the forward and the backward pass: SV_UV_WEIGHT_CACHE */
+    uint64_t converted_version;       /* version + 1 of which SV_UV_CONVERTED is a copy in the other layout (0: none) */
 } sv_tensor;
+
+/* What a tensor's userdata keeps alive. */
+enum sv_tensor_user_values {
+    SV_UV_STORAGE = 1,
+    SV_UV_GRAD,
+    SV_UV_WEIGHT_CACHE, /* and the next one: of the forward and the backward pass */
+    SV_UV_CONVERTED = SV_UV_WEIGHT_CACHE + 2,
+    SV_USER_VALUES = SV_UV_CONVERTED
+};
 
 #define SV_STORAGE "simvae.storage"
 #define SV_TENSOR "simvae.tensor"

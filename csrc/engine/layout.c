@@ -11,7 +11,7 @@ static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout la
     uint64_t version = t->storage->version;
     bool cacheable = !t->needs_grad && version != SV_FOREIGN && sv_get_context(L)->tape;
     if (cacheable && t->converted_version == version + 1) {
-        lua_getiuservalue(L, base + k, SV_CONVERTED);
+        lua_getiuservalue(L, base + k, SV_UV_CONVERTED);
         sv_tensor *there = lua_touserdata(L, -1);
         if (there->layout == layout && there->generation == there->storage->generation) {
             a->in[k] = there;
@@ -26,7 +26,7 @@ static void convert(lua_State *L, sv_args *a, int base, int k, enum sv_layout la
     if (cacheable && !same_memory) {
         t->converted_version = version + 1;
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, base + k, SV_CONVERTED);
+        lua_setiuservalue(L, base + k, SV_UV_CONVERTED);
     }
     lua_replace(L, base + k);
 }

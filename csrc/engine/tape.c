@@ -17,7 +17,9 @@
 
 enum { IDLE = 100 }; /* a free list unused for so many closed tapes is dropped */
 
-/* Lua's handle of a scope; user value 1 is its coroutine. */
+enum { UV_COROUTINE = 1, USER_VALUES = 1 }; /* of a scope */
+
+/* Lua's handle of a scope. */
 typedef struct {
     sv_tape *tape; /* NULL: closed */
 } handle;
@@ -376,11 +378,11 @@ static int l_close(lua_State *L) {
 
 static sv_tape *open_scope(lua_State *L) {
     sv_context *c = sv_enter(L);
-    handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+    handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
     h->tape = NULL;
     luaL_setmetatable(L, SV_TAPE);
     lua_pushthread(L);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, UV_COROUTINE);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_newtable(L);
     sv_tape *t = calloc(1, sizeof *t);

@@ -17,7 +17,7 @@ static size_t product(lua_State *L, int ndim, const size_t *shape) {
 
 /* Expects the storage on top of the stack; replaces it by the tensor. */
 static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, const size_t *shape) {
-    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, 5);
+    sv_tensor *t = lua_newuserdatauv(L, sizeof *t, SV_USER_VALUES);
     memset(t, 0, sizeof *t);
     t->storage = s;
     t->data = s->data + offset;
@@ -26,7 +26,7 @@ static sv_tensor *wrap(lua_State *L, sv_storage *s, size_t offset, int ndim, con
     if (ndim > 0) memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
     t->count = product(L, ndim, shape);
     lua_insert(L, -2);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, SV_UV_STORAGE);
     luaL_setmetatable(L, SV_TENSOR);
     return t;
 }
@@ -39,7 +39,7 @@ sv_tensor *sv_push_tensor(lua_State *L, int ndim, const size_t *shape, enum sv_s
 
 sv_tensor *sv_push_view(lua_State *L, int of, size_t offset, int ndim, const size_t *shape) {
     sv_tensor *base = lua_touserdata(L, of);
-    lua_getiuservalue(L, of, 1);
+    lua_getiuservalue(L, of, SV_UV_STORAGE);
     return wrap(L, base->storage, (size_t)(base->data - base->storage->data) + offset, ndim, shape);
 }
 
@@ -72,7 +72,7 @@ sv_tensor *sv_ensure_grad(lua_State *L, int index) {
     index = lua_absindex(L, index);
     sv_tensor *g = sv_push_tensor(L, t->ndim, t->shape, SV_PERSISTENT);
     memset(g->data, 0, g->count * sizeof(sv_real));
-    lua_setiuservalue(L, index, 2);
+    lua_setiuservalue(L, index, SV_UV_GRAD);
     t->grad = g;
     t->grad_valid = false;
     return g;

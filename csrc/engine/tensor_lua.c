@@ -318,7 +318,7 @@ static bool push_field(lua_State *L, sv_tensor *t, const char *key) {
         lua_pushboolean(L, t->needs_grad);
     else if (!strcmp(key, "grad")) {
         if (t->grad && t->grad_valid)
-            lua_getiuservalue(L, 1, 2);
+            lua_getiuservalue(L, 1, SV_UV_GRAD);
         else
             lua_pushnil(L);
     } else if (!strcmp(key, "alive"))

@@ -19,7 +19,7 @@ void sv_make_weight_cache(lua_State *L, const sv_context *c, sv_args *a, int wei
         sv_weight_cache *k = lua_newuserdatauv(L, sizeof *k + CACHE_ALIGNMENT - 1 + count * sizeof(sv_real), 0);
         uintptr_t numbers = ((uintptr_t)(k + 1) + CACHE_ALIGNMENT - 1) & ~(uintptr_t)(CACHE_ALIGNMENT - 1);
         *k = (sv_weight_cache){.count = count, .version = SV_FOREIGN, .numbers = (sv_real *)numbers};
-        lua_setiuservalue(L, weights, SV_WEIGHT_CACHE + pass);
+        lua_setiuservalue(L, weights, SV_UV_WEIGHT_CACHE + pass);
         w->weight_cache[pass] = k;
     }
 }

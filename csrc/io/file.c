@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+enum { UV_SOURCE = 1, USER_VALUES = 1 }; /* of a stream */
+
 #define SOURCE "simvae.source"
 #define STREAM "simvae.stream"
 #define MAX_READ (128 << 20) /* bytes of one read() as a string, unless the whole file is requested */
@@ -146,13 +148,13 @@ static int l_stream(lua_State *L) {
     lua_Integer at = sv_check_integer(L, 2), stored = sv_check_integer(L, 3);
     if (at < 0 || stored < 0 || (uint64_t)at > s->size || (uint64_t)stored > s->size - (uint64_t)at)
         return fail(L, "the file ends early");
-    stream *t = lua_newuserdatauv(L, sizeof *t, 1);
+    stream *t = lua_newuserdatauv(L, sizeof *t, USER_VALUES);
     memset(t, 0, offsetof(stream, in));
     t->from = s;
     t->at = (uint64_t)at;
     t->left = (uint64_t)stored;
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, UV_SOURCE);
     if (lua_toboolean(L, 4)) {
         if (inflateInit2(&t->z, -MAX_WBITS) != Z_OK) return fail(L, "not enough memory to inflate");
         t->deflated = true;
@@ -298,6 +300,7 @@ void sv_open_io(lua_State *L, int core) {
     sv_new_class(L, STREAM, of_stream, l_end_stream, NULL);
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
+    sv_open_numbers(L, lua_gettop(L));
     sv_open_write(L, lua_gettop(L));
     sv_open_png(L, lua_gettop(L));
     sv_open_lock(L, lua_gettop(L));

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { UV_PATH = 1, USER_VALUES = 1 }; /* of a lock */
+
 #define LOCK "simvae.lock"
 
 typedef struct {
@@ -94,12 +96,12 @@ static int l_lock(lua_State *L) {
     size_t length;
     const char *path = sv_check_text(L, 1, &length);
     if (strlen(path) != length) return refused(L, "a path cannot hold a zero byte", "system");
-    lock *l = lua_newuserdatauv(L, sizeof *l, 1);
+    lock *l = lua_newuserdatauv(L, sizeof *l, USER_VALUES);
     int index = lua_gettop(L);
     *l = (lock){.fd = -1, .owner = getpid()};
     luaL_setmetatable(L, LOCK);
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, index, 1);
+    lua_setiuservalue(L, index, UV_PATH);
     struct stat file;
     for (;;) {
         if (stat(path, &file) == 0 && held_here(L, &file)) return refused(L, "this process", "held");
@@ -131,7 +133,7 @@ static int l_close(lua_State *L) {
     lock *l = sv_check_object(L, 1, LOCK);
     if (l->fd < 0) return 0;
     struct stat file;
-    lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, 1, UV_PATH);
     const char *path = lua_tostring(L, -1);
     bool there = l->owner == getpid() && still_there(l->fd, path, &file);
     const lock *other = there ? held_here(L, &file) : NULL; /* a newer lock has replaced this one */

@@ -22,6 +22,16 @@ size_t sv_number_size(const char *kind) {
     return k < KINDS ? kinds[k].size : 0;
 }
 
+/* core.io.number_sizes: bytes of a number by its kind */
+void sv_open_numbers(lua_State *L, int io) {
+    lua_createtable(L, 0, KINDS);
+    for (int k = 0; k < KINDS; k++) {
+        lua_pushinteger(L, (lua_Integer)kinds[k].size);
+        lua_setfield(L, -2, kinds[k].name);
+    }
+    lua_setfield(L, io, "number_sizes");
+}
+
 /* IEEE 754 binary32 with these bits. */
 static double from_bits(uint32_t bits) {
     float f;

@@ -4,6 +4,7 @@
 
 #include "../engine/engine.h"
 
+double sv_now(void); /* seconds, monotonic */
 void sv_open_system(lua_State *L, int core);
 void sv_open_signals(lua_State *L, int core);
 void sv_open_process(lua_State *L, int core); /* programs and forked workers */

@@ -58,12 +58,6 @@ static sv_child *children;
 
 /* ---- helpers ------------------------------------------------------------------ */
 
-double sv_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The time at which the timeout at this stack index ends; without one, never. */
 double sv_deadline(lua_State *L, int index) {
     if (lua_isnoneornil(L, index)) return -1;

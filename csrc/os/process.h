@@ -32,7 +32,6 @@ void sv_enlist(sv_child *c, pid_t pid);                           /* assigns its
 void sv_release_child(sv_child *c);                               /* kills, waits, closes */
 void sv_forget_children(void);                                    /* in a forked child: they are the parent's */
 
-double sv_now(void);                         /* seconds, monotonic */
 double sv_deadline(lua_State *L, int index); /* when the timeout at index ends; -1: never */
 int sv_milliseconds_to(double end);          /* argument of poll() */
 void sv_close_fd(int *fd);

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #endif
 
+enum { UV_STRINGS = 1, USER_VALUES = 1 }; /* of a list of C strings: the Lua strings that hold them */
+
 enum { LOWEST_FD = 10, KINDS_OF_SIGNAL = 65 };
 
 extern char **environ;
@@ -106,7 +108,7 @@ static char **push_environment(lua_State *L, int index) {
                 luaL_error(L, "spawn: env is { NAME = \"value\", OTHER = false }");
             extra++;
         }
-    char **list = lua_newuserdatauv(L, (size_t)(n + extra + 1) * sizeof *list, 1);
+    char **list = lua_newuserdatauv(L, (size_t)(n + extra + 1) * sizeof *list, USER_VALUES);
     lua_newtable(L); /* keeps the strings */
     int count = 0, kept = 0;
     for (int i = 0; i < n; i++) {
@@ -127,7 +129,7 @@ static char **push_environment(lua_State *L, int index) {
             lua_pop(L, 1);
         }
     list[count] = NULL;
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, UV_STRINGS);
     return list;
 }
 
@@ -136,7 +138,7 @@ int sv_spawn(lua_State *L) {
     lua_settop(L, 1);
     int argc = (int)luaL_len(L, 1);
     if (argc < 1) return luaL_error(L, "spawn: names a program: { \"python3\", \"sim.py\" }");
-    char **argv = lua_newuserdatauv(L, (size_t)(argc + 1) * sizeof *argv, 1);
+    char **argv = lua_newuserdatauv(L, (size_t)(argc + 1) * sizeof *argv, USER_VALUES);
     lua_newtable(L);
     for (int i = 0; i < argc; i++) {
         lua_rawgeti(L, 1, i + 1);
@@ -145,7 +147,7 @@ int sv_spawn(lua_State *L) {
         lua_rawseti(L, -2, i + 1);
     }
     argv[argc] = NULL;
-    lua_setiuservalue(L, 2, 1);
+    lua_setiuservalue(L, 2, UV_STRINGS);
     lua_getfield(L, 1, "cwd");
     lua_getfield(L, 1, "env");
     const char *cwd = sv_optional_text(L, 3, NULL), *path = push_program(L, argv[0]);

@@ -88,14 +88,16 @@ static void on_signal(int number) {
     errno = kept;
 }
 
+enum { UV_COROUTINE = 1, USER_VALUES = 1 }; /* of a watch */
+
 /* watch(all) -> an object to close: SIGINT is caught, with all SIGTERM and SIGHUP as well. */
 static int l_watch(lua_State *L) {
     bool all = lua_toboolean(L, 1);
-    watch *w = lua_newuserdatauv(L, sizeof *w, 1);
+    watch *w = lua_newuserdatauv(L, sizeof *w, USER_VALUES);
     memset(w, 0, sizeof *w);
     luaL_setmetatable(L, WATCH);
     lua_pushthread(L);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, UV_COROUTINE);
     w->open = true;
     w->outer = now.m;
     now.m = (mode){.L = L};

@@ -21,11 +21,15 @@ static int refused(lua_State *L, const char *path) {
     return 2;
 }
 
-/* clock() -> monotonic time in seconds. */
-static int l_clock(lua_State *L) {
+double sv_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* clock() -> monotonic time in seconds. */
+static int l_clock(lua_State *L) {
+    lua_pushnumber(L, sv_now());
     return 1;
 }
 

@@ -172,9 +172,8 @@ local function check_pictures(t, level)
   end
   for name in pairs(t.base or {}) do
     if not t.simulator.index[name] then
-      local near = core.nearest(tostring(name), t.simulator.names)
       check.fail(level, "experiment: base names '%s', which is no parameter of '%s'%s", tostring(name),
-        t.simulator.name, near and string.format("; did you mean '%s'?", near) or "")
+        t.simulator.name, check.suggestion(name, t.simulator.names))
     end
   end
 end

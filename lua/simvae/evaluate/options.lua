@@ -1,6 +1,5 @@
 --- What sv.evaluate is asked for, checked: before a long training as well as before an evaluation.
 local check = require "simvae.util.check"
-local core = require "simvae.core"
 local refined = require "simvae.metrics.refined"
 
 local evaluation = {}
@@ -30,9 +29,8 @@ local function factor_numbers(sim, factors, level)
   for j, name in ipairs(factors) do
     which[j] = sim.index[name]
     if not which[j] then
-      local near = core.nearest(tostring(name), sim.names)
       check.fail(level, "evaluate: factors names '%s', which is no parameter of '%s'%s", tostring(name), sim.name,
-        near and string.format("; did you mean '%s'?", near) or "")
+        check.suggestion(name, sim.names))
     end
   end
   if #which == 0 then check.fail(level, "evaluate: factors is empty; leave it out for all") end

@@ -72,6 +72,32 @@ local function parse(text)
   return rows
 end
 
+--- The cells of one line.
+-- @tparam string line without its end
+-- @treturn {string,...}; nil: it is no line of a CSV file
+function csv.cells(line)
+  return file.attempt(function()
+    local cells, at = {}, 0
+    repeat
+      local cell, _, stop = cell_at(line, at + 1, ",", 1)
+      cells[#cells + 1], at = cell, stop
+    until line:sub(at, at) ~= ","
+    return cells
+  end)
+end
+
+--- One line of cells, quoted where they have to be; line ends within a cell become blanks.
+-- @tparam {string|number,...} cells
+-- @treturn string without its end
+function csv.line(cells)
+  local parts = {}
+  for i, cell in ipairs(cells) do
+    local text = tostring(cell):gsub("[\r\n]+", " ")
+    parts[i] = text:find '[",]' and '"' .. text:gsub('"', '""') .. '"' or text
+  end
+  return table.concat(parts, ",")
+end
+
 --- Reads a table with a header.
 -- @tparam string path
 -- @treturn {string,...} the names of the columns

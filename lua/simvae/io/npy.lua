@@ -8,9 +8,7 @@ local npy = {}
 local refuse = file.refuse
 local magic = "\x93NUMPY"
 local longest_header = 1 << 20
-local kinds = {
-  f2 = 2, f4 = 4, f8 = 8, i1 = 1, i2 = 2, i4 = 4, i8 = 8, u1 = 1, u2 = 2, u4 = 4, u8 = 8, b1 = 1,
-}
+local kinds = core.io.number_sizes -- bf2 is none of NumPy's: a header names one letter and one digit
 local refused = {
   O = "an object array (pickled Python objects, which could run code)", U = "an array of text",
   S = "an array of byte strings", a = "an array of byte strings", c = "an array of complex numbers",

@@ -193,7 +193,7 @@ function npz.save(path, tensors)
   for _, name in ipairs(names) do
     local t, member = tensors[name], name .. ".npy"
     local header = npy.header(t)
-    local size = #header + t.count * (file.real == "f8" and 8 or 4)
+    local size = #header + t.count * core.io.number_sizes[file.real]
     if #member > 65535 then check.fail(2, "save_npz: a name has at most 65531 bytes; got %d", #name) end
     if at + size >= 0xFFFFF000 then return file.failure(path, "more than 4 GB do not fit; save_npy has no limit") end
     local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", version, names_are_utf8, 0, 0, date,

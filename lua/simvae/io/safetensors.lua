@@ -14,9 +14,6 @@ local kinds = {
   F64 = "f8", F32 = "f4", F16 = "f2", BF16 = "bf2", I64 = "i8", I32 = "i4", I16 = "i2", I8 = "i1",
   U64 = "u8", U32 = "u4", U16 = "u2", U8 = "u1", BOOL = "b1",
 }
-local sizes = {
-  F64 = 8, F32 = 4, F16 = 2, BF16 = 2, I64 = 8, I32 = 4, I16 = 2, I8 = 1, U64 = 8, U32 = 4, U16 = 2, U8 = 1, BOOL = 1,
-}
 
 -- The header: its depth is known beforehand, so that each level has a function of its own and nothing recurses.
 
@@ -77,7 +74,7 @@ local function check_entries(entries, bytes)
   local at, before = 0, nil
   for _, e in ipairs(entries) do
     if not kinds[e.dtype] then refuse("tensor '%s': numbers of type %s are not read", e.name, e.dtype) end
-    local takes = file.count(e.shape) * sizes[e.dtype]
+    local takes = file.count(e.shape) * core.io.number_sizes[kinds[e.dtype]]
     if e.last < e.first or e.last - e.first ~= takes then
       refuse("tensor '%s': its offsets %d to %d do not hold the %d bytes of %s (%s)", e.name, e.first, e.last, takes,
         e.dtype, table.concat(e.shape, ", "))
@@ -184,7 +181,7 @@ function safetensors.save(path, tensors, options)
   local names = file.names("save_safetensors", tensors)
   options = check.options("save_safetensors", options, { metadata = { "table" },
     checksum = { "boolean", default = false }, previous = { "string" } })
-  local parts, pieces, at, bytes = {}, { "", "" }, 0, string.packsize(file.real == "f8" and "d" or "f")
+  local parts, pieces, at, bytes = {}, { "", "" }, 0, core.io.number_sizes[file.real]
   local metadata = options.metadata
   if options.checksum then
     local own = { [checksum_key] = checksum_format:format(0, 0) }

@@ -4,6 +4,7 @@
 -- replaced it, …), the parameters by name, reason, time (UTC), seed.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local csv = require "simvae.io.csv"
 local row_files = require "simvae.io.rows"
 local streams = require "simvae.simulator.streams"
 
@@ -14,43 +15,15 @@ Log.__index = Log
 local judged_from = 50  -- samples tried before the share that fails means anything
 local most_attempts = 1000
 
--- ---- lines of a CSV file (RFC 4180, but one line a row) --------------------------------
-
-local function quoted(text)
-  text = text:gsub("[\r\n]+", " ")
-  if text:find '[",]' then text = '"' .. text:gsub('"', '""') .. '"' end
-  return text
-end
-
-local function split_row(line)
-  local cells, at = {}, 1
-  while at <= #line + 1 do
-    if line:sub(at, at) == '"' then
-      local stop = at + 1
-      while true do
-        stop = line:find('"', stop, true)
-        if not stop then return nil end
-        if line:sub(stop + 1, stop + 1) ~= '"' then break end
-        stop = stop + 2
-      end
-      cells[#cells + 1] = line:sub(at + 1, stop - 1):gsub('""', '"')
-      at = stop + 2
-    else
-      local stop = line:find(",", at, true) or #line + 1
-      cells[#cells + 1] = line:sub(at, stop - 1)
-      at = stop + 1
-    end
-  end
-  return cells
-end
+-- ---- the file, one line a row -----------------------------------------------------------
 
 local function header_of(sim)
   local cells = { "sample", "attempt" }
-  for _, name in ipairs(sim.names) do cells[#cells + 1] = quoted(name) end
+  for _, name in ipairs(sim.names) do cells[#cells + 1] = name end
   cells[#cells + 1] = "reason"
   cells[#cells + 1] = "time"
   cells[#cells + 1] = "seed"
-  return table.concat(cells, ",")
+  return csv.line(cells)
 end
 
 local number_format = core.real == "double" and "%.17g" or "%.9g"
@@ -58,10 +31,10 @@ local number_format = core.real == "double" and "%.17g" or "%.9g"
 local function row_of(r)
   local cells = { tostring(r.sample), tostring(r.attempt) }
   for _, v in ipairs(r.z) do cells[#cells + 1] = string.format(number_format, v) end
-  cells[#cells + 1] = quoted(r.reason)
+  cells[#cells + 1] = r.reason
   cells[#cells + 1] = r.time
   cells[#cells + 1] = r.seed and tostring(r.seed)
-  return table.concat(cells, ",")
+  return csv.line(cells)
 end
 
 -- The rows of a file of this simulator's failures; a last line without an end was cut off. nil: not such a file.
@@ -79,7 +52,7 @@ local function read_rows(sim, path)
   end
   local rows, K = {}, #sim.params
   for line in lines do
-    local cells = split_row(line)
+    local cells = csv.cells(line)
     local r = cells and (#cells == K + 4 or #cells == K + 5)
       and { sample = math.tointeger(cells[1]), attempt = math.tointeger(cells[2]), z = {}, reason = cells[K + 3],
         time = cells[K + 4], seed = math.tointeger(cells[K + 5]) }

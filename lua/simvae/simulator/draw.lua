@@ -51,9 +51,8 @@ local function parse_colour(what, v, channels)
   if not r then
     local all = {}
     for name in pairs(names) do all[#all + 1] = name end
-    local near = type(v) == "string" and core.nearest(v, all)
-    check.fail(4, "%s: %s is no colour%s: a number, a list of numbers, a name or \"#rrggbb\"", what, check.describe(v),
-      near and string.format("; did you mean %q", near) or "")
+    check.fail(4, "%s: %s is no colour: a number, a list of numbers, a name or \"#rrggbb\"%s", what, check.describe(v),
+      check.suggestion(v, all))
   end
   list = { tonumber(r, 16) / 255, tonumber(g, 16) / 255, tonumber(b, 16) / 255 }
   if channels == 3 then return list end
@@ -65,10 +64,8 @@ local function check_options(what, o)
   if type(o) ~= "table" then check.fail(4, "%s: takes a table of options last; got %s", what, check.describe(o)) end
   for name in pairs(o) do
     if not known[name] then
-      local near = core.nearest(tostring(name), option_names)
       check.fail(4, "%s: unknown option %s%s", what, check.describe(name),
-        near and string.format("; did you mean '%s'?", near)
-          or "; the options are " .. table.concat(option_names, ", "))
+        check.suggestion(name, option_names, "; the options are " .. table.concat(option_names, ", ")))
     end
   end
   for _, name in ipairs { "width", "opacity" } do

@@ -77,8 +77,7 @@ function parameter.check(what, p, i)
   local q = {}
   for k, v in pairs(p) do
     if not known[k] then
-      local near = core.nearest(tostring(k), fields)
-      fail("has an unknown field '%s'%s", tostring(k), near and string.format("; did you mean '%s'?", near) or "")
+      fail("has an unknown field '%s'%s", tostring(k), check.suggestion(k, fields))
     end
     q[k] = v
   end

@@ -27,6 +27,16 @@ function check.describe(v)
 end
 local describe = check.describe
 
+--- What a message says after a name that is unknown.
+-- @param word as given
+-- @tparam {string,...} known
+-- @tparam ?string otherwise what it says where none of them is near ("")
+-- @treturn string "; did you mean 'steps'?"
+function check.suggestion(word, known, otherwise)
+  local near = type(word) == "string" and core.nearest(word, known)
+  return near and string.format("; did you mean '%s'?", near) or otherwise or ""
+end
+
 --- Reads a table of options against its declaration.
 -- @tparam string what the function's name, for messages
 -- @tparam table given the caller's table (nil: all defaults)
@@ -46,9 +56,8 @@ function check.options(what, given, known, level)
       local names = {}
       for k in pairs(known) do names[#names + 1] = k end
       table.sort(names)
-      local near = type(name) == "string" and core.nearest(name, names)
       check.fail(level, "%s: unknown option '%s'%s", what, tostring(name),
-        near and string.format("; did you mean '%s'?", near) or "; the options are " .. table.concat(names, ", "))
+        check.suggestion(name, names, "; the options are " .. table.concat(names, ", ")))
     end
     check.value(what, name, value, rule, level + 1)
     result[name] = value

@@ -107,8 +107,7 @@ function help.help(name)
   check.value("help", "name", name, { "string" })
   local text = help.text(name)
   if not text then
-    local near = core.nearest(name, help.names())
-    print(string.format("no help on '%s'%s", name, near and string.format("; did you mean '%s'?", near) or ""))
+    print(string.format("no help on '%s'%s", name, check.suggestion(name, help.names())))
     return
   end
   print(text)

@@ -118,9 +118,8 @@ function matrix.per_column(what, option, given, columns, names)
   for key, value in pairs(given or {}) do
     local i = index[key] or key
     if math.type(i) ~= "integer" or i < 1 or i > columns then
-      local near = type(key) == "string" and names and core.nearest(key, names)
       check.fail(3, "%s: %s names column %s; there are %d%s", what, option, check.describe(key), columns,
-        near and string.format("; did you mean '%s'?", near) or "")
+        check.suggestion(key, names or {}))
     end
     result[i] = value or nil
   end
