@@ -163,6 +163,8 @@ describe("a parameter", function()
     local diode = "t\nI1 0 out 1m\nD1 out 0 dm %s\n.model dm d(is=1e-14)\n.param unused={k}\nR9 out 0 {1e9+k}\n"
     assert.near(run({ netlist = diode:format "area=3", params = k }, { 3 })[1],
       run({ netlist = diode:format "{k}", params = k }, { 3 })[1], 1e-6)
+    local model = "t\nV1 in 0 5\nR1 in out {k} rm\nR2 out 0 1\n.model rm r(tc1=0.01)\n.options temp=127\n"
+    assert.near(5 / 7, run({ netlist = model, params = k }, { 3 })[1], 1e-6)
     fails("1{k} is no number", { netlist = "t\nV1 out 0 1{k}\nR1 out 0 1\n", params = k }) -- ngspice: 1 and 3
   end)
   it("is heard in initial values, measurements, temperatures and analyses", function()
@@ -233,6 +235,9 @@ describe("an output", function()
     local x = run(t)
     assert.near(1000 * 1e-6 * math.log(9), x[1], 1e-6)
     assert.near(2 * x[1], x[2], 1e-9)
+    local z = core.tensor { { 1000 }, { 3000 }, { 200 } } -- each sample's own
+    local each = make(t):run(z):totable()
+    for i, row in ipairs(z:totable()) do assert.near(row[1] * 1e-6 * math.log(9), each[i][1], 1e-6 * row[1] / 1000) end
     t.output = { "none" }
     fails("%.meas tran none when .* failed", t)
     t.output = { "meas:fall" }

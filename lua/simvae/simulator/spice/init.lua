@@ -102,6 +102,7 @@ local function make_plan(what, given, sorted)
     if o.meas then
       must(sorted.measurements[o.meas] == read.kind, string.format("output %q: its .meas is of %s, the analysis is %q",
         text, sorted.measurements[o.meas], read.text))
+      plan.alter = nil -- ngspice puts the first results in the place of names in .meas … param=
       table.insert(plan.lines, string.format(".meas %s sv_meas_%d param='%s'", read.kind, k, o.meas))
     end
   end

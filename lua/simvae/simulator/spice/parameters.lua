@@ -130,8 +130,8 @@ local function rename(line, index, hidden)
   return line
 end
 
--- What ngspice takes no expression for, written as one: "{R}k" as {(R)*1k}, "-{V}" as {-(V)}, and the bare area of a
--- diode or a bipolar transistor, "D1 a 0 dm {A}", as area={A}. nil, message: "1{R}", two numbers to ngspice.
+-- What ngspice takes no expression for, written as one: "{R}k" as {(R)*1k}, "-{V}" as {-(V)}, the bare area of a
+-- diode or a bipolar transistor, "D1 a 0 dm {A}", as area={A}, and "R1 a b {R} model" as model r={R}. nil, message: "1{R}", two numbers to ngspice.
 local function whole_values(line)
   local letter = line:sub(1, 1):lower()
   local formula = letter == "b" or letter:find "[eg]" and line:find "=" or line:lower():find "^%.func"
@@ -147,6 +147,9 @@ local function whole_values(line)
     if sign .. suffix == "" then return nil end
     return before .. "{" .. sign .. "(" .. inside:sub(2, -2) .. ")" .. (suffix ~= "" and "*1" .. suffix or "") .. "}"
   end)
+  if letter:find "[rcl]" then
+    line = line:gsub("^(%S+%s+%S+%s+%S+%s+)(%b{})%s+([%a_][%w_]*)%f[%s\0]", "%1%3 " .. letter .. "=%2")
+  end
   if letter == "q" or letter == "d" then line = line:gsub("^(%S+%s.-[^=%s]%s+)(%b{})", "%1area=%2", 1) end
   return (line:gsub("'(%d+)'", function(k) return quotes[tonumber(k)] end))
 end
