@@ -165,6 +165,8 @@ describe("a parameter", function()
       run({ netlist = diode:format "{k}", params = k }, { 3 })[1], 1e-6)
     local model = "t\nV1 in 0 5\nR1 in out {k} rm\nR2 out 0 1\n.model rm r(tc1=0.01)\n.options temp=127\n"
     assert.near(5 / 7, run({ netlist = model, params = k }, { 3 })[1], 1e-6)
+    fails("decimal sign is a point: R1 in out 1,5k", { netlist = "t\nV1 in 0 1\nR1 in out 1,5k\nR2 out 0 {k}\n",
+      params = k })
     fails("1{k} is no number", { netlist = "t\nV1 out 0 1{k}\nR1 out 0 1\n", params = k }) -- ngspice: 1 and 3
   end)
   it("is heard in initial values, measurements, temperatures and analyses", function()
@@ -220,6 +222,15 @@ describe("an output", function()
     fails("is ground", { netlist = netlist, output = { "v(0)" } })
   end)
 
+  it("comes with a notice of what ngspice passes over: misspelt parameters, unknown nodes", function()
+    local real, said = io.stderr, {}
+    io.stderr = { write = function(_, ...) said[#said + 1] = table.concat { ... } end } -- luacheck: ignore
+    local ok, why = pcall(make, { netlist = "t\n" .. supply .. "D1 out 0 dm\n.model dm d(iss={R})\n.ic v(nope)=1\n" })
+    io.stderr = real -- luacheck: ignore
+    assert(ok, why)
+    assert.matches("unrecognized parameter %(iss%) %- ignored", table.concat(said))
+    assert.matches("non%-existent node %- nope", table.concat(said))
+  end)
   it("names nodes in any alphabet, where the ngspice program makes one of all of a length", function()
     local netlist = "t\nV1 in 0 5\nR1 in té {R}\nR2 té 0 1k\nR3 in tè 3k\nRΩ tè 0 1kΩ\n"
     local x = run { netlist = netlist, output = { "v(té)", "v(tè)", "v(té,tè)" } }

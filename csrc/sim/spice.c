@@ -7,6 +7,7 @@
  *   core.spice.extent(name) -> length, first, last, complex of such a vector, or nil, message
  *   core.spice.read(part, to, from, out, offset, count, first, last) -> true, or nil, message
  *   core.spice.measured() -> text                           lines of .meas results whose names begin with sv_meas_
+ *   core.spice.said() -> text                               on its standard error since load or run began
  *   core.spice.broken() -> boolean
  *
  * The library is loaded when it is first needed (dlopen): the build does not depend
@@ -307,6 +308,11 @@ static int l_measured(lua_State *L) {
     return 1;
 }
 
+static int l_said(lua_State *L) {
+    lua_pushstring(L, ng.said);
+    return 1;
+}
+
 enum part { VALUE, DB, PHASE, MAGNITUDE, REAL, IMAGINARY };
 static const char *const parts[] = {"value", "db", "phase", "magnitude", "real", "imaginary", NULL};
 
@@ -418,10 +424,19 @@ static int l_broken(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", l_open},           {"load", l_load},         {"run", l_run},
-                                     {"vectors", l_vectors},     {"extent", l_extent},     {"read", l_read},
-                                     {"write", l_write},         {"measured", l_measured}, {"broken", l_broken},
-                                     {"enter", sv_enter_folder}, {"confine", sv_confine},  {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", l_open},
+                                     {"load", l_load},
+                                     {"run", l_run},
+                                     {"vectors", l_vectors},
+                                     {"extent", l_extent},
+                                     {"read", l_read},
+                                     {"write", l_write},
+                                     {"measured", l_measured},
+                                     {"said", l_said},
+                                     {"broken", l_broken},
+                                     {"enter", sv_enter_folder},
+                                     {"confine", sv_confine},
+                                     {NULL, NULL}};
 
 void sv_open_spice(lua_State *L, int core) {
     core = lua_absindex(L, core);

@@ -47,7 +47,7 @@ local function run_analysis(plan, state, values)
   local commands = {}
   if not (plan.alter and state.loaded) then
     local ok, why = load_circuit(plan, values)
-    state.loaded = ok
+    state.loaded, state.said = ok, core.spice.said()
     if not ok then return nil, why end
   end
   for k, a in ipairs(plan.alter or {}) do
@@ -125,7 +125,18 @@ local function look(plan, state)
       _, first, last = core.spice.extent(name)
     end
   end
-  return string.pack("jdd", length, first or 0, last or 0)
+  local said = state.said .. "; " .. core.spice.said()
+  return string.pack("jdds4", length, first or 0, last or 0, said)
+end
+
+-- What ngspice says that it passed over: parameters of models, initial values of nodes that are not there.
+local function passed_over(said)
+  local list = {}
+  for text in said:gmatch "[^;]+" do
+    text = text:match "^%s*(.-)%s*$"
+    if text:find "ignored" then list[#list + 1] = "ngspice: " .. text end
+  end
+  return list
 end
 
 -- The answer to a message "?" and values: "" and what look found, or "!" and what went wrong.
@@ -204,6 +215,7 @@ end
 -- @treturn ?integer points of each vector, or nil, message
 -- @treturn number the axis' first value
 -- @treturn number and its last
+-- @treturn {string,…} what ngspice passed over
 function Engine:probe(values)
   self:ready()
   self.worker:send("?" .. string.pack(string.rep("d", #self.plan.given), table.unpack(values)), self.timeout)
@@ -211,7 +223,8 @@ function Engine:probe(values)
   why = not reply and self:ending(why) or reply:find "^!" and reply:sub(2)
   self:stop()
   if why then return nil, why end
-  return string.unpack("jdd", reply, 2)
+  local length, first, last, said = string.unpack("jdds4", reply, 2)
+  return length, first, last, passed_over(said)
 end
 
 --- Runs rows first … last of values into x; returns the row after the last one done.

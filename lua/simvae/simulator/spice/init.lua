@@ -131,8 +131,9 @@ local function learn(what, given, plan)
   local engine, first_reason = Engine.new(plan, given.timeout, given.restart), nil
   local list, sim = trials(given)
   for _, values in ipairs(list) do
-    local n, from, to = engine:probe(values)
+    local n, from, to, passed_over = engine:probe(values)
     if n then
+      print_notices(what, passed_over)
       local axis = plan.analysis.axis
       if axis then axis.low, axis.high = from, to end
       return predicted or n, n

@@ -131,10 +131,14 @@ local function rename(line, index, hidden)
 end
 
 -- What ngspice takes no expression for, written as one: "{R}k" as {(R)*1k}, "-{V}" as {-(V)}, the bare area of a
--- diode or a bipolar transistor, "D1 a 0 dm {A}", as area={A}, and "R1 a b {R} model" as model r={R}. nil, message: "1{R}", two numbers to ngspice.
+-- diode or a bipolar transistor, "D1 a 0 dm {A}", as area={A}, and "R1 a b {R} model" as model
+-- r={R}. nil, message: "1{R}", and "1,5k" in an element's place of a value, which are two numbers to ngspice.
 local function whole_values(line)
   local letter = line:sub(1, 1):lower()
   local formula = letter == "b" or letter:find "[eg]" and line:find "=" or line:lower():find "^%.func"
+  if letter:find "[rcl]" and line:find "^%S+%s+%S+%s+%S+%s+[^%s(]*%d,%d" then
+    return nil, "a comma, which is a blank to ngspice, stands in a number; the decimal sign is a point: " .. line
+  end
   if formula or not line:find("{", 1, true) then return line end
   local one = line:match "[%s=(,]([%d.][%w.]*%b{})"
   if one then return nil, one .. " is no number: write one expression in braces: " .. line end
