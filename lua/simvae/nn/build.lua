@@ -1,10 +1,10 @@
---- The decoder and encoder of a model: a net by its name (simvae.nn.nets), or one of the caller's own.
+--- The decoder and encoder of a model: a network by name (simvae.nn.nets), or a user-defined one.
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local nn = require "simvae.nn"
 
-local OWN_WIDTH = 128 -- what a builder of the caller's is given where no width is
+local OWN_WIDTH = 128 -- width passed to a user-defined builder by default
 
 local build = { names = catalogue.files "simvae.nn.nets" }
 
@@ -18,7 +18,7 @@ function build.width(net)
   return known[net] and require("simvae.nn.nets." .. net).width or OWN_WIDTH
 end
 
--- A net of one's own as a layer in evaluation mode.
+-- A user-defined network as a layer in evaluation mode.
 local function own_layer(net, part)
   if type(net) == "function" then net = nn.func(net) end
   if not nn.is(net) then
@@ -28,7 +28,7 @@ local function own_layer(net, part)
   return net:eval()
 end
 
--- Raises unless a net of one's own takes and gives tensors of these shapes.
+-- Raises unless a user-defined network maps tensors of these shapes.
 local function try_shapes(net, part, given, wanted)
   local ok, shape = pcall(core.no_grad, function()
     local scope <close> = core.scope()
@@ -41,7 +41,7 @@ local function try_shapes(net, part, given, wanted)
   if shape ~= check.shape_text(wanted) then check.fail(4, "%s; this one gives %s", takes, shape) end
 end
 
--- Decoder and encoder of a caller, as layers, tried on two samples.
+-- User-defined decoder and encoder as layers, checked on two samples.
 local function own_nets(decoder, encoder, t)
   decoder, encoder = own_layer(decoder, "decoder"), own_layer(encoder, "encoder")
   try_shapes(decoder, "decoder", { 2, t.code }, { 2, table.unpack(t.output) })

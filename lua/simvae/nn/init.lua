@@ -9,7 +9,7 @@
 --
 -- A layer is a table with `forward(self, x)`. Its parameters are tensors in
 -- `self.own` (by name); running statistics in `self.buffers`; layers inside it in
--- `self.inner`. Nothing else is asked of a layer of your own: nn.layer makes one
+-- `self.inner`. nn.layer makes a user-defined layer
 -- from such a table.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -75,7 +75,7 @@ function Layer:parameters()
   return list
 end
 
---- Parameters and buffers by name: what is saved.
+--- Parameters and buffers by name, as saved in files.
 -- @treturn {[string]=tensor}
 function Layer:state()
   local map = {}
@@ -127,13 +127,13 @@ function Layer:set_precision(name)
   return self
 end
 
---- No gradients for the parameters: backward only passes through.
+--- Disables gradients of the parameters; gradients still pass through to the input.
 function Layer:freeze()
   for _, p in ipairs(self:parameters()) do p:requires_grad(false) end
   return self
 end
 
---- Gradients again.
+--- Enables gradients of the parameters.
 function Layer:unfreeze()
   for _, p in ipairs(self:parameters()) do p:requires_grad(true) end
   return self
@@ -150,9 +150,9 @@ end
 
 local default_rng = core.rng(0)
 
---- Calls a function in which layers that are given no rng draw their initial weights from this one. Elsewhere they draw
--- from one stream of the process, that of sv.rng(0), so that their weights depend on what was made before them.
--- sv.model calls builders of nets so: a model depends on its seed alone.
+--- Calls a function in which layers without an rng draw their initial weights from this one. By default they draw from
+-- one stream of the process, sv.rng(0), so that weights depend on the layers made before. sv.model calls builders of
+-- networks in this way, so that a model depends on its seed alone.
 -- @tparam rng rng
 -- @tparam function f
 -- @param ... its arguments
@@ -223,7 +223,7 @@ local function check_conv(what, inputs, outputs, kernel)
   check.value(what, "kernel", kernel, { "integer", min = 1 })
 end
 
--- What convolutions take into their own pass, beside a batch norm that is a constant.
+-- Activations that convolutions fuse, in addition to a frozen batch norm.
 local rectifiers = { relu = true, leaky_relu = true }
 
 local function with_norm(op, self, x, norm, ...)
@@ -357,7 +357,7 @@ function nn.leaky_relu(slope)
   }
 end
 
---- Each sample under another shape: (N, …) -> (N, …shape).
+--- Reshapes each sample: (N, …) -> (N, …shape).
 -- @tparam {integer,...} shape
 function nn.reshape(shape)
   if type(shape) ~= "table" then
@@ -370,9 +370,9 @@ function nn.reshape(shape)
   }
 end
 
---- Layers one after another. One that has `fuses[name]` takes the activation of that name behind it into its own
--- pass: forward(self, x, name, slope). One that has forward_norm does so as well with a batch norm in evaluation
--- that is frozen: forward_norm(self, x, norm, name, slope).
+--- Layers in sequence. A layer with `fuses[name]` fuses a following activation of that name: forward(self, x, name,
+-- slope). A layer with forward_norm also fuses a frozen batch norm in evaluation mode: forward_norm(self, x, norm,
+-- name, slope).
 -- @tparam {Layer,...} layers
 function nn.sequential(layers)
   if type(layers) ~= "table" or nn.is(layers) then

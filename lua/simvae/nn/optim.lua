@@ -49,7 +49,7 @@ local function tensors(what, params)
   return list
 end
 
--- ---- what optimizers share ---------------------------------------------------------------------
+-- ---- shared by the optimizers ---------------------------------------------------------------------
 
 local Optimizer = {}
 Optimizer.__index = Optimizer
@@ -72,9 +72,9 @@ local function new(kind, params, o, buffers, update)
   return self
 end
 
---- One step of every parameter that has a gradient; the gradients are then used up.
+--- One step of every parameter that has a gradient; the gradients are then discarded.
 -- @tparam[opt] number lr overrides the optimizer's
--- @tparam[opt] table o keep_grad=true leaves the gradients (the next backward adds to them)
+-- @tparam[opt] table o keep_grad=true keeps the gradients (the next backward adds to them)
 -- @treturn number the learning rate used
 -- Raises if no parameter has a gradient: backward was not run, or the loss does not depend on them.
 function Optimizer:step(lr, o)
@@ -93,12 +93,12 @@ function Optimizer:step(lr, o)
   return lr
 end
 
---- Forgets the gradients: the next backward writes new ones instead of adding.
+--- Discards the gradients: the next backward overwrites instead of adding.
 function Optimizer:zero_grad()
   for _, p in ipairs(self.params) do p.tensor:zero_grad() end
 end
 
---- What a checkpoint needs: the number of steps, the buffers (shared, not copied), the steps of each parameter.
+--- State for a checkpoint: the number of steps, the buffers (shared, not copied), the steps of each parameter.
 -- @treturn {[string]=tensor|number} "step", "steps", "m.NAME", …
 function Optimizer:state()
   local map, steps = { step = self.count }, {}
@@ -110,8 +110,7 @@ function Optimizer:state()
   return map
 end
 
---- Continues from what state() gave, for the same parameters. Raises if it is another optimizer's, and
--- changes nothing then.
+--- Restores a state() of an optimizer of the same kind and parameters. Raises for another one, without changes.
 -- @tparam {[string]=tensor|number} map
 function Optimizer:load_state(map)
   if type(map) ~= "table" then check.fail(2, "load_state: takes a table; got %s", check.describe(map)) end
@@ -189,7 +188,7 @@ function optim.adam(params, o)
 end
 
 --- AdamW (Loshchilov and Hutter 2019): weight_decay (0.01) shrinks the parameters by lr * weight_decay a step,
--- apart from the gradient; else as adam.
+-- separately from the gradient; otherwise as adam.
 function optim.adamw(params, o)
   return make_adam("adamw", params, o, adamw_options, true)
 end
@@ -211,8 +210,8 @@ function optim.sgd(params, o)
   end)
 end
 
---- Scales all gradients by one factor so that the norm of all of them together is at most max.
--- A norm that is not finite leaves them as they are.
+--- Scales all gradients by one factor so that their global norm is at most max.
+-- Gradients whose norm is not finite are unchanged.
 -- @tparam table params as for adam
 -- @tparam number max
 -- @treturn number the norm before
@@ -236,7 +235,7 @@ local function check_steps(what, name, n)
   end
 end
 
---- The same learning rate always.
+--- A constant learning rate.
 -- @tparam number lr
 -- @treturn function
 function optim.constant(lr)
@@ -258,10 +257,10 @@ function optim.step_decay(lr, every, factor)
   return function(step) return lr * factor ^ ((step - 1) // every) end
 end
 
---- Half a cosine from lr down to final (Loshchilov and Hutter 2017), reached at the last step, after a linear rise.
+--- Half a cosine from lr down to final (Loshchilov and Hutter 2017), reached at the last step, after a linear warm-up.
 -- @tparam number lr
--- @tparam integer steps in all, the rise included
--- @tparam[opt] table o final (0), warmup (0) steps of the rise
+-- @tparam integer total steps, including the warm-up
+-- @tparam[opt] table o final (0), warmup (0) steps
 -- @treturn function
 function optim.cosine(lr, steps, o)
   check_lr("cosine", lr, 2)
@@ -277,7 +276,7 @@ function optim.cosine(lr, steps, o)
   end
 end
 
---- Another schedule (or number), times a factor that rises linearly to 1 over the first steps.
+--- A schedule (or number) with a linear warm-up: times a factor that rises to 1 over the first steps.
 -- @tparam number|function schedule
 -- @tparam integer steps
 -- @treturn function

@@ -1,11 +1,10 @@
---- The cache: a file of samples, added to as they are made, read in place of running the
--- simulator again, or as a data set of its own.
+--- The sample cache: a file of samples, appended as they are made and read instead of running the simulator again, or
+-- used as a data set.
 --
--- The file: a line "simvae cache 1", a line of JSON that says what it holds (simulator, parameters,
--- output, seed, kind of numbers), then records of one size, each with the sample's number and a
--- checksum (csrc/io/sample_log.c). It is only ever added to, a whole record at a time. What a crash of the
--- machine left at its end is dropped when it is opened; a record damaged elsewhere is passed over and
--- its sample made again.
+-- The file is a line "simvae cache 1", a line of JSON that describes the content (simulator, parameters, output, seed,
+-- number type), then records of equal size, each with the sample's index and a checksum (csrc/io/sample_log.c).
+-- Complete records are appended. An incomplete record at the end, after a crash, is dropped when the file is opened; a
+-- damaged record elsewhere is skipped and its sample is made again.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
@@ -25,7 +24,7 @@ local function about(sim, seed)
   return { simulator = sim.name, params = params, output = sim.output, seed = seed, numbers = core.real }
 end
 
--- What two headers differ in, in words; nil: nothing.
+-- The first difference of two headers, as text; nil: none.
 local function difference(was, is)
   if was.simulator ~= is.simulator then
     return string.format("the simulator was '%s' and is now '%s'", was.simulator, is.simulator)
@@ -74,7 +73,7 @@ local function is_header(t)
   return true
 end
 
--- The header of a file's first bytes and what it says; or nil, why.
+-- The header of a file's first bytes, and its content; or nil, why.
 local function parse_header(text)
   local line = text:sub(1, #magic) == magic and text:match("^[^\n]*\n", #magic + 1)
   local was = line and json.decode(line)
@@ -85,7 +84,7 @@ end
 local function read_header(self, expected)
   local text, why = self.log:head(longest_header)
   if not text then return nil, why end
-  if self.adds and #text < #expected and expected:sub(1, #text) == text then -- new, or its first write was cut off
+  if self.adds and #text < #expected and expected:sub(1, #text) == text then -- new, or its first write was incomplete
     local ok, refused = self.log:start(expected)
     if not ok then return nil, refused end
     return expected
@@ -93,7 +92,7 @@ local function read_header(self, expected)
   return parse_header(text)
 end
 
--- Where each sample is; drops the tail that is none.
+-- Offsets of the samples; drops an incomplete tail.
 local function index(self)
   local numbers, each = self.log:scan(self.from)
   self.each = each
@@ -128,7 +127,7 @@ end
 
 local function is_positive(n) return math.type(n) == "integer" and n > 0 end
 
--- Do params and output have the form of a simulator's?
+-- Are params and output those of a simulator?
 local function is_whole(was)
   local count = #was.params > 0 and #was.output > 0 and 1
   for _, n in ipairs(was.output) do count = count and is_positive(n) and n < 1 << 31 and count * n or false end
@@ -139,7 +138,7 @@ local function is_whole(was)
   return count and count < 1 << 31
 end
 
---- What a cache says that it holds.
+--- The description of a cache's content.
 -- @treturn table name (of the simulator), params, output, as cache.open takes them, seed; or nil, message
 function cache.describe(path)
   return file.read(path, function(source)
@@ -154,10 +153,10 @@ function cache.describe(path)
 end
 
 --- Opens a cache.
--- @tparam string path made if there is none
+-- @tparam string path created if it does not exist
 -- @tparam Simulator sim
 -- @tparam ?integer seed of the samples; nil: any
--- @tparam boolean adds false: for reading alone; several processes may, even while one adds
+-- @tparam boolean adds false: read-only; several processes may read, even while one appends
 -- @treturn Cache or nil and why not: in use, of another simulator or seed, not a cache
 function cache.open(path, sim, seed, adds)
   local nx = 1
@@ -190,19 +189,19 @@ end
 -- @tparam tensor z (K,), to be filled
 -- @tparam tensor x (…output), to be filled
 -- @treturn integer the attempt it is of
--- @raise a file that has changed under us
+-- @raise if the file was changed by others
 function Cache:read(i, z, x)
   local number, attempt = self.log:fetch(self.at[i], z, x)
   if number ~= i then error(string.format("%s: sample %d is damaged: %s", self.path, i, attempt), 0) end
   return attempt
 end
 
---- Adds sample i, unless it is there. Where the disk is full, the sample is not kept, with a notice for the first.
+--- Appends sample i, unless it is there. Where the disk is full, the sample is not kept, with one notice.
 function Cache:add(i, attempt, z, x)
   if self.at[i] or self.torn then return end
   local ok, why = self.log:add(i, attempt, z, x)
   if not ok then
-    self.torn = self.log:size() ~= self.size -- another record behind half a one would be lost as well
+    self.torn = self.log:size() ~= self.size -- a record after an incomplete one would be lost
     if not self.refused then
       io.stderr:write(string.format("\n%s: %s (samples that it has no room for are not kept)\n", self.path, why))
     end
@@ -214,7 +213,7 @@ function Cache:add(i, attempt, z, x)
   self.order[self.count] = i
 end
 
---- Ends it, with all of it on the disk.
+--- Flushes it to disk and closes it.
 function Cache:close()
   if self.closed then return end
   self.closed = true

@@ -4,7 +4,7 @@ local core = require "simvae.core"
 --- A permutation of 1 … count for each epoch, a function of the seed.
 -- @tparam integer seed
 -- @tparam integer count
--- @treturn function (epoch from 0, place from 1) -> a number of 1 … count; the last epoch's order is at hand
+-- @treturn function (epoch from 0, position from 1) -> index 1 … count; the last epoch's order is cached
 return function(seed, count)
   local now, order
   return function(epoch, place)

@@ -1,4 +1,4 @@
---- Samples that failed: counted, written to failures.csv, judged, run again.
+--- Failed samples: counting, failures.csv, the limit on their share, running them again.
 --
 -- A row of failures.csv: sample (its number, from 1), attempt (0: the first draw, 1: the draw that
 -- replaced it, …), the parameters by name, reason, time (UTC), seed.
@@ -12,7 +12,7 @@ local failures = {}
 local Log = {}
 Log.__index = Log
 
-local judged_from = 50  -- samples tried before the share that fails means anything
+local judged_from = 50  -- samples before the share of failures is checked
 local most_attempts = 1000
 
 -- ---- the file, one line a row -----------------------------------------------------------
@@ -37,7 +37,7 @@ local function row_of(r)
   return csv.line(cells)
 end
 
--- The rows of a file of this simulator's failures; a last line without an end was cut off. nil: not such a file.
+-- The rows of a file of this simulator's failures; an incomplete last line is dropped. nil: not such a file.
 -- A file of an earlier version has no seeds.
 local function read_rows(sim, path)
   local file, why = io.open(path, "r")
@@ -84,7 +84,7 @@ local function id_of(r) return r.sample .. ":" .. r.attempt end
 local function count(self, r)
   self.known[id_of(r)] = true
   self.failed = self.failed + 1
-  local kind = r.reason:gsub("%d[%d.e+-]*", "#") -- one reason, whatever the numbers in it
+  local kind = r.reason:gsub("%d[%d.e+-]*", "#") -- reasons that differ only in numbers are one
   local known = self.reasons[kind]
   if not known then
     known = { text = r.reason, count = 0 }
@@ -98,9 +98,9 @@ local function count(self, r)
   end
 end
 
---- Reads what an interrupted run left and goes on from there: rows of samples that will be run again go.
--- @tparam function keep of a sample's number: will it not be run again?
--- @tparam integer done samples that the run has had so far
+--- Reads the file of an interrupted run and continues it: rows of samples that will be run again are dropped.
+-- @tparam function keep (sample index) -> whether it will not be run again
+-- @tparam integer done samples of the run so far
 function Log:continue(keep, done)
   self.done = done
   if not self.path or core.system.kind(self.path) ~= "file" then return end
@@ -124,7 +124,7 @@ function Log:file()
   return self.rows
 end
 
---- Writes what a full disk had no room for, or says what is lost.
+--- Writes rows that a full disk has refused, or reports the loss.
 function Log:close()
   if self.rows then self.rows:close() end
 end
@@ -140,7 +140,7 @@ function Log:add(sample, attempt, z, reason)
   self:judge(sample, attempt)
 end
 
--- Chance alone takes the share of few samples over the limit: two standard deviations are granted.
+-- A tolerance of two standard deviations, since the share of few samples varies.
 function Log:judge(sample, attempt)
   local tried, p = self.done + self.failed, self.limit
   local too_many = p == 0
@@ -173,7 +173,7 @@ local function shortened(text)
   return #text > 160 and text:sub(1, 160) .. "…" or text
 end
 
---- Why samples fail and where: a table, as text.
+--- Reasons of failures and their region of the prior: a table, as text.
 -- @treturn string
 function Log:table()
   if self.failed == 0 then return "  no sample failed" end
@@ -197,11 +197,11 @@ end
 
 -- ---- again ----------------------------------------------------------------------------------
 
---- Runs the samples of a failures.csv again, in this process, with the random numbers that they had, and prints what
--- happens: a crash or a hang is there for a debugger to see.
+--- Runs the samples of a failures.csv again, in this process, with their random numbers, and prints the
+-- results. A crash or a hang can be examined in a debugger.
 -- @tparam Simulator sim
 -- @tparam string path failures.csv
--- @tparam ?table options sample: the number of one, in place of all; quiet (false): prints nothing; seed (1): of a
+-- @tparam ?table options sample: index of one, instead of all; quiet (false): prints nothing; seed (1): of a
 -- file of an earlier version, which does not hold it
 -- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
 -- or nil and why the file cannot be read
@@ -213,7 +213,7 @@ function failures.replay(sim, path, options)
   local function say(...)
     if o.quiet then return end
     io.stdout:write(string.format(...))
-    io.stdout:flush() -- before what may be the last that this process does
+    io.stdout:flush() -- the simulator may end this process
   end
   local rows, why = read_rows(sim, path)
   if not rows then return nil, why end

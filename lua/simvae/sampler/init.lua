@@ -1,21 +1,20 @@
 --- Batches from a simulator.
 --
--- A sampler hands out batch after batch of (z, x). Sample i of a seed is the same for any
--- number of workers, any batch size and any restart: all its random numbers come from streams of the seed that its
--- number determines (simvae.simulator.streams); when it fails, other streams take their place. A sampler's whole
--- state is the number of samples it has handed out.
+-- A sampler returns batches of (z, x). Sample i of a seed is the same for any number of workers, batch size and
+-- restart: its random numbers come from streams determined by the seed and the index (simvae.simulator.streams); a
+-- failed sample is replaced by one of other streams. The state of a sampler is the number of samples it has returned.
 --
 --     local s = sv.sampler.new { simulator = sim, batch = 64, seed = 1, workers = 2, cache = "samples.bin",
 --       failures = "failures.csv" }
 --     local z, x = s:next()                          -- (64, K), (64, …output)
 --     s:close()
 --
--- With workers, other processes run the simulator ahead while the caller uses the last batch. What is in the
--- cache is not run again. The cache is a data set of its own as well:
+-- Workers are processes that prefetch samples while the caller uses the last batch. Samples in the cache are not run
+-- again. A cache is also a data set:
 --
 --     local s = sv.sampler.new { simulator = sim, cache = "samples.bin", offline = true, held_out = 0.1 }
 --
--- A slow simulator is run a fixed number of times, and its samples are used again and again:
+-- For a slow simulator, a fixed number of simulations is used in epochs:
 --
 --     local s = sv.sampler.new { simulator = sim, workers = 2, simulations = 100000 }
 local cache = require "simvae.sampler.cache"
@@ -25,7 +24,7 @@ local worker_pool = require "simvae.sampler.workers"
 local interrupt = require "simvae.util.interrupt"
 local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
-local pool = require "simvae.sampler.pool"
+local budget = require "simvae.sampler.budget"
 local prior = require "simvae.simulator.prior"
 local simulator = require "simvae.simulator"
 local streams = require "simvae.simulator.streams"
@@ -34,7 +33,7 @@ local sampler = { replay = failures.replay }
 local Sampler = {}
 Sampler.__index = Sampler
 
---- What simulate, sampler.new and training share.
+--- Options shared by simulate, sampler.new and training.
 local shared_options = {
   workers = { "integer", default = 0, min = 0, max = 256 },
   cache = { "string" },
@@ -74,7 +73,7 @@ local function start_workers(self)
       if self.cache then self.cache:add(sample, attempt, ring.z[slot], ring.x[slot]) end
     end,
     failed = function(sample, attempt, _, reason)
-      -- a worker that died early may not have written its draw
+      -- a worker that died early may not have written its parameters
       local scope <close> = core.scope()
       local z = prior.draw(self.simulator, 1, self.seed, sample, attempt)
       self.log:add(sample, attempt, z[1]:totable(), reason)
@@ -83,7 +82,7 @@ local function start_workers(self)
   }
 end
 
--- A cache of another prior has the same header: the first sample tells.
+-- A cache of another prior may have the same header: compares the first sample.
 local function check_prior(self)
   local first = self.cache.order[1]
   if not first then return true end
@@ -116,10 +115,10 @@ local function open(self)
   end
   if self.simulations then self.total = math.min(self.total or self.simulations, self.simulations) end
   if self.workers > 0 then start_workers(self) end
-  return self.simulations and pool.new(self, self.simulations) or self
+  return self.simulations and budget.new(self, self.simulations) or self
 end
 
---- Raises if options do not go together.
+--- Raises for options that exclude each other.
 -- @tparam string what the public function's name
 -- @tparam table self options
 -- @tparam ?integer level of its caller (3: called by the public function)
@@ -144,16 +143,16 @@ end
 --- Makes a sampler.
 -- @tparam table t
 --   simulator, batch (64), seed (1);
---   workers (0): processes that run the simulator; they are forked here, so call this before anything that takes
---   long or much memory; prefetch (2): batches that they run ahead; restart_after: samples after which a worker is
---   replaced by a fresh one (never); timeout: seconds a sample may take (no limit; needs workers), in which a worker
---   computes or waits, not those in which it is stopped or other processes have the processors;
---   cache: a file that samples are kept in, made if there is none;
---   failures: a file that samples that fail are written to; max_failures (0.2): the share of them that ends it;
---   total: samples that will be asked for, where known: no more are run ahead;
---   simulations: how many samples are made in all (no limit); after them come epochs over them, from memory;
---   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is set
---   apart, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
+--   workers (0): processes that run the simulator; they are forked here, so call this before the process grows;
+--   prefetch (2): batches that they prefetch; restart_after: samples after which a worker is replaced (never); timeout:
+--   seconds per sample (no limit; needs workers), counted while a worker computes or waits, not while it is stopped or
+--   other processes use the processors;
+--   cache: a file of samples, created if it does not exist;
+--   failures: a file for failed samples; max_failures (0.2): the share of failures that is an error;
+--   total: samples that will be requested, where known: no more are prefetched;
+--   simulations: total number of simulations (no limit); after them come epochs over them, from memory;
+--   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is held
+--   out, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
 function sampler.new(t)
   local self = check.options("sampler", t, options)
@@ -163,7 +162,7 @@ end
 
 -- ---- in this process ---------------------------------------------------------------------------
 
--- The draws in place of one that failed; row s of z and x becomes the first that does not. Returns its attempt.
+-- Replaces a failed sample: row s of z and x becomes the first draw that succeeds. Returns its attempt.
 local function replace_row(self, sample, z, x, s, reason)
   local attempt = 0
   local shape = { 1, table.unpack(self.simulator.output) }
@@ -186,7 +185,7 @@ local function run_here(self, first, count)
   local x = core.zeros { count, table.unpack(self.simulator.output) }
   local attempts, rows = {}, {}
   local failed = self.simulator:try(z, x, streams.simulation(self.seed, first))
-  core.signals.check() -- what a simulator gave that a signal has interrupted is no sample
+  core.signals.check() -- the output of an interrupted simulator is not a sample
   for s in pairs(failed) do rows[#rows + 1] = s end
   table.sort(rows)
   self.log.done = self.log.done + count - #rows
@@ -206,14 +205,14 @@ local function in_cache(self, sample)
   return self.cache and not self.ready[sample] and self.cache:has(sample)
 end
 
--- How many consecutive samples from `first` to `last` the cache lacks.
+-- Number of consecutive samples from `first` to `last` that are not in the cache.
 local function lacking(self, first, last)
   local n = 0
   while first + n <= last and not in_cache(self, first + n) do n = n + 1 end
   return n
 end
 
--- The next samples for workers: the ring's slots from the oldest sample on that was not handed out.
+-- The next samples for workers, within the ring of slots that starts at the oldest sample not yet returned.
 local function next_task(self, oldest)
   local last = oldest + self.worker_pool.slots - 1
   if self.total then last = math.min(last, math.max(self.total, self.wanted)) end
@@ -278,7 +277,7 @@ local function take(self, count)
   return z, x
 end
 
--- ---- for everyone ------------------------------------------------------------------------------------
+-- ---- methods -----------------------------------------------------------------------------------------
 
 --- The next batch. Under a tape or scope it is released with it.
 -- @treturn tensor z (batch, K), in units
@@ -290,7 +289,7 @@ function Sampler:next()
   return z, x
 end
 
--- What was run ahead is no longer what comes next.
+-- Discards prefetched samples.
 local function forget_ahead(self)
   if self.worker_pool and self.worker_pool:busy() then
     self.worker_pool:close()
@@ -299,14 +298,14 @@ local function forget_ahead(self)
   self.ahead, self.ready = self.drawn, {}
 end
 
---- The first samples that next will hand out, without using them up.
+--- The first samples that next will return, without consuming them.
 -- @tparam integer n
--- @tparam ?function watch called with how many there are, now and then
+-- @tparam ?function watch called with the number of finished samples, at intervals
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
 function Sampler:peek(n, watch)
   local total = self.total
-  self.total, self.watch = 0, watch -- nothing beyond them is run ahead
+  self.total, self.watch = 0, watch -- prefetches nothing beyond them
   local z, x = take(self, n)
   self.total, self.watch = total, nil
   forget_ahead(self)
@@ -318,12 +317,12 @@ function Sampler:counts()
   return self.log.failed, self.log.done + self.log.failed
 end
 
---- Where the sampler is: a table for a checkpoint.
+--- State for a checkpoint.
 function Sampler:state()
   return { drawn = self.drawn }
 end
 
---- Goes on from a state.
+--- Restores a state.
 function Sampler:restore(state)
   self.drawn = math.tointeger(state.drawn)
   forget_ahead(self)
@@ -351,7 +350,7 @@ end
 --- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
 -- @tparam Simulator sim
 -- @tparam integer n
--- @tparam ?rng rng sv.rng(seed); n samples of it are used up (default: sv.rng(1); within another simulator's simulate,
+-- @tparam ?rng rng sv.rng(seed); n samples of it are consumed (default: sv.rng(1); within another simulator's simulate,
 -- that sample's own)
 -- @tparam ?table t workers (0), cache, max_failures (0.2), timeout, restart_after, failures (as of sv.sampler.new)
 -- @treturn tensor z
@@ -368,7 +367,7 @@ function sampler.simulate(sim, n, rng, t)
   if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
   rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
-  if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- the ring need not hold all
+  if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- limits the ring's memory
   return interrupt.during("simulate: interrupted", draw_all, self, n, rng)
 end
 

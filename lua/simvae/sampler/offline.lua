@@ -1,4 +1,4 @@
---- A cache as a data set: epochs over samples that are there, without the simulator.
+--- A cache as a data set: epochs over its samples, without the simulator.
 local cache = require "simvae.sampler.cache"
 local core = require "simvae.core"
 local epochs = require "simvae.sampler.epochs"
@@ -8,8 +8,8 @@ local offline = {}
 local Offline = {}
 Offline.__index = Offline
 
---- Opens the cache of a sampler's options (simvae.sampler) and sets the held-out samples apart. Whether sample
--- i is among them depends on i alone, so that a cache may grow without mixing them.
+--- Opens the cache of a sampler's options (simvae.sampler) and splits off the held-out samples. Whether sample i
+-- is held out depends on i alone, so that the split is stable while a cache grows.
 -- @treturn Sampler with next, peek, state, restore, counts, close; or nil and why not
 function offline.open(self)
   local opened, why = cache.open(self.cache, self.simulator, nil, false)
@@ -30,7 +30,7 @@ function offline.open(self)
   return setmetatable(self, Offline)
 end
 
--- The sample in place k (from 0) of all epochs. Each has its own order, a function of the seed.
+-- The sample at position k (from 0) of all epochs. Each has its own order, a function of the seed.
 local function sample_at(self, k)
   local epoch, place = k // #self.samples, k % #self.samples + 1
   if self.shuffle == false then return self.samples[place] end
@@ -54,7 +54,7 @@ function Offline:next()
   return z, x
 end
 
---- The first samples that next will hand out (at most an epoch of them), without using them up.
+--- The first samples that next will return (at most an epoch of them), without consuming them.
 function Offline:peek(n)
   return read(self, self.drawn, math.min(n, #self.samples))
 end

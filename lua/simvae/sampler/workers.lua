@@ -1,15 +1,14 @@
---- Worker pool: forked copies of this process that run a simulator while it does something else.
+--- Worker pool: forked processes that run the simulator in the background.
 --
 -- Samples lie in shared memory, a ring of slots: sample n in slot n modulo the ring's size. The owner
--- sends tasks (numbers of consecutive samples), a worker fills their slots and answers once a task.
--- Before each sample it notes in shared memory which one it is at; so its owner can tell whom to
--- blame when a worker dies, or when it stays at one sample for too long (by its own time: own_time.lua).
+-- sends tasks (ranges of samples); a worker fills their slots and replies once per task. Before each sample it writes
+-- the sample's index to shared memory, so that the owner knows the sample at which a worker died or exceeded the time
+-- limit (own_time.lua).
 --
--- A worker that crashes or exits is the simulator's fault: the sample failed. One that is killed or stopped from
--- outside is not: its sample is run again, with the same random numbers, up to 3 times, since a sample that takes all
--- memory is killed each time.
+-- If a worker crashes or exits, its sample has failed. If it is killed or stopped from outside, its sample is run again
+-- with the same random numbers, up to 3 times, since a sample that exhausts memory is killed each time.
 --
--- Workers have one thread, ignore Ctrl-C, and end with their owner, however that ends.
+-- Workers have one thread, ignore SIGINT, and end with their owner.
 local core = require "simvae.core"
 
 local own_time = require "simvae.sampler.own_time"
@@ -21,12 +20,12 @@ local worker_pool = {}
 local WorkerPool = {}
 WorkerPool.__index = WorkerPool
 
-local task_seconds = 2e-3 -- a task should take about as long: far longer than a message
-local most_tasks = 64     -- sent to a worker and not answered
-local most_deaths = 20    -- in a row, without a sample between
-local most_kills = 3      -- of workers at the same sample
-local stopped_seconds = 2 -- a worker that is stopped for as long is replaced
-local look_seconds = 0.5  -- between looks at what workers do, at most
+local task_seconds = 2e-3 -- intended duration of a task, far longer than a message takes
+local max_tasks = 64      -- sent to a worker and not answered
+local max_deaths = 20     -- consecutive, without a sample between
+local max_kills = 3       -- of workers at the same sample
+local stopped_seconds = 2 -- a worker that is stopped for longer is replaced
+local poll_seconds = 0.5  -- maximum interval between checks of the workers
 local task_format = "<i8i8i4i4"
 
 -- ---- in a worker ----------------------------------------------------------------------------
@@ -77,7 +76,7 @@ function worker_pool.new(t)
     z = core.shared(t.slots, #t.sim.params), at = core.shared(t.workers),
   }
   self.again, self.deaths, self.kills, self.mean = {}, 0, {}, task_seconds
-  self.look = math.min(look_seconds, t.timeout and t.timeout / 10 or look_seconds)
+  self.look = math.min(poll_seconds, t.timeout and t.timeout / 10 or poll_seconds)
   self.looked = core.system.clock()
   self.worker = {}
   for w = 1, t.workers do
@@ -103,30 +102,30 @@ function WorkerPool:send(worker, task)
   worker.last = worker.last + 1
   worker.tasks[worker.last] = task
   worker.waiting = worker.waiting + task.count
-  -- a worker that is gone is noticed when its answers are awaited
+  -- a dead worker is detected when its replies are awaited
   worker.process:send(string.pack(task_format, task.sample, task.attempt, self:slot(task.sample), task.count))
 end
 
 function WorkerPool:idlest()
   local best
   for _, worker in ipairs(self.worker) do
-    local free = worker.last - worker.first + 1 < most_tasks
+    local free = worker.last - worker.first + 1 < max_tasks
       and not (self.restart_after and worker.runs + worker.waiting >= self.restart_after)
     if free and (not best or worker.waiting < best.waiting) then best = worker end
   end
   return best
 end
 
---- Sends what is to be run: samples that failed first, then new ones.
--- @tparam function new (most) -> the next sample and how many consecutive ones from it on, up to most; or nil
+--- Sends tasks: failed samples first, then new ones.
+-- @tparam function new (max) -> the next sample and the number of consecutive ones from it on, up to max; or nil
 function WorkerPool:hand_out(new)
-  local most = math.max(1, math.min(math.floor(task_seconds / self.mean), self.slots // (4 * self.workers)))
+  local longest = math.max(1, math.min(math.floor(task_seconds / self.mean), self.slots // (4 * self.workers)))
   while true do
     local worker = self:idlest()
     if not worker then return end
     local task = table.remove(self.again)
     if not task then
-      local sample, count = new(math.min(most, self.restart_after or most))
+      local sample, count = new(math.min(longest, self.restart_after or longest))
       if not sample then return end
       count = math.min(count, self.slots - self:slot(sample) + 1)
       self.taken(count)
@@ -181,34 +180,34 @@ end
 -- Was a sample's worker killed from outside too often for chance?
 function WorkerPool:killed(sample)
   local count = (self.kills[sample] or 0) + 1
-  self.kills[sample] = count < most_kills and count or nil
-  return count >= most_kills
+  self.kills[sample] = count < max_kills and count or nil
+  return count >= max_kills
 end
 
--- A worker is gone, or has to go: the sample it was at failed for the reason given, or is run again where the machine
--- is to blame; its other ones are run again.
+-- Replaces a worker that has died or must end: its current sample failed for the reason given, or is run again if the
+-- cause was outside; its other samples are run again.
 function WorkerPool:replace(worker, reason, machine)
   local at = math.tointeger(self.ring.at:get(worker.number))
   worker.process:close()
   local blamed = at > 0 and worker.first <= worker.last and take_first(worker)
-  while worker.last >= worker.first do -- later ones first: they come off the end of the list
+  while worker.last >= worker.first do -- in reverse order, since they are taken from the end of the list
     local task = worker.tasks[worker.last]
     worker.tasks[worker.last] = nil
     worker.last, worker.waiting = worker.last - 1, worker.waiting - task.count
     for s = task.count, 1, -1 do self:repeat_sample(task.sample + s - 1, task.attempt) end
   end
   self.deaths = self.deaths + 1
-  if self.deaths > most_deaths then
+  if self.deaths > max_deaths then
     error(string.format("simulator '%s': workers end before they have run a sample: %s", self.sim.name, reason), 0)
   end
   self:start(worker)
   if not blamed then return end
-  local one = self.sim.simulate or blamed.count == 1 -- else no one knows which of them it was
+  local one = self.sim.simulate or blamed.count == 1 -- else the sample is unknown
   local sample = blamed.sample + at - 1
   local failed = one
   if one and machine then
     failed = self:killed(sample)
-    reason = string.format("%s, %d times at this sample (out of memory?)", reason, most_kills)
+    reason = string.format("%s, %d times at this sample (out of memory?)", reason, max_kills)
   end
   for s = blamed.count, 1, -1 do
     if not (failed and s == at) then self:repeat_sample(blamed.sample + s - 1, blamed.attempt) end
@@ -217,11 +216,11 @@ function WorkerPool:replace(worker, reason, machine)
   if failed then self.failed(sample, blamed.attempt, self:slot(sample), reason) end
 end
 
--- Signals that a process brings upon itself; others come from outside.
+-- Signals caused by the process itself; others come from outside.
 local own_signals = {}
 for name in ("SEGV BUS FPE ILL ABRT TRAP SYS PIPE ALRM"):gmatch "%a+" do own_signals["SIG" .. name] = true end
 
--- Why a worker is gone, and whether the machine is to blame.
+-- Why a worker ended, and whether the cause was outside.
 local function ending(worker)
   local kind, what = worker.process:wait(1)
   if kind == "signal" then return "its worker died by " .. what, not own_signals[what] end
@@ -252,8 +251,8 @@ function WorkerPool:watch(worker)
   end
 end
 
---- Takes in answers.
--- @tparam number seconds waits as long for the first one
+--- Receives replies.
+-- @tparam number seconds waits for the first one at most so long
 function WorkerPool:collect(seconds)
   local list = {}
   for w, worker in ipairs(self.worker) do list[w] = worker.process end
@@ -270,7 +269,7 @@ function WorkerPool:collect(seconds)
         self:replace(worker, ending(worker))
         break
       else
-        error(why, 0) -- the prior raised: no other draw will do
+        error(why, 0) -- the prior raised, which no other draw can avoid
       end
     end
   end
@@ -280,7 +279,7 @@ function WorkerPool:collect(seconds)
   end
 end
 
---- Is anything on its way?
+--- Are any tasks pending?
 function WorkerPool:busy()
   if #self.again > 0 then return true end
   for _, worker in ipairs(self.worker) do

@@ -1,4 +1,4 @@
---- Checks of gradients against differences.
+--- Gradient checks against finite differences.
 local core = require "simvae.core"
 require "simvae.tensor"
 local check = require "simvae.util.check"
@@ -12,7 +12,7 @@ local options = {
   seed = { "integer", default = 1 },
 }
 
--- The sum of out * weights, in double whatever the tensors are.
+-- The sum of out * weights, in double.
 local function weighted(out, weights)
   local values, total = out:reshape(-1):totable(), 0
   for i, w in ipairs(weights) do total = total + w * values[i] end
@@ -37,10 +37,10 @@ local function backward(f, inputs, rng)
   return weights
 end
 
---- Compares the gradients that backward gives with central differences.
+--- Compares gradients of backward with central differences.
 --
 -- The outputs of f are weighted at random and summed; each number of each input is
--- moved by eps both ways. An entry passes if the two slopes differ by at most
+-- changed by -eps and +eps. An entry passes if the two slopes differ by at most
 -- tolerance * max(1, their size).
 -- @tparam function f takes the inputs, returns a tensor of any shape; must be a pure
 -- function of them
@@ -48,7 +48,7 @@ end
 -- @tparam[opt] table o eps (1e-6 in the double build, else 1e-2), tolerance (1e-5, else
 -- 2e-2), seed (1) of the weights
 -- @treturn bool whether all entries pass
--- @treturn ?string which entry is furthest off and by how much, if they do not
+-- @treturn ?string the entry with the largest difference, if one fails
 -- @treturn number the largest difference, as a share of tolerance's scale
 function autograd.grad_check(f, inputs, o)
   o = check.options("grad_check", o, options)

@@ -1,4 +1,4 @@
---- Tensors for the eye: as text (print), as pictures and plots in the terminal (show).
+--- Display of tensors: as text (print), as images and plots in the terminal (show).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -9,7 +9,7 @@ local plain, powers = "%.4f", "%.4e"
 
 -- Text -----------------------------------------------------------------------------
 
---- The number of entries shown at either end of each axis: all (nil) or edge.
+--- The number of entries printed at either end of each axis: all (nil) or edge.
 local function summary(t)
   if t.count > threshold then return edge end
 end
@@ -25,7 +25,7 @@ local function each_shown(n, ends, body, gap)
   for i = n - ends + 1, n do body(i) end
 end
 
---- The numbers that will be shown.
+--- The numbers that are printed.
 local function shown_numbers(t, ends)
   local numbers, index = {}, {}
   local function visit(axis)
@@ -50,7 +50,7 @@ local function special(x)
   return x ~= x and "nan" or x > 0 and "inf" or "-inf"
 end
 
---- NumPy's rule: powers of ten where plain decimals would be long or lose the small ones.
+--- NumPy's rule: scientific notation where decimals would be long or lose small numbers.
 local function needs_exponent(numbers)
   local least, most = math.huge, 0
   for _, x in ipairs(numbers) do
@@ -61,13 +61,13 @@ local function needs_exponent(numbers)
   return most > 0 and (most >= 1e8 or least < 1e-4 or most / least > 1000)
 end
 
---- A number in the column's style, cut into what is before the point, after it, and the exponent.
+--- A number in the column's style: digits before the point, after it, and the exponent.
 local function split(x, exponent)
   local whole, fraction, power = string.format(exponent and powers or plain, x):match "^(-?%d+)%.(%d*)(.*)$"
   return whole, fraction:match "^(.-)0*$", power
 end
 
---- A function from a number to text, all of one width, points below each other.
+--- A function from a number to text of constant width, with aligned decimal points.
 local function aligned(numbers)
   local exponent = needs_exponent(numbers)
   local left, right, power_width, other = 0, 0, 0, 0
@@ -123,8 +123,8 @@ local function nested(t, ends, format)
   return visit(1, " ")
 end
 
---- A tensor as NumPy prints arrays: brackets, columns, at most 4 decimals; above 1000 numbers only the
--- three entries at either end of each axis. A tensor without axes is its number.
+--- A tensor in NumPy's format: brackets, columns, at most 4 decimals; above 1000 numbers only the first and last three
+-- entries of each axis. A tensor without axes prints as a number.
 -- @tparam tensor t may be released with its tape
 -- @treturn string
 function display.text(t)
@@ -139,9 +139,9 @@ function display.text(t)
   return nested(t, ends, aligned(shown_numbers(t, ends))) .. " " .. shape
 end
 
--- Pictures ---------------------------------------------------------------------------
+-- Images -----------------------------------------------------------------------------
 
-local ink = " .:-=+*#%@" -- dark pixels are the dense letters, as ink on paper
+local ink = " .:-=+*#%@" -- dark pixels are dense characters
 
 local function mean_range(values, width, x0, x1, y0, y1)
   local sum, count = 0, 0
@@ -156,7 +156,7 @@ local function mean_range(values, width, x0, x1, y0, y1)
   return sum / count
 end
 
---- Rows of a picture at another size, each number the mean of the area it stands for.
+--- Rows of an image at another size, by area averaging.
 local function resample(values, height, width, rows, columns)
   if rows == height and columns == width then return values end
   local result = {}
@@ -171,7 +171,7 @@ local function resample(values, height, width, rows, columns)
   return result
 end
 
---- The pictures of a tensor: a list of {planes = {rows, …}}, one plane (grey) or three.
+--- The images of a tensor: a list of {planes = {rows, …}}, one plane (grey) or three.
 local function pictures(t, most)
   local list = {}
   local function add(planes)
@@ -203,7 +203,7 @@ local function colour_at(planes, r, c)
   return string.format("%d;%d;%d", byte(red), byte(green), byte(blue))
 end
 
---- One line of half blocks: the upper pixel is the letter's colour, the lower one the ground's.
+--- One line of half blocks: the upper pixel is the foreground colour, the lower one the background.
 local function block_line(planes, r, rows, columns)
   local parts, before = {}, nil
   for c = 1, columns do
@@ -215,7 +215,7 @@ local function block_line(planes, r, rows, columns)
   return table.concat(parts) .. "\27[0m"
 end
 
---- One line of letters, each for the mean of two pixels above each other; NaN is "?".
+--- One line of characters, each for the mean of two vertically adjacent pixels; NaN is "?".
 local function letter_line(planes, r, rows, columns)
   local parts = {}
   for c = 1, columns do
@@ -281,7 +281,7 @@ local function column_of(i, n, wide)
   return n == 1 and 1 or 1 + math.floor((i - 1) / (n - 1) * (wide - 1) + 0.5)
 end
 
---- A vector as a line of braille dots with its extremes labelled; what is not finite is a gap.
+--- A vector as a line of braille dots with minimum and maximum labelled; values that are not finite are gaps.
 local function plot_text(t, columns, rows)
   local values = t:totable()
   local n = #values
@@ -337,14 +337,13 @@ end
 
 --- Shows a tensor in the terminal.
 --
--- (H, W) and (C, H, W) are a picture with [0, 1] from black to white: one channel grey, three RGB, another
--- number of channels side by side; (N, C, H, W) is a grid of pictures; (N) is a plot; a tensor without axes
--- is its number. On a terminal pixels are 24-bit half blocks, scaled down to its width and NaN magenta;
--- with NO_COLOR set, or where output is no terminal, they are letters from " " (white) to "@" (black), as
--- ink on paper, NaN "?".
+-- (H, W) and (C, H, W) are an image with [0, 1] from black to white: one channel grey, three RGB, other numbers of
+-- channels side by side; (N, C, H, W) is a grid of images; (N) is a plot; a tensor without axes is a number. On a
+-- terminal pixels are 24-bit half blocks, scaled down to its width, NaN magenta; with NO_COLOR set, or where output is
+-- not a terminal, they are characters from " " (white) to "@" (black), NaN "?".
 -- @function t:show
 -- @tparam[opt] table options `print = false`: only returns the text; `width`: columns (COLUMNS, the
---   terminal's, or 80); `colour`: true or false instead of asking the terminal; `most`: pictures of a
+--   terminal's, or 80); `colour`: true or false instead of the terminal's; `most`: images of a
 --   batch (32); `height`: rows of a plot (8)
 -- @treturn ?string with `print = false`, the text; else nothing, so that a prompt does not print it again
 function display.show(t, options)

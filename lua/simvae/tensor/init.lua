@@ -1,9 +1,9 @@
---- Operators and small conveniences of tensors; loaded with simvae.
+--- Operators and convenience methods of tensors; loaded with simvae.
 --
 --     local y = 2 * x + 1            -- + - * / ^ and unary -, with numbers and broadcasting
 --     x:size(1), x:dim()             -- 64, 4
 --
--- Comparison operators raise: in Lua they can only give true or false.
+-- Comparison operators raise, since in Lua they can only return true or false.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local class = require "simvae.util.class"
@@ -26,7 +26,7 @@ function meta.__pow(x, y)
   return core.pow(x, y)
 end
 
--- Operators that tensors have not: what to write in their place.
+-- Unsupported operators, and what to write instead.
 local function refuse(event, operator, instead)
   meta[event] = function()
     check.fail(2, "tensors have no operator %s: %s", operator, instead)
@@ -64,7 +64,7 @@ function methods.dim(t)
   return t.ndim
 end
 
---- A copy repeated to another tensor's shape, as broadcasting does it.
+--- A copy broadcast to another tensor's shape.
 -- @tparam tensor t
 -- @tparam tensor other
 -- @treturn tensor
@@ -76,7 +76,7 @@ function methods.expand_as(t, other)
   return t:expand(other.shape)
 end
 
---- A copy repeated to a shape: another name of expand.
+--- A copy broadcast to a shape: an alias of expand.
 methods.broadcast_to = core.expand
 
 class.take(methods, "simvae.tensor.display")

@@ -1,5 +1,5 @@
---- checkpoint.safetensors: everything that going on with a training needs, with a checksum; the one before it is
--- checkpoint.previous.safetensors, which takes over where the last one is damaged.
+--- checkpoint.safetensors: everything needed to resume a training, with a checksum. checkpoint.previous.safetensors is
+-- the one before, used if the last one is damaged.
 local core = require "simvae.core"
 local description = require "simvae.model.description"
 local json = require "simvae.io.json"
@@ -8,7 +8,7 @@ local stages = require "simvae.train.stages".names
 
 local checkpoint = {}
 
--- Everything that a continued run must share with the one it continues, as text.
+-- The configuration that a resumed run must share, as text.
 local function configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
@@ -31,7 +31,7 @@ local function flatten(t, prefix, to)
   return to
 end
 
--- The first difference between two configurations, in words.
+-- The first difference between two configurations, as text.
 local function difference(old, new)
   local a, b = flatten(description.current(old), "", {}), flatten(new, "", {})
   local names = {}
@@ -51,7 +51,7 @@ local function add_optimizer_state(run, map, numbers)
   end
 end
 
---- Notes where the run stands between two steps: Ctrl-C may come in the middle of one.
+--- Records the position of the run between two steps, as an interruption may come within one.
 function checkpoint.settle(run)
   run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(),
     rng = { run.rng:state() } }
@@ -61,7 +61,7 @@ local function paths(run)
   return run.out .. "/checkpoint.safetensors", run.out .. "/checkpoint.previous.safetensors"
 end
 
---- Saves everything that going on needs; the checkpoint before it is kept, and both stay until the new one is whole.
+--- Saves a checkpoint and keeps the previous one; both are unchanged until the new one is complete.
 -- @treturn boolean true, or nil and why not
 function checkpoint.save(self, run)
   local io = require "simvae.io"
@@ -76,20 +76,20 @@ function checkpoint.save(self, run)
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {
     metadata = { format = "simvae checkpoint", version = core.version, run = json.encode(where) },
-    checksum = true, previous = not run.damaged and previous or nil, -- a damaged one takes the place of no other
+    checksum = true, previous = not run.damaged and previous or nil, -- a damaged one replaces no other
   })
   if ok then run.damaged = nil end
   return ok, why
 end
 
--- What the description of a run holds.
+-- Fields of the description of a run.
 local kinds = { stage = "string", step = "number", seconds = "number", sampler = "table", rng = "table",
   optimizer = "table", trained = "table", configuration = "table" }
 
--- What a checkpoint holds; or nil and what is wrong with it.
+-- The content of a checkpoint; or nil and the error.
 local function read(path)
   local file <close>, why = io.open(path, "rb")
-  if not file then error(why, 0) end -- not damaged: it may be whole
+  if not file then error(why, 0) end -- unreadable now, but not known to be damaged
   local map, metadata, checked = require("simvae.io").load_safetensors(path)
   if not map then return nil, metadata end
   if metadata.format ~= "simvae checkpoint" then return nil, path .. ": not a checkpoint of simvae" end
@@ -136,7 +136,7 @@ local function check_configuration(self, run, where)
   end
 end
 
---- Goes on from the checkpoint in the run's folder.
+--- Resumes from the checkpoint in the run's folder.
 -- @treturn boolean false: there is none
 -- @raise both checkpoints damaged, or of another configuration
 function checkpoint.resume(self, run)

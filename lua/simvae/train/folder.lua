@@ -1,6 +1,5 @@
---- The folder of a run, which one training at a time may use.
---
--- Whoever trains there holds a lock on train.lock (simvae.core.io.lock), which ends with its process however that ends.
+--- The folder of a run, used by one training at a time: a lock on train.lock (core.io.lock), which ends with its
+-- process.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -8,7 +7,7 @@ local folder = {}
 
 local none = setmetatable({}, { __close = function() end })
 
--- Removes what a killed process was writing (csrc/io/write.c names it .PID-COUNT.tmp), where its process is gone.
+-- Removes incomplete files of killed processes (.PID-COUNT.tmp, csrc/io/write.c).
 local function sweep(out)
   if not core.system.kind "/proc/self" then return end
   for _, name in ipairs(core.system.list(out) or {}) do
@@ -17,9 +16,9 @@ local function sweep(out)
   end
 end
 
---- Makes the folder if there is none, and takes its lock. Where that is refused, nothing is changed.
+--- Creates the folder if it does not exist, and locks it. Without the lock nothing is changed.
 -- @tparam ?string out
--- @return what gives the lock up when it is closed
+-- @return the lock, released when closed
 -- @raise at the caller of train: the folder cannot be made or written, or another training uses it
 function folder.open(out)
   if not out then return none end

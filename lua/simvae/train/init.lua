@@ -2,8 +2,8 @@
 --
 -- Stage 1 minimises D[S(z), G(z)] over fresh samples of the prior (eq. 3); stage 2
 -- freezes G and minimises D[S(z), G(mu + eps sigma)] with mu, sigma = E(S(z)) (eq. 4):
--- the encoder sees outputs alone, never the z that made them. It may begin with sleep, on
--- what the decoder makes of draws of the prior (simvae.train.sleep).
+-- the encoder sees outputs alone, never their z. It may begin with a sleep phase, on decoded
+-- samples of the prior (simvae.train.sleep).
 --
 --     model:train {
 --       batch = 64, out = "runs/box",
@@ -12,8 +12,8 @@
 --     }
 --
 -- With `out`, a run writes log.csv, checkpoint.safetensors (the one before it: checkpoint.previous.safetensors) and
--- model.safetensors there; the same call goes on where a run stopped, whether it was interrupted (SIGINT, SIGTERM and
--- SIGHUP write a checkpoint first) or killed, to the same weights. One training at a time uses a folder.
+-- model.safetensors there; the same call resumes a run that was interrupted (SIGINT, SIGTERM and SIGHUP write
+-- a checkpoint first) or killed, with the same final weights. One training at a time uses a folder.
 local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
@@ -33,10 +33,10 @@ local streams = require "simvae.util.streams"
 
 local Model = {} -- methods that simvae.model takes over
 
-local FIRST = 1024           -- samples that the scale of outputs is taken from
+local FIRST = 1024           -- samples that determine the scale of outputs
 local FIRST_NUMBERS = 1 << 24 -- at most so many numbers, but no fewer than 64 samples
 
--- Scale of the outputs, from the first samples: once for a model, since its decoder has learned in these units.
+-- Determines the scale of outputs from the first samples, once for a model, as its decoder is trained in these units.
 local function fit_outputs(self, run)
   local loss, steps = self.loss, 0
   for _, n in pairs(self.trained) do steps = steps + n end
@@ -53,7 +53,7 @@ local function fit_outputs(self, run)
   run.fitted = true
 end
 
--- What later outputs are held against: the training's last batch, drawn again where the run stopped right after it.
+-- Reference for later outputs: the training's last batch, drawn again if the run stopped right after it.
 local function measure_novelty(self, run)
   local scope <close> = core.scope()
   local x, drawn = run.last, run.sampler:state().drawn
@@ -66,7 +66,7 @@ local function measure_novelty(self, run)
   if x then novelty.measure(self, x) end
 end
 
--- Its workers are forked here: before the network has made its threads and taken its memory.
+-- Forks its workers here, before threads are started and memory is allocated.
 local function make_sampler(self, run)
   local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
   for _, stage in ipairs(stages_of.names) do
@@ -88,13 +88,13 @@ end
 local function prepare(self, run)
   run.sampler = make_sampler(self, run)
   run.rng = streams.noise(run.seed)
-  -- draws of the prior that no batch is made of; functions of the step, so that a resumed run has the same
+  -- samples of the prior besides those of batches, functions of the step, so that a resumed run has the same
   local function draws(rng, at, n)
     rng:take(at)
     return self.simulator:sample(n, rng)
   end
   run.prior = function(n) return self.latent:to_code(draws(streams.prior(run.seed), (run.step - 1) * n, n)) end
-  -- what the encoder dreams of, in units
+  -- samples of the sleep phase, in units
   run.dreams = function(n)
     local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
     return draws(streams.dreams(run.seed), before + (run.step - 1) * n, n)
@@ -151,8 +151,8 @@ local function train(self, given, stages)
     run_all(self, run, stages)
     signals:shield()
   end, function(e)
-    signals:shield() -- a signal that comes now waits until all is saved
-    -- an error of ours is a string with its own words; keep the trace of all others
+    signals:shield() -- defers signals until everything is saved
+    -- our own errors are strings; anything else keeps its traceback
     return (type(e) == "string" or interrupt.is(e)) and e or debug.traceback(tostring(e), 2)
   end)
   local interrupted = not finished and interrupt.is(why)
@@ -161,9 +161,9 @@ local function train(self, given, stages)
   run.sampler:close()
   log.close(run)
   if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
-  -- what a resumed run was interrupted at before it had taken over the optimizer's state is in the folder as it was
+  -- a resumed run interrupted before it has restored the optimizer leaves the folder unchanged
   if run.out and (finished or interrupted and not run.resumed) then
-    core.system.mkdir(run.out) -- somebody may have removed it
+    core.system.mkdir(run.out) -- it may have been removed
     local ok, refused = checkpoint.save(self, run)
     if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
     if not ok then error("train: " .. refused, 3) end
@@ -184,20 +184,19 @@ end
 
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
--- its running average) }, sleep = { steps (0), lr, batch, clip }: stage 2 begins so, on the decoder's own pictures
--- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of more sleep, half a batch of it,
--- beside each step; 0.5 where there was sleep before, else 0), prior (how strongly the codes of a batch are drawn to
--- the prior's distribution during the first half; 0 where many parameters give one output, and codes need not follow
--- the prior), errors ("relative" to each picture's ink, or "absolute": of pictures, where the model has no loss of its
--- own), labels (of a posterior that is trained by likelihood, such as "flow": false; true: half the loss is that of the
--- simulator's own pairs of parameters and output) },
+-- its running average) }, sleep = { steps (0), lr, batch, clip }: the sleep phase before stage 2, on decoder samples
+-- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of half a batch of sleep in each
+-- step; 0.5 after a sleep phase, else 0), prior (weight of prior matching of a batch's codes during the first half; 0
+-- where many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink,
+-- or "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
+-- "flow": false; true: half of the loss is that of the simulator's pairs of parameters and output) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
--- { peak =, warmup = }: rises over the first steps to peak and falls as a cosine to 0 at the stage's last.
+-- { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
--- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions while the run lasts;
--- sums, weights and all else stay fp32. Default: the model's. refit (false): the scale of outputs, which
--- a model takes from its first samples and keeps, is taken again: for a model that goes on with other outputs
+-- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions during the run;
+-- sums, weights and everything else are fp32. Default: the model's. refit (false): determines the scale of outputs
+-- again, for a model that continues with other outputs
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures
@@ -205,17 +204,17 @@ function Model:train(t)
   return train(self, t, { decoder = true, sleep = true, encoder = true })
 end
 
---- Stage 1 alone: options as of train, with decoder's at the top level.
+--- Stage 1 alone: options as of train, with those of decoder at the top level.
 function Model:train_decoder(t)
   return self:train_stage("decoder", t)
 end
 
---- Sleep alone, with the decoder as it is.
+--- The sleep phase alone, with the current decoder.
 function Model:train_sleep(t)
   return self:train_stage("sleep", t)
 end
 
---- Stage 2 proper alone, through the decoder as it is.
+--- Stage 2 alone, without a sleep phase, through the current decoder.
 function Model:train_encoder(t)
   return self:train_stage("encoder", t)
 end

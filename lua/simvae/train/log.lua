@@ -1,6 +1,6 @@
---- log.csv: a row of the loss now and then.
+--- log.csv: a row of the loss at intervals.
 --
--- Where a resumed run drops rows, the file is replaced as a whole; otherwise it is only added to.
+-- Rows are appended; where a resumed run drops rows, the file is replaced as a whole.
 local place = require("simvae.train.options").place
 local rows = require "simvae.io.rows"
 
@@ -8,7 +8,7 @@ local log = {}
 
 local HEADER = "step,stage,loss,lr,samples/s,seconds\n"
 
--- The rows of a log up to where the run stands; a last line without an end was cut off and is dropped.
+-- The rows of a log up to the run's position; an incomplete last line is dropped.
 local function rows_until(text, stage, step)
   local kept = {}
   for line in text:gmatch "([^\n]*)\n" do
@@ -20,9 +20,9 @@ local function rows_until(text, stage, step)
   return table.concat(kept)
 end
 
---- Opens log.csv for the run; rows of steps that a resumed run takes again are dropped.
+--- Opens log.csv for the run; rows of steps that a resumed run repeats are dropped.
 -- @tparam table run
--- @tparam boolean resumed false: the log begins anew
+-- @tparam boolean resumed false: a new log
 function log.open(run, resumed)
   local path = run.out .. "/log.csv"
   local file <close> = io.open(path, "r")

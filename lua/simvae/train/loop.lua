@@ -1,4 +1,4 @@
---- The loop of a training: steps of a stage, one after the other.
+--- The training loop: the steps of a stage.
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local log = require "simvae.train.log"
@@ -8,8 +8,8 @@ local sleep = require "simvae.train.sleep"
 
 local loop = {}
 
--- A step leaves small garbage that Lua would let pile up to as much as the tensors in use; few objects are alive, so
--- that a full collection now and then costs next to nothing and resident memory stays flat.
+-- Interval of full collections. Lua would let small garbage grow to the size of the tensors in use; few objects are
+-- alive, so that a full collection is cheap and keeps resident memory constant.
 local COLLECT_EVERY = 50
 
 local NOISE_SAMPLES = 1024 -- that the decoder's noise is taken from
@@ -19,8 +19,8 @@ local NOISE_SAMPLES = 1024 -- that the decoder's noise is taken from
 local step = {}
 loop.step = step
 
--- Fresh samples of the simulator: z in units, x as networks see it. Until they are there a signal ends the step, which
--- has changed nothing; what follows is finished first, so that no step is kept in part.
+-- New samples: z in units, x preprocessed. A signal that arrives while they are simulated ends the step, which has
+-- changed nothing; later ones are deferred to its end, so that no step is kept in part.
 local function samples(self, run)
   local z, x = run.sampler:next()
   run.signals:hold()
@@ -37,7 +37,7 @@ function step.decoder(self, run)
   return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
 end
 
---- One step of the sleep before stage 2: the decoder's own pictures.
+--- One step of the sleep phase: decoder samples.
 function step.sleep(self, run)
   run.signals:hold()
   return sleep.loss(self, run.dreams(run.sleep.batch), run.decoder_noise, run.rng)
@@ -56,7 +56,7 @@ local function likelihood_step(self, run)
   return (own + sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)) * 0.5
 end
 
---- One step of stage 2: x alone; beside it, as `encoder.sleep` says, some more of the decoder's own pictures.
+--- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep`.
 function step.encoder(self, run)
   if self.head.likelihood then return likelihood_step(self, run) end
   local _, x = samples(self, run)
@@ -92,8 +92,8 @@ local function make_optimizer(self, run, stage)
   return optim.adam(params, { lr = run[stage].lr })
 end
 
--- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, so that one
--- odd batch cannot throw the weights far. False: it is not finite.
+-- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, which
+-- bounds the effect of an outlier batch. False: it is not finite.
 local function clip(run, limit)
   local most = limit == "auto" and 2 * (run.norm or math.huge) or limit
   local norm, finite = optim.clip_grad_norm(run.parameters, most)
@@ -116,7 +116,7 @@ local function take_step(self, run, stage)
   return number
 end
 
--- Prepares the nets and the optimizer for a stage, from the checkpoint where the run goes on in its middle.
+-- Prepares the nets and the optimizer for a stage, from the checkpoint where the run resumes within it.
 local function begin(self, run, stage)
   local o = run[stage]
   run.stage, run.total = stage, o.steps
@@ -147,7 +147,7 @@ local function begin(self, run, stage)
   run.resumed = nil
 end
 
--- Saves a checkpoint; where that fails, says so once, and the training goes on to the next one.
+-- Saves a checkpoint; a failure is reported once, and training continues.
 local function keep_checkpoint(self, run)
   local ok, why = checkpoint.save(self, run)
   if ok and run.unsaved then
@@ -158,7 +158,7 @@ local function keep_checkpoint(self, run)
   run.unsaved = not ok
 end
 
---- Runs the steps of a stage that are left.
+--- Runs the remaining steps of a stage.
 -- @tparam Model self
 -- @tparam table run
 -- @tparam string stage

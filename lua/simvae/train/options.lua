@@ -1,4 +1,4 @@
---- Options of a training: what train and each of its stages take.
+--- Options of train and of its stages.
 local check = require "simvae.util.check"
 local optim = require "simvae.nn.optim"
 local recipes = require "simvae.train.recipes"
@@ -46,7 +46,7 @@ local train_options = {
 }
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
---- Whether a run comes to a stage at all: sleep is left out where it has no steps.
+--- Whether a run has a stage: the sleep phase is skipped if it has no steps.
 function options.takes(run, stage)
   return stage ~= "sleep" or run.sleep.steps > 0
 end
@@ -62,7 +62,7 @@ options.stage, options.train = stage_options, train_options
 options.place = { done = #STAGES + 1 }
 for i, stage in ipairs(STAGES) do options.place[stage] = i end
 
---- Fills in what the caller left out, from the recipe.
+--- Fills in defaults from the recipe.
 -- @tparam Model self
 -- @tparam ?table given options of train
 -- @tparam {[string]=boolean} stages those that are trained

@@ -1,6 +1,5 @@
---- Progress of anything long: one line that is rewritten on a terminal, and a plain
--- line now and then elsewhere. It goes to standard error, so that standard output
--- holds results alone.
+--- Progress display: one line that is rewritten on a terminal, plain lines at intervals elsewhere. It goes to standard
+-- error, so that standard output has results alone.
 local core = require "simvae.core"
 
 local progress = {}
@@ -16,8 +15,8 @@ progress.duration = duration
 
 -- ---- the width of text ---------------------------------------------------------------------
 
--- Columns that a terminal gives a code point: 0 for what combines with the letter before, 2 for East Asian wide
--- letters and pictures (Unicode Standard Annex 11), else 1.
+-- Width of a code point on a terminal: 0 for combining characters, 2 for East Asian wide characters and emoji (Unicode
+-- Standard Annex 11), else 1.
 local wide = { { 0x1100, 0x115F }, { 0x2E80, 0xA4CF }, { 0xAC00, 0xD7A3 }, { 0xF900, 0xFAFF }, { 0xFE30, 0xFE6F },
   { 0xFF00, 0xFF60 }, { 0xFFE0, 0xFFE6 }, { 0x1F300, 0x1FAFF }, { 0x20000, 0x3FFFD } }
 local combining = { { 0x0300, 0x036F }, { 0x0483, 0x0489 }, { 0x0591, 0x05BD }, { 0x1AB0, 0x1AFF }, { 0x1DC0, 0x1DFF },
@@ -35,7 +34,7 @@ local function columns_of(code)
   return within(combining, code) and 0 or within(wide, code) and 2 or 1
 end
 
---- Cuts text to a number of columns of a terminal; what was cut ends in "…". Control characters become blanks.
+--- Truncates text to a number of terminal columns, with "…" at the end. Control characters become blanks.
 -- @tparam string text
 -- @tparam integer columns
 -- @treturn string
@@ -60,15 +59,14 @@ local function terminal()
   return core.system.isatty(2) and kind ~= nil and kind ~= "" and kind ~= "dumb"
 end
 
--- Asked for each time: the window may have changed.
+-- Queried each time, as the window may have changed.
 local function terminal_width()
   return core.system.columns(2) or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80
 end
 
 local shown_bar -- the bar that is on the terminal now
 
---- Takes the bar off the terminal, before something else is written there. The blank: in its first cell, tmux keeps
--- what is cleared as history.
+--- Clears the bar before other output. The blank prevents tmux from keeping the cleared line as history.
 function progress.clear()
   if shown_bar then io.stderr:write("\r \27[J\r") end
   shown_bar = nil
@@ -116,7 +114,7 @@ function progress.line(self, done, text, left, columns)
   return (progress.cut(percent, columns - 1))
 end
 
---- Says where the work is. Cheap: writes at most ten times a second.
+--- Updates the display, at most ten times a second.
 -- @tparam integer done steps in all
 -- @tparam string text rate, loss and the like
 function Progress:update(done, text)
@@ -133,7 +131,7 @@ function Progress:update(done, text)
   end
   -- The cursor rests at the start of the line: where a window that became narrower has wrapped it, the next one
   -- begins at its start all the same, and clears what is below.
-  shown_bar = self -- before it is: Ctrl-C may come in between
+  shown_bar = self -- set first, as an interruption may come in between
   io.stderr:write("\r", progress.line(self, done, text, left, terminal_width()), "\27[J\r")
 end
 

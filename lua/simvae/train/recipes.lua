@@ -1,7 +1,7 @@
---- Recipes: how the two stages are trained where the caller does not say.
+--- Recipes: default options of the training stages.
 --
 --   paper     Adam at 1e-3 throughout, D alone, as in section 4 of the paper
---   default   what was found to invert better: see notebooks/recipes.md
+--   default   the recipe developed in notebooks/recipes.md
 --
 -- A recipe is a table: batch, decoder, sleep and encoder (steps, lr, clip, noise, prior, errors, sleep), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
@@ -37,10 +37,10 @@ local function sliced_wasserstein(a, b, rng)
   return core.mean(core.square(core.sort(core.matmul(a, all), 1) - core.sort(core.matmul(b, all), 1)))
 end
 
--- How strongly the codes of a batch are drawn to the prior's distribution: at first, so
--- that the encoder spreads over the whole support instead of settling where one answer
--- fits many outputs; not in the second half, so that nothing but D has the last word.
--- The prior's draws are not those that made the batch: no label is used.
+-- Weight of prior matching. In the first half of the steps it makes the encoder cover the
+-- whole support instead of converging to one value that fits many outputs; it is 0 in the
+-- second half, so that D alone determines the result. The samples of the prior are not
+-- those of the batch: no labels are used.
 local function prior_weight(run)
   return run.encoder.prior * math.max(0, 1 - 2 * run.step / run.total)
 end
@@ -54,7 +54,7 @@ recipes.default = {
     prior = 3, errors = "relative" },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
-    local plainly = #model.simulator.output ~= 3 or model.loss.name == "function" -- which sees the batch as a whole
+    local plainly = #model.simulator.output ~= 3 or model.loss.name == "function" -- computed over the whole batch
     local total = plainly and model.loss(raw, x) or core.mean(model.loss:misfit(raw, x, run.encoder.errors))
     local weight = prior_weight(run)
     if weight > 0 then
@@ -72,7 +72,7 @@ local function changed(recipe, changes)
   return own
 end
 
--- Vectors meet small nets: steps are cheap, and such a net does not bear so high a learning rate.
+-- Vector outputs use small MLPs: steps are cheap, but they diverge at the image learning rate.
 local vector = changed(recipes.default, {
   batch = 128,
   decoder = { steps = 6000, lr = { peak = 3e-3, warmup = 100 }, clip = "auto" },
@@ -80,7 +80,7 @@ local vector = changed(recipes.default, {
     prior = 3 },
 })
 
---- The recipe for a model, by name, or a table of one's own with what it leaves out taken from default.
+--- The recipe for a model, by name, or a table whose missing fields come from "default".
 -- @param recipe "default", "paper", a table, or nil
 -- @tparam Model model
 -- @treturn table

@@ -1,9 +1,9 @@
---- Sleep: the encoder learns to name the causes of pictures that the decoder has drawn itself.
+--- The sleep phase of wake-sleep: regression of the encoder on decoder samples.
 --
--- Stage 2 proper looks at outputs alone, and its gradient comes through the decoder: where the encoder settled on a
--- wrong answer that looks nearly right (a convex figure for one that crosses itself) no small step leads out. The sleep
--- phase of wake-sleep (Hinton, Dayan, Frey and Neal 1995) sees no such walls: codes z are drawn from the prior, the
--- frozen decoder draws G(z), and the encoder is regressed on z. No label of the simulator's is used.
+-- The gradient of stage 2 comes through the decoder, and has local optima: wrong parameters whose output is nearly
+-- right, such as a convex polygon for one that intersects itself. The sleep phase (Hinton, Dayan, Frey and Neal 1995)
+-- avoids them: codes z are sampled from the prior, the frozen decoder renders G(z), and the encoder is trained by
+-- regression on z. No labels of the simulator are used.
 --
 -- Many z may give one output. A posterior that is trained by its nearest component (simvae.posterior.support.normals)
 -- is given all equivalents of z under the declared symmetry; one that is trained by likelihood is given z alone, and
@@ -21,7 +21,7 @@ local function as_seen(model, raw)
   return model.loss:standardise(model.loss:to_output(raw))
 end
 
---- Refuses what cannot be trained so.
+--- Raises for models that cannot be trained so.
 -- @tparam Model model
 -- @tparam table run with sleep.steps, and of the encoder steps and sleep
 -- @tparam ?integer level of the caller

@@ -58,10 +58,10 @@ local function points(count, side)
   }
 end
 
--- The encoder: the convolutions of "conv" down to hidden units, from there back up to a quarter of the picture's side,
--- joined at each level with the maps on the way down (U-Net: Ronneberger, Fischer and Brox 2015), so that the maps know
--- the whole picture and stay exact about positions. The locations among the head's numbers (`t.locations`: count groups
--- of size) are coordinates of points, two numbers a point; hidden units give all others.
+-- The encoder: the convolutions of "conv" down to hidden units, then up to a quarter of the image's side, with skip
+-- connections at each level (U-Net: Ronneberger, Fischer and Brox 2015), so that the maps depend on the whole image
+-- and are exact about positions. The locations among the head's numbers (`t.locations`: count groups of size) are
+-- coordinates of points, two numbers a point; hidden units give all others.
 local function point_encoder(t, levels, base)
   local width, rng, side = t.width or WIDTH, t.rng, t.output[2] // 4
   local top, maps = layers.channels_at(width, levels), 4 * width
@@ -105,7 +105,7 @@ local function point_encoder(t, levels, base)
       local at, gathered = found(marks(core.concat({ h, seen[2] }, 2)))
       local others = rest(core.concat({ units, at, gathered }, 2))
       local n = at.shape[1]
-      -- as the head takes them: of each group its locations and as many others, then what is left
+      -- in the head's order: of each group its locations and as many others, then the rest
       local heads = core.concat({ core.reshape(core.slice(at, 2, 1, located), n, groups.count, groups.size),
         core.reshape(core.slice(others, 2, 1, located), n, groups.count, groups.size) }, 3)
       heads = core.reshape(heads, n, 2 * located)
@@ -115,12 +115,12 @@ local function point_encoder(t, levels, base)
 end
 
 --- Coordinate convolutions (Liu, Lehman, Molino and others 2018) and spatial soft-argmax points (Levine and others
--- 2016), for figures with edges, which the decoder of "conv" leaves blurred: it learns twice as close in as many steps,
--- of twice the time each. The decoder's hidden layers give the coefficients of maps at a quarter of the picture's side,
--- each a weighted sum of ten functions of the coordinates; 1x1 convolutions make features of them, two transposed
--- convolutions the picture. So a line through the picture is three numbers, and what is learned at one position holds
--- everywhere (compare the spatial broadcast decoder of Watters and others 2019). The encoder finds points in the
--- picture and infers the parameters from their coordinates.
+-- 2016), for figures with sharp edges, which the decoder of "conv" blurs: half the error in as many steps, each of
+-- twice the time. The decoder's hidden layers give coefficients of maps at a quarter of the image's side, each a
+-- weighted sum of ten functions of the coordinates; 1x1 convolutions make features of them, two transposed
+-- convolutions the image. A straight edge is then three numbers, and weights are shared between positions (compare the
+-- spatial broadcast decoder of Watters and others 2019). The encoder locates points in the image and infers the
+-- parameters from their coordinates.
 local function coordconv(t)
   local levels, base = layers.check_square("coordconv", t.output)
   local channels, width, rng, side = t.output[1], t.width or WIDTH, t.rng, t.output[2] // 4

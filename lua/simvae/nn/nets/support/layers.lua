@@ -1,10 +1,10 @@
---- Pieces that the nets of pictures share.
+--- Layers shared by the networks for images.
 local check = require "simvae.util.check"
 local nn = require "simvae.nn"
 
 local layers = {}
 
--- How often a side can be halved, and what is left: 64 -> 4 times, 4.
+-- How often a side can be halved, and the remaining side: 64 -> 4 times, 4.
 local function halvings(side)
   local n = 0
   while side % 2 == 0 and side // 2 >= 4 do

@@ -1,7 +1,8 @@
---- A fixed number of simulations, epoch after epoch: for simulators that take longer than a step of training.
+--- A simulation budget: a fixed number of simulations, used in epochs, for simulators that are slower than a training
+-- step.
 --
--- The first epoch hands out samples as another sampler makes them, in its order, and keeps them in memory; each
--- later one is a permutation of them, a function of the seed and the epoch.
+-- The first epoch returns the samples of another sampler in its order and keeps them in memory; each later epoch is a
+-- permutation of them, a function of the seed and the epoch.
 local core = require "simvae.core"
 local epochs = require "simvae.sampler.epochs"
 
@@ -10,7 +11,7 @@ local Pool = {}
 Pool.__index = Pool
 
 --- Wraps a sampler.
--- @tparam Sampler source handed out nothing so far; it is closed with the pool
+-- @tparam Sampler source at its start; closed with the budget
 -- @tparam integer simulations how many of its samples are used
 -- @treturn Sampler with next, peek, state, restore, counts, close
 function pool.new(source, simulations)
@@ -37,7 +38,7 @@ local function fill(self, count)
   end
 end
 
--- The row of the sample in place k (from 0) of all epochs.
+-- The row of the sample at position k (from 0) of all epochs.
 local function row_at(self, k)
   local epoch, place = k // self.simulations, k % self.simulations + 1
   if epoch == 0 then return place end
@@ -61,7 +62,7 @@ function Pool:next()
   return z, x
 end
 
---- The first samples that next will hand out (at most as many as there are), without using them up.
+--- The first samples that next will return (at most all of them), without consuming them.
 function Pool:peek(n, watch)
   return self.source:peek(math.min(n, self.simulations), watch)
 end
@@ -69,7 +70,7 @@ end
 function Pool:counts() return self.source:counts() end
 function Pool:state() return { drawn = self.drawn } end
 
---- Goes on from a state: the samples before it are made again, or come from the source's cache.
+--- Restores a state: earlier samples are made again, or come from the source's cache.
 function Pool:restore(state) self.drawn = math.tointeger(state.drawn) end
 
 function Pool:close() self.source:close() end
