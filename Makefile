@@ -231,8 +231,10 @@ sanitize:
 	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
 
 # Fuzzes every file reader, and ops with random programs, under the sanitizers for SECONDS in total (spec/fuzz/run.lua);
-# FUZZ selects targets. libFuzzer is part of clang's runtime package, which carries clang's version in its name.
+# FUZZ selects targets; SEED repeats a run (0: from the clock). libFuzzer is part of clang's runtime package, which
+# carries clang's version in its name.
 SECONDS     = 60
+SEED        = 0
 CLANG_MAJOR = $(shell clang -dumpversion 2>/dev/null | sed 's/[.].*//')
 FUZZ_FLAGS  = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 .PHONY: fuzz fuzz-deps fuzz-runtime
@@ -242,7 +244,7 @@ fuzz:
 		clang -x c - -fsanitize=fuzzer -o /dev/null 2> /dev/null; then \
 		echo "skipped: clang has no libFuzzer here (Debian, Ubuntu: apt-get install clang libclang-rt-dev)"; exit 0; fi; \
 	$(MAKE) all && $(MAKE) all $(BUILD)/fuzz/fuzzer BUILD=$(BUILD)/fuzz CC=clang OPTIMIZE=-O1 SANITIZER="$(FUZZ_FLAGS)" && \
-	$(call in_tree,$(BUILD)/fuzz) $(LUA) spec/fuzz/run.lua $(BUILD) $(SECONDS) $(FUZZ)
+	$(call in_tree,$(BUILD)/fuzz) $(LUA) spec/fuzz/run.lua $(BUILD) $(SECONDS) $(SEED) $(FUZZ)
 fuzz-deps: deps
 	@$(call install,$(APT_FUZZ))
 	@$(MAKE) fuzz-runtime || :
@@ -250,7 +252,7 @@ fuzz-runtime:
 	@$(if $(CLANG_MAJOR),$(call install,libclang-rt-$(CLANG_MAJOR)-dev),:)
 
 $(BUILD)/fuzzer: spec/fuzz/readers.c $(OBJECTS)
-	$(Q)$(CC) -fsanitize=fuzzer $(CFLAGS_ALL) -o $@ $< $(OBJECTS) $(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
+	$(Q)$(CC) -fsanitize=fuzzer $(CFLAGS_ALL) $(INCLUDES) -o $@ $< $(OBJECTS) $(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 
 .PHONY: bench
 bench:

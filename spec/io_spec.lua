@@ -116,6 +116,7 @@ print("read")]]):gsub("DIR/", folder):gsub("REAL", is_double and "<f8" or "<f4")
       { "ends early", spill("4.npy", good:sub(1, 40)) },
       { "version 9", header("{}", "\9\0") },
       { "no type", header "{}" },
+      { "not valid", header "{'descr': [<f4', 'fortran_order': False, 'shape': (1,)}" },
       { "not valid", header "{'descr': __import__('os')}" },
       { "not valid", header "[1]" },
       { "more than any memory", dictionary("'<f4'", "False", "(4294967296, 4294967296, 4294967296)") },

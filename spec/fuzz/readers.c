@@ -2,8 +2,8 @@
  * the core compiled in. SIMVAE_FUZZ names the target: a reader of spec/fuzz/readers.lua, or a script of its own: "ops",
  * "seeds".
  *
- * An input becomes a file in memory (/dev/shm); the reader gets its path. It has to return, whatever the file holds:
- * an error that it raises, a crash and what the sanitizers find end the run. See `make fuzz`. */
+ * An input becomes a file in a temporary folder (TMPDIR); the reader gets its path. It has to return, whatever the file
+ * holds: an error that it raises, a crash and what the sanitizers find end the run. See `make fuzz`. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>

@@ -5,9 +5,7 @@ local core = require "simvae.core"
 local cache = require "simvae.sampler.cache"
 
 sv.threads(1)
-local memory = core.system.kind "/dev/shm" and "/dev/shm" or "/tmp"
-local folder = string.format("%s/simvae-fuzz-%d", memory, core.system.pid())
-assert(core.system.mkdir(folder))
+local folder = assert(core.system.temporary_folder())
 
 local tiny = sv.simulator {
   name = "tiny", params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } }, output = { 3 },

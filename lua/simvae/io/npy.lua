@@ -52,8 +52,11 @@ local function parse_header(text)
     if key == "shape" then
       value, at = shape_at(text, colon)
     elseif key == "descr" then
-      if text:find("^%s*%[", colon) then value, at = "|V", #text - text:reverse():find "]" + 2 end
-      if not value then value, at = string_at(text, colon) end
+      if text:find("^%s*%[.*%]", colon) then
+        value = "|V"
+      else
+        value, at = string_at(text, colon)
+      end
     elseif key == "fortran_order" then
       value, at = text:match("^%s*([TF]%l+)()", colon)
       if value ~= "True" and value ~= "False" then value = nil end
