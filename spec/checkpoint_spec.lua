@@ -53,18 +53,6 @@ local function log_of(out)
   return rows
 end
 
--- Runs a function with standard error in a file; what it wrote there.
-local function errors_of(f)
-  local path = helper.temporary_folder() .. "/errors"
-  local stderr, file = io.stderr, assert(io.open(path, "w"))
-  io.stderr = file -- luacheck: ignore 122
-  local ok, why = pcall(f)
-  io.stderr = stderr -- luacheck: ignore 122
-  file:close()
-  if not ok then error(why, 0) end
-  return read(path)
-end
-
 local whole_folder = helper.temporary_folder()
 local whole = train(whole_folder)
 local whole_log = log_of(whole_folder)
@@ -103,7 +91,7 @@ describe("a checkpoint", function()
         spill(previous, before)
         spill(out .. "/log.csv", log)
         local model
-        local said = errors_of(function() model = train(out) end)
+        local said = helper.stderr_of(function() model = train(out) end)
         assert.matches("checkpoint%.safetensors: ", said)
         assert.matches("The checkpoint before it is used, of encoder step 10\n", said)
         assert.same(state(whole), state(model))
@@ -118,7 +106,7 @@ describe("a checkpoint", function()
     for _, left in ipairs { #good - 1, #good // 2, 0, -1 } do
       spill(previous, before)
       if left < 0 then os.remove(last) else spill(last, good:sub(1, left)) end
-      local said = errors_of(function() train(out, nil, { "encoder", 11 }) end)
+      local said = helper.stderr_of(function() train(out, nil, { "encoder", 11 }) end)
       assert.matches("The checkpoint before it is used", said)
       assert.same({ 11, 10 }, { step_of(last), step_of(previous) })
     end
@@ -139,7 +127,7 @@ describe("a checkpoint", function()
     local out, last = stopped()
     os.remove(last)
     os.execute("ln -s loop " .. out .. "/loop; ln -s checkpoint.safetensors " .. last)
-    local said = errors_of(function() train(out) end) -- a link to itself: nothing is there
+    local said = helper.stderr_of(function() train(out) end) -- a link to itself: nothing is there
     assert.matches("it is not there", said)
   end)
 end)
@@ -189,7 +177,7 @@ describe("log.csv", function()
     local out = helper.temporary_folder()
     local path = out .. "/log.csv"
     if not io.open("/dev/full", "wb") then return pending "no /dev/full" end
-    local said = errors_of(function()
+    local said = helper.stderr_of(function()
       train(out, { on_step = function(stage, step)
         if stage == "decoder" and step == 5 then
           os.rename(path, path .. ".old")
@@ -267,7 +255,7 @@ describe("a full disk", function()
     local out = helper.temporary_folder()
     os.execute("ln -s /dev/full " .. out .. "/full.csv")
     local model
-    local said = errors_of(function() model = train(out, { failures = out .. "/full.csv" }) end)
+    local said = helper.stderr_of(function() model = train(out, { failures = out .. "/full.csv" }) end)
     assert.equal(1, select(2, said:gsub("full%.csv: No space left on device %(its rows are kept", "")))
     assert.equal(1, select(2, said:gsub("full%.csv: No space left on device; %d+ rows are lost", "")))
     assert.same(state(whole), state(model))
@@ -297,7 +285,7 @@ describe("a full disk", function()
   it("lets the folder of a run vanish, which is made again at the end", function()
     local out = helper.temporary_folder() .. "/run"
     local model
-    local said = errors_of(function()
+    local said = helper.stderr_of(function()
       model = train(out, { on_step = function(stage, step)
         if stage == "encoder" and step == 10 then os.execute("rm -rf " .. out) end
       end })

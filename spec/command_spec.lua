@@ -223,7 +223,7 @@ describe("a program's processes", function()
       io.stdout:flush()
       os.execute "kill -9 $PPID"]]):gsub("LEAVES", (leaves:gsub('["\\]', "\\%0")))))
     file:close()
-    local pipe <close> = assert(io.popen(helper.lua_command(script)))
+    local pipe <close> = assert(io.popen("exec env " .. helper.lua_command(script))) -- a shell would tell of the kill
     assert.is_true(gone(assert(pipe:read "l")))
   end)
 end)

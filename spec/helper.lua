@@ -79,6 +79,25 @@ function helper.raises(pattern, f, ...)
   assert(tostring(message):find(pattern), string.format("raised %q, which does not match %q", message, pattern))
 end
 
+--- Calls f(…) with io.stderr replaced.
+-- @tparam function f
+-- @param ... its arguments
+-- @treturn string what it wrote there
+-- @return its results
+function helper.stderr_of(f, ...)
+  local written, stderr = {}, io.stderr
+  local capture = { flush = function() end }
+  function capture:write(...)
+    written[#written + 1] = table.concat { ... }
+    return self
+  end
+  io.stderr = capture -- luacheck: ignore 122
+  local results = table.pack(pcall(f, ...))
+  io.stderr = stderr -- luacheck: ignore 122
+  if not results[1] then error(results[2], 0) end
+  return table.concat(written), table.unpack(results, 2, results.n)
+end
+
 local lua = os.getenv("LUA") or "lua5.4"
 
 --- The command line that runs a Lua script (or `-e CODE`) in another process, on the tree that is tested.

@@ -351,7 +351,7 @@ end)
 describe("the net \"coordconv\"", function()
   it("learns a picture with edges, and takes sides of 16 pixels and more", function()
     local model = sv.model { simulator = disc(), net = "coordconv", width = 4, seed = 3 }
-    assert.same({ 3, 1, 16, 16 }, model:decode(sv.full(0.5, { 3, 2 })).shape)
+    assert.same({ 3, 1, 16, 16 }, model:decode(sv.full(8, { 3, 2 })).shape)
     local function mse()
       local z, x = disc():simulate_batch(64, sv.rng(5))
       return sv.mean(sv.square(model:decode(z) - x)):item()

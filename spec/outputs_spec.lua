@@ -4,16 +4,6 @@ local loss = require "simvae.model.loss"
 
 local raises = helper.raises
 
--- What f writes to standard error, and its results.
-local function said(f, ...)
-  local lines, real = {}, io.stderr
-  io.stderr = { write = function(_, ...) lines[#lines + 1] = table.concat { ... } end } -- luacheck: ignore
-  local results = table.pack(pcall(f, ...))
-  io.stderr = real -- luacheck: ignore
-  assert(results[1], results[2])
-  return table.concat(lines), table.unpack(results, 2, results.n)
-end
-
 -- A decaying curve in some unit, beside an offset.
 local function decay(unit, offset)
   return sv.simulator {
@@ -107,13 +97,13 @@ describe("the scale of outputs", function()
   it("names elements that are constant, once, and decodes them as they are", function()
     local sim = sv.simulator { name = "flat", params = { { name = "a", low = 0, high = 1 } }, output = { 4 },
       simulate = function(z) return { 1e-11 * z.a, 3e-11, 1e-11 * (1 - z.a), 0 } end }
-    local text, model = said(trained, sim, 60)
+    local text, model = helper.stderr_of(trained, sim, 60)
     assert.matches("elements 2 and 4 of the output %(2 of 4%) are constant over 1024 draws", text)
-    assert.equal("", (said(model.train_encoder, model, { steps = 2, quiet = true })))
+    assert.equal("", (helper.stderr_of(model.train_encoder, model, { steps = 2, quiet = true })))
     local y = model:decode(sv.tensor { { 0.5 } })[1]:totable()
     assert.near(3e-11, y[2], 1e-11)
     assert.near(0, y[4], 1e-11)
-    local other = said(trained, sv.simulator { name = "all", params = { { name = "a", low = 0, high = 1 } },
+    local other = helper.stderr_of(trained, sv.simulator { name = "all", params = { { name = "a", low = 0, high = 1 } },
       output = { 20 }, simulate = function(_, out) out:fill(5) end }, 1)
     assert.matches("elements 1, 2, 3, 4, 5, 6, 7, 8 and 12 more of the output %(20 of 20%)", other)
   end)
@@ -221,35 +211,35 @@ describe("what a model is given", function()
 
   it("gives a notice, once, where it is far from the training's outputs, and how far", function()
     local _, x = sv.simulate(decay(1), 400, sv.rng(99))
-    assert.equal("", (said(model.encode, model, x)))
+    assert.equal("", (helper.stderr_of(model.encode, model, x)))
     local far = x:clone()
     far:set(50, 300, 6)
-    local text = said(model.encode, model, far)
+    local text = helper.stderr_of(model.encode, model, far)
     assert.matches("^simvae: encode: sample 300 is far from every output seen in training: element 6 is [%d.e+]+ "
       .. "standard deviations from its mean %(16 outputs of the training: at most [%d.]+%)\n$", text)
-    assert.equal("", (said(model.encode, model, far)))
+    assert.equal("", (helper.stderr_of(model.encode, model, far)))
     -- within the range of every element, and no curve of the simulator's
     local path = helper.temporary_folder() .. "/model.safetensors"
     assert(model:save(path))
     local again = assert(sv.load(path, decay(1)))
     local zigzag = decay(1):run(sv.tensor { { 0.5 } })
     for i = 1, 8 do zigzag:set(1 + (i % 2) * math.exp(-i / 5), 1, i) end
-    text = said(again.invert, again, zigzag, { steps = 1 })
+    text = helper.stderr_of(again.invert, again, zigzag, { steps = 1 })
     assert.matches("^simvae: invert: sample 1 is unlike every output seen in training: .* [%d.]+ times as far", text)
   end)
 
   it("gives a notice where pictures are of another kind", function()
     local pictures = trained(disc(1), 150)
     local _, x = sv.simulate(disc(1), 300, sv.rng(98))
-    assert.equal("", (said(pictures.encode, pictures, x)))
-    assert.matches("sample 1 is unlike every output", (said(pictures.infer, pictures, sv.rng(1):uniform(0, 1,
-      { 1, 1, 16, 16 }))))
+    assert.equal("", (helper.stderr_of(pictures.encode, pictures, x)))
+    local noise = sv.rng(1):uniform(0, 1, { 1, 1, 16, 16 })
+    assert.matches("sample 1 is unlike every output", (helper.stderr_of(pictures.infer, pictures, noise)))
   end)
 
   it("is within the prior's bounds for decode, or a notice, or an error where no network can take it", function()
     assert.matches("decode: sample 2 has a = 3, bounds 0 to 1: 2 of the range beyond",
-      (said(model.decode, model, sv.tensor { { 0.5 }, { 3 } })))
-    assert.equal("", (said(model.decode, model, sv.tensor { { 4 } })))
+      (helper.stderr_of(model.decode, model, sv.tensor { { 0.5 }, { 3 } })))
+    assert.equal("", (helper.stderr_of(model.decode, model, sv.tensor { { 4 } })))
     local sim = sv.simulator { name = "kinds", output = { 2 }, simulate = function(z) return { z.l, z.c } end,
       params = { { name = "l", low = 1, high = 100, scale = "log" }, { name = "c", levels = 3 },
         { name = "p", period = 1 } } }
@@ -257,7 +247,7 @@ describe("what a model is given", function()
     raises("sample 1, 'l' is 0; on a log scale it is above 0", kinds.decode, kinds, sv.tensor { { 0, 1, 0 } })
     raises("sample 1, 'c' is 4; its classes count from 1 to 3", kinds.decode, kinds, sv.tensor { { 1, 4, 0 } })
     raises("'c' is 0", kinds.decode, kinds, sv.tensor { { 1, 0, 0 } })
-    assert.equal("", (said(kinds.decode, kinds, sv.tensor { { 50, 2, 17.5 } })))
+    assert.equal("", (helper.stderr_of(kinds.decode, kinds, sv.tensor { { 50, 2, 17.5 } })))
   end)
 end)
 
@@ -311,7 +301,7 @@ describe("measures of outputs", function()
   it("names constant outputs in an evaluation", function()
     local sim = sv.simulator { name = "half", params = { { name = "a", low = 0, high = 1 } }, output = { 2 },
       simulate = function(z) return { z.a, 7 } end }
-    local _, model = said(trained, sim, 5)
+    local _, model = helper.stderr_of(trained, sim, 5)
     local r = sv.evaluate(model, { samples = 100, bins = 3, interval = 0, chance = 0 })
     assert.matches("element 2 of the output %(1 of 2%) is constant", table.concat(r.notes, "\n"))
   end)

@@ -45,12 +45,7 @@ describe("a netlist that is not trusted", function()
       divider .. ".include " .. folder .. "/x.inc\n.end\n",
       (divider:gsub("^t", "*ng_script")) .. "*#shell touch " .. made .. "\n",
     } do
-      local stderr = io.stderr
-      io.stderr = assert(io.tmpfile()) -- luacheck: ignore 122 (for the notice)
-      local ok, x = pcall(value, text)
-      io.stderr:close()
-      io.stderr = stderr -- luacheck: ignore 122
-      assert(ok, x)
+      local _, x = helper.stderr_of(value, text) -- a notice
       assert.near(0.5, x, 1e-6)
     end
     for _, line in ipairs { "R3 out 0 `touch " .. made .. "`", "codemodel " .. made,
