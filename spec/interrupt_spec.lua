@@ -29,7 +29,9 @@ do
       sv.evaluate(model, { samples = 100000000 })
     else
       print "running"
-      sv.simulate(sim, 10000000, sv.rng(1), { workers = tonumber(out) })
+      local simulate = sim.simulate
+      sim.simulate = function(...) require("simvae.core").system.sleep(0.001); return simulate(...) end
+      sv.simulate(sim, 100000, sv.rng(1), { workers = tonumber(out) })
     end]]
 end
 
@@ -81,6 +83,24 @@ describe("an interruption", function()
       assert.matches("^interrupted at decoder step %d+; the same call goes on from there\n$", errors)
       assert.equal("file", (core.system.kind(out .. "/checkpoint.safetensors")))
     end
+  end)
+
+  it("is not taken for a lack of memory when it comes while a large tensor is made", function()
+    local pcall, sethook, zeros, stopped = pcall, debug.sethook, core.zeros, 0
+    for call = 1, 4 do
+      local calls = 0
+      sethook(function()
+        calls = calls + 1
+        if calls == call + 1 then error("interrupted!", 0) end -- as lua.c does; the first call is pcall's
+      end, "c")
+      local ok, why = pcall(zeros, 1 << 22)
+      sethook()
+      if not ok then
+        assert.equal("interrupted!", why)
+        stopped = stopped + 1
+      end
+    end
+    assert.is_true(stopped >= 2) -- at zeros, and at what it calls
   end)
 
   it("of an evaluation or a simulation is one sentence, with workers and without", function()

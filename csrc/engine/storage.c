@@ -89,11 +89,13 @@ static int new_userdata(lua_State *L) {
 static void *new_large_userdata(lua_State *L, size_t bytes) {
     lua_pushcfunction(L, new_userdata);
     lua_pushlightuserdata(L, &bytes);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    int status = lua_pcall(L, 1, 1, 0);
+    if (status == LUA_ERRMEM) {
         char size[32];
         snprintf(size, sizeof size, "%.3g", (double)bytes / ((size_t)1 << 30));
         luaL_error(L, "not enough memory for a tensor of %s GiB", size);
     }
+    if (status != LUA_OK) lua_error(L); /* a hook's: Ctrl-C */
     return lua_touserdata(L, -1);
 }
 
