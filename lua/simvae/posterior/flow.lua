@@ -21,6 +21,7 @@ local flow = { options = {
   bins = { "integer", default = 10, min = 2, max = 64 },
 } }
 
+--- A head for a latent space: t.latent, and the options, checked, t.transforms and t.bins.
 function flow.new(t)
   local self = setmetatable({ latent = t.latent, transforms = t.transforms, bins = t.bins, outputs = FEATURES,
     locations = { count = 1, size = FEATURES // 4 }, likelihood = true, classes = {}, places = {}, circle = {},
