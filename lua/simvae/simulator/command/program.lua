@@ -1,6 +1,7 @@
 --- A program that runs on: protocols "line" and "npy" of sv.command.
 local answer = require "simvae.simulator.command.answer"
 local check = require "simvae.util.check"
+local class = require "simvae.util.class"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local launch = require "simvae.simulator.command.launch"
@@ -11,46 +12,43 @@ Program.__index = Program
 
 local longest_look = 0.1 -- seconds that an answer too many is waited for
 
---- Starts the program in a folder of its own.
--- @treturn boolean true, or nil and why not
-function Program:start()
+class.take(Program, "simvae.simulator.process_host")
+Program.patience = 1 -- seconds
+
+-- Starts the program in a folder of its own.
+function Program:begin()
   local folder, why = launch.folder()
   if not folder then return nil, why end
-  local child
-  child, why = launch.start(self.launch, folder, {})
-  if not child then
+  local process
+  process, why = launch.start(self.launch, folder, {})
+  if not process then
     core.system.remove_tree(folder)
     return nil, why
   end
-  self.child, self.folder, self.owner, self.samples = child, folder, core.system.pid(), 0
-  self.waiting, self.look_at = false, 1
-  return true
+  self.folder, self.look_at = folder, 1
+  return process
 end
 
 -- Time to end by itself, then none. What it wrote that nobody asked for shows that answers were out of step.
-function Program:stop(patience)
-  local child = self.child
-  if not child then return end
-  local ours = self.owner == core.system.pid()
+function Program:finish(process, ours, patience)
   if patience and ours then
-    child:end_input()
-    child:wait(patience)
-    local more = not self.waiting and core.number.trim(child:peek(0)) or ""
+    process:end_input()
+    process:wait(patience)
+    local more = not self.waiting and core.number.trim(process:peek(0)) or ""
     if more ~= "" then
       io.stderr:write(string.format("%s: the program wrote more than it was asked for: %s; its answers may belong "
         .. "to other samples\n", self.what, answer.quoted(more)))
     end
   end
-  child:close()
+  process:close()
   if ours then core.system.remove_tree(self.folder) end
-  self.child = nil
 end
 
 -- Why there was no answer; the program is gone after that. self.left: it had answered before, and left in good order.
 function Program:ending(why, count)
-  local child = self.child
+  local process = self.process
   local result
-  local part = why ~= "too long" and child:peek(0) or ""
+  local part = why ~= "too long" and process:peek(0) or ""
   part = part ~= "" and ", after the unfinished line " .. answer.quoted(part) or ""
   if self.protocol == "npy" then part = "" end
   if why == "timeout" then
@@ -58,30 +56,21 @@ function Program:ending(why, count)
   elseif why == "too long" then
     result = answer.too_long(count)
   elseif why == "closed" then
-    local kind, what = child:wait(1)
+    local kind, what = process:wait(1)
     if kind == "signal" then
       result = "died by " .. what .. part
     elseif kind == "exit" then
       result = string.format("ended with exit code %d, without an answer%s", what, part)
-      self.left = what == 0 and part == "" and self.samples > 1
+      self.left = what == 0 and part == "" and self.runs > 1
     else
       result = "closed its output without an answer" .. part
     end
   else
     result = "gave no answer: " .. why
   end
-  result = result .. answer.last_words(child)
+  result = result .. answer.last_words(process)
   self:stop()
   return nil, result
-end
-
--- In a forked copy of its owner, the program is the owner's: the copy starts one of its own.
-function Program:ready()
-  if self.child and (self.owner ~= core.system.pid() or self.waiting) then self:stop() end
-  if self.child and self.restart and self.samples >= self.restart then self:stop(1) end
-  if self.child and not self.child:running() then self:stop() end
-  if not self.child then return self:start() end
-  return true
 end
 
 -- Seconds that are left to the sample.
@@ -92,7 +81,7 @@ end
 -- A line that is not blank.
 local function read_line(self, limit)
   while true do
-    local line, why = self.child:read_line(time_left(self), limit)
+    local line, why = self.process:read_line(time_left(self), limit)
     if not line or line:find "%S" then return line, why end
   end
 end
@@ -111,7 +100,7 @@ end
 function readers.npy(self, out)
   local gone
   local ok, header = pcall(npy.read_header, function(n)
-    local bytes, why = self.child:read(n, time_left(self))
+    local bytes, why = self.process:read(n, time_left(self))
     if not bytes then
       gone = why
       file.refuse("%s", why)
@@ -125,7 +114,7 @@ function readers.npy(self, out)
     return nil, string.format("answered an array of shape %s%s where %d numbers were expected",
       check.shape_text(header.shape), header.fortran and " in Fortran order" or "", out.count)
   end
-  local done, why = self.child:read_numbers(header.kind, header.swapped, out, time_left(self))
+  local done, why = self.process:read_numbers(header.kind, header.swapped, out, time_left(self))
   if not done then return self:ending(why, out.count) end
   if not out:finite() then return nil, answer.failed end
   return true
@@ -134,10 +123,10 @@ end
 -- Has it written what it was not asked for, at once or within some seconds? Such an answer would be taken for the
 -- next sample's.
 local function out_of_step(self, seconds, when)
-  local more = self.child:peek(seconds)
+  local more = self.process:peek(seconds)
   if self.protocol == "line" and not more:find "%S" and #more < 200 then return end
   if more == "" then return end
-  if self.samples == 0 then return "wrote " .. answer.quoted(more) .. " before it was asked for anything" end
+  if self.runs == 0 then return "wrote " .. answer.quoted(more) .. " before it was asked for anything" end
   return string.format("wrote more than one answer %s: %s follows; its answers may belong to other samples", when,
     answer.quoted(more))
 end
@@ -145,7 +134,7 @@ end
 -- An answer too many that comes late is taken for the next one, and shows only when the program is waited for: after
 -- its 1st, 2nd, 4th, 8th … sample, for as long as that sample took.
 local function look(self, seconds)
-  if self.samples < self.look_at then return 0 end
+  if self.runs < self.look_at then return 0 end
   self.look_at = 2 * self.look_at
   return math.min(seconds, longest_look)
 end
@@ -160,15 +149,15 @@ function Program:run(values, out)
     return nil, why
   end
   self.started, self.waiting = core.system.clock(), true
-  self.samples, self.left = self.samples + 1, false
-  ok, why = self.child:write(answer.format_list(values, self.K) .. "\n", time_left(self))
+  self.runs, self.left = self.runs + 1, false
+  ok, why = self.process:write(answer.format_list(values, self.K) .. "\n", time_left(self))
   if ok then
     ok, why = readers[self.protocol](self, out)
   else
     ok, why = self:ending(why, out.count)
   end
   if self.left then return self:run(values, out) end -- it answers some samples, then ends: the next one takes over
-  if (ok or why == answer.failed) and self.child then
+  if (ok or why == answer.failed) and self.process then
     local more = out_of_step(self, look(self, core.system.clock() - self.started), "to this sample")
     if more then ok, why = nil, more end
   end

@@ -1,16 +1,17 @@
 --- ngspice in a process of its own.
 --
 -- ngspice keeps memory and global state, some errors leave it beyond repair, and a netlist is a stranger's text. It
--- therefore runs in a copy of this process, started with the first sample, again after `restart` runs, and again
--- whenever it died; it ends with the simulator's owner. The copy works in an empty private folder, where ngspice reads
--- no .spiceinit of the user's, and gives up what a circuit does not need (csrc/sim/confine.c); of a trusted netlist it
--- does neither.
+-- therefore runs in a copy of this process (simvae.simulator.process_host), which ends with its owner. The copy works
+-- in an empty private folder, where ngspice reads no .spiceinit of the user's, and gives up what a circuit does not
+-- need (csrc/sim/confine.c); of a trusted netlist it does neither.
+local class = require "simvae.util.class"
 local core = require "simvae.core"
 local outputs = require "simvae.simulator.spice.outputs"
 local parameters = require "simvae.simulator.spice.parameters"
 
 local Engine = {}
 Engine.__index = Engine
+class.take(Engine, "simvae.simulator.process_host")
 
 local rows_at_once = 64
 
@@ -188,27 +189,14 @@ function Engine.new(plan, timeout, restart)
   return setmetatable({ plan = plan, timeout = timeout, restart = restart }, Engine)
 end
 
---- Starts the process.
-function Engine:start()
-  self.owner = core.system.pid()
+function Engine:begin()
   self.shared = core.shared(rows_at_once, self.plan.count)
   local worker, why = core.process.fork(serve, self.plan, self.shared)
   if not worker then error(why, 0) end
-  self.worker, self.runs, self.waiting = worker, 0, false
+  return worker
 end
 
---- Ends the process. In a forked copy of its owner, the engine is the owner's: the copy starts one of its own.
-function Engine:stop()
-  if self.worker then self.worker:close() end
-  self.worker = nil
-end
-
---- Sees to it that there is a process to send to.
-function Engine:ready()
-  local stale = self.owner ~= core.system.pid() or self.waiting or self.runs >= self.restart
-  if self.worker and stale then self:stop() end
-  if not self.worker then self:start() end
-end
+function Engine:finish(worker) worker:close() end
 
 --- Runs once, to see what the analysis gives.
 -- @tparam {number,…} values of the parameters
@@ -218,8 +206,8 @@ end
 -- @treturn {string,…} what ngspice passed over
 function Engine:probe(values)
   self:ready()
-  self.worker:send("?" .. string.pack(string.rep("d", #self.plan.given), table.unpack(values)), self.timeout)
-  local reply, why = self.worker:receive(self.timeout)
+  self.process:send("?" .. string.pack(string.rep("d", #self.plan.given), table.unpack(values)), self.timeout)
+  local reply, why = self.process:receive(self.timeout)
   why = not reply and self:ending(why) or reply:find "^!" and reply:sub(2)
   self:stop()
   if why then return nil, why end
@@ -235,14 +223,14 @@ function Engine:chunk(values, first, last, x, failures)
   for r = first, last do
     message[#message + 1] = string.pack(string.rep("d", #self.plan.given), table.unpack(values[r]))
   end
-  if not self.worker:send(table.concat(message), self.timeout) then
+  if not self.process:send(table.concat(message), self.timeout) then
     self:stop()
     self:ready()
     self.waiting = true
-    self.worker:send(table.concat(message), self.timeout)
+    self.process:send(table.concat(message), self.timeout)
   end
   for r = first, last do
-    local reply, why = self.worker:receive(self.timeout)
+    local reply, why = self.process:receive(self.timeout)
     self.runs = self.runs + 1
     if reply == "" then
       x[r]:copy(self.shared[r - first + 1])
@@ -266,7 +254,7 @@ end
 function Engine:ending(why)
   if why == "timeout" then return string.format("ngspice took longer than %g s (timeout)", self.timeout) end
   if why ~= "closed" then return why end
-  local kind, what = self.worker:wait(1)
+  local kind, what = self.process:wait(1)
   return kind == "signal" and "ngspice died by " .. what or "ngspice ended"
 end
 
