@@ -278,6 +278,13 @@ describe("an output", function()
       for i, v in ipairs(x) do x[i] = math.floor(v * 1e6 + 0.5) end
       return x
     end)(run { netlist = rc, analysis = ".tran 3u 10u", output = { "time" } }))
+    -- from a start on, where ngspice's own first point is 2.8 us later
+    for _, tail in ipairs { "", " 2u", " 2u uic" } do
+      local x = run { netlist = rc, analysis = ".tran 10u 1m 0.5m" .. tail, output = { "v(in)" } }
+      assert.equal(51, #x)
+      for k = 1, 51 do assert.near(-math.sin(2 * math.pi * (k - 1) / 100), x[k], 2e-3) end
+    end
+    fails("steps farther than it runs", { netlist = rc, analysis = ".tran 2m 1m" })
     local own = run { netlist = rc, analysis = ".tran 10u 1m", output = { "time" }, grid = "steps" }
     assert.is_true(#own > 50 and #own ~= 101)
     assert.near(1e-3, own[#own], 1e-9)

@@ -66,6 +66,14 @@ function readers.dc(words, found)
   end
 end
 
+-- The same analysis, stored from one largest step before its start on: ngspice's first point after a start lies
+-- anywhere within that step, and the start's own values are interpolated.
+local function stored_earlier(words, last, step, stop, start)
+  local most = last == 5 and value_of(words[5]) or math.min(step, (stop - start) / 50) -- ngspice's default
+  local result = string.format("tran %s %s %.17g %.17g", words[2], words[3], math.max(0, start - most), most)
+  return last < #words and result .. " uic" or result
+end
+
 function readers.tran(words, found)
   local last = #words
   if words[last]:lower() == "uic" then last = last - 1 end
@@ -78,6 +86,10 @@ function readers.tran(words, found)
   if last == 3 then start = 0 end
   if stop and start and stop <= start then return "stops before it starts" end
   if step and stop and start then
+    if step > stop - start then return "steps farther than it runs" end
+    if start > 0 and (last < 5 or value_of(words[5])) then
+      found.stored_earlier = stored_earlier(words, last, step, stop, start):lower()
+    end
     found.points = math.floor((stop - start) / step * (1 + 1e-9) + 1e-9) + 1
     found.first, found.last, found.step = start, stop, step
   end
@@ -87,8 +99,8 @@ end
 --- Reads an analysis.
 -- @tparam string text ".ac …", ".dc …", ".tran …" or ".op"
 -- @treturn ?table kind; command: written anew; in_deck: expressions in it are for ngspice, as a card of the netlist;
---   axis: name, unit, scale of what is swept, nil where there is none; of .tran with numbers, points: steps from
---   first to last; or nil, message
+--   stored_earlier: of .tran with a start, the command that lets values there be interpolated; axis: name, unit, scale
+--   of what is swept, nil where there is none; of .tran with numbers, points: steps from first to last; or nil, message
 function analysis.parse(text)
   local function bad(why) return nil, string.format("analysis %q %s; %s", text, why, example) end
   if text:find "[;`$\"\\]" or text:find "[^%C\t]" then

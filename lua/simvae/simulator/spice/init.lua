@@ -93,6 +93,7 @@ local function make_plan(what, given, sorted)
   local plan = { lines = placed.list, alter = not sorted.controls and placed.alter, analysis = read, outputs = {},
     given = {}, trusted = given.trusted, compatibility = given.compatibility,
     grid = read.kind == "tran" and given.grid or nil }
+  local measures = false
   for i, one in ipairs(index.list) do plan.given[i] = one.given end
   for k, line in ipairs(plan.lines) do plan.lines[k] = number.ascii(line) end
   for k, text in ipairs(given.output) do
@@ -102,11 +103,12 @@ local function make_plan(what, given, sorted)
     if o.meas then
       must(sorted.measurements[o.meas] == read.kind, string.format("output %q: its .meas is of %s, the analysis is %q",
         text, sorted.measurements[o.meas], read.text))
-      plan.alter = nil -- ngspice puts the first results in the place of names in .meas … param=
+      measures, plan.alter = true, nil -- ngspice puts the first results in the place of names in .meas … param=
       table.insert(plan.lines, string.format(".meas %s sv_meas_%d param='%s'", read.kind, k, o.meas))
     end
   end
   must(#plan.outputs > 0, "output names no vector")
+  if plan.grid == "even" and not measures then read.command = read.stored_earlier or read.command end
   return plan
 end
 
