@@ -19,6 +19,7 @@
 --   first             samples before this batch
 local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
+local noise = require "simvae.simulator.noise"
 local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 local streams = require "simvae.util.streams"
@@ -45,6 +46,7 @@ function run.new(model, o, factors)
     error(string.format("evaluate: the encoder's %s of '%s' is not finite at sample %d; the model has diverged or was "
       .. "never trained", what, self.names[(at - 1) % K + 1], offset + (at - 1) // K + 1), 0)
   end
+  self.noise_rng = streams.measurement(o.seed, 0)
   function self.rng(stream) return streams.evaluation(o.seed, stream) end
   return self
 end
@@ -89,7 +91,7 @@ function Run:batch(n, rng, measures, states)
   local scope <close> = core.scope()
   local z, x = draw(self, n, rng)
   if not x then return end
-  local mean, std = self.model:encode(x)
+  local mean, std = self.model:encode(noise.add(self.sim, z, x, self.noise_rng))
   local batch = { known = z, z = z:totable(), x = x, first = #self.z, mean = mean:totable(), std = std:totable() }
   self.check_finite(mean, "mean", batch.first)
   self.check_finite(std, "standard deviation", batch.first)

@@ -132,6 +132,11 @@ function Loss:standardise(x)
   return self.mean and (x - self.mean) / self.std or x
 end
 
+--- The inverse of standardise.
+function Loss:restore(x)
+  return self.mean and x * self.std + self.mean or x
+end
+
 --- What the decoder means by its raw output, in the simulator's units.
 function Loss:to_output(raw)
   return self.mean and raw * self.std + self.mean or core.sigmoid(raw)

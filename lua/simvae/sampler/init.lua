@@ -26,6 +26,7 @@ local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
 local budget = require "simvae.sampler.budget"
 local prior = require "simvae.simulator.prior"
+local noise = require "simvae.simulator.noise"
 local simulator = require "simvae.simulator"
 local streams = require "simvae.simulator.streams"
 
@@ -337,22 +338,27 @@ function Sampler:close()
 end
 Sampler.__close = Sampler.close
 
-local function draw_all(self, n, rng)
+local function draw_all(self, n, rng, measured)
   local first
   self.seed, first = rng:samples(n)
   local made <close>, why = open(setmetatable(self, Sampler))
   if not made then return nil, why end
   made.total, made.drawn = 0, first
   local z, x = take(made, n)
+  if measured then x = noise.of_samples(made.simulator, z, x, self.seed, first + 1) end
   return z, x, made.log.failed
 end
 
---- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output).
+local simulate_options = { noise = { "boolean", default = true } }
+for name, rule in pairs(shared_options) do simulate_options[name] = rule end
+
+--- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output) as measured, with the simulator's noise.
 -- @tparam Simulator sim
 -- @tparam integer n
 -- @tparam ?rng rng sv.rng(seed); n samples of it are consumed (default: sv.rng(1); within another simulator's simulate,
 -- that sample's own)
--- @tparam ?table t workers (0), cache, max_failures (0.2), timeout, restart_after, failures (as of sv.sampler.new)
+-- @tparam ?table t noise (true; false: without it), workers (0), cache, max_failures (0.2), timeout, restart_after,
+-- failures (as of sv.sampler.new)
 -- @treturn tensor z
 -- @treturn tensor x
 -- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
@@ -361,14 +367,15 @@ function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })
   n = math.tointeger(n)
-  local self = check.options("simulate", t, shared_options)
-  self.simulator = sim
+  local self = check.options("simulate", t, simulate_options)
+  local measured = self.noise
+  self.noise, self.simulator = nil, sim
   sampler.check("simulate", self)
   if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
   rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
   if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- limits the ring's memory
-  return interrupt.during("simulate: interrupted", draw_all, self, n, rng)
+  return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured)
 end
 
 local members = { "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }

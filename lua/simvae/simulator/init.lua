@@ -16,6 +16,7 @@
 -- A simulator knows nothing of networks.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
 local prior = require "simvae.simulator.prior"
 local running = require "simvae.simulator.running"
@@ -48,6 +49,7 @@ local fields = {
   -- A vector output as curves of equal length, one after the other, for figures: { { name =, unit = }, …,
   -- axis = { name =, unit =, low =, high =, scale = } }, axis: what they are drawn over.
   series = { "table" },
+  noise = { "number|table|tensor|function" }, -- of a measurement (simvae.simulator.noise)
   doc = { "string" },
   correlated = { "boolean" },         -- the prior's parameters depend on each other
   close = { "function" },             -- gives back what the simulator holds (processes, files)
@@ -79,7 +81,7 @@ local function check_maps(what, field, list, f)
 end
 
 --- Makes a simulator.
--- @tparam table t name, params, output and simulate (or batch); optional prior, loss, symmetry, invariants, doc
+-- @tparam table t name, params, output and simulate (or batch); optional prior, loss, symmetry, invariants, noise, doc
 -- @treturn Simulator
 function simulator.new(t)
   local what = "simulator"
@@ -102,6 +104,7 @@ function simulator.new(t)
   self.names = {}
   for i, p in ipairs(params) do self.names[i] = p.name end
   check_output(what, self.output)
+  self.noise_std = noise.check(what, self.noise, self.output)
   check_maps(what, "symmetry", self.symmetry, "map")
   check_maps(what, "invariants", self.invariants, "value")
   local series = self.series
@@ -176,7 +179,7 @@ local function run_all(self, z, source)
   return x
 end
 
---- Runs the simulator.
+--- Runs the simulator, without the noise of a measurement.
 -- @tparam tensor z (N, K), in units
 -- @tparam ?rng rng of a stochastic simulator; N samples of it are used up. Without one row i is sample i of sv.rng(0);
 -- within another simulator's simulate, of that sample's own generator
@@ -195,7 +198,7 @@ function Simulator:run(z, rng)
   return run_all(self, z, streams.simulation(seed, first + 1))
 end
 
---- Draws n samples of the prior and runs the simulator on them.
+--- Draws n samples of the prior and runs the simulator on them, without the noise of a measurement.
 -- @tparam integer n
 -- @tparam rng rng n samples of it are used up
 -- @treturn tensor z (n, K)
@@ -209,7 +212,7 @@ function Simulator:simulate_batch(n, rng)
   return z, run_all(self, z, streams.simulation(seed, first + 1))
 end
 
-local members = { "index", "names", "fills", "variant", "refused", "frame", "point_metatable" }
+local members = { "noise_std", "index", "names", "fills", "variant", "refused", "frame", "point_metatable" }
 for name in pairs(fields) do members[#members + 1] = name end
 require("simvae.util.names").class(Simulator, "simulator", members)
 

@@ -21,6 +21,7 @@ local folder = require "simvae.train.folder"
 local interrupt = require "simvae.util.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
+local noise = require "simvae.simulator.noise"
 local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
@@ -56,14 +57,13 @@ end
 -- Reference for later outputs: the training's last batch, drawn again if the run stopped right after it.
 local function measure_novelty(self, run)
   local scope <close> = core.scope()
-  local x, drawn = run.last, run.sampler:state().drawn
+  local z, x, drawn = run.last_z, run.last, run.sampler:state().drawn
   if not x and drawn > 0 then
     run.sampler.batch = math.min(run.sampler.batch, drawn)
     run.sampler:restore { drawn = drawn - run.sampler.batch }
-    local _
-    _, x = run.sampler:next()
+    z, x = run.sampler:next()
   end
-  if x then novelty.measure(self, x) end
+  if x then novelty.measure(self, noise.add(self.simulator, z, x, run.rng)) end
 end
 
 -- Forks its workers here, before threads are started and memory is allocated.

@@ -26,8 +26,13 @@ local function samples(self, run)
   run.signals:hold()
   local why = self.loss:outside(x)
   if why then error(string.format("train: simulator '%s': %s", self.simulator.name, why), 0) end
-  if run.step == run.total then run.last = core.buffer(x) end
+  if run.step == run.total then run.last, run.last_z = core.buffer(x), core.buffer(z) end
   return z, self.loss:standardise(x)
+end
+
+-- Outputs as networks see them, with the noise of a measurement.
+local function measured(self, run, z, x)
+  return self.simulator.noise and sleep.measured(self, z, x, run.rng) or x
 end
 
 --- One step of stage 1 on a batch, under the caller's tape.
@@ -52,19 +57,19 @@ local function likelihood_step(self, run)
     return sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)
   end
   local z, x = samples(self, run)
-  local own = self.head:loss(self.encoder(x), { self.latent:to_code(z) })
+  local own = self.head:loss(self.encoder(measured(self, run, z, x)), { self.latent:to_code(z) })
   return (own + sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)) * 0.5
 end
 
 --- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep`.
 function step.encoder(self, run)
   if self.head.likelihood then return likelihood_step(self, run) end
-  local _, x = samples(self, run)
-  local code, mean, penalty = self.head:draw(self.encoder(x), run.rng, run.noise)
+  local z, x = samples(self, run)
+  local code, mean, penalty = self.head:draw(self.encoder(measured(self, run, z, x)), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
-  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2)) * o.sleep end
+  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2), nil, run.rng) * o.sleep end
   return loss
 end
 
@@ -125,7 +130,7 @@ local function begin(self, run, stage)
   run.parameters = parameters_of(self, stage)
   run.noise = o.noise
   run.sampler.batch = o.batch
-  if stage == "encoder" then run.last = nil end
+  if stage == "encoder" then run.last, run.last_z = nil, nil end
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
     if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end

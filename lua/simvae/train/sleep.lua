@@ -10,6 +10,7 @@
 -- learns the distribution over the equivalents.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local measurement = require "simvae.simulator.noise"
 local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}
@@ -66,12 +67,24 @@ function sleep.noise(model, z, x)
   end)
 end
 
+--- Outputs with the noise of a measurement that the simulator declares.
+-- @tparam Model model
+-- @tparam tensor z (N, K) their parameters, in units
+-- @tparam tensor x (N, …output), in the units that networks see
+-- @tparam rng rng
+-- @treturn tensor in the same units
+function sleep.measured(model, z, x, rng)
+  if not model.simulator.noise then return x end
+  local loss = model.loss
+  return loss:standardise(measurement.add(model.simulator, z, loss:restore(x), rng))
+end
+
 --- The loss of one step of sleep.
 -- @tparam Model model
 -- @tparam tensor z (N, K) draws of the prior, in units
 -- @tparam ?tensor noise of the decoder, as of `noise`: what is added to its outputs, for a posterior that is trained by
 -- likelihood
--- @tparam ?rng rng of the noise
+-- @tparam rng rng of the noise, and of that of a measurement
 -- @treturn tensor one number
 function sleep.loss(model, z, noise, rng)
   local codes = {}
@@ -84,7 +97,8 @@ function sleep.loss(model, z, noise, rng)
   end
   local drawn = core.no_grad(function()
     local y = as_seen(model, model.decoder(codes[1]))
-    return noise and y + noise * rng:normal(y.shape) or y
+    if noise then y = y + noise * rng:normal(y.shape) end
+    return sleep.measured(model, z, y, rng)
   end)
   return model.head:loss(model.encoder(drawn), codes)
 end

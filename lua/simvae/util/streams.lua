@@ -5,6 +5,7 @@
 --     stream                   used by                    for
 --     i + a 2^40               simulator.streams          parameters of sample i, a-th draw in its place (from 0)
 --     i + a 2^40 + 2^62        simulator.streams          its output: the rng of simulate
+--     i + 2^61                 simulator.noise            the noise of sample i where it is measured
 --     WEIGHTS                  model                      initial weights
 --     NOISE                    train                      noise of stage 2, and the directions of its distances
 --     e + 1                    sampler.epochs             the order of epoch e (from 0) of a data set
@@ -21,7 +22,7 @@
 --
 -- WEIGHTS and NOISE are numbers of samples as well: sample 7,234,932 of a training draws its parameters from the
 -- numbers that began the weights of a model of the same seed, sample 4.7e11 from those of the noise. Nothing is
--- correlated with either there. A new stream takes a number from 2^61 to 2^62, where there are no samples.
+-- correlated with either there. A new stream takes a number from 3 * 2^60 to 2^62, where there are no samples.
 local core = require "simvae.core"
 
 local streams = {}
@@ -38,6 +39,11 @@ local HALVES = 0x68616c66          -- "half"
 
 --- Streams from one draw in a sample's place to the next one: more than there are samples.
 streams.ATTEMPT = 1 << 40
+
+local MEASUREMENT = 1 << 61
+
+--- The noise of sample i of a seed.
+function streams.measurement(seed, i) return core.rng(seed, MEASUREMENT + i) end
 
 --- Streams from a sample's parameters to its output.
 streams.SIMULATION = 1 << 62

@@ -48,9 +48,9 @@ local fields = {
   env = { "table" },
   files = { "table" },
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
+local passed_on = { "prior", "loss", "symmetry", "invariants", "noise", "series", "doc", "correlated" }
 for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
 end
 
 --- A program as a simulator.

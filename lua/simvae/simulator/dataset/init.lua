@@ -32,9 +32,9 @@ local fields = {
   memory = { "integer", default = 1 << 30, min = 0 },     -- bytes of outputs that may be held
   unpacked = { "string" },
 }
-local passed_on = { "loss", "symmetry", "invariants", "doc", "correlated" }
+local passed_on = { "loss", "symmetry", "invariants", "noise", "doc", "correlated" }
 for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
 end
 
 -- ---- the simulator -------------------------------------------------------------------------------
@@ -161,7 +161,8 @@ function dataset.dataset(t)
       return read(numbers, x)
     end,
     correlated = given.correlated == nil and not levels or given.correlated,
-    series = plan.series, loss = given.loss, symmetry = given.symmetry, invariants = given.invariants, doc = given.doc,
+    series = plan.series, loss = given.loss, symmetry = given.symmetry, invariants = given.invariants,
+    noise = given.noise, doc = given.doc,
     close = source.close,
   }
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end

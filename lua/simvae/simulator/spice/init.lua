@@ -45,9 +45,9 @@ local fields = {
   timeout = { "number", default = 60, above = 0 },       -- seconds a run may take
   restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice starts afresh
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "series", "doc", "correlated" }
+local passed_on = { "prior", "loss", "symmetry", "invariants", "noise", "series", "doc", "correlated" }
 for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean" } -- sv.simulator knows better
+  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
 end
 
 -- The netlist's text and the folder of its relative paths.
