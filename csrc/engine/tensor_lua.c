@@ -112,26 +112,28 @@ static int l_buffer(lua_State *L) {
     return 1;
 }
 
-/* put(t, i, from): the numbers of from become entry i of t along its first axis, as t[i]:copy(from) without the view.
- */
-static int l_put(lua_State *L) {
+/* lend(buffer) -> a view of its only entry, filled with zeros; until the buffer's numbers are taken. */
+static int l_lend(lua_State *L) {
+    sv_tensor *t = sv_check_tensor(L, 1);
+    sv_check_argument(L, !t->storage->owner && t->ndim > 0 && t->shape[0] == 1, 1, "a buffer (1, ...)");
+    memset(t->data, 0, t->count * sizeof *t->data);
+    sv_push_view(L, 1, 0, t->ndim - 1, t->shape + 1);
+    return 1;
+}
+
+/* take(t, i, buffer): the buffer's numbers become entry i of t along its first axis. The views that were lent of the
+ * buffer are released, as with a tape. */
+static int l_take(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1), *from = sv_check_tensor(L, 3);
     lua_Integer i = sv_check_integer(L, 2);
     sv_check_argument(L, t->ndim > 0 && i >= 1 && (uint64_t)i <= t->shape[0], 2, "no such entry");
+    sv_check_argument(L, !from->storage->owner, 3, "a tensor of no tape");
     sv_check_argument(L, from->count == t->count / t->shape[0], 3, "another count of numbers");
     sv_check_argument(L, t->layout == SV_PLAIN && from->layout == SV_PLAIN, 1, "tensors that are laid out row by row");
     sv_check_writable(L, t);
     memcpy(t->data + (size_t)(i - 1) * from->count, from->data, from->count * sizeof *from->data);
+    from->generation = ++from->storage->generation;
     return 0;
-}
-
-/* renew(buffer): the same buffer; existing views of it become stale, as when a tape closes. */
-static int l_renew(lua_State *L) {
-    sv_tensor *t = sv_check_tensor(L, 1);
-    sv_check_argument(L, !t->storage->owner, 1, "a tensor of no tape");
-    t->generation = ++t->storage->generation;
-    lua_settop(L, 1);
-    return 1;
 }
 
 /* ---- reading --------------------------------------------------------------- */
@@ -306,39 +308,50 @@ static void push_shape(lua_State *L, const sv_tensor *t) {
     lua_setmetatable(L, -2);
 }
 
-/* Pushes a field; false: a tensor has none of that name. */
+/* Pushes a field; false: a tensor has none of that name. The switch is for speed: fields are read in every loop. */
 static bool push_field(lua_State *L, sv_tensor *t, const char *key) {
-    if (!strcmp(key, "shape"))
+    switch (key[0]) {
+    case 's':
+        if (strcmp(key, "shape") != 0) return false;
         push_shape(L, t);
-    else if (!strcmp(key, "ndim"))
-        lua_pushinteger(L, t->ndim);
-    else if (!strcmp(key, "count"))
+        return true;
+    case 'n':
+        if (!strcmp(key, "ndim"))
+            lua_pushinteger(L, t->ndim);
+        else if (!strcmp(key, "needs_grad"))
+            lua_pushboolean(L, t->needs_grad);
+        else
+            return false;
+        return true;
+    case 'c':
+        if (strcmp(key, "count") != 0) return false;
         lua_pushinteger(L, (lua_Integer)t->count);
-    else if (!strcmp(key, "needs_grad"))
-        lua_pushboolean(L, t->needs_grad);
-    else if (!strcmp(key, "grad")) {
+        return true;
+    case 'g':
+        if (strcmp(key, "grad") != 0) return false;
         if (t->grad && t->grad_valid)
             lua_getiuservalue(L, 1, SV_UV_GRAD);
         else
             lua_pushnil(L);
-    } else if (!strcmp(key, "alive"))
+        return true;
+    case 'a':
+        if (strcmp(key, "alive") != 0) return false;
         lua_pushboolean(L, t->generation == t->storage->generation);
-    else
-        return false;
-    return true;
+        return true;
+    }
+    return false;
 }
 
 /* t[i]: a number of a 1-d tensor, else a view of the i-th entry (an op, with a
  * gradient); t.name: a method or a field. Upvalues: the table of methods, the
- * metatable of shapes. */
+ * metatable of shapes, that of tensors. */
 static int l_index(lua_State *L) {
-    sv_tensor *t = sv_check_object(L, 1, SV_TENSOR);
+    sv_tensor *t = lua_touserdata(L, 1);
+    if (!t || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(3))) sv_check_object(L, 1, SV_TENSOR);
+    lua_settop(L, 2);
     if (lua_type(L, 2) == LUA_TSTRING) {
-        lua_pushvalue(L, 2);
-        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
         if (push_field(L, t, lua_tostring(L, 2))) return 1;
-        lua_pushvalue(L, 2);
-        lua_gettable(L, lua_upvalueindex(1)); /* its metatable tells the nearest name */
+        lua_gettable(L, lua_upvalueindex(1)); /* whose metatable tells the nearest name */
         return 1;
     }
     sv_check_alive(L, t);
@@ -406,8 +419,8 @@ static int l_len(lua_State *L) {
 }
 
 static const luaL_Reg makers[] = {
-    {"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full},   {"arange", l_arange}, {"tensor", l_tensor},
-    {"parameter", l_parameter}, {"buffer", l_buffer}, {"renew", l_renew}, {"put", l_put},       {NULL, NULL}};
+    {"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full}, {"arange", l_arange}, {"tensor", l_tensor},
+    {"parameter", l_parameter}, {"buffer", l_buffer}, {"lend", l_lend}, {"take", l_take},     {NULL, NULL}};
 static const luaL_Reg methods[] = {{"item", l_item},
                                    {"totable", l_totable},
                                    {"get", l_get},
@@ -431,7 +444,8 @@ void sv_open_tensor(lua_State *L, int core) {
     lua_newtable(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, core, "shape");
-    lua_pushcclosure(L, l_index, 2);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, l_index, 3);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_newindex);
     lua_setfield(L, -2, "__newindex");

@@ -7,6 +7,8 @@ local nearest = require "simvae.util.names".nearest
 
 local point = {}
 
+local rawget, setmetatable, unpack = rawget, setmetatable, table.unpack -- a sample takes microseconds
+
 local function unknown(sim, key)
   if type(key) == "string" then
     local near = nearest(key, sim.names)
@@ -85,11 +87,8 @@ function point.maker(sim)
   local in_use, kept = metatable(sim, current), own_metatable(sim)
   local self = {}
   function self.open(values)
-    local z = {}
-    for i = 1, K do
-      local v = values[i]
-      z[i], current[names[i]] = v, v
-    end
+    local z = { unpack(values, 1, K) }
+    for i = 1, K do current[names[i]] = z[i] end
     return setmetatable(z, in_use)
   end
   function self.close(z) setmetatable(z, kept) end
@@ -98,8 +97,8 @@ end
 
 --- The position whose value a function has changed, or nil. (Assignments by name raise at once.)
 function point.changed(z, values)
-  for i, v in ipairs(values) do
-    local w = rawget(z, i)
+  for i = 1, #values do
+    local v, w = values[i], rawget(z, i)
     if v ~= w and (v == v or w == w) then return i end
   end
 end

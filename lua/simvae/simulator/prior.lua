@@ -34,12 +34,13 @@ end
 -- @treturn tensor (n, K)
 function prior.draw(self, n, seed, sample, attempt)
   local K, params = #self.params, self.params
-  local z = core.zeros(n, K)
-  local rng = core.rng(seed)
+  local z, set = core.zeros(n, K), core.methods.set
+  local rng, draw = core.rng(seed), parameter.draw
+  local before = streams.prior(sample, attempt or 0) - 1
   for s = 1, n do
-    rng:rewind(streams.prior(sample + s - 1, attempt or 0))
+    rng:rewind(before + s)
     local values = self.prior and draw_own(self, rng, sample + s - 1)
-    for i = 1, K do z:set(values and values[i] or parameter.draw(params[i], rng), s, i) end
+    for i = 1, K do set(z, values and values[i] or draw(params[i], rng), s, i) end
   end
   return z
 end

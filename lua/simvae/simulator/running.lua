@@ -7,6 +7,8 @@ local streams = require "simvae.simulator.streams"
 
 local running = {}
 
+local lend, take_numbers, finite = core.lend, core.take, core.methods.finite -- a sample takes microseconds
+
 -- What a simulator raised is a failure of the sample; Ctrl-C is not.
 local function raised(message)
   if interrupt.is(message) then error(message, 0) end
@@ -65,8 +67,8 @@ local function judge(self, z, values, out, result, reason)
     local ok, why = take(self, out, result)
     if not ok then return nil, why end
   end
-  local finite, at = out:finite()
-  if not finite then return nil, string.format("wrote a number that is not finite, at element %d of its output", at) end
+  local ok, at = finite(out)
+  if not ok then return nil, string.format("wrote a number that is not finite, at element %d of its output", at) end
   return true
 end
 
@@ -87,14 +89,12 @@ end
 function running.row(self, values, x, row, rng)
   local frame = take_frame(self)
   local scratch, z = frame.scratch, frame.point.open(values)
-  scratch:fill(0)
-  local out = scratch[1]
+  local out = lend(scratch)
   local ok, result, reason = rng:call(self.simulate, z, out, rng)
   frame.point.close(z)
   local why
   if ok then ok, why = judge(self, z, values, out, result, reason) else why = raised(result) end
-  core.put(x, row, scratch)
-  core.renew(scratch) -- writes to an `out` that was kept raise from here on
+  take_numbers(x, row, scratch) -- writes to an `out` that was kept raise from here on
   self.frame = frame
   return ok or nil, why
 end
@@ -178,9 +178,9 @@ function running.try(self, z, x, source, first)
   source = source or streams.simulation(0, 1)
   if self.batch then return running.batch(self, z, x, source) end
   local failures, rows = {}, z:totable()
-  local rng = #rows > 0 and source:rng(1)
+  local rng, row, before = source:rng(1), running.row, source.first - 1
   for s = 1, #rows do
-    local ok, why = running.row(self, rows[s], x, s, source:rng(s, rng))
+    local ok, why = row(self, rows[s], x, s, rng:rewind(before + s))
     if not ok then
       failures[s] = why
       if first then break end

@@ -18,7 +18,7 @@ function streams.prior(sample, attempt)
   return sample + attempt * ids.ATTEMPT
 end
 
---- The streams that consecutive samples are simulated with.
+--- The streams that consecutive samples are simulated with; `first` is that of row 1, and the next rows' follow it.
 -- @tparam integer seed
 -- @tparam integer sample the first one's number, from 1
 -- @tparam ?integer attempt (0)
@@ -28,9 +28,7 @@ end
 
 --- A generator at the start of row s.
 -- @tparam integer s from 1
--- @tparam ?rng reuse it is moved there, in place of a new one
-function Streams:rng(s, reuse)
-  if reuse then return reuse:rewind(self.first + s - 1) end
+function Streams:rng(s)
   return core.rng(self.seed, self.first + s - 1)
 end
 

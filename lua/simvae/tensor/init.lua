@@ -38,18 +38,16 @@ refuse("__idiv", "//", "divide by / and round the numbers of t:totable()")
 refuse("__mod", "%", "use math.fmod on the numbers of t:totable()")
 refuse("__concat", "..", "tostring(t) is its text")
 
-local function check_self(name, t)
-  if getmetatable(t) ~= meta then
-    check.fail(3, "%s: is a method, tensor:%s(…) with a colon; its first argument is %s", name, name,
-      t == nil and "missing" or check.describe(t))
-  end
+local function no_tensor(name, t)
+  check.fail(3, "%s: is a method, tensor:%s(…) with a colon; its first argument is %s", name, name,
+    t == nil and "missing" or check.describe(t))
 end
 
 --- The number of entries along an axis.
 -- @tparam integer axis from 1; negative from the last
 -- @treturn integer
 function methods.size(t, axis)
-  check_self("size", t)
+  if getmetatable(t) ~= meta then no_tensor("size", t) end
   local n = t.ndim
   if math.type(axis) ~= "integer" or axis == 0 or axis > n or axis < -n then
     error(string.format("size: axis must be 1 to %d (or -1 to -%d); got %s", n, n, tostring(axis)), 2)
@@ -60,7 +58,7 @@ end
 --- The number of axes.
 -- @treturn integer
 function methods.dim(t)
-  check_self("dim", t)
+  if getmetatable(t) ~= meta then no_tensor("dim", t) end
   return t.ndim
 end
 
@@ -69,7 +67,7 @@ end
 -- @tparam tensor other
 -- @treturn tensor
 function methods.expand_as(t, other)
-  check_self("expand_as", t)
+  if getmetatable(t) ~= meta then no_tensor("expand_as", t) end
   if getmetatable(other) ~= meta then
     check.fail(2, "expand_as: takes a tensor; got %s", check.describe(other))
   end
