@@ -10,8 +10,15 @@ do
   local file <close> = assert(io.open(path, "w"))
   file:write [[
     local sv = require "simvae"
+    local slow = arg[1]:match "^pcall (.+)" -- a simulator that catches all errors of what it does
+    if slow then arg[1] = slow end
+    local function work()
+      local core = require "simvae.core"
+      local since = core.system.clock()
+      while core.system.clock() - since < 0.001 do end
+    end
     local sim = sv.simulator { name = "line", params = { { name = "a", low = 0, high = 1 } }, output = { 8 },
-      simulate = function(z, out) for i = 1, 8 do out[i] = z.a * i end end }
+      simulate = function(z, out) if slow then pcall(work) end for i = 1, 8 do out[i] = z.a * i end end }
     local what, out = arg[1], arg[2]
     local model = sv.model { simulator = sim, width = 8 }
     io.stdout:setvbuf "no"
@@ -27,6 +34,10 @@ do
     elseif what == "evaluate" then
       print "running"
       sv.evaluate(model, { samples = 100000000 })
+    elseif what == "invert" then
+      local _, x = sv.simulate(sim, 2, sv.rng(1))
+      print "running"
+      model:invert(x, { steps = 100000000 })
     else
       print "running"
       local simulate = sim.simulate
@@ -112,6 +123,42 @@ describe("an interruption", function()
       assert.equal(1, code)
       assert.matches("^%S+: simulate: interrupted\n$", errors)
     end
+  end)
+
+  it("by SIGPIPE, where whoever read the output has gone, saves a checkpoint too", function()
+    local out = folder .. "/pipe"
+    local how, what, errors = run({ "train", out }, { { "running", "PIPE" } })
+    assert.same({ "signal", "SIGPIPE" }, { how, what })
+    assert.equal("", errors)
+    assert.equal("file", (core.system.kind(out .. "/checkpoint.safetensors")))
+  end)
+
+  it("that comes again and again has no traceback, and the checkpoint is there", function()
+    for i = 1, 3 do
+      local out = folder .. "/often" .. i
+      local command = helper.lua_command(path, "train", out, "0.1")
+      local text = helper.run(command .. " & p=$!; sleep 0.4; while kill -INT $p; do :; done 2> " .. folder
+        .. "/kill; wait $p")
+      assert.is_nil(text:find("traceback", 1, true), text)
+      assert.is_truthy(require("simvae.io").load_safetensors(out .. "/checkpoint.safetensors"))
+    end
+  end)
+
+  it("ends what runs although the simulator catches all errors", function()
+    for _, what in ipairs { "train", "evaluate", "simulate" } do
+      local started = core.system.clock()
+      local _, code, errors = run({ "pcall " .. what, what == "train" and folder .. "/caught" or "0" },
+        { { "running", "INT" } })
+      assert.equal(1, code)
+      assert.matches("interrupted", errors)
+      assert.is_nil(errors:find "traceback")
+      assert.is_true(core.system.clock() - started < 20) -- to the end: hours
+    end
+  end)
+
+  it("of model:invert is one sentence", function()
+    local _, code, errors = run({ "invert" }, { { "running", "INT" } })
+    assert.same({ 1, true }, { code, errors:find "^%S+: invert: interrupted\n$" ~= nil })
   end)
 
   it("is told from other errors", function()

@@ -86,7 +86,8 @@ describe("wrong arguments have messages of their own", function()
   end)
 
   it("in modules", function()
-    for name, left_out in pairs { nn = {}, optim = {}, io = {}, preprocess = {} } do
+    for name, left_out in pairs { nn = {}, optim = {}, io = {}, preprocess = {}, metrics = {}, figures = {},
+      linalg = {}, symmetry = {}, recipes = {}, nets = {}, sampler = { check = true } } do -- check: takes a level, too
       assert.same({}, walk_module("sv." .. name, sv[name], left_out))
     end
   end)
@@ -109,6 +110,21 @@ describe("wrong arguments have messages of their own", function()
       { try = true, run_one = true, describe_z = true })) -- the sampler's, which checks before)
   end)
 
+  it("in methods of models and samplers", function()
+    local model = sv.model { simulator = ring(), width = 4 }
+    local trains = {}
+    for name in pairs(getmetatable(model)) do trains[name] = name:find "^train" ~= nil or nil end
+    trains.save = true -- "x" is a path
+    assert.same({}, walk_methods("model", function() return model end, getmetatable(model), trains))
+    local made = {}
+    local function new()
+      made[#made + 1] = sv.sampler.new { simulator = ring(), batch = 4 }
+      return made[#made]
+    end
+    assert.same({}, walk_methods("sampler", new, getmetatable(new())))
+    for _, s in ipairs(made) do s:close() end
+  end)
+
   it("for operators that tensors have not", function()
     local x, y = sv.zeros(2), sv.zeros(2)
     helper.raises("misuse_spec.lua:%d+: tensors have no operator < or >: compare numbers", function() return x < y end)
@@ -116,6 +132,24 @@ describe("wrong arguments have messages of their own", function()
     helper.raises("tensors have no operator //", function() return x // 2 end)
     helper.raises("tensors have no operator %%", function() return x % 2 end)
     helper.raises("tensors have no operator ..: tostring", function() return "x: " .. x end)
+  end)
+
+  it("of metrics that compare outputs, which name both", function()
+    for _, name in ipairs { "iou", "decoder_error", "resimulation" } do
+      helper.raises("misuse_spec.lua:%d+: " .. name .. ": x takes outputs, a tensor %(N, …%); got nothing",
+        function() sv.metrics[name]() end)
+      helper.raises(name .. ": y takes outputs, a tensor %(N, …%); got 3", sv.metrics[name], sv.ones(2, 3), 3)
+      helper.raises(name .. ": x has shape %(2, 3%), y has %(2, 4%); they must agree", sv.metrics[name], sv.ones(2, 3),
+        sv.ones(2, 4))
+    end
+    helper.raises("chance: takes a table of options; got 3", sv.metrics.chance, sv.ones(4, 2), sv.ones(4, 2), 3)
+    helper.raises("refined: takes a model first; got 1", sv.metrics.refined, 1)
+    helper.raises("misuse_spec.lua:%d+: nets.mlp: option 'code' is missing",
+      function() sv.nets.mlp { heads = 2, output = { 3 } } end)
+    helper.raises("nets.dcgan: output%[2%] must be at least 1; got 0", sv.nets.dcgan,
+      { code = 1, heads = 2, output = { 1, 0, 16 } })
+    helper.raises("symmetry.distance: takes params, then two rows of as many numbers; argument 2 is missing",
+      sv.symmetry.distance, ring().params)
   end)
 
   it("in functions of symmetries that are given no simulator or no rows", function()

@@ -48,6 +48,7 @@ int sv_failed(lua_State *L, const char *why);                   /* pushes nil, w
 int sv_not_started(lua_State *L, const char *name, const char *why);
 
 void sv_watch(const sv_child *children); /* watcher.c: of the list of children, after each change */
+void sv_forget_watches(void);            /* in a forked child: signals as before the parent's watches */
 void sv_forget_watcher(void);            /* in a forked child: it is the parent's */
 ssize_t sv_write_quietly(int fd, const char *data, size_t n);
 

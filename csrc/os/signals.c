@@ -1,11 +1,12 @@
-/* signals.c: SIGINT, SIGTERM and SIGHUP as Lua errors, while work is in progress that must be saved.
+/* signals.c: SIGINT, SIGTERM, SIGHUP and SIGPIPE as Lua errors, while work is in progress that must be saved.
  *
  * lua.c turns the first SIGINT into the error "interrupted!", and the second one ends the process at once, even while a
- * file is being saved; SIGTERM and SIGHUP always end it. A watch turns each of them into that error. While the watch is
- * held (during an update of weights), a signal is deferred until it is allowed; once the watch is shielded (while
- * saving), signals are only counted. Signals that were ignored at the start (nohup) stay ignored. Code that never
- * returns can still be ended: the third signal ends the process if PATIENCE seconds have passed since the first. A
- * watch of all signals also ignores SIGXFSZ, so that a limit on file size is an error like a full disk.
+ * file is being saved; SIGTERM, SIGHUP and SIGPIPE (the reader of the output is gone) always end it. A watch turns each
+ * of them into that error. While the watch is held (during an update of weights), a signal is deferred until it is
+ * allowed; once the watch is shielded (while saving), signals are only counted. Signals that were ignored at the start
+ * (nohup) stay ignored. Code that never returns can still be ended: the third signal ends the process if PATIENCE
+ * seconds have passed since the first. A watch of all signals also ignores SIGXFSZ, so that a limit on file size is an
+ * error like a full disk.
  *
  * One watch may be opened within another: an evaluation in a step of a training. */
 #define _GNU_SOURCE
@@ -21,20 +22,22 @@
 
 #define WATCH "simvae.watch"
 
-enum { SIGNALS = 3 };
-static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
-static const char *const names[SIGNALS] = {"INT", "TERM", "HUP"};
+enum { SIGNALS = 4 };
+static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+static const char *const names[SIGNALS] = {"INT", "TERM", "HUP", "PIPE"};
 
 /* Seconds after the error within which another SIGINT counts as the same one. */
 static const double TOGETHER = 1;
 
 static const double PATIENCE = 5; /* seconds */
 
+enum { SAVING = 1, ENDING };
+
 typedef struct {
-    lua_State *L;         /* where the error is raised; the watch keeps it alive */
-    sig_atomic_t held;    /* the error waits for allow() */
-    sig_atomic_t waiting; /* an error is deferred */
-    sig_atomic_t shielded;
+    lua_State *L;          /* where the error is raised; the watch keeps it alive */
+    sig_atomic_t held;     /* the error waits for allow() */
+    sig_atomic_t waiting;  /* an error is deferred */
+    sig_atomic_t shielded; /* signals are only counted: SAVING, ENDING */
 } mode;
 
 typedef struct {
@@ -78,7 +81,7 @@ static void on_signal(int number) {
     }
     if (now.m.shielded) {
         static const char text[] = "\nsaving what was done; a moment\n";
-        ssize_t ignored = write(2, text, sizeof text - 1);
+        ssize_t ignored = now.m.shielded == ENDING || number == SIGPIPE ? 0 : write(2, text, sizeof text - 1);
         (void)ignored;
     } else if (now.m.held) {
         now.m.waiting = 1;
@@ -90,7 +93,7 @@ static void on_signal(int number) {
 
 enum { UV_COROUTINE = 1, USER_VALUES = 1 }; /* of a watch */
 
-/* watch(all) -> an object to close: SIGINT is caught, with all SIGTERM and SIGHUP as well. */
+/* watch(all) -> an object to close: SIGINT is caught, with all the other signals as well. */
 static int l_watch(lua_State *L) {
     bool all = lua_toboolean(L, 1);
     watch *w = lua_newuserdatauv(L, sizeof *w, USER_VALUES);
@@ -140,8 +143,15 @@ static int l_close(lua_State *L) {
 /* shield(watch): from now on signals are only counted. */
 static int l_shield(lua_State *L) {
     sv_check_object(L, 1, WATCH);
-    now.m.shielded = 1;
+    now.m.shielded = SAVING;
     unhook();
+    return 0;
+}
+
+/* finish(watch): signals are only counted, and say nothing: no work is left to interrupt or to save. */
+static int l_finish(lua_State *L) {
+    l_shield(L);
+    now.m.shielded = ENDING;
     return 0;
 }
 
@@ -168,7 +178,7 @@ static int l_check(lua_State *L) {
     return luaL_error(L, "interrupted!");
 }
 
-/* caught(watch) -> "INT", "TERM" or "HUP": the first signal, or nil */
+/* caught(watch) -> "INT", "TERM", "HUP" or "PIPE": the first signal, or nil */
 static int l_caught(lua_State *L) {
     sv_check_object(L, 1, WATCH);
     for (int i = 0; i < SIGNALS; i++)
@@ -177,6 +187,12 @@ static int l_caught(lua_State *L) {
             return 1;
         }
     return 0;
+}
+
+void sv_forget_watches(void) {
+    signal(SIGINT, SIG_IGN);                                       /* the owner ends its workers */
+    for (int i = 1; i < SIGNALS; i++) signal(numbers[i], SIG_DFL); /* default action, unlike the owner's */
+    depth = 0;
 }
 
 /* die(name): ends the process as the signal itself would. */
@@ -191,8 +207,8 @@ static int l_die(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg methods[] = {{"shield", l_shield}, {"hold", l_hold},   {"allow", l_allow},
-                                   {"caught", l_caught}, {"close", l_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"shield", l_shield}, {"finish", l_finish}, {"hold", l_hold}, {"allow", l_allow},
+                                   {"caught", l_caught}, {"close", l_close},   {NULL, NULL}};
 
 void sv_open_signals(lua_State *L, int core) {
     core = lua_absindex(L, core);

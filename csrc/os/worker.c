@@ -95,9 +95,7 @@ int sv_poll(lua_State *L) {
 static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
     sv_forget_children();
     sv_die_with_parent(parent);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_DFL); /* default action, unlike the owner's */
-    signal(SIGHUP, SIG_DFL);
+    sv_forget_watches();
     sv_child *link = sv_push_child(L, SV_LINK);
     link->pid = parent;
     link->in = link->out = socket;

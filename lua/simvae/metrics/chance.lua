@@ -19,8 +19,7 @@ local mig = require "simvae.metrics.mig".compute
 -- @tparam[opt] table opts repeats (20), seed (1), and the options of metrics.mim
 -- @treturn table {mim = (K, M) mean, mig = mean, mig_std = spread over shuffles}
 local function chance(z, v, opts)
-  local rest = {}
-  for k, value in pairs(opts or {}) do rest[k] = value end
+  local rest = matrix.options("chance", opts)
   local own = check.options("chance", { repeats = rest.repeats, seed = rest.seed },
     { repeats = { "integer", default = 20, min = 1 }, seed = { "integer", default = 1 } })
   rest.repeats, rest.seed = nil, nil

@@ -4,6 +4,7 @@
 -- mean S(z)||².
 --
 -- Known weakness: outputs of several kinds (dB beside radians) are dominated by the one with the larger numbers.
+local matrix = require "simvae.metrics.support.matrix"
 local residual = require "simvae.metrics.support.residual"
 local page = require "simvae.report.page"
 
@@ -13,6 +14,7 @@ local page = require "simvae.report.page"
 -- @treturn number mean squared error
 -- @treturn number|nil R²; nil where all x are the same
 local function decoder_error(x, y)
+  matrix.outputs("decoder_error", x, y)
   local sums = residual.new():add(x, y)
   return sums:mse(), sums:r2()
 end

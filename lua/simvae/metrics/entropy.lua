@@ -13,8 +13,7 @@ local matrix = require "simvae.metrics.support.matrix"
 -- @treturn table M numbers
 local function entropy(v, opts)
   v = matrix.check("entropy", "v", v)
-  local own = {}
-  for k, value in pairs(opts or {}) do own[k] = value end
+  local own = matrix.options("entropy", opts)
   own.z_levels = own.levels
   local _, result = information.matrix("entropy", v, v, own)
   return result

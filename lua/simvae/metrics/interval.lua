@@ -36,8 +36,7 @@ end
 -- @tparam[opt] table opts repeats (200), level (0.95), seed (1), and the options of metrics.mim
 -- @treturn table {mig = {low, high}, low = (K, M), high = (K, M)}
 local function interval(z, v, opts)
-  local rest = {}
-  for k, value in pairs(opts or {}) do rest[k] = value end
+  local rest = matrix.options("interval", opts)
   local own = check.options("interval", { repeats = rest.repeats, seed = rest.seed, level = rest.level }, {
     repeats = { "integer", default = 200, min = 20 },
     seed = { "integer", default = 1 },

@@ -9,6 +9,7 @@
 -- not touch score 0, however near; the average is ruled by small figures.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local matrix = require "simvae.metrics.support.matrix"
 local page = require "simvae.report.page"
 
 -- Which of the pixels are ink, from a batch: true for light on dark.
@@ -25,15 +26,7 @@ end
 -- @treturn boolean whether the ink was light
 local function iou(x, y, opts)
   opts = check.options("iou", opts, { light = { "boolean" } })
-  for name, t in pairs { x = x, y = y } do
-    if getmetatable(t) ~= core.metatable or t.ndim < 2 or t.count == 0 then
-      check.fail(2, "iou: %s takes pictures (N, …)", name)
-    end
-  end
-  if check.shape_text(x.shape) ~= check.shape_text(y.shape) then
-    check.fail(2, "iou: x has shape %s, y has %s; they must agree", check.shape_text(x.shape),
-      check.shape_text(y.shape))
-  end
+  matrix.outputs("iou", x, y)
   local light = opts.light
   if light == nil then light = light_on_dark(x) end
   local scope <close> = core.scope()

@@ -7,6 +7,7 @@ local page = require "simvae.report.page"
 local rerun = require "simvae.metrics.support.rerun"
 local resimulation = require "simvae.metrics.resimulation"
 local rmse = require "simvae.metrics.rmse"
+local simulator = require "simvae.simulator"
 
 local options = {
   samples = { "integer", default = 1000, min = 2 },
@@ -37,6 +38,15 @@ end
 -- the simulator failed on all
 local function refined(model, z, opts)
   local o = check.options("refined", opts, options)
+  if type(model) ~= "table" or not simulator.is(model.simulator) then
+    check.fail(2, "refined: takes a model first; got %s", check.describe(model))
+  end
+  local K = #model.simulator.params
+  for i, row in ipairs(type(z) == "table" and z or { false }) do
+    if type(row) ~= "table" or #row ~= K then
+      check.fail(2, "refined: z takes rows of %d true parameters; row %d is %s", K, i, check.describe(row))
+    end
+  end
   local sim, started = model.simulator, core.system.clock()
   local n = math.min(o.samples, #z)
   local run = { model = model, sim = sim, params = sim.params, names = sim.names, errors = {}, z = {}, positive = {} }

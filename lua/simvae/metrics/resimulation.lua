@@ -24,18 +24,12 @@ local WORST = 12 -- outputs that are kept for the figure of the worst
 -- @tparam tensor y (N, …) S(E(x)), row by row; for more than fits in memory see simvae.metrics.support.residual
 -- @treturn number|nil R²; nil if all outputs are the same
 local function resimulation(x, y)
+  matrix.outputs("resimulation", x, y)
   for name, t in pairs { x = x, y = y } do
-    if not matrix.is_tensor(t) then
-      check.fail(2, "resimulation: %s takes a tensor (samples, …); got %s", name, check.describe(t))
-    end
     local finite, at = t:finite()
     if not finite then
       check.fail(2, "resimulation: %s is not finite in sample %d", name, (at - 1) // (t.count // t.shape[1]) + 1)
     end
-  end
-  if x.ndim < 2 or check.shape_text(x.shape) ~= check.shape_text(y.shape) then
-    check.fail(2, "resimulation: x and y take the same shape (samples, …); got %s and %s",
-      check.shape_text(x.shape), check.shape_text(y.shape))
   end
   return residual.new():add(x, y):r2()
 end

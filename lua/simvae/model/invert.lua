@@ -7,6 +7,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
+local interrupt = require "simvae.util.interrupt"
 local novelty = require "simvae.model.novelty"
 local optim = require "simvae.nn.optim"
 
@@ -69,19 +70,8 @@ local function nearby(self, x, code, rng, spread)
   return self.latent:to_code(core.tensor(found.rows))
 end
 
---- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
--- the decoder. Slower and closer than encode, and never further off by that measure.
--- @tparam tensor x (N, …output)
--- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
--- answers first, the best before the others, then each the best of eight at normal distances about the first, of
--- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
--- seed (1) of these
--- @treturn tensor z (N, K), in units
--- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
--- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
-function Model:invert(x, options_given)
-  local o = check.options("invert", options_given, options)
-  x = input.outputs("invert", self, x)
+-- What invert does, on outputs (N, …) and its options.
+local function refine(self, x, o)
   self.encoder:eval()
   self.decoder:eval()
   local frozen <close> = setmetatable({}, { __close = function() self.decoder:unfreeze() end }) -- errors included
@@ -107,6 +97,22 @@ function Model:invert(x, options_given)
   end
   if n == 0 then return core.zeros(0, #self.simulator.params), 0 end
   return core.tensor(rows), total / n
+end
+
+--- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
+-- the decoder. Slower and closer than encode, and never further off by that measure.
+-- @tparam tensor x (N, …output)
+-- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
+-- answers first, the best before the others, then each the best of eight at normal distances about the first, of
+-- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
+-- seed (1) of these
+-- @treturn tensor z (N, K), in units
+-- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
+-- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
+function Model:invert(x, options_given)
+  local o = check.options("invert", options_given, options)
+  x = input.outputs("invert", self, x)
+  return interrupt.during("invert: interrupted", refine, self, x, o)
 end
 
 return { methods = Model }

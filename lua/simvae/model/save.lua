@@ -31,6 +31,7 @@ end
 --- Fills the weights from such a map.
 -- @treturn boolean true, or nil and what does not fit
 function Model:load_state(map)
+  if type(map) ~= "table" then check.fail(2, "load_state: takes what state() gave; got %s", check.describe(map)) end
   local own = of_loss(self)
   for name, t in pairs(own) do
     local from = map[name]

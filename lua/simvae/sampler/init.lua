@@ -125,6 +125,9 @@ end
 -- @tparam ?integer level of its caller (3: called by the public function)
 function sampler.check(what, self, level)
   level = level or 3
+  if type(self) ~= "table" then
+    check.fail(level, "%s: takes a table of options; got %s", what, check.describe(self))
+  end
   if not simulator.is(self.simulator) then
     check.fail(level, "%s: simulator must be made by sv.simulator", what)
   end
@@ -305,6 +308,8 @@ end
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
 function Sampler:peek(n, watch)
+  check.value("peek", "n", n, { "integer", min = 0 })
+  if watch ~= nil then check.value("peek", "watch", watch, { "function" }) end
   local total = self.total
   self.total, self.watch = 0, watch -- prefetches nothing beyond them
   local z, x = take(self, n)
@@ -325,6 +330,9 @@ end
 
 --- Restores a state.
 function Sampler:restore(state)
+  if type(state) ~= "table" or not math.tointeger(state.drawn) then
+    check.fail(2, "restore: takes what state() gave; got %s", check.describe(state))
+  end
   self.drawn = math.tointeger(state.drawn)
   forget_ahead(self)
 end

@@ -7,14 +7,16 @@ local streams = require "simvae.simulator.streams"
 
 local running = {}
 
-local lend, take_numbers, finite = core.lend, core.take, core.methods.finite -- a sample takes microseconds
+local lend, take_numbers, is_finite = core.lend, core.take, core.methods.finite -- a sample takes microseconds
+local check_signals = core.signals.check
 
 -- What a simulator raised is a failure of the sample; Ctrl-C is not.
 local function raised(message)
   if interrupt.is(message) then error(message, 0) end
   local meta = type(message) == "table" and getmetatable(message)
   if type(message) == "table" and not (meta and meta.__tostring) then message = "a table without __tostring" end
-  return "raised: " .. tostring(message)
+  local ok, text = pcall(tostring, message)
+  return "raised: " .. (ok and text or "a table whose __tostring raises")
 end
 
 -- ---- one sample -----------------------------------------------------------------
@@ -67,7 +69,7 @@ local function judge(self, z, values, out, result, reason)
     local ok, why = take(self, out, result)
     if not ok then return nil, why end
   end
-  local ok, at = finite(out)
+  local ok, at = is_finite(out)
   if not ok then return nil, string.format("wrote a number that is not finite, at element %d of its output", at) end
   return true
 end
@@ -181,6 +183,7 @@ function running.try(self, z, x, source, first)
   local rng, row, before = source:rng(1), running.row, source.first - 1
   for s = 1, #rows do
     local ok, why = row(self, rows[s], x, s, rng:rewind(before + s))
+    check_signals() -- whose error a pcall within simulate may have caught
     if not ok then
       failures[s] = why
       if first then break end

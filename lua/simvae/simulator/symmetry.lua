@@ -29,18 +29,29 @@ end
 
 -- ---- coordinates ------------------------------------------------------------------
 
---- Squared distance of two rows in standardised coordinates.
--- @tparam {table,...} params
--- @tparam {number,...} a in units
--- @tparam {number,...} b in units
--- @treturn number
-function symmetry.distance(params, a, b)
+-- Squared distance of two rows in standardised coordinates.
+local function distance(params, a, b)
   local sum = 0
   for i, p in ipairs(params) do
     local d = parameter.distance(p, a[i], b[i])
     sum = sum + d * d
   end
   return sum
+end
+
+--- Squared distance of two rows in standardised coordinates.
+-- @tparam {table,...} params
+-- @tparam {number,...} a in units
+-- @tparam {number,...} b in units
+-- @treturn number
+function symmetry.distance(params, a, b)
+  for i, t in ipairs { params or false, a or false, b or false } do
+    if type(t) ~= "table" or i > 1 and #t ~= #params then
+      check.fail(2, "symmetry.distance: takes params, then two rows of as many numbers; argument %d is %s", i,
+        t and check.describe(t) or "missing")
+    end
+  end
+  return distance(params, a, b)
 end
 
 local function inside(params, row)
@@ -88,7 +99,7 @@ function symmetry.all(sim, row)
     if not element.free then
       local image, new = apply(sim, element, row), true
       for _, other in ipairs(list) do
-        if symmetry.distance(sim.params, image, other) < 1e-12 then
+        if distance(sim.params, image, other) < 1e-12 then
           new = false
           break
         end
@@ -250,12 +261,12 @@ function symmetry.nearest(sim, row, target, bounded)
           local from, low, high = image, limits(element)
           if bounded then low, high = reach(sim, element, from, low), reach(sim, element, from, high) end
           local u = least(function(u)
-            return symmetry.distance(params, apply(sim, element, from, number_at(element, u)), target)
+            return distance(params, apply(sim, element, from, number_at(element, u)), target)
           end, low, high)
           image = apply(sim, element, from, number_at(element, u))
         end
       end
-      local d = symmetry.distance(params, image, target)
+      local d = distance(params, image, target)
       if not value or d < value then best, value = image, d end
     end
   end

@@ -135,13 +135,13 @@ end
 local function train(self, given, stages)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
+  local signals <close> = interrupt.watch(true)
+  run.signals = signals
+  signals:hold()
   local _scope <close> = folder.open(run.out)
   prepare(self, run)
   local _precision <close> = set_precision(self, run)
   local scope <close> = run.sampler
-  local signals <close> = interrupt.watch(true)
-  run.signals = signals
-  signals:hold()
   if run.out then
     local resumed = checkpoint.resume(self, run)
     if run.stage ~= "done" then log.open(run, resumed) end

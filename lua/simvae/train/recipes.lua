@@ -85,6 +85,9 @@ local vector = changed(recipes.default, {
 -- @tparam Model model
 -- @treturn table
 function recipes.get(recipe, model)
+  if type(model) ~= "table" or type(model.simulator) ~= "table" then
+    check.fail(2, "recipes.get: takes a recipe and a model; got %s", check.describe(model))
+  end
   local default = #model.simulator.output == 3 and recipes.default or vector
   if type(recipe) == "table" then
     local own = changed(default, changed({ name = "custom" }, recipe))

@@ -22,20 +22,22 @@ function interrupt.pcall(f, ...)
   return table.unpack(result, 1, result.n)
 end
 
---- Catches Ctrl-C until it is closed; `all`: SIGTERM and SIGHUP as well. They raise "interrupted!" then.
+--- Catches Ctrl-C until it is closed; `all`: SIGTERM, SIGHUP and SIGPIPE as well. They raise "interrupted!" then.
 -- @tparam ?boolean all
--- @treturn userdata with shield(): from then on they are only counted; caught(): "INT", "TERM", "HUP" or nil
+-- @treturn userdata with shield(): from then on they are only counted; caught(): "INT", "TERM", "HUP", "PIPE" or nil
 interrupt.watch = core.signals.watch
 
---- Raises the interruption that a user is to read. SIGTERM and SIGHUP end the process, as they do without a watch.
+--- Raises the interruption that a user is to read. Other signals than Ctrl-C end the process, as they do without a
+-- watch. The watch stays: until its function is left, Ctrl-C comes too late to interrupt anything.
 -- @tparam userdata watch
 -- @tparam string text
 function interrupt.raise(watch, text)
   local signal = watch:caught()
-  watch:close()
+  watch:finish()
   progress.clear()
-  if signal == "TERM" or signal == "HUP" then
-    io.stderr:write(text, "\n")
+  if signal and signal ~= "INT" then
+    watch:close()
+    if signal ~= "PIPE" then io.stderr:write(text, "\n") end
     io.stdout:flush()
     core.signals.die(signal)
   end

@@ -186,12 +186,17 @@ end
 -- @tparam string path "sv.metrics"
 -- @tparam string kind "metric"
 -- @tparam string field of each module that is the function; files whose modules have none are left out
+-- @tparam ?function guard (name, function) -> what is called in its place
 -- @treturn table module
-function names.folder(prefix, path, kind, field)
+function names.folder(prefix, path, kind, field, guard)
   local function load(name)
     local module = prefix .. "." .. name
     if is_probe(name) or not package.loaded[module] and not package.searchpath(module, package.path) then return nil end
-    return require(module)[field]
+    local f = require(module)[field]
+    if not f or not guard then return f end
+    local guarded = guard(name, f)
+    names.original[guarded] = f
+    return guarded
   end
   local function more()
     local list = {}

@@ -31,6 +31,32 @@ function matrix.check(what, name, t, level)
   return t
 end
 
+--- Outputs and their counterparts, row by row, of one shape.
+-- @tparam string what the caller's name, for messages
+-- @param x (N, …)
+-- @param y (N, …)
+-- @raise at the caller of the public function
+function matrix.outputs(what, x, y)
+  for i, t in ipairs { x or false, y or false } do
+    if not matrix.is_tensor(t) or t.ndim < 2 or t.count == 0 then
+      check.fail(3, "%s: %s takes outputs, a tensor (N, …); got %s", what, i == 1 and "x" or "y",
+        t and check.describe(t) or "nothing")
+    end
+  end
+  local a, b = check.shape_text(x.shape), check.shape_text(y.shape)
+  if a ~= b then check.fail(3, "%s: x has shape %s, y has %s; they must agree", what, a, b) end
+end
+
+--- A copy of a metric's options.
+function matrix.options(what, opts)
+  if opts ~= nil and type(opts) ~= "table" then
+    check.fail(3, "%s: takes a table of options; got %s", what, check.describe(opts))
+  end
+  local copy = {}
+  for k, value in pairs(opts or {}) do copy[k] = value end
+  return copy
+end
+
 --- Raises for numbers that are not finite, naming column and row.
 function matrix.check_finite(what, name, t, names, level)
   local finite, at = t:finite()

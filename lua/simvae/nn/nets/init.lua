@@ -7,4 +7,25 @@
 -- width =, rng =, locations = } and returns decoder, encoder. locations = { count =, size = }: the first numbers of
 -- heads are `count` groups of `size` numbers that a location in code space is, followed by as many that are none
 -- (simvae.posterior).
-return require "simvae.util.names".folder("simvae.nn.nets", "sv.nets", "net", "build")
+local check = require "simvae.util.check"
+local names = require "simvae.util.names"
+
+local fields = {
+  code = { "integer", required = true, min = 1 },
+  heads = { "integer", required = true, min = 1 },
+  output = { "table", required = true },
+  width = { "integer", min = 1 },
+  rng = { "rng" },
+  locations = { "table" },
+}
+
+local function guard(name, build)
+  return function(t)
+    check.options("nets." .. name, t, fields)
+    if #t.output == 0 then check.fail(2, "nets.%s: output is {n} or {channels, height, width}; it is empty", name) end
+    for i, n in ipairs(t.output) do check.value("nets." .. name, "output[" .. i .. "]", n, { "integer", min = 1 }) end
+    return build(t)
+  end
+end
+
+return names.folder("simvae.nn.nets", "sv.nets", "net", "build", guard)
