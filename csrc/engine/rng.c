@@ -2,6 +2,7 @@
  * and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Number i of a
  * stream is a pure function of (seed, stream, i), so that sample i of a data set does
  * not depend on the process that draws it or on the order. */
+#include "../kernels/loops.h"
 #include "engine.h"
 
 #include <math.h>
@@ -112,7 +113,7 @@ static int draw(lua_State *L, sv_rng *r, double a, double b, bool normal) {
     sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
     if (normal) r->next += r->next & 1;
     filling f = {*r, a, b, normal, t->data, t->count};
-    sv_parallel((long)((t->count + FILL - 1) / FILL), fill_piece, &f);
+    sv_parallel(divide_up((long)t->count, FILL), fill_piece, &f);
     r->next += normal ? 2 * t->count : t->count;
     return 1;
 }

@@ -12,6 +12,7 @@
  * the same sizes in every step and allocates nothing after a few steps. Sizes that no
  * tape has requested recently are released. */
 #define _GNU_SOURCE /* madvise */
+#include "../kernels/loops.h"
 #include "engine.h"
 
 #include <stdio.h>
@@ -78,8 +79,6 @@ static size_t alignment_for(size_t bytes) {
     return ALIGNMENT;
 }
 
-static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
-
 static int new_userdata(lua_State *L) {
     lua_newuserdatauv(L, *(const size_t *)lua_touserdata(L, 1), 0);
     return 1;
@@ -101,11 +100,12 @@ static void *new_large_userdata(lua_State *L, size_t bytes) {
 
 static sv_storage *new_storage(lua_State *L, size_t count) {
     if (count > SIZE_MAX / 4 / sizeof(sv_real)) luaL_error(L, "not enough memory: the address space is smaller");
-    size_t alignment = alignment_for(count * sizeof(sv_real)), bytes = round_up(count * sizeof(sv_real), alignment);
+    size_t alignment = alignment_for(count * sizeof(sv_real)),
+           bytes = (size_t)round_up((long)(count * sizeof(sv_real)), (long)alignment);
     size_t whole = sizeof(sv_storage) + alignment - 1 + bytes;
     sv_storage *s = whole < LARGE ? lua_newuserdatauv(L, whole, 0) : new_large_userdata(L, whole);
     memset(s, 0, sizeof *s);
-    s->data = (sv_real *)round_up((uintptr_t)(s + 1), alignment);
+    s->data = (sv_real *)round_up((intptr_t)(s + 1), (long)alignment);
     s->count = count;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (alignment == HUGE_PAGE) madvise(s->data, bytes, MADV_HUGEPAGE);

@@ -189,7 +189,7 @@ typedef struct {
 static void binary_piece(void *arg, long i, int worker) {
     (void)worker;
     const binary_work *w = arg;
-    size_t per_row = (w->inner + SV_CHUNK - 1) / SV_CHUNK, first, last, from = 0, to = w->inner;
+    size_t per_row = (size_t)sv_chunks(w->inner), first, last, from = 0, to = w->inner;
     if (per_row > 1) { /* long rows: a piece is part of one */
         first = (size_t)i / per_row;
         last = first + 1;
@@ -220,7 +220,7 @@ static void run_binary(const sv_args *a, const broadcast *b, const sv_real *g, s
     if (a->out->count == 0) return;
     w.rows = a->out->count / w.inner;
     w.cut = w.inner < SV_CHUNK ? SV_CHUNK / w.inner : 1;
-    size_t per_row = (w.inner + SV_CHUNK - 1) / SV_CHUNK;
+    size_t per_row = (size_t)sv_chunks(w.inner);
     size_t n = per_row > 1 ? w.rows * per_row : (w.rows + w.cut - 1) / w.cut;
     sv_parallel((long)n, binary_piece, &w);
 }

@@ -30,7 +30,7 @@ bool sv_linalg_square(sv_args *a, int k, const char *name, sv_batch *b) {
 
 enum { LINE = 64 };
 
-size_t sv_room(size_t bytes) { return (bytes + LINE - 1) / LINE * LINE / sizeof(sv_real); }
+size_t sv_room(size_t bytes) { return (size_t)round_up((long)bytes, LINE) / sizeof(sv_real); }
 
 /* Any thread may take any matrix. */
 static long workers(const sv_batch *b) { return b->count > 0 ? sv_threads() : 0; }

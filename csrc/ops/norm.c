@@ -1,4 +1,5 @@
 /* batch_norm (loops in csrc/kernels/batch_norm.c) and layer_norm. */
+#include "../kernels/loops.h"
 #include "../simvae.h"
 
 #include <math.h>
@@ -119,7 +120,7 @@ static void layer_rows(void *arg, long piece, int worker) {
 static void layer_norm_forward(sv_args *a) {
     layer l = layer_of(a);
     l.to = a->out->data;
-    sv_parallel((l.rows + ROWS - 1) / ROWS, layer_rows, &l);
+    sv_parallel(divide_up(l.rows, ROWS), layer_rows, &l);
 }
 
 /* With h = (x - mean) inverse and q = g scale: gx = inverse (q - mean(q) - h mean(q h)). */
@@ -165,8 +166,8 @@ static void layer_norm_backward(sv_args *a) {
     l.to = a->grad_in[0];
     l.gscale = a->grad_in[1];
     l.gshift = a->grad_in[2];
-    if (l.to) sv_parallel((l.rows + ROWS - 1) / ROWS, layer_rows_backward, &l);
-    if (l.gscale || l.gshift) sv_parallel((l.cols + COLS - 1) / COLS, layer_columns_backward, &l);
+    if (l.to) sv_parallel(divide_up(l.rows, ROWS), layer_rows_backward, &l);
+    if (l.gscale || l.gshift) sv_parallel(divide_up(l.cols, COLS), layer_columns_backward, &l);
 }
 
 const sv_op sv_ops_norm[] = {

@@ -146,7 +146,7 @@ static void spread(sv_args *a, const sv_real *y, sv_real factor, spread_body bod
     if (!a->grad_in[0] || a->in[0]->count == 0) return;
     w.inner = w.p.len[w.p.ndim - 1];
     w.rows = a->in[0]->count / w.inner;
-    w.cuts = (w.inner + SV_REDUCTION_PART - 1) / SV_REDUCTION_PART;
+    w.cuts = (size_t)divide_up((long)w.inner, SV_REDUCTION_PART);
     w.each = w.cuts > 1 ? 1 : SV_REDUCTION_PART / w.inner;
     sv_parallel((long)((w.rows + w.each - 1) / w.each * w.cuts), spread_piece, &w);
 }

@@ -270,10 +270,10 @@ sv_reduction sv_plan_reduction(sv_args *a) {
     }
     bool run = p->reduced[p->ndim - 1];
     r.results = r.heads * (run ? 1 : r.inner);
-    if (!run) r.blocks = (r.inner + COLUMNS - 1) / COLUMNS;
+    if (!run) r.blocks = (size_t)divide_up((long)r.inner, COLUMNS);
     if (run && r.repeats == 1) {
         r.each = SV_REDUCTION_PART;
-        r.parts = (r.inner + SV_REDUCTION_PART - 1) / SV_REDUCTION_PART;
+        r.parts = (size_t)divide_up((long)r.inner, SV_REDUCTION_PART);
     } else {
         size_t width = run || r.inner < COLUMNS ? r.inner : COLUMNS;
         r.each = width && width < SV_REDUCTION_PART ? SV_REDUCTION_PART / width : 1;

@@ -24,7 +24,7 @@ static softmax_work plan_softmax(const sv_args *a, bool log) {
     for (int i = 0; i < axis; i++) w.outer *= x->shape[i];
     w.n = x->shape[axis];
     for (int i = axis + 1; i < x->ndim; i++) w.inner *= x->shape[i];
-    w.blocks = (w.inner + COLUMNS - 1) / COLUMNS;
+    w.blocks = (size_t)divide_up((long)w.inner, COLUMNS);
     return w;
 }
 

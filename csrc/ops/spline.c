@@ -182,7 +182,7 @@ static void spline_forward_piece(void *arg, long piece, int worker) {
     }
 }
 
-static long pieces(const sv_args *a) { return ((long)a->in[0]->count + PIECE - 1) / PIECE; }
+static long pieces(const sv_args *a) { return divide_up((long)a->in[0]->count, PIECE); }
 
 static void spline_forward(sv_args *a) {
     job j = job_of(a);
