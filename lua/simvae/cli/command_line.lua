@@ -1,4 +1,4 @@
---- What the programs in examples/ and notebooks/ share: how arguments are read and errors end.
+--- Shared by the programs in examples/ and notebooks/: reading arguments and reporting errors.
 local core = require "simvae.core"
 
 local command_line = {}
@@ -22,7 +22,7 @@ function command_line.number(parser, name, text, low, high, default)
   end)
 end
 
---- A converter for argparse: a file that can be made, of a certain kind.
+--- A converter for argparse: a file that can be created, with a given suffix.
 -- @tparam string suffix ".png"
 -- @treturn function (text) -> path, or nil and what is wrong with it
 function command_line.new_file(suffix)

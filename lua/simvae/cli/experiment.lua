@@ -1,4 +1,4 @@
---- What every example does: reads the command line, trains, evaluates, draws the
+--- The program of every example: reads the command line, trains, evaluates, draws the
 -- figures and writes the report.
 --
 --     sv.experiment { simulator = box, width = 32, decoder = { steps = 4000 }, encoder = { steps = 4000 } }
@@ -41,9 +41,9 @@ local options = {
   timeout = { "number", above = 0 },
   doc = { "string" },
   factors = { "table" },       -- parameters that MIG is averaged over
-  refine = { "table", default = { steps = 60 } }, -- of model:invert: what the evaluation refines answers by
-  base = { "table" },          -- where the other parameters stay in the traversals; default: the middle
-  pictures = { "table" },      -- PNGs that the simulator did not draw, to be inferred as well
+  refine = { "table", default = { steps = 60 } }, -- options of model:invert for the evaluation
+  base = { "table" },          -- values of the other parameters in traversals; default: the middle
+  pictures = { "table" },      -- PNGs from elsewhere, for the inference figure
 }
 
 for name, rule in pairs(posterior.options()) do options[name] = rule end
@@ -55,19 +55,19 @@ local function parse(t, argv)
   local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
     .. "' and its inverse."))
   local number = command_line.number
-  parser:option("--out", "Folder of the run; an interrupted run goes on from there.", "runs/" .. name)
+  parser:option("--out", "Folder of the run; an interrupted run resumes from there.", "runs/" .. name)
   number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
-  number(parser, "--steps", "Steps of each stage, in place of the recipe's.", 1)
+  number(parser, "--steps", "Steps of each stage, instead of the recipe's.", 1)
   number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
   number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
   number(parser, "--samples", "Samples of the evaluation.", least_samples)
   number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
     sampler.options.workers.max)
-  parser:option("--cache", "File that keeps the samples: a run that is started again does not make them again.")
-  number(parser, "--simulations", "Runs of the simulator in all: both stages go over them in epochs.", 1)
+  parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")
+  number(parser, "--simulations", "Total number of simulations: both stages use them in epochs.", 1)
   parser:flag("--quiet", "No progress.")
-  if t.demo then parser:flag("--demo", "A short run that shows the idea within minutes.") end
+  if t.demo then parser:flag("--demo", "A short run of a few minutes.") end
   return parser:parse(argv)
 end
 
@@ -105,7 +105,7 @@ function experiment.figures(model, r, out, pictures, base)
   return list
 end
 
--- ---- the whole of it ---------------------------------------------------------------------
+-- ---- the experiment ---------------------------------------------------------------------
 
 --- The numbers of an evaluation, without its tensors: what metrics.json holds.
 function experiment.numbers(model, r)
@@ -122,7 +122,7 @@ function experiment.numbers(model, r)
   return all
 end
 
---- One line that sums up how good it is.
+--- The summary line.
 function experiment.line(model, r)
   local parts, errors = {}, {}
   for _, m in ipairs(catalogue.reported "simvae.metrics") do
@@ -163,7 +163,7 @@ local function settings(t, a)
     { samples = samples, factors = t.factors, refine = refine }
 end
 
--- What only the figures need is looked at before the training too.
+-- Checks the inputs of the figures before the training.
 local function check_pictures(t, level)
   for _, path in ipairs(t.pictures or {}) do
     if core.system.kind(path) ~= "file" then

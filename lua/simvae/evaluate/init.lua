@@ -3,7 +3,7 @@
 --     local r = sv.evaluate(model, { samples = 10000, bins = 20, seed = 7 })
 --     print(r.mig, r.truth.mig, r.resimulation_r2, r.rmse.w)
 --
--- What is measured is said in the metrics' files: every file of simvae/metrics that has a field `reported` takes part.
+-- Every metric with a field `reported` (lua/simvae/metrics) is measured.
 local core = require "simvae.core"
 local catalogue = require "simvae.util.catalogue"
 local content = require "simvae.util.content"
@@ -35,13 +35,13 @@ end
 --
 -- Parameters on a log scale are compared by their logarithms in the mutual information
 -- (the bins are then as wide in every decade) and in the relative error; classes are
--- rounded. Before the simulator sees the encoder's answers they are brought within the
--- parameters' bounds; `outside` tells how many were not.
+-- rounded. Estimates are moved into the parameters' bounds before the
+-- simulator runs on them; `outside` is the share that was moved.
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
 --   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
 --   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise;
---   refine: { samples (1000), steps, lr, starts, spread (as of model:invert) }: what that makes of the first samples
+--   refine: { samples (1000), steps, lr, starts, spread (as of model:invert) }: refinement of the first samples
 -- @treturn table
 --   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
 --   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
@@ -53,10 +53,11 @@ end
 --   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683
 --   and 0.954);
 --   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
---   worst.x, worst.y, worst.z: the twelve samples with the largest such error, what came back, their parameters;
---   refined: where asked for, of model:invert's answers: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
+--   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
+-- parameters;
+--   refined: where asked for, of model:invert's estimates: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
 --   steps, starts, seconds;
---   samples, failures, seconds, names, notes (sentences about what is odd), options
+--   samples, failures, seconds, names, notes (warnings), options
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
 local function evaluate(model, opts)
   local o, factors = options.check(model, opts)

@@ -1,4 +1,4 @@
---- What sv.evaluate is asked for, checked: before a long training as well as before an evaluation.
+--- Checks of sv.evaluate's options, before a training as well as before an evaluation.
 local check = require "simvae.util.check"
 local refined = require "simvae.metrics.refined"
 
@@ -16,10 +16,10 @@ local options = {
   refine = { "table" },
 }
 
---- The least number of samples with the default number of bins: one for each cell of a pair of columns.
+--- The minimum number of samples with the default number of bins: one for each cell of a pair of columns.
 evaluation.least_samples = options.bins.default * options.bins.default
 
--- Numbers of the factors that count.
+-- Indices of the selected factors.
 local function factor_numbers(sim, factors, level)
   local which = {}
   if not factors then

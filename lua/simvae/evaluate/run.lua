@@ -1,9 +1,9 @@
---- One pass of sv.evaluate over fresh samples: what the metrics see.
+--- One pass of sv.evaluate over fresh samples: the data that metrics receive.
 --
 -- A run, as `measure` of a metric gets it, holds
 --   model, sim, params, names, o (the options)
---   z, mean, std      lists of rows, in units: true parameters, the encoder's answers, their standard deviations
---   positive          the answers with log-scaled parameters kept above 0
+--   z, mean, std      lists of rows, in units: true parameters, the encoder's estimates, their standard deviations
+--   positive          the estimates with log-scaled parameters kept above 0
 --   v, answers        (N, K) tensors of z and mean on the scales that mutual information compares (parameters.scaled)
 --   factors           numbers of the parameters that MIG is averaged over
 --   settings          options of metrics.mim for v and answers
@@ -13,7 +13,7 @@
 -- and a batch, as `add` gets it after the encoder has answered,
 --   z, mean, std      rows of the samples that the simulator worked on; known: z as a tensor
 --   x                 their outputs
---   again, seen       outputs of the simulator on the answers (brought within the bounds), and x of the same samples;
+--   again, seen       outputs of the simulator for the estimates (moved into the bounds), and x of the same samples;
 --                     again is nil where it failed on all
 --   number(i)         which of the batch's samples row i of seen is
 --   first             samples before this batch
@@ -68,7 +68,7 @@ local function draw(self, n, rng)
   return x and rerun.rows(z, good), x
 end
 
--- The simulator on the encoder's answers.
+-- Runs the simulator on the encoder's estimates.
 local function answer_again(self, batch)
   local moved = {}
   for i, row in ipairs(batch.mean) do
@@ -104,7 +104,7 @@ function Run:batch(n, rng, measures, states)
   append(self.std, batch.std)
 end
 
---- Fills what is derived from all samples together.
+--- Fills fields derived from all samples.
 function Run:finish()
   if #self.z == 0 then error("evaluate: the simulator failed on every sample: " .. tostring(self.message), 0) end
   self.positive = {}
@@ -119,7 +119,7 @@ function Run:finish()
   self.settings = { bins = self.o.bins, levels = levels, z_levels = levels, names = self.names, constant = "zero" }
 end
 
---- Sentences about what is odd.
+--- Warnings.
 function Run:notes()
   local notes, noticed = {}, rawget(self.model, "noticed")
   for _, subject in ipairs { "constant", "coarse", "stretched" } do

@@ -1,5 +1,5 @@
---- What an inverse makes of pictures that its simulator did not draw, as at the right of the paper's
--- figure 1: the picture, S(E(x)) and G(E(x)).
+--- Inference on images that the simulator did not make, as at the right of the paper's figure 1: the image, S(E(x)) and
+-- G(E(x)).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -7,7 +7,7 @@ local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }
 
 --- Draws the inference on pictures.
 -- @tparam string path of the PNG
--- @tparam Model model what has :encode, :decode and .simulator
+-- @tparam Model model with :encode, :decode and .simulator
 -- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.model.preprocess
 -- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess
 -- @treturn string|nil path, or nil and a message (a picture that cannot be read)

@@ -1,5 +1,4 @@
---- Figures: pictures by our PNG writer, charts by gnuplot. Each figure is a file of
--- figures/ that returns a function, loaded when first asked for:
+--- Figures: images by the PNG writer, charts by gnuplot. Each figure is a file of this folder, loaded when first used:
 --
 --     sv.figures.grid("grid.png", { x, y }, { labels = { "S(z)", "G(z)" } })
 --     sv.figures.heatmap("mim.png", { r.mim, r.truth.mim }, { labels = { "w", "h", "x", "y" } })
@@ -12,7 +11,7 @@
 --     sv.figures.inference("inference.png", model, { "curve.png", "sketch.png" })
 --
 -- Each returns the path it wrote, or nil and a message (no such directory, gnuplot
--- missing: then the data file beside the picture is there all the same).
+-- missing: the data file is written nevertheless).
 --
 -- A figure's file returns a table: `draw`, the function that sv.figures.NAME is, and, where a report shows it,
 -- `reported`:

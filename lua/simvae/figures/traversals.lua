@@ -1,5 +1,5 @@
---- Latent traversals, the paper's figure 2: one parameter a row moves from its lower to
--- its upper bound while the others stay in the middle; what the decoder draws.
+--- Latent traversals, the paper's figure 2: one parameter per row varies from its lower to its
+-- upper bound while the others are in the middle; outputs of the decoder.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local output = require "simvae.figures.support.output"
@@ -15,7 +15,7 @@ local options = {
   frames = { "integer", default = 24, min = 4, max = 240 },
 }
 
--- Shares of the way: a period's end is its start and is left out; classes come once each.
+-- Positions between the bounds: a period's end is omitted, as it equals its start; classes come once each.
 local function shares(p, steps)
   local n = p.levels or steps
   local result = {}
@@ -43,8 +43,8 @@ local function chosen(params, rows)
   return result
 end
 
--- Where the others stay: the middle of the bounds; of a prior whose parameters depend
--- on each other, its mean, since the middle may lie outside it.
+-- Base values: the middle of the bounds; for a prior with dependent parameters its mean,
+-- since the middle may be outside the support.
 local function middle(sim, base)
   local z, mean = {}, nil
   if sim.correlated and sim.sample then mean = sim:sample(1000, core.rng(1)):mean(1):totable() end
@@ -90,7 +90,7 @@ local function images(path, model, z, which, opts)
   return output.picture(path, picture.pad(picture.below(lines), 10, 10, 10, 10))
 end
 
--- All rows at once, there and back (a period: round), as an animation beside the picture.
+-- All rows at once, back and forth (or over a period), as an animation.
 local function animation(path, model, z, which, opts)
   local io = require "simvae.io"
   if not io.save_apng then return nil, "animations are not available" end
@@ -154,7 +154,7 @@ end
 -- @tparam string path of the PNG; with image outputs an animated loop goes to NAME.anim.png beside it
 -- @tparam Model model what has :decode and .simulator.params
 -- @tparam[opt] table opts steps (9) from bound to bound; rows: names or numbers of the parameters (all);
---   base: where the others stay, {name = value} (the middle; for a correlated prior its mean);
+--   base: values of the others, {name = value} (the middle; for a correlated prior its mean);
 --   scale: enlargement; frames of the animation (24)
 -- @treturn string|nil path, or nil and a message
 -- @treturn string|nil path of the animation

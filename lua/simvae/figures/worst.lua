@@ -1,4 +1,4 @@
---- The samples that an inverse does worst on: x above what came back, the error below.
+--- The samples with the largest errors: x, the re-simulated output, and the difference.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
@@ -6,7 +6,7 @@ local picture = require "simvae.figures.support.picture"
 local options = { count = { "integer", default = 12, min = 1 }, scale = { "integer", min = 1, max = 16 },
   labels = { "table" } }
 
---- Numbers of the samples with the largest squared error, worst first.
+--- Indices of the samples with the largest squared error, worst first.
 -- @tparam tensor x (N, …)
 -- @tparam tensor y (N, …)
 -- @tparam integer count how many
@@ -30,10 +30,10 @@ end
 --- Writes the worst samples side by side, the worst first.
 -- @tparam string path of the PNG
 -- @tparam tensor x (N, C, H, W) images
--- @tparam tensor y (N, C, H, W) what came back, such as S(E(x))
+-- @tparam tensor y (N, C, H, W) re-simulated images, such as S(E(x))
 -- @tparam[opt] table opts count (12), scale (enlargement), labels (default x, S(E(x)), difference)
 -- @treturn string|nil path, or nil and a message
--- @treturn table numbers of the samples
+-- @treturn table indices of the samples
 local function worst(path, x, y, opts)
   opts = check.options("worst", opts, options)
   check.value("worst", "path", path, { "string" })

@@ -1,9 +1,9 @@
---- Comma-separated values (RFC 4180), as spreadsheets and programs write them.
+--- Comma-separated values (RFC 4180) and the variants of spreadsheets.
 --
--- The separator is a comma, a semicolon or a tab: the one that the header has most of. A byte-order mark is passed
--- over. Cells may be quoted, and then hold separators, line ends and "" for a quote; blanks around an unquoted cell
--- are dropped. Lines end with LF or CRLF, or all with CR. Lines that are blank, or hold separators alone, are passed
--- over; every other line has as many cells as the header.
+-- The separator is a comma, a semicolon or a tab: the one that the header has most of. A byte-order mark is
+-- skipped. Quoted cells may contain separators, line ends and "" for a quote; blanks around an unquoted cell
+-- are dropped. Lines end with LF or CRLF, or all with CR. Lines that are blank, or have separators only, are skipped;
+-- every other line has as many cells as the header.
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 

@@ -1,19 +1,19 @@
---- Reading files that may be anything: what readers of a format share.
+--- Reading untrusted files: shared by the readers of all formats.
 --
--- A reader judges a file's claims and says refuse(…) where they cannot hold; whoever
--- called the public function gets nil and a message with the path.
+-- A reader checks a file's fields and calls refuse(…) for invalid ones; the public
+-- function returns nil and a message with the path.
 local core = require "simvae.core"
 
 local file = {}
 
 local refusal = {}
 
---- Ends the reading: the file is not what it should be.
+--- Ends reading with an error of the file.
 function file.refuse(format, ...)
   error(setmetatable({ reason = string.format(format, ...) }, refusal), 0)
 end
 
---- The value, or the end of the reading for the reason after it.
+--- The value, or an error of the file for the reason after it.
 function file.need(value, reason)
   if value == nil then file.refuse("%s", reason) end
   return value
@@ -24,7 +24,7 @@ local function escaped(c)
 end
 
 --- Text from a file as a terminal can show it: control characters (C0, DEL, C1) as \xNN, and every byte beyond ASCII
--- where it is not UTF-8. What a file holds cannot move the cursor, colour lines or forge new ones.
+-- where it is not UTF-8. A file's text cannot move the cursor, colour lines or forge new ones.
 -- @tparam string text
 -- @treturn string
 function file.printable(text)
@@ -32,15 +32,15 @@ function file.printable(text)
   return (text:gsub("%c", escaped):gsub("\xC2[\x80-\x9F]", escaped))
 end
 
-local LONGEST_REASON = 1000 -- bytes: names in a file may be longer than anybody reads
+local MAX_REASON = 1000 -- bytes of a message: names in a file may be long
 
 --- nil, message as the functions of sv.io return it.
 function file.failure(path, reason)
-  if #reason > LONGEST_REASON then reason = reason:sub(1, LONGEST_REASON) .. "..." end
+  if #reason > MAX_REASON then reason = reason:sub(1, MAX_REASON) .. "..." end
   return nil, path .. ": " .. file.printable(reason)
 end
 
---- Runs body, which may refuse.
+--- Runs body, which may call refuse.
 -- @tparam function body
 -- @return what it returns, or nil and the reason of the refusal
 function file.attempt(body, ...)
@@ -65,10 +65,10 @@ function file.read(path, body, keep)
   error(results[2], 0)
 end
 
---- Writes strings and tensors, one after the other; the old file stays unless all of it is on disk.
+--- Writes strings and tensors in sequence, atomically.
 -- @tparam string path
 -- @tparam {string|tensor,...} pieces
--- @tparam ?string previous the path under which the old file goes on
+-- @tparam ?string previous path under which the old file is kept
 -- @return true, or nil, message
 function file.write(path, pieces, previous)
   local ok, reason = core.io.write(path, pieces, previous)
@@ -79,8 +79,8 @@ end
 local times_read = 64
 file.default_bytes = 256 << 20
 
---- Rule of the option max_bytes of readers: what the tensors of a file may take in memory. Without it: 256 MiB, or 64
--- times the file if that is more, so that a file made to inflate without end is refused before memory is asked for.
+--- Rule of the option max_bytes of readers: memory of a file's tensors. Default: 256 MiB, or 64 times the file if that
+-- is more, so that decompression bombs are refused before memory is allocated.
 file.max_bytes = { "integer", min = 0 }
 
 --- The bytes that the tensors of a file may take.
@@ -90,7 +90,7 @@ function file.limit(source, max_bytes)
   return max_bytes or math.max(file.default_bytes, times_read * source:size())
 end
 
---- Ends the reading if numbers take more memory than they may.
+--- Ends reading if numbers exceed the memory limit.
 -- @tparam integer count of numbers
 -- @tparam integer limit bytes, of file.limit
 -- @tparam string what they are, for the message
@@ -105,7 +105,7 @@ end
 
 local limit = 1 << 48
 
---- The product of a shape's entries; refuses what no memory could hold.
+--- The product of a shape's entries; refuses overflow.
 function file.count(shape)
   if #shape > 8 then file.refuse("an array has %d axes; tensors have at most 8", #shape) end
   local count = 1
@@ -118,7 +118,7 @@ function file.count(shape)
   return count
 end
 
---- Does this machine store the highest byte first?
+--- Is this machine big-endian?
 file.big_endian = string.pack("=I2", 1) == "\0\1"
 
 --- Letters of a float of this build in NumPy's and safetensors' names.

@@ -1,8 +1,7 @@
---- Files: arrays, models' weights, pictures.
+--- Files: arrays, weights of models, images.
 --
--- Every function here returns nil and a message with the path and the reason where a file cannot
--- be read or written, and raises where an argument is wrong. Writing leaves the old file as it was
--- unless all of the new one is on disk.
+-- Functions return nil and a message with the path and the reason where a file cannot be read or written, and raise
+-- for wrong arguments. Writing is atomic: the old file is unchanged until the new one is complete on disk.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
@@ -22,10 +21,9 @@ local files = {
 
 local scale_rule = { "integer", default = 1, min = 1, max = 1024 }
 
---- Reads a PNG picture: any colour type and depth, interlaced or not.
+--- Reads a PNG image: any colour type and depth, interlaced or not.
 --
--- Transparent pictures are laid on white, unless alpha is asked for. Sample values are taken as they
--- stand, without gamma.
+-- Transparent images are composited on white, unless alpha is requested. Gamma is not applied.
 -- @tparam string path
 -- @tparam[opt] table options `alpha = true`: keeps alpha as the last channel (C = 2 or 4) where there is one;
 --   `max_bytes`: of the tensor (256 MiB, or 64 times the file)
@@ -47,7 +45,7 @@ local function encode(what, t, options, ...)
   return result
 end
 
---- A picture as the bytes of a PNG file, 8 bits a sample.
+--- An image as the bytes of a PNG file, 8 bits a sample.
 -- @tparam tensor t (H, W), (1, H, W) grey, (3, H, W) RGB, or (2, H, W), (4, H, W) with alpha as the last
 --   channel; values outside [0, 1] are clamped, NaN is 0
 -- @tparam[opt] table options `scale = k`: every pixel becomes k x k
@@ -57,7 +55,7 @@ function files.encode_png(t, options)
   return encode("encode_png", t, options)
 end
 
---- Writes a picture to a PNG file.
+--- Writes an image to a PNG file.
 -- @tparam string path
 -- @tparam tensor t as encode_png takes it
 -- @tparam[opt] table options as for encode_png
@@ -68,7 +66,7 @@ function files.save_png(path, t, options)
   return file.write(path, { encode("save_png", t, options) })
 end
 
---- One tensor (T, …) from a list of pictures of one shape.
+--- One tensor (T, …) from a list of images of one shape.
 local function stack_frames(list)
   if type(list) ~= "table" then return list end
   if #list == 0 then check.fail(3, "save_apng: an animation needs a frame; got an empty list") end
@@ -86,10 +84,10 @@ local function stack_frames(list)
   return all
 end
 
---- Writes an animation that plays forever as an APNG file; programs that know no animations show its
--- first frame.
+--- Writes an animation that plays forever as an APNG file; programs without support for animations show
+-- its first frame.
 -- @tparam string path
--- @tparam tensor|table frames (T, C, H, W) or (T, H, W), or a list of pictures as encode_png takes them
+-- @tparam tensor|table frames (T, C, H, W) or (T, H, W), or a list of images as encode_png takes them
 -- @tparam[opt] table options `delay_ms`: of each frame (50); `plays`: how often, 0 for ever (0);
 --   `scale` as for encode_png
 -- @treturn boolean true; or nil, message

@@ -1,5 +1,4 @@
---- JSON (RFC 8259) of files that may be anything: a reader that refuses what is not valid, too deep or too long, and
--- a writer whose text is the same for equal values.
+--- JSON (RFC 8259): a reader for untrusted files, with limits on depth and size, and a writer with canonical output.
 --
 -- The reader calls file.refuse: code that reads a format inside file.read uses it as it is (io.safetensors);
 -- json.decode is for text that is already there, and returns nil and the reason.

@@ -142,7 +142,7 @@ function npy.header(t)
 end
 
 --- Writes a tensor to a .npy file (version 1.0, little-endian f4, f8 in a double build).
--- Whatever fails, an old file stays whole.
+-- Writing is atomic.
 -- @tparam string path
 -- @tparam tensor t any shape
 -- @treturn boolean true; or nil, message

@@ -1,7 +1,7 @@
 --- NumPy's .npz files: zip archives of .npy files (PKWARE APPNOTE 6.3, sections 4.3 to 4.5).
 --
--- The archive is read through its central directory, which is checked here in full before
--- anything is inflated: a library for every kind of zip file would be more to trust.
+-- The archive is read through its central directory, which is checked in full before
+-- anything is inflated.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
@@ -13,7 +13,7 @@ local refuse = file.refuse
 local end_size, tail_size, directory_limit = 22, 22 + 65535, 64 << 20
 local unpack_at_once = 1 << 20
 
---- Where the central directory lies: offset, bytes, entries.
+--- The central directory: offset, bytes, entries.
 local function find_directory(source)
   local size = source:size()
   local tail_at = math.max(0, size - tail_size)
@@ -147,11 +147,11 @@ end
 
 --- Reads the arrays of a .npz file.
 --
--- Stored and deflated members; types as load_npy reads them. What is no array of numbers (pickled objects,
--- text) is left out, never executed, and named in the second result.
+-- Stored and deflated members; types as load_npy reads them. Other members (pickled objects, text) are
+-- skipped, never executed, and named in the second result.
 -- @tparam string path
 -- @tparam[opt] table options `names`: list of the arrays to read (all); `max_bytes`: of all tensors
---   together (256 MiB, or 64 times the file), against files that inflate without end
+--   together (256 MiB, or 64 times the file), against decompression bombs
 -- @treturn table name -> tensor
 -- @treturn table name -> why it was left out; or nil, message
 function npz.load(path, options)

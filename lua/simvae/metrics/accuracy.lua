@@ -1,13 +1,13 @@
---- Accuracy: the share of samples whose class is right.
+--- Accuracy: the share of correctly classified samples.
 --
 -- Definition: estimates and true values are rounded to the nearest class and compared.
 --
--- Known weakness: of unbalanced classes the most frequent one alone gives a high share.
+-- Known weakness: with unbalanced classes, predicting the most frequent one scores high.
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local page = require "simvae.report.page"
 
---- Share of right classes.
+--- Share of correct classes.
 -- @tparam tensor z (N, K) estimated classes
 -- @tparam tensor v (N, K) true classes
 -- @treturn {number,...} of each column, in [0, 1]

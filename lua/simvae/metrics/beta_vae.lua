@@ -3,17 +3,17 @@
 -- Definition (Higgins et al., "beta-VAE: learning basic visual concepts with a
 -- constrained variational framework", ICLR 2017; sample counts of disentanglement_lib):
 -- take 64 pairs of samples that share factor k and differ in all others, average |z - z'|
--- over them, and let a linear classifier tell k from that average; 10,000 such points
--- train it, its accuracy on 5,000 further ones is the score.
+-- over them, and let a linear classifier predict k from that average. It is trained on
+-- 10,000 such points; its accuracy on 5,000 others is the score.
 --
 -- Here a pair that shares factor k is two neighbours in the order of factor k among the
--- samples given, which keeps to priors whose factors depend on each other and needs no
--- more runs of the simulator. The classifier is a softmax regression on standardised
+-- given samples, which works for priors with dependent factors and needs no further runs
+-- of the simulator. The classifier is a softmax regression on standardised
 -- features, trained by full-batch gradient steps.
 --
--- Known weaknesses: chance is 1 / M; a linear classifier can put latents together, so
--- factors that are mixed over several latents may score 1 (Kim and Mnih 2018); it
--- saturates early: small errors do not show.
+-- Known weaknesses: chance is 1 / M; a linear classifier can combine latents, so
+-- that mixed factors may score 1 (Kim and Mnih 2018); it saturates early, and small
+-- errors are not visible.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
@@ -37,7 +37,7 @@ local function ordered(y, rng)
   return order
 end
 
--- |z - z'| of neighbours in a factor's order, for each latent and place.
+-- |z - z'| of neighbours in a factor's order, for each latent and position.
 local function differences(zs, order)
   local result = {}
   for k, z in ipairs(zs) do

@@ -1,12 +1,12 @@
---- Classifier two-sample test (C2ST): can a small network tell two samples apart?
+--- Classifier two-sample test (C2ST): accuracy of a small network in distinguishing two samples.
 --
 -- Definition (Friedman 2004; Lopez-Paz and Oquab, ICLR 2017; as in the benchmark sbibm of Lueckmann et al., AISTATS
 -- 2021): both samples are standardised by mean and standard deviation of the first; a perceptron of two hidden ReLU
--- layers of 10 K units learns by Adam, until its loss stops falling, to tell them apart; the score is its accuracy on
--- held-out rows, the mean over the folds of a cross-validation. 0.5: not to be told apart; 1: wholly different.
+-- layers of 10 K units is trained by Adam to classify them until its loss stops falling; the score is its accuracy on
+-- held-out rows, averaged over the folds of a cross-validation. 0.5: indistinguishable; 1: fully separable.
 --
--- Known weaknesses: a smooth classifier on standardised axes overlooks thin or many-peaked differences, where boosted
--- trees see more; with fewer rows it learns less, and scores are closer to 0.5: compare scores of equal N only.
+-- Known weaknesses: a smooth classifier on standardised axes misses narrow or multimodal differences that boosted trees
+-- detect; with fewer rows scores are closer to 0.5: compare scores of equal N only.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
@@ -20,7 +20,7 @@ local options = {
   batch = { "integer", default = 200, min = 1 },
 }
 
-local PATIENCE, TOLERANCE = 10, 1e-4 -- epochs without a loss lower by so much end a training, as in scikit-learn
+local PATIENCE, TOLERANCE = 10, 1e-4 -- training ends after PATIENCE epochs without such a decrease, as in scikit-learn
 
 -- Rows of a matrix by number.
 local function take(t, rows)
@@ -59,7 +59,7 @@ local function fit(net, x, label, o, rng)
   end
 end
 
--- Share of rows on the right side.
+-- Share of correctly classified rows.
 local function accuracy(net, x, label)
   local logits, right = core.no_grad(net, x):reshape(-1):totable(), 0
   for i, y in ipairs(label:reshape(-1):totable()) do

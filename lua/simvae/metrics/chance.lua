@@ -1,12 +1,12 @@
 --- Chance level of the mutual information matrix and its gap.
 --
 -- Definition: the rows of v are shuffled against those of z, which keeps both
--- distributions and breaks every tie between them; the matrix and MIG of that are
--- averaged over several shuffles. What a score has above it is not sampling bias
--- (permutation test; Good, "Permutation, parametric and bootstrap tests", 2005).
+-- distributions and removes all dependence; the matrix and MIG are averaged over several
+-- shuffles. The part of a score above this level is not sampling bias (permutation test; Good, "Permutation,
+-- parametric and bootstrap tests", 2005).
 --
--- Known weaknesses: it is the level of "no tie at all", not that of a model that
--- answers with the prior's correlations; with few shuffles the spread is rough.
+-- Known weaknesses: it is the level of independence, not that of a model that returns
+-- the prior's correlations; with few shuffles its spread is imprecise.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"

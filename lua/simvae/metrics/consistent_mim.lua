@@ -1,23 +1,23 @@
---- Self-consistent mutual information: does an inverse answer the same again?
+--- Self-consistent mutual information: does an inverse return the same parameters again?
 --
--- Definition: z = E(x) is an answer, z' = E(S(E(x))) the answer to what the simulator makes of it.
+-- Definition: z = E(x) is an estimate, z' = E(S(E(x))) the estimate from its simulated output.
 -- The matrix is metrics.mim of z' with z; the score is the mean of its diagonal. A latent whose spread
--- is below a thousandth of its parameter's range counts as constant and scores 0. `spread` tells how
--- much of the true parameters' spread each latent has: std(z_k) / std(v_k) on the parameter's scale.
+-- is below a thousandth of its parameter's range counts as constant and scores 0. `spread` is the
+-- latent's share of the true parameters' spread: std(z_k) / std(v_k) on the parameter's scale.
 --
--- It needs no declared symmetry and no true parameters. Read it beside the re-simulation R², which it
--- does not know: (high, high) a right inverse, by whatever equivalents; (high, low) consistent but wrong,
--- or collapsed (spread); (low, high) right answers that jump between equivalents; (low, low) wrong.
+-- It needs no declared symmetry and no true parameters. Read it with the re-simulation R²:
+-- (high, high) a right inverse, by any equivalents; (high, low) consistent but wrong, or collapsed (spread);
+-- (low, high) right estimates that jump between equivalents; (low, low) wrong.
 --
 -- Source: the open task at the end of section 4.3 of the SimVAE paper; the idea is that of the
 -- cycle-consistency loss (Zhu, Park, Isola and Efros 2017), used as a measure.
 --
 -- Known weaknesses:
--- * Alone it says nothing of truth: an encoder that always sees the same few outputs is consistent.
--- * A deterministic, discontinuous choice among equivalents costs a little at its seams only; random
---   choice costs nearly all.
--- * Answers that clip at the bounds agree with themselves.
--- * The steepness and bias of mutual information (see metrics.mim).
+-- * It does not measure truth: a collapsed encoder can be consistent.
+-- * A deterministic, discontinuous choice among equivalents costs little, at its discontinuities; a random choice
+--   costs nearly everything.
+-- * Estimates clipped at the bounds are consistent.
+-- * The sensitivity and bias of mutual information (see metrics.mim).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
@@ -99,7 +99,7 @@ function reported.start()
   return { first = {}, same = {} }
 end
 
--- Pairs of an answer and of the answer to what the simulator makes of it.
+-- Pairs of an estimate and of the estimate from its simulated output.
 function reported.add(state, batch, run)
   if not batch.again then return end
   local same = run.model:encode(batch.again)

@@ -1,12 +1,12 @@
---- Coverage: how often the truth lies within the stated uncertainty.
+--- Coverage: how often the truth lies within the predicted uncertainty.
 --
--- Definition: the share of samples whose true parameter lies within one and within two stated standard deviations of
--- the estimate. A normal posterior that is right has 0.683 and 0.954. A periodic parameter's error is the shorter way
--- round; that of a parameter on a log scale is ln v - ln z, against std / z.
+-- Definition: the share of samples whose true parameter lies within one and within two predicted standard deviations
+-- of the estimate. A calibrated normal posterior has 0.683 and 0.954. A periodic parameter's error is taken modulo its
+-- period; that of a parameter on a log scale is ln v - ln z, against std / z.
 --
--- Known weaknesses: coverage alone does not reward a sharp posterior (the prior itself is covered); it is blind to
--- faults that cancel over the range; and it supposes that mean and standard deviation describe the posterior, which
--- they do not where it has several modes.
+-- Known weaknesses: coverage alone does not reward a sharp posterior (the prior itself is covered); it misses
+-- errors that cancel over the range; and it assumes that mean and standard deviation describe the posterior, which is
+-- wrong for several modes.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
@@ -19,7 +19,7 @@ local NORMAL = 0.683 -- of a normal distribution within one standard deviation
 
 --- Shares of samples within one and two standard deviations.
 -- @tparam tensor z (N, K) estimates, in units
--- @tparam tensor std (N, K) their stated standard deviations, in the same units
+-- @tparam tensor std (N, K) predicted standard deviations, in the same units
 -- @tparam tensor v (N, K) true values, in units
 -- @tparam[opt] table opts by column, {[i] = value} or {name = value}: period, log (true); names of the columns
 -- @treturn {number,...} the share within one standard deviation, of each column

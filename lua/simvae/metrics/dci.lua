@@ -5,17 +5,17 @@
 -- latents gives importances R_ij of latent i for factor j. Disentanglement of a latent
 -- is 1 minus the entropy (base M) of its row of R as a distribution, averaged with the
 -- rows' shares of R; completeness of a factor is 1 minus the entropy (base K) of its
--- column, averaged with the columns' shares; informativeness is how well factors are
--- predicted on held-out samples. As in disentanglement_lib the predictor is gradient
+-- column, averaged with the columns' shares; informativeness is the quality of
+-- the predictions on held-out samples. As in disentanglement_lib the predictor is gradient
 -- boosted trees (100 of depth 3, rate 0.1), here for the squared error: factors are
 -- continuous, and R² is their informativeness; a categorical factor is predicted as its
 -- classes' indicators, its importances are those of all of them together, and its
 -- informativeness is accuracy. The first two thirds of the samples train, the rest test.
 --
 -- Known weaknesses: the score depends on the predictor; importances are those of its
--- splits, so a second latent that says the same goes unseen or takes half; factors that
--- depend on each other share importances (box: below 1 for the truth itself); small
--- importances of many useless latents add up.
+-- splits, so that a redundant latent has none or half; dependent factors share
+-- importances (box: below 1 for the truth itself); small importances of many
+-- uninformative latents add up.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
@@ -27,7 +27,7 @@ local options = {
   rate = { "number", default = 0.1, above = 0 },
 }
 
--- 1 - entropy of shares in base n; entries that are all 0 say nothing.
+-- 1 - entropy of shares in base n; nil if all entries are 0.
 local function order(values)
   local sum, entropy = 0, 0
   for _, x in ipairs(values) do sum = sum + x end
@@ -47,7 +47,7 @@ local function weighted(lists)
   return total > 0 and result / total or 0
 end
 
--- Targets as the trees see them: standardised, or an indicator of each class.
+-- Targets of the trees: standardised, or an indicator of each class.
 local function targets(columns, levels)
   local list, owner = {}, {}
   for j, y in ipairs(columns) do

@@ -1,4 +1,4 @@
---- Decoder error: does the decoder draw what the simulator draws?
+--- Decoder error: difference of decoder and simulator.
 --
 -- Definition: mean squared error of an output number, G(z) against S(z), and R² = 1 - E||G(z) - S(z)||² / E||S(z) -
 -- mean S(z)||².

@@ -1,18 +1,18 @@
---- Explicitness: can factors be read off all latents by a simple rule?
+--- Explicitness: can factors be predicted linearly from all latents?
 --
 -- Definition: Ridgeway and Mozer (NeurIPS 2018) take the ROC area of a logistic
 -- regression for each class of a discrete factor. For continuous factors, which have no
 -- classes, the counterpart used here is the R² of linear least squares from all latents
 -- together on held-out samples (every second one), not below 0, averaged over factors.
 --
--- Known weaknesses: a factor that is bent into its latent, or periodic, is not explicit
--- though no information is lost; for categorical factors the size of the numbers that
--- stand for the classes matters: leave them out.
+-- Known weaknesses: a nonlinear or periodic function of a factor is not explicit, though
+-- no information is lost; for categorical factors the score depends on the numbering of
+-- the classes: exclude them.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 
--- Rows of standard scores of every second sample from `first` on, and a column of ones if asked for.
+-- Rows of standard scores of every second sample from `first` on, and a column of ones on request.
 local function standard(t, first, ones)
   t = matrix.near_one(t)
   local n, mean, std = t.shape[1], core.mean(t, 1), core.sqrt(core.var(t, 1))
@@ -34,7 +34,7 @@ local function explicitness(z, v, opts)
     check.fail(2, "explicitness: %d samples are too few for %d latents; give at least %d", n, K, 4 * (K + 1))
   end
   local linalg = require "simvae.linalg" -- loads OpenBLAS
-  -- latents that repeat each other share the weight: the solution of smallest norm
+  -- minimum-norm solution, for redundant latents
   local weights = linalg.lstsq(standard(z, 1, true), standard(v, 1), { rcond = 1e-6 })
   local truth = standard(v, 2)
   local off = core.mean(core.square(core.matmul(standard(z, 2, true), weights) - truth), 1)

@@ -1,20 +1,20 @@
 --- FactorVAE score.
 --
 -- Definition (Kim and Mnih, "Disentangling by factorising", ICML 2018; sample counts of
--- disentanglement_lib): hold one factor fixed, let all others vary, and see which
--- latent varies least, in units of its variance over all samples. A table from that
+-- disentanglement_lib): hold one factor fixed, let all others vary, and find the
+-- latent of minimum variance, relative to its variance over all samples. A table from that
 -- latent to the factor most often fixed with it is filled by 10,000 such batches of 64;
--- the score is the share of 5,000 further batches that it gets right.
+-- the score is its accuracy on 5,000 further batches.
 --
 -- Here a batch with factor k fixed is 64 neighbours in the order of factor k among the
--- samples given: "fixed" means within 64 / N of its distribution (0.6% for 10,000). So it
--- needs no more runs of the simulator, keeps to a prior whose factors depend on each other
--- (a box's w cannot be held while x varies freely), and is exact for categorical factors
--- and grids, whose ties fall together.
+-- samples given: "fixed" means within 64 / N of its distribution (0.6% for 10,000). This
+-- needs no further runs of the simulator, works for priors with dependent factors (a
+-- box's w cannot be fixed while x varies freely), and is exact for categorical factors
+-- and grids, whose equal values are adjacent.
 --
--- Known weaknesses: chance is 1 / M, not 0; a latent that tells its factor with an error
--- below those of the others wins fully, so it saturates at 1 early; neither is the rest of
--- its latent checked for other factors.
+-- Known weaknesses: chance is 1 / M, not 0; a latent whose error is below those of the
+-- others counts in full, so that it saturates at 1 early; other factors in a latent are
+-- not detected.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
@@ -27,7 +27,7 @@ local options = {
   names = { "table" },
 }
 
--- Sums of each latent and of its square up to each place in the order of factor y.
+-- Sums of each latent and of its square up to each position in the order of factor y.
 local function running(zs, y, rng)
   local order, tie = {}, {}
   for i = 1, #y do order[i], tie[i] = i, rng:uniform() end
@@ -46,7 +46,7 @@ local function running(zs, y, rng)
   return { sums = sums, squares = squares, n = #y }
 end
 
--- The latent of least variance in a batch of neighbours.
+-- The latent of minimum variance in a batch of neighbours.
 local function least(order, batch, rng)
   local from = rng:integer(0, order.n - batch)
   local best, smallest = nil, math.huge

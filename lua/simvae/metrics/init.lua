@@ -1,4 +1,4 @@
---- Metrics of an inverse: how well z, the encoder's answer, tells v, the parameters that made the sample.
+--- Metrics of an inverse: how well z, the encoder's estimate, determines v, the true parameters of the sample.
 --
 --     local m = sv.metrics.mim(z, v)        -- (N, K), (N, M) -> (K, M)
 --     print(sv.metrics.mig(m))
@@ -14,10 +14,10 @@
 --     cards(r, add)           add(title, value, grade, text) for every card of the report
 --     parameter               { titles = { … }, cells = function(r, p) return { … } end }: columns of the report's
 --                             table of parameters
---     section(r, names, sim)  HTML of a section of its own in the report
+--     section(r, names, sim)  HTML of a section of the report
 --     measures(n) -> list     of { name, value, title =, digits =, smaller_is_better =, table = true }, from the fields
---                             of metrics.json: what a table over several runs shows (table: among its columns)
---     line(r) -> string       its part of the one line that sums an experiment up
+--                             of metrics.json: for tables over several runs (table: a column)
+--     line(r) -> string       its part of an experiment's summary line
 --
 -- All but order and measure are optional.
 return require "simvae.util.names".folder("simvae.metrics", "sv.metrics", "metric", "compute")

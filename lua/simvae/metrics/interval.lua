@@ -1,20 +1,19 @@
 --- Bootstrap interval of the mutual information gap and matrix.
 --
--- Definition: samples are drawn again with replacement, many times; the quantiles
--- of the replicates about their own mean, laid around the estimate, are the
--- interval (Efron and Tibshirani, "An introduction to the bootstrap", 1993). The
--- recentring is needed because a resample holds each row several times, which
--- raises every plug-in mutual information by about as much as its bias.
+-- Definition: samples are resampled with replacement, many times; the quantiles of
+-- the replicates about their mean, centred at the estimate, are the interval (Efron and Tibshirani, "An introduction
+-- to the bootstrap", 1993). The recentring is needed because a resample holds each row several times, which raises
+-- every plug-in mutual information by about as much as its bias.
 --
--- Known weaknesses: it is the spread from a finite number of samples only, not that
--- of training (another seed), nor the estimator's bias (see chance).
+-- Known weaknesses: it is the spread due to the finite number of samples, not to
+-- training (another seed), nor the estimator's bias (see chance).
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute
 
--- Linear between order statistics (Hyndman and Fan 1996, type 7).
+-- Linear interpolation between order statistics (Hyndman and Fan 1996, type 7).
 local function quantile(sorted, p)
   local at = 1 + p * (#sorted - 1)
   local i = math.floor(at)

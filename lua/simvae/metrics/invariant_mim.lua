@@ -1,18 +1,18 @@
---- What an inverse knows of the quantities that its outputs depend on.
+--- Accuracy of the invariants, the quantities that determine the output.
 --
 -- Definition: a simulator declares invariants, functions of its parameters that have the same value for
 -- all parameters of the same output (rlc: f0 and Q). Each is computed from the answers z and from the
 -- true v; MIM is that of the values (metrics.mim; logarithms of log-scaled ones); slope, intercept and
 -- R² are those of the least squares line of z's over v's, in the invariant's unit, R² the squared
--- correlation; `exact` is 1 - sum (a - b)² / sum (b - mean b)²: how well they agree without a line.
+-- correlation; `exact` is 1 - sum (a - b)² / sum (b - mean b)²: their agreement without a fit.
 -- Where an invariant has `low` or `high`, only samples whose true invariants all lie within take part
 -- (rlc, as in the paper's figure 3: f0 < 10 kHz, Q < 4).
 --
 -- Source: figure 3 of the SimVAE paper.
 --
--- Known weaknesses: it says nothing of the parameters themselves, and needs somebody to know the
--- invariants; the regression's R² does not see a wrong slope, the slope not the scatter (`exact` sees both);
--- linear fits are ruled by the large values; too few samples within the limits leave MIM out.
+-- Known weaknesses: it does not measure the parameters themselves, and the invariants must be known; the
+-- regression's R² ignores a wrong slope, the slope ignores scatter (`exact` measures both); linear fits are dominated
+-- by large values; with too few samples within the limits there is no MIM.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"

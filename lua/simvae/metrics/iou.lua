@@ -1,12 +1,12 @@
---- Intersection over union of pictures.
+--- Intersection over union of images.
 --
--- Definition: with ink a, b in [0, 1] of each pixel, sum min(a, b) / sum max(a, b), for each picture, averaged
--- over pictures. For pictures of 0 and 1 it is the Jaccard index; for antialiased edges its weighted form
--- (Ruzicka 1958), in which a pixel half covered counts half. Two empty pictures agree: 1. Ink is what
--- differs from the ground: dark on light, or light on dark, by the mean of x.
+-- Definition: with ink a, b in [0, 1] of each pixel, sum min(a, b) / sum max(a, b), for each image, averaged
+-- over images. For images of 0 and 1 it is the Jaccard index; for antialiased edges its weighted form
+-- (Ruzicka 1958), in which a half covered pixel counts half. Two empty images score 1. Ink is
+-- dark on a light background, or light on dark, by the mean of x.
 --
--- Known weaknesses: a shape a pixel off costs thin figures nearly all and large ones little; shapes that do
--- not touch score 0, however near; the average is ruled by small figures.
+-- Known weaknesses: a shift by a pixel costs thin figures nearly everything and large ones little; disjoint
+-- shapes score 0 at any distance; the average is dominated by small figures.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
@@ -46,14 +46,14 @@ end
 
 local reported = { order = 60 }
 
--- Of pictures in grey alone.
+-- Grey images only.
 function reported.start(run)
   local output = run.sim.output
   return { total = 0, count = 0, applies = #output == 3 and output[1] == 1 }
 end
 
 function reported.add(state, batch)
-  state.applies = state.applies and batch.x:within(-1e-3, 1 + 1e-3) -- pictures in other units have no ink
+  state.applies = state.applies and batch.x:within(-1e-3, 1 + 1e-3) -- images in other units have no ink
   if not (state.applies and batch.again) then return end
   local mean, _, light = iou(batch.seen, batch.again, { light = state.light })
   local n = batch.seen.shape[1]

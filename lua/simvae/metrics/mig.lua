@@ -3,12 +3,11 @@
 -- Definition (Chen, Li, Grosse and Duvenaud, "Isolating sources of disentanglement
 -- in variational autoencoders", 2018, eq. 6): for each factor the gap between the two
 -- largest entries of its column of the mutual information matrix, averaged over the
--- factors. 1: one latent tells a factor and no other says anything of it.
+-- factors. 1: one latent determines each factor and no other has information about it.
 --
--- Known weaknesses: it mixes accuracy and separation (less of either lowers it);
--- factors that depend on each other cannot reach 1 (box: 0.82 for the truth itself);
--- which latent holds a factor does not matter, so a swap of two parameters goes
--- unseen; a one-to-many inverse scores 0 even if right; the bias of the two largest
+-- Known weaknesses: it mixes accuracy and separation; dependent factors cannot
+-- reach 1 (box: 0.82 for the truth itself); a swap of two parameters is not detected; a
+-- one-to-many inverse scores 0 even if right; the bias of the two largest
 -- entries cancels only in part.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -47,7 +46,7 @@ end
 
 local reported = { order = 10 }
 
--- The gap of the columns of the factors that count; chance level and interval on request.
+-- The gap of the columns of the selected factors; chance level and interval on request.
 local function gap_of(run, z, v, o)
   local settings, which = run.settings, run.factors
   local own, columns = {}, {}

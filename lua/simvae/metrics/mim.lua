@@ -1,31 +1,31 @@
 --- Mutual information matrix.
 --
 -- Definition: entry (i, j) is MI(z_i, v_j) / H(v_j), eq. 6 of the SimVAE paper. Both
--- are plug-in estimates: each column is cut into equal-width bins from its least to
--- its greatest value (20 by default, as in disentanglement_lib), categorical columns
--- by value, and relative frequencies stand for probabilities; natural logarithm. 0:
--- z_i says nothing of v_j; 1: z_i tells the bin of v_j.
+-- are plug-in estimates: each column is divided into equal-width bins from its
+-- minimum to its maximum (20 by default, as in disentanglement_lib), categorical columns
+-- by value, and probabilities are relative frequencies; natural logarithm. 0: z_i has no
+-- information about v_j; 1: z_i determines the bin of v_j.
 --
 -- Known weaknesses:
 -- * Bias. Independent columns give about (b_z - 1)(b_v - 1) / (2 N H(v)) instead of
 --   0: 0.006 for 10,000 samples and 20 bins, 0.06 for 1,000 (Miller 1955). `chance`
 --   measures it. Fewer samples than cells (b_z * b_v) are refused.
 -- * Sensitivity. A uniform factor known to 2% of its range scores 0.72, to 5% 0.53:
---   a good regression looks poor. Read RMSE beside it.
+--   a good regression scores low. Read it with RMSE.
 -- * Bins depend on the extremes: one outlier in z widens all bins of z.
 -- * It sees single columns only: information that two z share jointly is lost.
 -- * A one-to-many inverse (polygon, rlc) may be right and score 0.
 local information = require "simvae.metrics.support.information"
 
 --- Mutual information of every column of z with every column of v, divided by H(v).
--- @tparam tensor z (N, K): what is judged, such as the encoder's means
+-- @tparam tensor z (N, K): the estimates, such as the encoder's means
 -- @tparam tensor v (N, M): the factors
 -- @tparam[opt] table opts
 --   bins (20) equal-width bins of continuous columns;
 --   levels classes of categorical columns of v, {[i] = n} or {name = n}; z_levels the same for z;
 --   names, z_names the columns' names, for messages;
 --   constant "error" (default) or "zero": a constant column of z then has no information;
---   rows_z, rows_v tensors of row numbers: which rows make the samples (the bins stay those of all rows)
+--   rows_z, rows_v tensors of row numbers: the rows used (bins are those of all rows)
 -- @treturn tensor (K, M), entries in [0, 1]
 -- @raise which column is constant, not finite or has more values than classes; too few samples; unequal N
 local function mim(z, v, opts)

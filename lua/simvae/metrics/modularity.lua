@@ -2,12 +2,12 @@
 --
 -- Definition (Ridgeway and Mozer, "Learning deep disentangled embeddings with the
 -- F-statistic loss", NeurIPS 2018, as computed by disentanglement_lib): a latent is
--- modular if it tells of one factor only. With m_ij the mutual information of latent i
+-- modular if it has information about one factor only. With m_ij the mutual information of latent i
 -- and factor j in nats, its score is 1 - (sum_j m_ij² - max_j m_ij²) / (max_j m_ij²
--- (M - 1)), and 0 for a latent that tells nothing; modularity is the mean over latents.
+-- (M - 1)), and 0 for a latent without information; modularity is the mean over latents.
 --
--- Known weaknesses: it does not ask whether a factor is told at all, so one informative
--- latent beside noise scores high for its own part; the bias of each small m_ij
+-- Known weaknesses: it does not measure whether a factor is encoded at all, so that one
+-- informative latent and noise scores high for its part; the bias of each small m_ij
 -- counts; with one factor it is not defined. For categorical and continuous factors
 -- alike it rests on the histogram estimate, weaknesses included.
 local information = require "simvae.metrics.support.information"

@@ -1,17 +1,17 @@
---- Orbit-aligned mutual information: a score of an inverse that may answer any of several
--- equivalent parameters, with accuracy and separation apart.
+--- Orbit-aligned mutual information: accuracy and separation of an inverse that may return any of several
+-- equivalent parameter vectors.
 --
--- Definition: every answer z is first replaced by its equivalent nearest to the true v under
+-- Definition: every estimate z is first replaced by its equivalent nearest to the true v under
 -- the simulator's declared symmetry (simvae.simulator.symmetry), in standardised coordinates; M is the
--- mutual information matrix (metrics.mim) of that with v. Choosing the nearest lends any answer some
--- information of v, so the same is done with the rows of v shuffled against z: C, the chance level
--- of the alignment, bias of the estimate included.
+-- mutual information matrix (metrics.mim) of that with v. Choosing the nearest adds information
+-- about v to any estimate, so the same is computed with the rows of v shuffled against z: C, the chance level of the
+-- alignment, including the estimator's bias.
 --
---   accuracy_k   = (M_kk - C_kk) / (1 - C_kk): 1 for an exact inverse, 0 for answers that have nothing
---                  to do with v; the score is the mean over parameters
+--   accuracy_k   = (M_kk - C_kk) / (1 - C_kk): 1 for an exact inverse, 0 for estimates that are
+--                  independent of v; the score is the mean over parameters
 --   separation_j = D_j / (D_j + E_j), D_j = max(0, M_jj - C_jj), E_j the sum over i (not j) of the information
---                  of v_j in another latent beyond chance and beyond what the true parameters' own ties put
---                  there, max(0, (M_ij - C_ij) - max(0, T_ij - U_ij)), T = MIM(V, V) and U its shuffled level:
+--                  of v_j in another latent beyond chance and beyond the dependence of the true parameters,
+--                  max(0, (M_ij - C_ij) - max(0, T_ij - U_ij)), T = MIM(V, V) and U its shuffled level:
 --                  1 where nothing is mixed, however noisy; undefined where D_j + E_j is below 0.05; the
 --                  score is sum of D / sum of (D + E), undefined where these are below 0.05 a parameter
 --
@@ -20,13 +20,13 @@
 -- Rand index and of adjusted mutual information (Vinh, Epps and Bailey 2010).
 --
 -- Known weaknesses:
--- * It needs the symmetry to be declared, and all of it: an undeclared one shows as error.
--- * A large orbit leaves little to be found: where C is near 1, small sampling errors are magnified.
--- * A fault of one latent is spread over all that the symmetry exchanges with it: with the polygon's first
---   corner mixed up, separation falls by a quarter of what it falls by without the symmetry.
--- * The alignment is by the sample, so an inverse may jump between equivalents unpunished: see
---   metrics.consistent_mim, which sees that.
--- * Accuracy falls steeply with small errors, as mutual information does (2% of the range: 0.7).
+-- * The complete symmetry must be declared: an undeclared one appears as error.
+-- * With a large orbit C is near 1, and small sampling errors are amplified.
+-- * An error of one latent is spread over all that the symmetry exchanges with it: with the polygon's first
+--   corner mixed, separation falls by a quarter of its fall without the symmetry.
+-- * Samples are aligned separately, so that jumps between equivalents are not detected (metrics.consistent_mim
+--   detects them).
+-- * Accuracy is as sensitive to small errors as mutual information (2% of the range: 0.7).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"

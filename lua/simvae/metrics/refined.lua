@@ -1,5 +1,5 @@
---- What model:invert makes of the encoder's answers: errors, re-simulation and IoU of answers that gradient descent
--- through the decoder has refined.
+--- Errors, re-simulation and IoU after model:invert, which refines the encoder's estimates by gradient descent through
+-- the decoder.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local iou = require "simvae.metrics.iou"
@@ -20,7 +20,7 @@ local options = {
 local CHUNK = 64 -- samples that are refined at a time
 local measured = { resimulation.reported, iou.reported, rmse.reported }
 
--- The batch that the metrics see: outputs of the simulator, and what it draws from the refined answers.
+-- The batch for the metrics: outputs of the simulator for the true and for the refined parameters.
 local function batch_of(sim, known, x, answer)
   local again, good = rerun.run(sim, answer)
   local seen = x
@@ -29,7 +29,7 @@ local function batch_of(sim, known, x, answer)
     number = function(i) return good and good[i] or i end }
 end
 
---- Refines the answers to outputs of known parameters, and measures them.
+--- Refines estimates from outputs of known parameters, and measures them.
 -- @tparam Model model with :invert and .simulator
 -- @tparam {table,...} z rows of true parameters, in units
 -- @tparam[opt] table opts samples (1000; at most as many as there are rows), and steps, lr, starts, spread as of

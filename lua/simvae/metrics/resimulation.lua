@@ -1,15 +1,15 @@
 --- Re-simulation R².
 --
 -- Definition: 1 - E||S(E(x)) - x||² / Var(x), Var(x) = E||x - mean x||²: the share of
--- the outputs' variance that the simulator reproduces from the encoder's answers. 1:
+-- the outputs' variance that the simulator reproduces from the encoder's estimates. 1:
 -- every output is reproduced; 0: no better than the mean output; it can be negative.
--- It needs no true parameters and no declared symmetry, so it is the fair score of a
--- one-to-many inverse.
+-- It needs no true parameters and no declared symmetry, so that it applies to
+-- one-to-many inverses.
 --
--- Known weaknesses: thin or small shapes weigh little, and a shape that is a pixel off
--- costs as much as one that is far off; outputs of several kinds (dB beside radians)
--- are ruled by the one with the larger numbers; an inverse may score 1 and yet give
--- parameters that are not the ones asked for.
+-- Known weaknesses: thin or small shapes have little weight, and a shift by a pixel costs
+-- a thin shape as much as a large shift; outputs of several units (dB and radians) are
+-- dominated by the larger numbers; an inverse may score 1 and return other parameters
+-- than those wanted.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
@@ -19,7 +19,7 @@ local residual = require "simvae.metrics.support.residual"
 
 local WORST = 12 -- outputs that are kept for the figure of the worst
 
---- Re-simulation R² of outputs against those simulated again from the encoder's answers.
+--- Re-simulation R² of outputs against those re-simulated from the encoder's estimates.
 -- @tparam tensor x (N, …) outputs S(z)
 -- @tparam tensor y (N, …) S(E(x)), row by row; for more than fits in memory see simvae.metrics.support.residual
 -- @treturn number|nil R²; nil if all outputs are the same
@@ -40,7 +40,7 @@ function reported.start()
   return { again = residual.new(), worst = {} }
 end
 
--- Keeps the outputs that re-simulate worst, the worst first.
+-- Keeps the outputs of the largest re-simulation errors, in descending order.
 local function keep_worst(worst, batch, errors)
   for i, e in ipairs(errors) do
     local at = #worst

@@ -1,14 +1,14 @@
 --- Root mean square error of each parameter.
 --
 -- Definition: sqrt(mean (z_k - v_k)²), in the parameter's units, and the same as a
--- share of the parameter's range. A periodic parameter's error is the shorter way
--- round. For a parameter on a log scale the share is that of ln z - ln v in
--- ln high - ln low, since errors of such a parameter are factors. For scale: always
--- answering the middle of a uniform parameter gives a share of 0.289 (1 / sqrt 12).
+-- share of the parameter's range. A periodic parameter's error is taken modulo
+-- its period. For a parameter on a log scale the share is that of ln z - ln v in
+-- ln high - ln low, since errors of such a parameter are factors. For reference: the
+-- constant middle of a uniform parameter gives a share of 0.289 (1 / sqrt 12).
 --
--- Known weaknesses: ruled by the worst samples; for a one-to-many inverse it is large
--- even if every answer draws the right picture; for categorical columns the size of
--- the error means little (see the share of right answers in evaluate).
+-- Known weaknesses: dominated by the worst samples; for a one-to-many inverse it is large
+-- even if every estimate reproduces the output; for categorical columns the size of
+-- the error means little (see metrics.accuracy).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"

@@ -1,14 +1,14 @@
 --- Separated attribute predictability.
 --
 -- Definition (Kumar, Sattigeri and Balakrishnan, "Variational inference of
--- disentangled latent concepts from unlabeled observations", ICLR 2018): S_ij says how
--- well latent i alone predicts factor j: for a continuous factor the squared
+-- disentangled latent concepts from unlabeled observations", ICLR 2018): S_ij is the
+-- predictability of factor j from latent i alone: for a continuous factor the squared
 -- correlation (as disentanglement_lib with continuous_factors = true), for a
 -- categorical one the balanced accuracy of a linear rule on held-out samples, here the
 -- nearest class mean. SAP is the mean over factors of the gap between the two largest.
 --
--- Known weaknesses: it sees straight lines only (a latent that is a bent or periodic
--- function of its factor scores low); like MIG it falls where factors depend on each
+-- Known weaknesses: it is linear (a nonlinear or periodic function of a factor scores
+-- low); like MIG it falls where factors depend on each
 -- other, and mixes accuracy with separation; accuracies do not start at 0.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
@@ -26,7 +26,7 @@ local function correlation(x, y)
     local a, b = x[i] - mx, y[i] - my
     xx, xy, yy = xx + a * a, xy + a * b, yy + b * b
   end
-  -- as numbers in any unit: constant up to the rounding of single precision
+  -- constant up to the rounding of single precision
   if xx <= ROUNDING * n * mx * mx or yy <= ROUNDING * n * my * my then return 0 end
   return xy * xy / (xx * yy)
 end

@@ -7,8 +7,8 @@
 -- simultaneous band as of Säilynoja, Bürkner and Vehtari (2022): uniform ranks stay within it at every level together
 -- with a probability of 95% (found here by simulating uniform ranks).
 --
--- Known weaknesses: it averages over the prior, so faults that cancel go unseen; it sees marginals alone; the prior
--- itself as posterior passes.
+-- Known weaknesses: it averages over the prior, so that errors that cancel are not detected; it tests marginals alone;
+-- the prior as posterior passes.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local uniformity = require "simvae.metrics.support.uniformity"
@@ -22,7 +22,7 @@ local options = {
 
 local BAND_DRAWS, BAND_POINTS = 500, 50
 
--- Where the distribution function is looked at: numbers of ranks, of the samples + 1 that there are, evenly.
+-- Where the distribution function is evaluated: numbers of ranks, of the samples + 1 that there are, evenly.
 local function levels_of(samples)
   local points, list = math.min(BAND_POINTS, samples + 1), {}
   for p = 1, points - 1 do list[p] = p * (samples + 1) // points end
@@ -84,7 +84,7 @@ local function sbc(samples, v, opts)
         local x = rows[s][j]
         if x < truth[i][j] then below = below + 1 elseif x == truth[i][j] then equal = equal + 1 end
       end
-      result[j].ranks[i] = below + (equal > 0 and rng:integer(0, equal) or 0) -- ties fall anywhere among themselves
+      result[j].ranks[i] = below + (equal > 0 and rng:integer(0, equal) or 0) -- ties are broken at random
     end
   end
   for j, r in ipairs(result) do

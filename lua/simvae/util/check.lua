@@ -1,5 +1,5 @@
---- Checks of what a caller gave. Errors name the argument, what was given and
--- what would do, and point at the caller's line.
+--- Checks of arguments. Errors name the argument, what was given and what is accepted, at the
+-- caller's line.
 local core = require "simvae.core"
 
 local check = {}
@@ -16,7 +16,7 @@ function check.with_article(word)
   return (word:find "^[aeio]" or word == "rng") and "an " .. word or "a " .. word
 end
 
---- What a value is, for messages.
+--- Describes a value, for messages.
 -- @treturn string "a tensor (2, 3)", "a table", "\"text\"", "2.5", …
 function check.describe(v)
   local kind = type(v)
@@ -27,7 +27,7 @@ function check.describe(v)
 end
 local describe = check.describe
 
---- What a message says after a name that is unknown.
+--- The end of a message about an unknown name.
 -- @param word as given
 -- @tparam {string,...} known
 -- @tparam ?string otherwise what it says where none of them is near ("")
@@ -107,12 +107,12 @@ function check.value(what, name, value, rule, level)
   end
 end
 
-local longest_name = 256 -- bytes
+local max_name = 256 -- bytes
 
 --- Why a text cannot name anything: names and units go into model files, tables and figures.
 -- @treturn ?string "is not UTF-8", …; nil: it can
 function check.name_fault(text)
-  if #text > longest_name then return string.format("is longer than %d bytes", longest_name) end
+  if #text > max_name then return string.format("is longer than %d bytes", max_name) end
   if not utf8.len(text) then return "is not UTF-8" end
   if text:find "%c" or text:find "\xC2[\x80-\x9F]" then return "holds control characters" end
   return nil

@@ -1,4 +1,4 @@
---- What sv.help says of the functions that are written in C and are no ops: name -> { arguments, text }.
+--- Help of the functions written in C that are not ops: name -> { arguments, text }.
 return {
   tensor = { "nested_tables", "A tensor from numbers in nested tables of equal length." },
   zeros = { "shape", "A tensor of zeros: sv.zeros(2, 3) or sv.zeros {2, 3}." },

@@ -1,7 +1,7 @@
---- sv.help "conv2d": what a function does, its arguments, shapes and source.
+--- sv.help "conv2d": prints what a function does, its arguments, shapes and source.
 --
 -- An op's text is in its row (C); a Lua function's is the comment above it, read from
--- its source file, so that help and documentation cannot drift apart.
+-- its source file, so that help and source agree.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local docs = require "simvae.util.docs"
@@ -56,7 +56,7 @@ function help.of_function(f)
   return lines and tidy(lines)
 end
 
---- What there is to read about a name.
+--- The help text of a name.
 -- @tparam string name "conv2d", "model", "nn.linear", "metrics.mim", …
 -- @treturn string or nil
 function help.text(name)

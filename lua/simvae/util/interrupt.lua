@@ -1,7 +1,7 @@
---- Ctrl-C, and the other signals that end a program, while something long runs.
+--- Interruption of long functions by SIGINT, SIGTERM and SIGHUP.
 --
 -- Lua's interpreter raises "interrupted!" for Ctrl-C, and prints it with a traceback. Long functions turn it into an
--- error that prints as one sentence: what was interrupted, and what was kept.
+-- error of one sentence: what was interrupted, and what was saved.
 local core = require "simvae.core"
 local progress = require "simvae.train.progress"
 
@@ -15,7 +15,7 @@ function interrupt.is(e)
   return getmetatable(e) == Interruption or type(e) == "string" and e:find "interrupted!$" ~= nil
 end
 
---- pcall(f, …) of what a simulator or a user's function may raise; an interruption goes on.
+--- pcall(f, …) for simulators and user functions, which re-raises interruptions.
 function interrupt.pcall(f, ...)
   local result = table.pack(pcall(f, ...))
   if not result[1] and interrupt.is(result[2]) then error(result[2], 0) end
@@ -27,7 +27,7 @@ end
 -- @treturn userdata with shield(): from then on they are only counted; caught(): "INT", "TERM", "HUP", "PIPE" or nil
 interrupt.watch = core.signals.watch
 
---- Raises the interruption that a user is to read. Other signals than Ctrl-C end the process, as they do without a
+--- Raises the interruption as a message for the user. Signals other than SIGINT end the process, as they do without a
 -- watch. The watch stays: until its function is left, Ctrl-C comes too late to interrupt anything.
 -- @tparam userdata watch
 -- @tparam string text
@@ -44,7 +44,7 @@ function interrupt.raise(watch, text)
   error(setmetatable({ text = text }, Interruption), 0)
 end
 
---- Runs f(…); an interruption is raised as a sentence.
+--- Runs f(…); raises an interruption as this text.
 -- @tparam string text "evaluate: interrupted"
 -- @tparam function f
 -- @return what f returns

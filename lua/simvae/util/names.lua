@@ -1,8 +1,8 @@
---- Names of functions, methods and fields.
+--- Errors for misspelt names of functions, methods and fields.
 --
--- A misspelt name is an error with the nearest one, in place of a nil that fails elsewhere. Names that libraries probe
--- for (they begin with an underscore) are nil as ever, and so are names of objects that resemble none of theirs;
--- rawget and pairs work as on any table. A method that is called without its colon is an error that says so.
+-- A misspelt name raises with the nearest one, instead of giving a nil that fails elsewhere. Names that libraries probe
+-- for (with a leading underscore) are nil, and so are names of objects that resemble none of theirs; rawget and pairs
+-- work as on any table. Calling a method without its colon raises as well.
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -16,7 +16,7 @@ names.original = setmetatable({}, { __mode = "k" })
 
 local own_source = debug.getinfo(1, "S").source
 
--- Raises at the line of the Lua code that used a name; functions of this file and of C are passed over.
+-- Raises at the line of the Lua code that used a name; functions of this file and of C are skipped.
 local function raise(message)
   local level = 2
   local about = debug.getinfo(level, "S")
@@ -56,7 +56,7 @@ local function is_probe(name)
   return type(name) ~= "string" or name:sub(1, 1) == "_" or not name:find "^[%a_][%w_]*$"
 end
 
---- Raises for a name that a module has not; returns nil for what libraries probe for.
+--- Raises for a name that a module does not have; returns nil for names that libraries probe for.
 -- @tparam string module "sv", "sv.nn", …
 -- @param name as given
 -- @tparam {string,...} known
@@ -86,7 +86,7 @@ function names.object(methods, what, fields)
     table.sort(known)
     local near = names.nearest(name, known)
     if near then raise(string.format("%s has no '%s'; did you mean '%s'?", what, name, near)) end
-    absent[name] = true -- asked for again and again in loops
+    absent[name] = true -- cached for loops
     return nil
   end
   return setmetatable(methods, { __index = missing })
@@ -95,7 +95,7 @@ end
 -- ---- methods without a colon ---------------------------------------------------------------------
 
 --- Guards the methods of a class against a call without a colon, and their names against misspelling.
--- @tparam table class its own __index; may be called again when it has got more methods
+-- @tparam table class its own __index; may be called again when methods were added
 -- @tparam string word for one of its objects, as in `word:method(…)`
 -- @tparam ?{string,...} fields as of names.object
 -- @treturn table class

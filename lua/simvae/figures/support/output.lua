@@ -1,12 +1,12 @@
---- Where figures go: pictures through the PNG writer, charts through gnuplot. The
--- data of a chart stays beside it (NAME.dat beside NAME.png), so that it can be drawn
--- again elsewhere, or where gnuplot is missing.
+--- Output of figures: images through the PNG writer, charts through gnuplot. The data
+-- of a chart is kept in NAME.dat beside NAME.png, for other programs, or where gnuplot
+-- is missing.
 local core = require "simvae.core"
 
 local output = {}
 
 local missing = "gnuplot is missing: apt-get install gnuplot-nox"
-local longest_chart = 120 -- seconds
+local max_seconds = 120 -- seconds
 
 local function write(path, text)
   local ok, why = core.io.write(path, { text })
@@ -29,12 +29,12 @@ function output.data_path(path)
   return (path:gsub("%.png$", "")) .. ".dat"
 end
 
---- A string as gnuplot reads it.
+--- A string quoted for gnuplot.
 function output.quote(s)
   return "'" .. s:gsub("'", "''"):gsub("\n", " ") .. "'"
 end
 
--- Kept per process: looking for a program costs a fork.
+-- Cached, as searching for a program takes a fork.
 local found
 local function has_gnuplot()
   if found == nil then found = os.execute "command -v gnuplot >/dev/null 2>&1" == true end
@@ -71,10 +71,10 @@ function output.chart(path, data, script, width, height, font)
   if not child then return nil, why end
   local gnuplot <close> = child
   local ok
-  ok, why = gnuplot:write(text, longest_chart)
+  ok, why = gnuplot:write(text, max_seconds)
   gnuplot:end_input()
-  local said = gnuplot:read_all(longest_chart)
-  local kind, code = gnuplot:wait(longest_chart)
+  local said = gnuplot:read_all(max_seconds)
+  local kind, code = gnuplot:wait(max_seconds)
   if not (ok and said and kind == "exit" and code == 0) then
     return nil, "gnuplot: " .. core.number.trim(gnuplot:errors() .. (said or why or "")):gsub("%s+", " ")
   end
@@ -84,14 +84,14 @@ end
 --- Rows and columns for n panels, at most `most` side by side.
 function output.layout(n, most)
   local columns = math.min(n, most)
-  if n > most then -- the last row as full as can be
+  if n > most then -- fills the last row as far as possible
     local rows = math.ceil(n / most)
     columns = math.ceil(n / rows)
   end
   return math.ceil(n / columns), columns
 end
 
---- A round step that cuts a range into about n parts: 1, 2 or 5 times a power of ten.
+--- A round step that divides a range into about n parts: 1, 2 or 5 times a power of ten.
 function output.step(range, n)
   local rough = range / n
   local power = 10 ^ math.floor(math.log(rough, 10))

@@ -1,6 +1,6 @@
---- Colours. The ramp is made here rather than listed: equal steps of lightness in
+--- Colours. The ramp is computed: equal steps of lightness in
 -- CIELAB (CIE 15:2004; sRGB by IEC 61966-2-1), from near white to dark blue over
--- green, so that equal differences of a value look equal, in grey print too.
+-- green, so that equal differences are perceived as equal, also in greyscale.
 local palette = {}
 
 -- Colours that most forms of colour blindness tell apart (Okabe and Ito, 2008).

@@ -1,10 +1,10 @@
---- Pictures put together from pictures. Everything is a tensor (3, H, W), 1 = white.
+--- Composition of images. Every image is a tensor (3, H, W), 1 = white.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 
 local picture = {}
 
---- A ground of one colour.
+--- A uniform background.
 function picture.blank(h, w, r, g, b)
   local t = core.zeros(3, h, w)
   for c, v in ipairs { r or 1, g or r or 1, b or r or 1 } do t[c] = v end
@@ -69,7 +69,7 @@ function picture.pad(t, above, left, below, right, grey)
   return core.concat(parts, 2)
 end
 
---- A line of text as a picture.
+--- A line of text as an image.
 function picture.text(string, size)
   local ink = require "simvae.figures.support.text" (string, size)
   local H, W = table.unpack(ink.shape)

@@ -1,4 +1,4 @@
---- Text as a picture, for labels beside images: a font of strokes on a grid (capitals
+--- Text as an image, for labels of images: a font of strokes on a grid (capitals
 -- 10 high, small letters 7, down to -3), drawn antialiased at any size.
 local core = require "simvae.core"
 

@@ -1,5 +1,5 @@
---- Mutual information of columns: the arguments that the metrics built on it share,
--- and what is wrong with them in words. The estimate itself is C (csrc/metrics/information.c).
+--- Mutual information of columns: arguments shared by the metrics based on it,
+-- and their error messages. The estimate itself is C (csrc/metrics/information.c).
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
@@ -17,7 +17,7 @@ information.options = {
   rows_v = { "tensor" },
 }
 
--- Bins of every column as the C function wants them: -n for n classes.
+-- Bins of every column for the C function: -n for n classes.
 local function bins_of(what, name, option, given, t, bins, names)
   local levels = matrix.per_column(what, option, given, t.shape[2], names)
   local result = {}

@@ -1,5 +1,5 @@
---- Matrices of samples: rows are samples, columns are variables with names. What
--- every metric asks of its arguments stands here, so that all say it alike.
+--- Matrices of samples: rows are samples, columns are variables with names. Checks
+-- of arguments shared by the metrics.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local power_of_two = require "simvae.model.power_of_two"
@@ -100,7 +100,7 @@ function matrix.pair(what, z, v, called, level)
   return z, v
 end
 
---- The same where latents are scored by factors: those vary, and all is finite.
+--- The same for latents and factors: factors are not constant, and all numbers are finite.
 -- @tparam[opt] table names of v's columns
 function matrix.scored(what, z, v, names)
   z, v = matrix.pair(what, z, v, nil, 4)
@@ -152,7 +152,7 @@ function matrix.per_column(what, option, given, columns, names)
   return result
 end
 
---- The matrix in units in which its columns' largest numbers are near 1: powers of two, so that nothing else changes.
+--- The matrix with each column scaled by a power of two, exactly, so that its largest numbers are near 1.
 -- @tparam tensor t (N, K)
 -- @treturn tensor (N, K)
 function matrix.near_one(t)

@@ -1,6 +1,6 @@
---- Squared error of outputs y against outputs x, added up batch by batch, so that ten
--- thousand pictures need not be in memory at once. Numbers are taken from the first output on, in a unit of their own
--- size, so that neither a large mean nor a small unit costs digits.
+--- Squared error of outputs y against outputs x, accumulated over batches. Sums
+-- are of differences from the first output, scaled by a power of two, so that neither a large mean nor a small unit
+-- loses precision.
 --
 --     local r = residual.new()
 --     r:add(x, y)                 -- (n, …) both, as often as needed
@@ -13,7 +13,7 @@ local Residual = {}
 Residual.__index = Residual
 local residual = {}
 
--- A power of two of the size of the numbers' changes: squares in it stay within range, whatever the outputs' unit.
+-- A power of two near the size of the differences, so that squares do not overflow or underflow in any unit.
 local function unit_of(x)
   local most = core.max(core.abs(x - x[1])):item()
   if most == 0 then most = core.max(core.abs(x)):item() end
@@ -26,8 +26,8 @@ function residual.new()
 end
 
 --- Adds a batch.
--- @tparam tensor x (n, …) what should come out
--- @tparam tensor y (n, …) what came out
+-- @tparam tensor x (n, …) reference outputs
+-- @tparam tensor y (n, …) outputs
 function Residual:add(x, y)
   local a, b = check.shape_text(x.shape), check.shape_text(y.shape)
   if a ~= b or x.ndim < 2 then

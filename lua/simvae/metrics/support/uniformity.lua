@@ -1,4 +1,4 @@
---- Are numbers in [0, 1] uniform? What the tests of calibration share.
+--- Uniformity of numbers in [0, 1], for the tests of calibration.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
