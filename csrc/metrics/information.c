@@ -36,16 +36,22 @@ typedef struct {
 
 static double c_log_c(double c) { return c > 0 ? c * log(c) : 0; }
 
-/* Sorted insertion of x among the n distinct values seen; false: no room for another. */
-static bool add_class(double *seen, int *n, int room, double x) {
-    int low = 0, high = *n;
+/* The first of n sorted values that is not below x; n: none. */
+static int lower_bound(const double *values, int n, double x) {
+    int low = 0, high = n;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (seen[middle] < x)
+        if (values[middle] < x)
             low = middle + 1;
         else
             high = middle;
     }
+    return low;
+}
+
+/* Sorted insertion of x among the n distinct values seen; false: no room for another. */
+static bool add_class(double *seen, int *n, int room, double x) {
+    int low = lower_bound(seen, *n, x);
     if (low < *n && seen[low] == x) return true;
     if (*n == room) return false;
     memmove(seen + low + 1, seen + low, (size_t)(*n - low) * sizeof *seen);
@@ -54,17 +60,7 @@ static bool add_class(double *seen, int *n, int room, double x) {
     return true;
 }
 
-static int class_of(const double *seen, int n, double x) {
-    int low = 0, high = n - 1;
-    while (low < high) {
-        int middle = (low + high) / 2;
-        if (seen[middle] < x)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
+static int class_of(const double *seen, int n, double x) { return lower_bound(seen, n - 1, x); }
 
 static void code_by_value(column *c) {
     double seen[BINS];

@@ -27,16 +27,6 @@ local options = {
   names = { "table" },
 }
 
-local function ordered(y, rng)
-  local order, tie = {}, {}
-  for i = 1, #y do order[i], tie[i] = i, rng:uniform() end
-  table.sort(order, function(a, b)
-    if y[a] ~= y[b] then return y[a] < y[b] end
-    return tie[a] < tie[b]
-  end)
-  return order
-end
-
 -- |z - z'| of neighbours in a factor's order, for each latent and position.
 local function differences(zs, order)
   local result = {}
@@ -114,7 +104,7 @@ local function beta_vae(z, v, opts)
     check.fail(2, "beta_vae: %d samples are too few: neighbours would not share a factor; give at least 1000", n)
   end
   local rng, zs, tables = core.rng(opts.seed), matrix.columns(matrix.near_one(z)), {}
-  for j, y in ipairs(matrix.columns(v)) do tables[j] = differences(zs, ordered(y, rng)) end
+  for j, y in ipairs(matrix.columns(v)) do tables[j] = differences(zs, matrix.order(y, rng)) end
   local x, y = points(opts.train, tables, n, opts.batch, rng)
   local x_test, y_test = points(opts.test, tables, n, opts.batch, rng)
   return classify(x, y, x_test, y_test, M, opts.steps)

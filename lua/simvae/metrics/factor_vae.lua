@@ -29,12 +29,7 @@ local options = {
 
 -- Sums of each latent and of its square up to each position in the order of factor y.
 local function running(zs, y, rng)
-  local order, tie = {}, {}
-  for i = 1, #y do order[i], tie[i] = i, rng:uniform() end
-  table.sort(order, function(a, b)
-    if y[a] ~= y[b] then return y[a] < y[b] end
-    return tie[a] < tie[b]
-  end)
+  local order = matrix.order(y, rng)
   local sums, squares = {}, {}
   for k, z in ipairs(zs) do
     local s, q = { [0] = 0 }, { [0] = 0 }

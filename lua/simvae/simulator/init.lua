@@ -55,6 +55,24 @@ local fields = {
   close = { "function" },             -- gives back what the simulator holds (processes, files)
 }
 
+-- What sv.spice, sv.command and sv.dataset find out or make themselves.
+local made_by_wrappers = { name = true, params = true, output = true, simulate = true, batch = true, close = true }
+
+--- Adds the options of sv.simulator to those of what makes a simulator of something else, which hands them on.
+-- @tparam table options of check.options; to be added to
+-- @tparam ?{[string]=boolean} without names that it has no use for
+-- @treturn {string,...} the names that it has to hand on
+function simulator.share_options(options, without)
+  local shared = {}
+  for name in pairs(fields) do
+    if not (made_by_wrappers[name] or without and without[name]) then
+      shared[#shared + 1] = name
+      options[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
+    end
+  end
+  return shared
+end
+
 local function check_output(what, output)
   if #output ~= 1 and #output ~= 3 then
     check.fail(3, "%s: output is {channels, height, width} or {n}; got %s", what, check.shape_text(output))

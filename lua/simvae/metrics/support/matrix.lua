@@ -152,6 +152,20 @@ function matrix.per_column(what, option, given, columns, names)
   return result
 end
 
+--- The order of values, equal ones in random order.
+-- @tparam {number,...} y
+-- @tparam rng rng
+-- @treturn {integer,...} their places, the least one's first
+function matrix.order(y, rng)
+  local order, tie = {}, {}
+  for i = 1, #y do order[i], tie[i] = i, rng:uniform() end
+  table.sort(order, function(a, b)
+    if y[a] ~= y[b] then return y[a] < y[b] end
+    return tie[a] < tie[b]
+  end)
+  return order
+end
+
 --- The matrix with each column scaled by a power of two, exactly, so that its largest numbers are near 1.
 -- @tparam tensor t (N, K)
 -- @treturn tensor (N, K)

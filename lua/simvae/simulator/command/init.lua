@@ -48,10 +48,7 @@ local fields = {
   env = { "table" },
   files = { "table" },
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "noise", "series", "doc", "correlated" }
-for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
-end
+local shared = simulator.share_options(fields)
 
 --- A program as a simulator.
 -- @tparam table t `cmd`: the program and its arguments, found in PATH, without a shell, in the folder of the process
@@ -76,7 +73,7 @@ function command.command(t)
     end,
     close = function() runner:stop(1) end,
   }
-  for _, name in ipairs(passed_on) do all[name] = given[name] end
+  for _, name in ipairs(shared) do all[name] = given[name] end
   local made = simulator.new(all)
   runner = {
     what = what, launch = launched, timeout = given.timeout, restart = given.restart, K = #made.params,

@@ -32,10 +32,7 @@ local fields = {
   memory = { "integer", default = 1 << 30, min = 0 },     -- bytes of outputs that may be held
   unpacked = { "string" },
 }
-local passed_on = { "loss", "symmetry", "invariants", "noise", "doc", "correlated" }
-for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
-end
+local shared = simulator.share_options(fields, { prior = true, series = true }) -- its rows are the prior
 
 -- ---- the simulator -------------------------------------------------------------------------------
 
@@ -151,7 +148,7 @@ function dataset.dataset(t)
   local read = reader(source, order, scale)
   local made, find
   local levels = lookup.levels(rows, #params)
-  made = simulator.new {
+  local all = {
     name = given.name, params = params, output = shape,
     prior = function(rng) return rows[rng:integer(1, #rows)] end,
     batch = function(at_z, x)
@@ -160,11 +157,11 @@ function dataset.dataset(t)
       for i, row in ipairs(at_z:totable()) do numbers[i] = find(row) end
       return read(numbers, x)
     end,
-    correlated = given.correlated == nil and not levels or given.correlated,
-    series = plan.series, loss = given.loss, symmetry = given.symmetry, invariants = given.invariants,
-    noise = given.noise, doc = given.doc,
-    close = source.close,
+    series = plan.series, close = source.close,
   }
+  for _, name in ipairs(shared) do all[name] = given[name] end
+  if all.correlated == nil then all.correlated = not levels end
+  made = simulator.new(all)
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
   made.rows, made.grid = #rows, levels
   return made

@@ -45,10 +45,7 @@ local fields = {
   timeout = { "number", default = 60, above = 0 },       -- seconds a run may take
   restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice starts afresh
 }
-local passed_on = { "prior", "loss", "symmetry", "invariants", "noise", "series", "doc", "correlated" }
-for _, name in ipairs(passed_on) do
-  fields[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
-end
+local shared = simulator.share_options(fields)
 
 -- The netlist's text and the folder of its relative paths.
 local function read_netlist(given)
@@ -217,7 +214,7 @@ function spice.spice(t)
     batch = function(z, x) return engine:run(z:totable(), x) end,
     close = function() engine:stop() end,
   }
-  for _, name in ipairs(passed_on) do all[name] = given[name] end
+  for _, name in ipairs(shared) do all[name] = given[name] end
   if all.series == nil and given.probe and plan.grid ~= "steps" then
     all.series = outputs.series(plan.outputs, plan.analysis.axis)
   end
