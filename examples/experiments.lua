@@ -1,5 +1,5 @@
---- The settings of the paper's five experiments: what `lua examples/train_NAME.lua` runs, and with it
--- examples/reproduce.lua. Each is made when asked for: a missing ngspice stops the circuit alone.
+--- The settings of the paper's five experiments, for examples/train_NAME.lua and examples/reproduce.lua. Each is made
+-- when requested, so that a missing ngspice affects the circuit alone.
 --
 --     sv.experiment(dofile(folder .. "experiments.lua").box())
 --
@@ -34,10 +34,10 @@ function experiments.polygon()
     simulator = require "simvae.simulators.polygon",
     doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
     net = "coordconv",
-    posterior = "mixture", components = 8, -- corners may be joined in several ways that look nearly alike
+    posterior = "mixture", components = 8, -- corners can be connected in several ways that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
     sleep = { steps = 6000 },
-    -- answers are in one of eight orders, and so no draws of the prior
+    -- codes are in one of eight orders and do not follow the prior
     encoder = { steps = 5000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0 },
     refine = { steps = 60, starts = 4 },
     base = { x1 = 12, y1 = 14, x2 = 50, y2 = 20, x3 = 44, y3 = 52, x4 = 18, y4 = 46 }, -- at the middle all corners meet
@@ -49,10 +49,10 @@ function experiments.dsprites()
     simulator = require "simvae.simulators.dsprites",
     doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
-    posterior = "mixture", components = 4, -- hearts are taken for squares otherwise
-    decoder = { steps = 8000 }, -- after 4,000 its squares are discs
+    posterior = "mixture", components = 4, -- else hearts are confused with squares
+    decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs
     sleep = { steps = 3000 },
-    -- most sprites are small: relative errors rule too much
+    -- most sprites are small, where relative errors dominate
     encoder = { steps = 3000, lr = { peak = 1e-3, warmup = 100 }, noise = 0, prior = 0, errors = "absolute" },
   }
 end
@@ -62,7 +62,7 @@ function experiments.rlc()
     simulator = require "simvae.simulators.rlc",
     doc = "The paper's circuit: R, L and C up to a scaling of the impedance, from gain and phase, through ngspice.",
     net = "mlp", width = 128,
-    -- ngspice takes longer than a step: its samples are used about eighty times, with no loss seen
+    -- ngspice is slower than a step: samples are used about eighty times, without loss
     workers = 2, simulations = 100000,
     decoder = { steps = 30000 }, encoder = { steps = 30000 },
   }

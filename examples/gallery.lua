@@ -1,4 +1,4 @@
---- Eight samples of each built-in simulator in one picture: lua examples/gallery.lua [FILE.png]
+--- Eight samples of each built-in simulator in one image: lua examples/gallery.lua [FILE.png]
 local command_line = require "simvae.cli.command_line"
 local sv = require "simvae"
 
@@ -11,7 +11,7 @@ local a = parser:parse()
 local n = a.samples
 local rows, labels = {}, {}
 
--- A grey picture on the channels of a coloured one.
+-- Repeats a grey image on the channels of a colour image.
 local function coloured(x)
   return x.shape[2] == 3 and x or sv.concat({ x, x, x }, 2)
 end
@@ -23,7 +23,7 @@ for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
   rows[#rows + 1], labels[#labels + 1] = coloured(x), name
 end
 
--- The circuit's gain (black) and phase (blue) over the frequency, both scaled to the picture.
+-- The circuit's gain (black) and phase (blue) over the frequency, both scaled to the image.
 local rlc = require "simvae.simulators.rlc" { engine = "analytic" }
 local _, x = sv.simulate(rlc, n, sv.rng(a.seed))
 local pictures = sv.zeros(n, 3, 64, 64)

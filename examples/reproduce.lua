@@ -1,13 +1,13 @@
---- The paper's experiments, all of them: trains each over several seeds, and writes Table 1 beside the
--- paper's values, Figures 1 to 4, and a report.
+--- Reproduction of the paper's experiments: trains each with several seeds, and writes Table 1 with the paper's values,
+-- Figures 1 to 4, and a report.
 --
 --     make reproduce                     # everything: hours
---     make reproduce QUICK=1             # small budgets: minutes; shows that all of it works, not how well
+--     make reproduce QUICK=1             # small budgets: minutes; a test, without meaningful results
 --     lua examples/reproduce.lua --only box,rlc --seeds 1 --out runs/some
 --
 -- In the output folder: table.json (every number of every run), table.md, report.html, figures/, and a
--- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it goes on
--- where it stopped. With --commit, tables and small pictures are copied to examples/results/.
+-- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it resumes. With --commit,
+-- tables and small pictures are copied to examples/results/.
 local folder = arg[0]:match "^(.*/)" or ""
 package.path = folder .. "?.lua;" .. package.path -- for reproduce/
 
@@ -37,8 +37,8 @@ local function parse(argv)
   number(parser, "--seeds", "Seeds of each experiment: 1 … N (3; quick: 1).", 1)
   number(parser, "--paper-seeds", "Seeds of the paper's plain recipe, a column beside (1; quick: 0).", 0)
   parser:option("--only", "Names of experiments, with commas between: " .. table.concat(order, ",") .. ".")
-  number(parser, "--steps", "Steps of each stage, in place of the recipe's.", 1)
-  number(parser, "--width", "Width of the nets, in place of the experiment's.", 1, 4096)
+  number(parser, "--steps", "Steps of each stage, instead of the recipe's.", 1)
+  number(parser, "--width", "Width of the nets, instead of the experiment's.", 1, 4096)
   number(parser, "--samples", "Samples of each evaluation.", least_samples)
   number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--commit", "Copies tables and small pictures to this folder when done.")
@@ -99,7 +99,7 @@ local function run(a, name, recipe, seed)
   if a.quiet then words[#words + 1] = "--quiet" end
   local line = shell.command(words)
   io.stderr:write(string.format("\n== %s, recipe %s, seed %d\n", name, recipe, seed))
-  -- the shell outlives Ctrl-C, and tells it from an experiment that failed
+  -- the shell survives SIGINT and returns its code
   local ok, _, code = os.execute("trap 'exit 130' INT; " .. line)
   if not ok then
     if code == 130 or code == 2 then os.exit(130, true) end -- the experiment has said so

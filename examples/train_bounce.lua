@@ -1,4 +1,4 @@
---- A thrown ball that a shell script simulates: height and speed from the flight.
+--- A thrown ball, simulated by a shell script: height and speed from the trajectory.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

@@ -1,4 +1,4 @@
---- The paper's box plotter: a rectangle's width, height and place, from its picture alone.
+--- The paper's box: width, height and position of a rectangle, from its image.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

@@ -1,4 +1,4 @@
---- dSprites: shape, size, orientation and place of a sprite, from its picture.
+--- dSprites: shape, scale, orientation and position of a sprite, from its image.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

@@ -1,4 +1,4 @@
---- An RC low-pass filter through ngspice: R and C from the response, of which only their product can be known.
+--- An RC low-pass filter through ngspice: R and C from the response, which determines only their product.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

@@ -1,4 +1,4 @@
---- The paper's Fourier series: eleven coefficients, from the picture of the curve.
+--- The paper's Fourier series: eleven coefficients, from the image of the curve.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

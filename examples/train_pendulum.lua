@@ -1,4 +1,4 @@
---- A pendulum that a Python program simulates: length, damping and first angle from the angles alone.
+--- A pendulum, simulated by a Python program: length, damping and initial angle from the angles.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

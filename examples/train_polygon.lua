@@ -1,4 +1,4 @@
---- The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.
+--- The paper's polygon: four corners, in any of eight orders, from the filled figure.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

@@ -1,4 +1,4 @@
---- A diode rectifier through ngspice, in time: amplitude, capacitance and load from the output's waveform.
+--- A diode rectifier through ngspice, in the time domain: amplitude, capacitance and load from the output's waveform.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 

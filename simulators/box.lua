@@ -1,7 +1,7 @@
---- The box plotter (SimVAE, section 4.1): a black rectangle of width w and height h
+--- The box simulator (SimVAE, section 4.1): a black rectangle of width w and height h
 -- with its lower left corner at (x, y), and a blue cross at its centre, on 64x64
--- pixels. The rectangle stays within the picture, which ties x to w and y to h: the
--- ground truth MIG is 0.82, not 1.
+-- pixels. The rectangle is inside the image, so that x depends on w and y on h: the MIG of
+-- the true parameters is 0.82, not 1.
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 

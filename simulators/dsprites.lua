@@ -1,13 +1,13 @@
 --- dSprites (Matthey, Higgins, Hassabis and Lerchner, 2017): a square, an ellipse or a heart,
 -- white on black on 64x64 pixels, not antialiased. The prior draws from the factor grid of the
--- published data set, 3 x 6 x 40 x 32 x 32 = 737,280 pictures; parameters between its values are
--- drawn as they are.
+-- published data set, 3 x 6 x 40 x 32 x 32 = 737,280 images; parameters between its values are
+-- not rounded.
 --
---     local dsprites = require "simvae.simulators.dsprites"               -- drawn
+--     local dsprites = require "simvae.simulators.dsprites"               -- rendered
 --     local published = dsprites { path = "dsprites_ndarray_….npz" }     -- the data set itself
 --
--- The data set's file holds the pictures in the order of its factors; simvae.simulator.dataset unpacks
--- it once, into the file of raw numbers beside it, 3 GB.
+-- The data set's file has the images in the order of its factors; simvae.simulator.dataset unpacks it once into a
+-- .npy file of 3 GB.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -36,7 +36,7 @@ local function prior(rng)
   }
 end
 
--- A turn by `angle` that leaves the shapes in `of` as they are; the others are not turned.
+-- A rotation by `angle` that leaves the shapes in `of` unchanged; others are not rotated.
 local function rotation(name, angle, of)
   return {
     name = name,

@@ -1,8 +1,8 @@
 --- Polygons (SimVAE, section 4): a quadrilateral given by its four corners, filled black on
--- white on 64x64 pixels. It may cross itself.
+-- white on 64x64 pixels. It may intersect itself.
 --
--- Eight relabelings of the corners draw the same figure: four places to start, two
--- directions. The other sixteen orders join the corners differently.
+-- Eight relabelings of the corners draw the same figure: four starting corners, two
+-- directions. The other sixteen orders connect the corners differently.
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 
@@ -15,7 +15,7 @@ for i = 1, corners do
   params[2 * i] = { name = ys[i], low = 0, high = side, unit = "px" }
 end
 
--- Corner i of the relabeled figure is the corner start + direction * i of the old one.
+-- Corner i of the relabeled figure is corner start + direction * i of the original.
 local function relabeling(start, direction)
   return {
     name = string.format("from corner %d, %s", start + 1, direction > 0 and "forwards" or "backwards"),

@@ -3,7 +3,7 @@
 -- 100 Hz to 100 kHz, 20 a decade: 61 gains in dB, then 61 unwrapped phases in radians.
 --
 -- The response depends on R, L, C only through f0 and Q: scaling the impedance, (R/s, L/s, C s),
--- leaves it as it is.
+-- leaves it unchanged.
 --
 --     local rlc = require "simvae.simulators.rlc"        -- through ngspice
 --     local fast = rlc { engine = "analytic" }           -- in closed form, where ngspice is missing
@@ -53,7 +53,7 @@ local function make(options)
     made = simulator.new(t)
   else
     t.netlist, t.output, t.timeout, t.restart = netlist(), { "vdb(out)", "vp(out)" }, options.timeout, options.restart
-    t.points, t.probe = 61, false -- so that ngspice is not started before it is needed
+    t.points, t.probe = 61, false -- so that ngspice starts with the first run
     made = assert(spice.spice(t))
   end
   made.variant = make

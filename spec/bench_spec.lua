@@ -1,4 +1,4 @@
--- The bench's arithmetic and its workers, and the bench itself on a small workload without any peer.
+-- The benchmark's statistics and workers, and a run of a small workload without peers.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local sv = require "simvae"

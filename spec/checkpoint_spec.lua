@@ -1,5 +1,5 @@
--- Checkpoints, log.csv and failures.csv of a run that meets damage, a second training, or a full disk. What each run is
--- held against is the same training without any of it.
+-- Checkpoints, log.csv and failures.csv of a run that meets damage, a second training, or a full disk. The reference of
+-- each run is the same training without the fault.
 local core = require "simvae.core"
 local helper = require "spec.helper"
 local sv = require "simvae"

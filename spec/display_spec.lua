@@ -1,4 +1,4 @@
--- Tensors as text, against NumPy; as pictures and plots, against what a terminal is to be sent.
+-- Tensors as text, against NumPy; as images and plots, against the expected terminal output.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 require "simvae.tensor"

@@ -8,7 +8,7 @@ local function canvas(channels)
   return draw(out), out
 end
 
--- What was drawn in white on black, in pixels.
+-- The drawn area in white on black, in pixels.
 local function area(paint)
   local c, out = canvas()
   paint(c)

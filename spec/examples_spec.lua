@@ -1,4 +1,4 @@
--- The programs of examples/ and notebooks/: help, and arguments that are refused before anything runs.
+-- The programs of examples/ and notebooks/: help, and arguments that are rejected before anything runs.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 

@@ -7,7 +7,7 @@ local helper = require "spec.helper"
 
 local folder = helper.temporary_folder()
 
--- Where in the prior what goes wrong: a raises, b is NaN, c hangs, d and e kill the worker.
+-- Faults by region of the prior: a raises, b is NaN, c hangs, d and e kill the worker.
 local kinds = {
   { "raise", 0.05, "raised: .*too steep" },
   { "nan", 0.10, "not finite, at element 5 " },

@@ -1,5 +1,5 @@
 --- A short run of the op fuzzer with fixed seeds (`make fuzz` runs it for long, with new ones, under the sanitizers),
--- and work that there is too little memory for. Each in a process of its own, which a crash would end.
+-- and ops that exceed memory. Each runs in a process of its own, which a crash would end.
 local helper = require "spec.helper"
 
 describe("random programs of ops", function()

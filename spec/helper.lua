@@ -1,8 +1,8 @@
---- What specs share: loaded by busted before any of them (.busted), and by `require "spec.helper"`.
+--- Shared by the specs: loaded by busted before any of them (.busted), and by `require "spec.helper"`.
 --
 -- Environment: SIMVAE_BUILD is the tree that is tested (default: the one of `make env`, else build),
--- SIMVAE_DATA the folder of shared data sets, SIMVAE_COLLECT=N makes the garbage collector as aggressive as it
--- gets and collects everything inside every Nth allocation of an object (spec/stress.c).
+-- SIMVAE_DATA the folder of shared data sets, SIMVAE_COLLECT=N runs the garbage collector at its most
+-- aggressive and collects everything in every Nth allocation of an object (spec/stress.c).
 local helper = package.loaded["spec.helper"]
 if helper then return helper end
 helper = {}

@@ -1,4 +1,4 @@
--- Ctrl-C and the signals that end a program: one sentence, nothing lost.
+-- SIGINT, SIGTERM and SIGHUP: one message, no work lost.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"

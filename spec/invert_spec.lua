@@ -6,7 +6,7 @@ local loss = require "simvae.model.loss"
 
 local raises = helper.raises
 
--- A simulator with two wrong basins for every right answer, a circle and a class, and its own formula as the decoder.
+-- A simulator with two local optima for every global one, a circle and a class, and its own formula as the decoder.
 local waves = sv.simulator {
   name = "waves",
   params = { { name = "a", low = -2, high = 2, unit = "V" }, { name = "turn", low = 0, high = 360, period = 360 },

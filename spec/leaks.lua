@@ -1,6 +1,6 @@
---- What `make sanitize` runs under LeakSanitizer: a little of everything that the C core allocates outside Lua
--- (the thread pool, files, pictures), many times over. It ends without closing the Lua state, so that the core
--- stays loaded: what is still referred to is no leak, and what is lost has a readable stack.
+--- Run by `make sanitize` under LeakSanitizer: repeated use of everything that the C core allocates outside Lua (the
+-- thread pool, files, images). It ends without closing the Lua state, so that the core stays loaded: reachable memory
+-- is no leak, and leaks have a readable stack.
 local sv = require "simvae"
 
 local path = os.tmpname()

@@ -1,4 +1,4 @@
--- Numbers are written with a point and read as such, whatever the process's locale is.
+-- Numbers have a decimal point in any locale of the process.
 local helper = require "spec.helper"
 
 local folder = helper.temporary_folder()

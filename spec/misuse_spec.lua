@@ -1,5 +1,5 @@
--- Every public function and method with wrong arguments: no message is in Lua's own words, of what a function here did
--- with them inside.
+-- Every public function and method with wrong arguments: no message is Lua's own,
+-- raised inside a function of the library.
 local core = require "simvae.core"
 local helper = require "spec.helper"
 local sv = require "simvae"

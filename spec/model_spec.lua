@@ -3,7 +3,7 @@ local sv = require "simvae"
 local core = require "simvae.core"
 local json = require "dkjson"
 
--- Two parameters that a straight line shows plainly.
+-- Two parameters, slope and offset of a straight line.
 local function line(noise)
   return sv.simulator {
     name = "line",

@@ -1,4 +1,4 @@
--- Numbers written as text, and files whose content is larger than they are.
+-- Numbers written as text, and files that decompress to more than their size.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local files = require "simvae.io"

@@ -1,7 +1,7 @@
 --- busted's output for `make test`: a line a file, failures in full, skips with their reasons.
 --
--- The first argument (-Xoutput FILE) names a file that always tells how far the run came: the spec file it
--- is in, then, at the end, "done PASSED FAILED SKIPPED". A process that dies leaves the former.
+-- The first argument (-Xoutput FILE) names a file that records progress: the current spec file, and at the end
+-- "done PASSED FAILED SKIPPED", so that the spec of a crash is known.
 local write = io.write
 
 return function(options)

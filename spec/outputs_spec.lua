@@ -4,7 +4,7 @@ local loss = require "simvae.model.loss"
 
 local raises = helper.raises
 
--- A decaying curve in some unit, beside an offset.
+-- A decaying curve in some unit, with an offset.
 local function decay(unit, offset)
   return sv.simulator {
     name = "decay", params = { { name = "a", low = 0, high = 1 } }, output = { 8 },

@@ -1,5 +1,5 @@
--- Signals to a training in another process. What each run is held against is the same training left alone; that a step
--- is never kept in part shows in its weights.
+-- Signals to a training in another process. The reference of each run is the same training without
+-- signals; equal weights show that no step is kept in part.
 local core = require "simvae.core"
 local helper = require "spec.helper"
 

@@ -1,4 +1,4 @@
--- The built-in simulators, against Matplotlib's pictures, the published dSprites frames and areas.
+-- The built-in simulators, against Matplotlib's images, the published dSprites frames and areas.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local files = require "simvae.io"

@@ -6,7 +6,7 @@ require "simvae.tensor"
 local folder = helper.temporary_folder()
 local sanitized = (os.getenv "LD_PRELOAD" or ""):find "asan" -- which reserves terabytes of addresses
 
--- Runs a script in a process of its own, which a crash, a wait without end or too much memory ends.
+-- Runs a script in a process of its own, with limits on time and memory.
 local function confined(megabytes, ...)
   local limit = sanitized and "" or string.format("ulimit -v %d; ", megabytes * 1024)
   return helper.run(limit .. "ASAN_OPTIONS=$ASAN_OPTIONS:allocator_may_return_null=1 timeout 120 env "

@@ -6,7 +6,7 @@ local symmetry = require "simvae.simulator.symmetry"
 
 local raises = helper.raises
 
--- x = z^2: two parameters give every output, whose mean is wrong for all.
+-- x = z^2: two parameters give every output, and their mean gives another one.
 local function squares(declared)
   return sv.simulator {
     name = "squares", params = { { name = "z", low = -1, high = 1 } }, output = { 1, 1, 1 },

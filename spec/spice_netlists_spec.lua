@@ -1,4 +1,5 @@
--- Netlists of different make, through sv.spice and through the ngspice program (`ngspice -b -r`), which is the judge.
+-- Netlists of different make, through sv.spice and through the ngspice program (`ngspice -b -r`), which is the
+-- reference.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local spice = require "simvae.simulator.spice".spice

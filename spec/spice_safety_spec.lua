@@ -1,4 +1,4 @@
--- A netlist is a stranger's text: what sv.spice does not let it do.
+-- Untrusted netlists: what sv.spice prevents.
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local spice = require "simvae.simulator.spice".spice

@@ -1,9 +1,9 @@
 /* stress.c: a Lua allocator that refuses every Nth new userdata once.
  *
- * Lua answers a refusal with a full collection and asks again (lmem.c, "emergency" collections). So whatever C
- * code holds between two allocations without having it on the stack, in a table or in a user value is freed
- * under its feet, where a normal collector would do that once in a million times. Only userdata are refused:
- * they are what the core allocates, and a collection costs milliseconds.
+ * Lua reacts to a refusal by a full collection and a second attempt (lmem.c, "emergency" collections). Objects that C
+ * code keeps between two allocations without an anchor (on the stack, in a table or in a user value) are then freed at
+ * once, where a normal collection would free them rarely. Only userdata are refused: the core allocates these, and a
+ * collection costs milliseconds.
  *
  *   package.loadlib("stress.so", "luaopen_stress")(64)   from now on, every 64th
  */

@@ -1,9 +1,9 @@
---- Runs the specs, each group of them on one build in a process of its own, and sums up.
+--- Runs groups of specs, each on one build in a process of its own, and prints the totals.
 --
 --   lua5.4 spec/suite.lua [--env 'NAME=VALUE …'] BUILD [SPEC …] [BUILD [SPEC …] …]
 --
--- A build without specs runs all of spec/. The last line is "N passed, N failed, N skipped" in any case, and
--- the exit code is 0 if nothing failed. A run that dies counts as one failure and names the file it was in.
+-- A build without specs runs all of spec/. The last line is always "N passed, N failed, N skipped"; the
+-- exit code is 0 if nothing failed. A crash counts as one failure and names the spec.
 local environment, runs = "", {}
 do
   local i = 1

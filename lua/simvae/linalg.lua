@@ -8,7 +8,7 @@
 -- sides) serves a whole batch of the other argument. Everything is computed in double precision and rounded once.
 -- Gradients pass through cholesky, triangular_solve, solve, inv, slogdet, logdet, det and eigh.
 --
--- OpenBLAS is loaded with this module: it takes some milliseconds.
+-- OpenBLAS is loaded with this module, which takes some milliseconds.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -19,7 +19,7 @@ if not found then
 end
 
 local linalg = {
-  --- What OpenBLAS says of itself: version, CPU, threads.
+  --- Configuration of OpenBLAS: version, CPU, threads.
   config = core.use_blas(blas),
 }
 
@@ -40,7 +40,7 @@ local function batch_of(t)
   return table.move(t.shape, 1, t.ndim - 2, 1, {})
 end
 
--- The same matrices for every member of the other one's batch.
+-- Repeats matrices along the other argument's batch.
 local function spread(t, other)
   if t.ndim > 2 or other.ndim <= 2 then return t end
   local shape = batch_of(other)
@@ -94,7 +94,7 @@ function linalg.solve(a, b)
   return finish(op("solve", a, b))
 end
 
---- Solves triangular systems; what lies beyond the triangle is not read.
+--- Solves triangular systems; the other triangle is not read.
 -- @tparam tensor a (…, N, N)
 -- @tparam tensor b (…, N, K), or a vector (N,)
 -- @tparam[opt] table opts upper (false): a is upper triangular; transpose (false): a' x = b

@@ -1,4 +1,4 @@
--- Measures a workload in all its forms, in interleaved rounds.
+-- Measures all implementations of a workload in interleaved rounds.
 local core = require "simvae.core"
 
 local measure = {}

@@ -1,5 +1,5 @@
--- simvae as one of the bench's workers: the line protocol of peers/protocol.py, and the
--- same workloads. It is loaded first, and writes the weights and data that all peers read.
+-- simvae as a worker of the benchmark: the line protocol of peers/protocol.py, and the
+-- workloads. It starts first and writes the weights and data that all peers read.
 --
 --   lua5.4 spec/bench/ours.lua      (BENCH_THREADS=2, BENCH_CLOCK=cpu for processor time)
 local core = require "simvae.core"

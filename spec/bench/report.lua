@@ -1,4 +1,4 @@
--- What was measured, in words: lines for a terminal, Markdown, or plain values for JSON.
+-- Reports of the measurements: lines for a terminal, Markdown, or plain values for JSON.
 local report = {}
 
 local function scaled(v)

@@ -1,9 +1,9 @@
--- Speed and memory, here and in the peers that are installed.
+-- Benchmark of speed and memory, against the installed peers.
 --
 --   make bench BENCH_ARGS="--only stage1 --json figures.json"
 --
 -- Every peer is a process of its own that waits for a line while another one works, so that
--- rounds can be interleaved: what slows the machine for a while slows everyone.
+-- rounds can be interleaved: a temporary load affects all of them.
 local here = arg[0]:match "^(.*/)" or "./"
 package.path = here .. "?.lua;" .. package.path
 

@@ -1,4 +1,4 @@
--- A worker of the bench: a process that answers lines (peers/protocol.py says how).
+-- A worker of the benchmark: a process with the line protocol of peers/protocol.py.
 local core = require "simvae.core"
 
 local Worker = {}

@@ -1,15 +1,15 @@
--- The workloads: what is measured, in which forms, and what is aimed at.
+-- The workloads: what is measured, implementations, and targets.
 --
 --   name, title   --only finds either
---   forms         who does it: keys of `forms` below, simvae's first
+--   forms         implementations: keys of `forms` below, simvae first
 --   per           units of work in a step, of kind `unit`
 --   measure       "steps" (default): seconds of steps, in interleaved rounds; "start": a program's start;
 --                 "peak": most memory resident, of fresh processes; "flat": what memory grows by;
 --                 "whole": seconds of training until the encoder's MIG is `goal`; "outcome": a number that
 --                 `steps` of training lead to
---   workload      what the workers are asked for, where it is not name
+--   workload      name of the workload in the workers' protocol (default: name)
 --   plain         the figures are numbers of this kind, not seconds
---   children      processes of simvae's own do the work: its processor time says nothing
+--   children      processes of simvae's own do the work: its own processor time does not count
 --   flops         a step's, counted from the shapes
 --   tolerance     how far peers' numbers may be from ours: relative, or absolute where `absolute`
 --   targets       times = f, than = forms: the best of those takes at least f times as long;

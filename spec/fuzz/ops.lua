@@ -4,9 +4,9 @@
 --
 -- runs programs SEED, SEED + 1, … until that many, or so many seconds, have passed. A program makes tensors of random
 -- shapes, calls ops with any of them (the same one twice, views, stale ones) and any options, opens, closes, drops and
--- collects tapes, runs backward, raises in callbacks, leaves coroutines, calls methods with wrong objects. Errors are
--- fine, if they are strings; a crash, a wait without end or memory that stays with no tape open is not. The last line
--- counts; a program that fails is named.
+-- collects tapes, runs backward, raises in callbacks, leaves coroutines, calls methods with wrong objects. Errors
+-- are allowed if they are strings; crashes, endless loops and memory that remains without an open tape are failures.
+-- The last line has the counts; a failing program is named.
 local core = require "simvae.core"
 local sv = require "simvae"
 pcall(require, "simvae.linalg")

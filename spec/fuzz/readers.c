@@ -1,9 +1,8 @@
-/* readers.c: a libFuzzer target for each reader of files, and the op fuzzer, in one program that embeds Lua and has
- * the core compiled in. SIMVAE_FUZZ names the target: a reader of spec/fuzz/readers.lua, or a script of its own: "ops",
- * "seeds".
+/* readers.c: a libFuzzer target for each file reader, and the op fuzzer, in one program that embeds Lua and the core.
+ * SIMVAE_FUZZ names the target: a reader of spec/fuzz/readers.lua, or a script: "ops", "seeds".
  *
- * An input becomes a file in a temporary folder (TMPDIR); the reader gets its path. It has to return, whatever the file
- * holds: an error that it raises, a crash and what the sanitizers find end the run. See `make fuzz`. */
+ * An input becomes a file in a temporary folder (TMPDIR); the reader gets its path. It must return for any
+ * content: a raised error, a crash or a sanitizer's report ends the run. See `make fuzz`. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>

@@ -1,4 +1,4 @@
---- What `make fuzz` runs, after it has built BUILD/fuzz/fuzzer (spec/fuzz/readers.c):
+--- Run by `make fuzz`, with BUILD/fuzz/fuzzer built (spec/fuzz/readers.c):
 --
 --   lua5.4 spec/fuzz/run.lua BUILD SECONDS SEED [TARGET …]
 --

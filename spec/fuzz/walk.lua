@@ -3,8 +3,8 @@
 --
 --   lua5.4 spec/fuzz/walk.lua PROGRESS
 --
--- Each call has to give tensors of a believable size or an error that begins with the op's name and says which
--- argument is at fault. PROGRESS is a file that always names the call that runs, for the case that it never ends.
+-- Each call must return tensors of a plausible size or an error that begins with the op's name and names the argument.
+-- PROGRESS is a file with the current call, in case it never ends.
 local core = require "simvae.core"
 require "simvae.tensor"
 pcall(require, "simvae.linalg")

@@ -1,6 +1,6 @@
---- What a model file says of its model besides the weights: names, units and bounds of the parameters, the output's
--- shape, the net. It comes from anywhere, so that every field is checked before anything is built from it, and no text
--- of it reaches a loader, a path or a format string.
+--- The description of a model in its file: names, units and bounds of the parameters, shape of the output, network. It
+-- is untrusted: every field is checked before anything is built from it, and none of its text reaches a loader, a path
+-- or a format string.
 local check = require "simvae.util.check"
 local file = require "simvae.io.file"
 local loss = require "simvae.model.loss"
@@ -10,8 +10,8 @@ local posterior = require "simvae.posterior"
 
 local description = {}
 
-local WIDEST = 1 << 20        -- channels or units of a layer
-local LARGEST = 1 << 31       -- along one axis of an output, or seconds and steps of a training
+local MAX_WIDTH = 1 << 20        -- channels or units of a layer
+local MAX_AXIS = 1 << 31       -- along one axis of an output, or seconds and steps of a training
 local refuse = file.refuse
 
 --- Of a model: plain values only.
@@ -83,7 +83,7 @@ local function one_of(v, what, list)
   refuse("%s is one of %s; got %s", what, table.concat(list, ", "), shown(v))
 end
 
--- The entries of a list of at most `most`.
+-- The entries of a list of at most `max`.
 local function list(v, what, most)
   if type(v) ~= "table" or #v == 0 or #v > most then refuse("%s takes a list of 1 to %d entries; got %s", what, most,
     type(v) == "table" and #v .. " of them" or shown(v)) end
@@ -99,7 +99,7 @@ local function known_fields(t, what, known)
   end
 end
 
--- ---- the whole ----------------------------------------------------------------------------
+-- ---- description --------------------------------------------------------------------------
 
 local param_fields = { name = true, low = true, high = true, unit = true, scale = true, period = true, levels = true }
 
@@ -140,11 +140,11 @@ local function trained_of(t)
   return result
 end
 
--- What simvae.model.novelty measured; files of earlier versions have none.
+-- Results of simvae.model.novelty; files of earlier versions have none.
 local function seen_of(t)
   if t == nil then return nil end
   if type(t) ~= "table" then refuse("seen takes measures by name; got %s", shown(t)) end
-  local result = { draws = whole(t.draws, "seen.draws", 1, LARGEST) }
+  local result = { draws = whole(t.draws, "seen.draws", 1, MAX_AXIS) }
   for _, name in ipairs { "distance", "misfit" } do
     result[name] = finite(t[name], "seen." .. name)
     if result[name] < 0 then refuse("seen.%s takes a number from 0 on; got %g", name, result[name]) end
@@ -156,9 +156,9 @@ end
 local function output_of(t)
   local shape, count = {}, 1
   for i, n in ipairs(list(t, "output", 3)) do
-    shape[i] = whole(n, "output", 1, LARGEST)
+    shape[i] = whole(n, "output", 1, MAX_AXIS)
     count = count * shape[i]
-    if count > LARGEST then refuse("output (%s) is more than any network gives", table.concat(t, ", ")) end
+    if count > MAX_AXIS then refuse("output (%s) is more than any network gives", table.concat(t, ", ")) end
   end
   if #shape == 2 then refuse("output is {channels, height, width} or {n}; got %s", check.shape_text(shape)) end
   return shape
@@ -181,7 +181,7 @@ function description.check(t, numbers)
   local known = table.move(nets.names, 1, #nets.names, 1, {})
   known[#known + 1] = "custom"
   d.net = one_of(t.net, "net", known)
-  d.width = whole(t.width, "width", 1, WIDEST)
+  d.width = whole(t.width, "width", 1, MAX_WIDTH)
   d.seed = t.seed == nil and 1 or whole(t.seed, "seed", math.mininteger, math.maxinteger)
   d.posterior = one_of(t.posterior, "posterior", posterior.names)
   for option in pairs(posterior.options()) do
@@ -207,7 +207,7 @@ end
 
 -- ---- comparison ---------------------------------------------------------------------------
 
---- The first difference between a file's model and a simulator, in words; nil where there is none.
+--- The first difference between a file's model and a simulator, as text; nil where there is none.
 -- @tparam table d a checked description
 -- @tparam Simulator sim
 -- @treturn ?string "parameter 'x' has high = 24, the simulator's 32"

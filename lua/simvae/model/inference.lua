@@ -8,7 +8,7 @@ local posterior = require "simvae.model.posterior"
 local Model = {} -- methods that simvae.model takes over
 local inference = { methods = Model }
 
-local CHUNK = 256 -- samples that go through a network at once outside training
+local CHUNK = 256 -- samples per chunk outside training
 
 --- Applies f(chunk, rows before it) to chunks of rows of x, and joins each of its results.
 function inference.in_chunks(x, f)
@@ -28,7 +28,7 @@ function inference.in_chunks(x, f)
   return table.unpack(joined)
 end
 
--- For each sample the numbers of the codes in the order in which the decoder reproduces it, the closest first.
+-- For each sample the numbers of the codes sorted by the decoder's error, the smallest first.
 local function order_of(self, codes, x)
   local n, count, misfits = x.shape[1], #codes, {}
   for a, code in ipairs(codes) do
@@ -50,7 +50,7 @@ local function order_of(self, codes, x)
   return order
 end
 
---- The posterior's candidates, the one that the decoder reproduces best first.
+--- The posterior's candidates, sorted by the decoder's error.
 -- @tparam tensor x (N, …), standardised
 -- @tparam ?integer n starts of an inversion that are wanted
 -- @treturn {tensor,...} codes (N, size)
@@ -69,15 +69,15 @@ function Model:ranked(x, n)
   return means, stds
 end
 
--- Sets the networks to inference, whatever a training left.
+-- Sets the networks to evaluation mode.
 local function settle(self)
   self.encoder:eval()
   self.decoder:eval()
   if self.head.net then self.head.net:eval() end
 end
 
---- Infers the parameters of outputs: one estimate and its spread. Of a mixture it is the component that the decoder
--- reproduces best, which the posterior's mean may be far from (see posterior); of a flow the mean of 128 draws.
+--- Infers the parameters of outputs: one estimate and its spread. For a mixture it is the component whose decoded
+-- output is closest, which may be far from the posterior's mean (see posterior); for a flow the mean of 128 draws.
 -- @tparam tensor x (N, …output), or one output
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
@@ -92,7 +92,7 @@ function Model:encode(x)
   end)
 end
 
--- Gives notice of unusual outputs, by what the decoder makes of the most probable code.
+-- Reports unusual outputs, by the decoder's error for the most probable code.
 local function check_novelty(what, self, x, h, before)
   if x.shape[1] > 0 then novelty.check(what, self, x, self.head:typical(h), before) end
 end

@@ -1,4 +1,4 @@
---- A model: a simulator, a decoder that stands in for it, and an encoder that inverts it.
+--- A model: a simulator, a decoder that emulates it, and an encoder that inverts it.
 --
 --     local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1 }
 --     model:train { out = "runs/box", decoder = { steps = 4000 }, encoder = { steps = 4000 } }
@@ -39,7 +39,7 @@ local options = {
 }
 for name, rule in pairs(posterior.options()) do options[name] = rule end
 
---- Makes a model with fresh weights.
+--- Makes a model with initial weights.
 -- @tparam table t simulator; net ("conv" for square images, "coordconv" for figures whose edges are to be sharp,
 -- "dcgan" the paper's, "mlp" for all else; a builder; or { decoder =, encoder = }), width (conv and coordconv 16,
 -- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),

@@ -1,5 +1,5 @@
---- What a model's methods are given: batches of outputs or of parameters. Each error names the method, the sample and
--- the element.
+--- Checks of the arguments of a model's methods: batches of outputs or of parameters. Errors name the method, the
+-- sample and the element.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
@@ -28,7 +28,7 @@ function input.check_batch(what, x, shape, axes)
   return x
 end
 
---- Place of number `at` of a batch in words: "sample 3, element (1, 4, 7)".
+--- Position of number `at` of a batch as text: "sample 3, element (1, 4, 7)".
 -- @tparam integer at row-major, from 1
 -- @tparam {integer,...} shape of one sample
 -- @treturn string
@@ -79,8 +79,8 @@ function input.outputs(what, model, x)
   return x
 end
 
---- Parameters as a decoder takes them. Classes that there are not and what has no logarithm are errors; a value beyond
--- the prior's bounds, where the decoder has seen nothing, is a notice, once.
+--- Parameters as a decoder takes them. Invalid classes and values without a logarithm are errors; a value
+-- beyond the prior's bounds, where the decoder was not trained, is a notice, once.
 -- @tparam string what the method's name
 -- @tparam Model model
 -- @param z as the caller gave it

@@ -1,9 +1,9 @@
---- The inverse of single outputs, closer than the encoder alone: its answer is where gradient descent through the
--- decoder begins, as in semi-amortized inference (Kim, Wiseman, Miller, Sontag and Rush 2018).
+--- Refined inference of single outputs: gradient descent through the decoder, starting at the encoder's estimate, as in
+-- semi-amortized inference (Kim, Wiseman, Miller, Sontag and Rush 2018).
 --
---     local z = model:invert(x)                          -- from the encoder's answer downhill
---     local z = model:invert(x, { starts = 3 })          -- and from its other answers, or places near it: out of a
---                                                        -- wrong basin
+--     local z = model:invert(x)                          -- from the encoder's estimate
+--     local z = model:invert(x, { starts = 3 })          -- and from other candidates, or points near it, to
+--                                                        -- escape local optima
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
@@ -13,8 +13,8 @@ local optim = require "simvae.nn.optim"
 
 local Model = {} -- methods that simvae.model takes over
 
-local CHUNK = 64      -- samples that are moved together
-local CANDIDATES = 8  -- places that are looked at for each start beside the encoder's own
+local CHUNK = 64      -- samples per chunk
+local CANDIDATES = 8  -- candidate points for each start besides the encoder's
 
 local options = {
   steps = { "integer", default = 100, min = 0 },
@@ -24,11 +24,11 @@ local options = {
   seed = { "integer", default = 1 },
 }
 
--- The parameters that fit the outputs of one chunk best so far: rows in units, and their misfits.
+-- The best parameters so far for the outputs of one chunk: rows in units, and their misfits.
 local Best = {}
 Best.__index = Best
 
--- What a code stands for once it is in units again (a class is one class), and how far that is from the output.
+-- The parameters of a code, in units (a class is rounded), and their misfit.
 function Best:offer(code)
   local scope <close> = core.scope()
   local of = self.model
@@ -45,21 +45,21 @@ local function best_of(self, x)
   return setmetatable({ model = self, x = x, misfit = {}, rows = {} }, Best)
 end
 
--- The code that is reached downhill from another: Adam on each sample's own misfit.
+-- Descends from a code: Adam on each sample's misfit.
 local function descend(self, x, code, o)
   local raw = core.parameter(self.latent:unsquash(code))
   local opt = optim.adam({ raw }, { lr = o.lr })
   for step = 1, o.steps do
     local tape <close> = core.tape()
     local misfit = self.loss:misfit(self.decoder(self.latent:squash(raw)), x)
-    -- sums, so that the size of the batch does not matter
+    -- sums, so that the result does not depend on the batch size
     tape:backward(core.sum(misfit) + self.latent:overshoot(raw) * x.shape[1])
     opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))
   end
   return core.no_grad(self.latent.squash, self.latent, raw)
 end
 
--- Of several places about a code, for each sample that which fits best.
+-- The best of several points about a code, for each sample.
 local function nearby(self, x, code, rng, spread)
   local found = best_of(self, x)
   for _ = 1, CANDIDATES do
@@ -70,7 +70,7 @@ local function nearby(self, x, code, rng, spread)
   return self.latent:to_code(core.tensor(found.rows))
 end
 
--- What invert does, on outputs (N, …) and its options.
+-- Implements invert, on outputs (N, …) and its options.
 local function refine(self, x, o)
   self.encoder:eval()
   self.decoder:eval()
@@ -99,8 +99,8 @@ local function refine(self, x, o)
   return core.tensor(rows), total / n
 end
 
---- Refines the encoder's answer: minimises the misfit of x and G(z) (Loss:misfit; the one of stage 2) by Adam through
--- the decoder. Slower and closer than encode, and never further off by that measure.
+--- Refines the encoder's estimate: minimises the misfit of x and G(z) (Loss:misfit; that of stage 2) by Adam through
+-- the decoder. Slower than encode, and never worse by that measure.
 -- @tparam tensor x (N, …output)
 -- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
 -- answers first, the best before the others, then each the best of eight at normal distances about the first, of

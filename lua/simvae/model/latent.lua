@@ -1,7 +1,8 @@
---- Between a simulator's parameters in units and the code that networks see.
+--- Conversion between a simulator's parameters in units and the code of the networks.
 --
--- Parameters have any unit and size; networks learn best from numbers near 1. A row's code is those of its parameters
--- (simvae.simulator.parameter: an interval, a circle, or a class) one after the other. Users only ever see units.
+-- Parameters have any unit and size; networks train best on numbers near 1. A row's code is those of its parameters
+-- (simvae.simulator.parameter: an interval, a circle, or a class) one after the other. The public interface is in
+-- units.
 local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
 
@@ -63,7 +64,7 @@ end
 
 local bounds = {
   tanh = core.tanh,
-  -- the value is clamped, the gradient passes: an answer at the edge can still come back
+  -- the value is clamped, the gradient passes: a parameter at the edge can come back
   clamp = function(r) return r + (core.clamp(r, -1, 1) - r):detach() end,
 }
 
@@ -89,8 +90,8 @@ function Latent:squash(raw, how)
   return core.concat(pieces, 2)
 end
 
---- Raw outputs whose squash is near a code: the code itself, of class probabilities their logarithms (at least those
--- of 0.02, so that another class can still be reached).
+--- Raw outputs whose squash is near a code: the code itself, of class probabilities their logarithms (at least that
+-- of 0.02, so that other classes stay reachable).
 -- @tparam tensor code (N, size); it need not lie within the support
 -- @treturn tensor (N, size)
 function Latent:unsquash(code)
@@ -104,8 +105,8 @@ function Latent:unsquash(code)
 end
 
 --- How far raw outputs of intervals lie outside [-1, 1]: the mean of a Huber loss, d^2 up to a
--- distance of 1 and 2 d - 1 beyond, so that one far off does not rule the gradient. Added to a
--- loss it leads an encoder back into the prior's support, where the decoder was trained.
+-- distance of 1 and 2 d - 1 beyond, so that no outlier dominates the gradient. Added to a
+-- loss it keeps an encoder within the prior's support, where the decoder was trained.
 -- @tparam tensor raw (N, size)
 -- @treturn tensor one number
 function Latent:overshoot(raw)

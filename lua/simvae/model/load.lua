@@ -1,5 +1,5 @@
---- Models from files, which may be anything: what a file says is checked against its own size before a network is
--- built, and whatever is wrong with it is `nil, reason`.
+--- Loading models from untrusted files: a description is checked against the file's size before a network is built, and
+-- any error of the file is `nil, reason`.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local description = require "simvae.model.description"
@@ -29,7 +29,7 @@ local function blank(numbers)
   return { normal = zeros, uniform = zeros }
 end
 
--- A message of ours without the line of our source that it points at.
+-- A message of our own without its source line.
 local function without_place(message)
   return (tostring(message):gsub("^[^:]+:%d+: ", ""))
 end
@@ -45,7 +45,7 @@ local function count_numbers(state)
   return numbers
 end
 
--- Statistics of the output, which are made before the network.
+-- Statistics of the output, which are read before the network is built.
 local function check_statistics(d, state)
   local count = #d.output == 1 and d.loss ~= "bce" and d.output[1] or nil
   for _, name in ipairs { "output.mean", "output.std" } do
@@ -63,7 +63,7 @@ local function check_statistics(d, state)
   end
 end
 
--- The simulator a file speaks of: the one given, a built-in that is the same, or a stand-in that cannot run.
+-- The simulator of a file: the given one, an identical built-in, or a placeholder that cannot run.
 local function simulator_of(d, given, path)
   local why
   if given then
@@ -88,7 +88,7 @@ local function simulator_of(d, given, path)
   return made
 end
 
--- A function of one of the model's own raises where its author has to look; all else that goes wrong is the file's.
+-- Errors of user functions are raised; all others are errors of the file.
 local function build(options, numbers, own)
   local model = require "simvae.model"
   if own then return model.new(options) end
@@ -99,7 +99,7 @@ local function build(options, numbers, own)
   refuse("no model can be built from its description: %s", without_place(result))
 end
 
--- What a file's tensors and description make.
+-- Builds the model of a file's tensors and description.
 local function make(state, metadata, path, sim, settings)
   if metadata.format ~= "simvae" or not metadata.model then refuse("a safetensors file, but not of a simvae model") end
   local about, broken = json.decode(metadata.model, { max_bytes = 1 << 20, what = "its description" })

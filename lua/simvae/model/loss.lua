@@ -1,4 +1,4 @@
---- How an output of the simulator is compared with a decoder's: the D of eqs. 3 and 4.
+--- The misfit D of eqs. 3 and 4, between outputs of the simulator and of the decoder.
 --
 --   bce        binary cross-entropy of pixels in [0, 1]; the decoder's raw output is a logit
 --   mse, l1    squared, absolute differences
@@ -6,8 +6,9 @@
 --              (images) or per number (vectors)
 --   function   D(prediction, x) -> a tensor of one number
 --
--- All outputs but those of bce are standardised, so that no result depends on their unit: each number of a vector, each
--- channel of pictures, by its mean and standard deviation under the prior. The decoder's raw output is in those units.
+-- All outputs except those of bce are standardised, so that results do not depend on their unit: each number of a
+-- vector, each channel of pictures, by its mean and standard deviation under the prior. The decoder's raw output is in
+-- those units.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local power_of_two = require "simvae.model.power_of_two"
@@ -16,7 +17,7 @@ local loss = {}
 local Loss = {}
 Loss.__index = Loss
 
-local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
+local SLACK = 1e-3 -- tolerance beyond [0, 1], for interpolation and rounding of images
 local NARROW = 1e-3 -- of a number's size: variances of less are taken about one of the values
 local ROUNDING = 16 * 2.0 ^ -24 -- of a number in single precision: a standard deviation below is mostly that
 local OUTLIER = 12                -- standard deviations: of 1024 values, at most 7 reach as far
@@ -25,8 +26,8 @@ loss.names = { "bce", "mse", "l1", "gaussian" }
 
 local ops = { bce = core.bce_with_logits, mse = core.mse_loss, l1 = core.l1_loss }
 
---- Chooses by the output where nothing is asked for: bce for images, mse for vectors
--- (`given` is false then, and a recipe may compare in its own way).
+--- Default by the output: bce for images, mse for vectors (`given` is false then, and a recipe may use another
+-- misfit).
 -- @param kind a name, a function, or nil
 -- @tparam {integer,...} output the simulator's
 -- @treturn Loss
@@ -55,7 +56,7 @@ local function origins(low, high)
   return any and result
 end
 
--- The middle one of a list of numbers.
+-- The median of a list of numbers.
 local function median(list)
   table.sort(list)
   return list[(#list + 1) // 2]
@@ -111,13 +112,13 @@ function Loss:restored()
     and not (self.mean:within(0, 0) and self.std:within(1, 1))
 end
 
--- What makes pictures of other ranges pictures in [0, 1]: a remedy for what was found.
+-- The hint how to convert images of other ranges to [0, 1].
 local function remedy(low, high)
   local by = low >= 0 and (high <= 255 and 255 or high <= 65535 and 65535)
   return (by and string.format("divide by %d, ", by) or "scale them to [0, 1], ") .. "or give loss = \"mse\""
 end
 
---- What keeps outputs from being compared: under bce, numbers that are no probabilities.
+--- Why outputs cannot be compared: under bce, numbers outside [0, 1].
 -- @tparam tensor x (N, …output), in the simulator's units
 -- @treturn ?string a sentence, nil where there is nothing
 function Loss:outside(x)
@@ -137,15 +138,14 @@ function Loss:restore(x)
   return self.mean and x * self.std + self.mean or x
 end
 
---- What the decoder means by its raw output, in the simulator's units.
+--- The decoder's raw output in the simulator's units.
 function Loss:to_output(raw)
   return self.mean and raw * self.std + self.mean or core.sigmoid(raw)
 end
 
--- Absolute errors of a picture as a share of its ink: the Jaccard distance of both pictures (Ruzicka 1958). A thin
--- figure counts as much as a large one; with plain absolute errors nobody looks at it. Ink is what differs from the
--- ground, the side of 0.5 that most of the batch lies on.
--- `least`: ink of so many pixels is added to both, or a figure next to nothing would rule.
+-- Absolute errors of an image divided by its ink: the Jaccard distance of both images (Ruzicka 1958), so that a thin
+-- figure counts as much as a large one. The background is the side of 0.5 of most pixels of the batch; ink is the
+-- difference from it. `least`: ink in pixels added to the denominator, so that nearly empty images do not dominate.
 local function relative_errors(picture, x, least)
   local n = x.shape[1]
   local total = core.reshape(picture + x, n, -1)
@@ -158,8 +158,8 @@ local function mean_of_each(errors)
   return core.mean(core.reshape(errors, errors.shape[1], -1), 2)
 end
 
--- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels: where two pictures do
--- not overlap at all, only a coarse view has a gradient that leads anywhere.
+-- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels, which have a useful gradient where two images do
+-- not overlap.
 local function coarse_errors(difference)
   local total = 0
   local side = difference.shape[4]
@@ -172,9 +172,9 @@ local function coarse_errors(difference)
   return total
 end
 
---- How far each sample's prediction is from its output, as an inverse is trained and refined: D itself; of pictures
--- without a D of their own, absolute errors, which stay sharp near the answer where those of bce and mse vanish, and
--- coarse ones, which lead there from afar.
+--- Misfit of each sample for training and refining an inverse: D itself; for images without a user-defined D, absolute
+-- errors, whose gradient does not vanish near the optimum as those of bce and mse do, and coarse errors, which have a
+-- gradient far from it.
 -- @tparam tensor raw (N, …) the decoder's output
 -- @tparam tensor x (N, …) the simulator's, standardised by :standardise
 -- @tparam ?string errors "relative" to each picture's ink (default), or "absolute"

@@ -1,4 +1,4 @@
---- What a person should know and may go on with: a line on standard error, once for each model and subject.
+--- Notices: a line on standard error, once for each model and subject.
 
 --- @tparam Model model its `noticed` keeps the text by subject
 -- @tparam string subject what it is about: the same is said once

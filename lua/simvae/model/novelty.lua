@@ -1,9 +1,8 @@
---- How far an output is from those that a model was trained on.
+--- Detection of outputs unlike those of the training.
 --
--- Two measures, in the units that networks see: the distance of an output's farthest element from its mean, in
--- standard deviations, and the root mean square difference between the output and what the decoder makes of the
--- encoder's answer. Training takes the largest of each over its last batch; an output beyond a multiple of them is a
--- notice, once.
+-- Two measures, in the networks' units: the maximum distance of an element from its mean, in standard deviations, and
+-- the root mean square difference between the output and the decoder's output for the encoder's estimate. Training
+-- records the maximum of each over its last batch; an output beyond a multiple of them is a notice, once.
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
 

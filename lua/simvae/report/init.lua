@@ -1,5 +1,5 @@
---- A run as one HTML page that needs nothing beside it: pictures inside, no scripts,
--- readable on a desk and on a phone.
+--- The report of a run: one self-contained HTML page without scripts, for wide and
+-- narrow screens.
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -19,7 +19,7 @@ local options = {
 
 local escape, number, percent, duration, table_of = page.escape, page.number, page.percent, page.duration, page.table
 
--- ---- what the numbers mean -----------------------------------------------------------
+-- ---- results -------------------------------------------------------------------------
 
 local function cards(r)
   local out = {}
@@ -49,7 +49,7 @@ local function parameters(sim, r)
   return table_of("parameters", head, rows)
 end
 
--- Sections of the metrics' own.
+-- Sections of the metrics.
 local function sections(r, names, sim)
   local out = {}
   for _, m in ipairs(catalogue.reported "simvae.metrics") do
@@ -58,7 +58,7 @@ local function sections(r, names, sim)
   return table.concat(out)
 end
 
--- ---- what was run ---------------------------------------------------------------------
+-- ---- the run --------------------------------------------------------------------------
 
 local function steps_text(steps)
   if type(steps) ~= "table" then return steps end

@@ -1,5 +1,5 @@
---- Pages of HTML that need nothing beside them: pictures inside, no scripts, readable on a desk and on a
--- phone. What sv.report and the report of a reproduction are made of.
+--- Self-contained HTML pages without scripts, for wide and narrow screens; used by sv.report and by the report of a
+-- reproduction.
 local core = require "simvae.core"
 
 local page = {}
@@ -49,14 +49,14 @@ ul { padding-left: 1.2em; }
 
 local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
---- Text that means itself in HTML.
+--- Escapes text for HTML.
 function page.escape(v)
   return (tostring(v):gsub("[&<>\"']", entities))
 end
 
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
---- RFC 4648, section 4.
+--- Base64 (RFC 4648, section 4).
 local function base64(bytes)
   local letters, out = {}, {}
   for i = 0, 63 do letters[i] = alphabet:sub(i + 1, i + 1) end
@@ -82,7 +82,7 @@ local function read(path)
   return bytes
 end
 
---- A number in as many digits as say something.
+--- A number with its significant digits.
 function page.number(v, digits)
   if v == nil then return "–" end
   if type(v) ~= "number" then return page.escape(v) end
@@ -96,7 +96,7 @@ function page.percent(v)
   return v and string.format(v < 0.1 and "%.1f%%" or "%.0f%%", 100 * v) or "–"
 end
 
---- Seconds in the unit that suits them.
+--- Seconds in a suitable unit.
 function page.duration(s)
   if not s then return nil end
   if s < 90 then return string.format("%.1f s", s) end
@@ -133,7 +133,7 @@ local function picture_width(bytes)
   return (string.unpack(">I4", bytes, 17))
 end
 
---- A picture with its caption, inside the page.
+--- An embedded image with its caption.
 -- @tparam string dir where relative paths start
 -- @tparam table f path, caption; message: why there is none
 function page.figure(dir, f)
@@ -175,7 +175,7 @@ function page.card(title, value, mark, text)
     .. "<p>%s</p></div>", page.escape(title), page.escape(value), page.mark(mark), page.escape(text))
 end
 
---- Writes a page; the old file stays unless all of the new one is on disk.
+--- Writes a page atomically.
 -- @tparam string path
 -- @tparam string title
 -- @tparam string body HTML

@@ -7,7 +7,7 @@
 --     end
 --
 -- Geometry is in pixels, the origin at the lower left corner, y up. Coverage is exact, so that
--- the picture moves continuously with the numbers. Numbers that are not finite draw nothing.
+-- the image is a continuous function of the parameters. Numbers that are not finite draw nothing.
 --
 -- Options of every shape: `fill` and `stroke`, a colour each; `width` of the stroke in px (1);
 -- `opacity` (1); `caps` "butt" (default) or "round"; `joins` "round" (default) or "bevel"; `rule`
@@ -158,7 +158,7 @@ end
 --- A smooth curve through all points (centripetal Catmull-Rom); filled, a straight line closes it.
 function Canvas:curve(points, options) return paint(self, "curve", false, flat("curve", points), options) end
 
---- A canvas over a tensor: what is drawn changes the tensor.
+--- A canvas on a tensor, which it draws on.
 -- @tparam tensor out (C, H, W); 1 = white
 -- @treturn Canvas clear, rect, polygon, line, polyline, circle, ellipse, curve
 function draw.draw(out)

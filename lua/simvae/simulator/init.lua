@@ -11,7 +11,7 @@
 --     local x = ring:run(z)                        -- (64, 1, 32, 32); a stochastic one: run(z, rng)
 --
 -- Random numbers of a sample come from rng, or from math.random, which is seeded for each sample: they depend on the
--- seed and the sample's number alone (simvae.simulator.streams). A generator made outside raises there.
+-- seed and the sample's index alone (simvae.simulator.streams). A generator made outside simulate raises.
 --
 -- A simulator knows nothing of networks.
 local check = require "simvae.util.check"
@@ -34,7 +34,7 @@ local fields = {
   -- One sample: (z, out, rng), z by name or position, read-only; out is filled, for the time of the call, or the
   -- output is returned; rng is this sample's own. false (or nil), reason: it failed.
   simulate = { "function" },
-  -- Many at once: (z (N, K), out (N, …), rngs); fills out, returns nil or { [i] = reason } of the samples that failed;
+  -- A batch: (z (N, K), out (N, …), rngs); fills out, returns nil or { [i] = reason } of the samples that failed;
   -- rngs[i] is the generator of row i. One that draws from math.random is run row by row, with it seeded for each.
   batch = { "function" },
   prior = { "function" },             -- (rng) -> table by name, or a list in order
@@ -52,7 +52,7 @@ local fields = {
   noise = { "number|table|tensor|function" }, -- of a measurement (simvae.simulator.noise)
   doc = { "string" },
   correlated = { "boolean" },         -- the prior's parameters depend on each other
-  close = { "function" },             -- gives back what the simulator holds (processes, files)
+  close = { "function" },             -- releases the simulator's resources (processes, files)
 }
 
 -- What sv.spice, sv.command and sv.dataset find out or make themselves.
@@ -158,13 +158,13 @@ function Simulator:__tostring()
 end
 
 
---- Raises if a parameter cannot be kept in single precision.
+--- Raises if a parameter cannot be represented in single precision.
 -- @tparam integer level of its caller (2: its line)
 function Simulator:check_precision(level)
   if self.refused then check.fail(level, "simulator '%s': %s", self.name, self.refused) end
 end
 
---- Draws the prior. Draw i of a seed is the same whoever asks for it.
+--- Samples the prior. Draw i of a seed is a function of the seed and i.
 -- @tparam integer n how many
 -- @tparam rng rng sv.rng(seed); n draws of it are used up
 -- @treturn tensor (n, K), in units, columns in the order of params

@@ -1,7 +1,7 @@
---- A parameter's declaration: what it may be, and draws of it.
+--- Parameters: declaration, scale, bounds, comparison, code and text.
 --
--- Rows of z are kept in single precision (core.real); draws and what networks see of them are computed in double
--- and rounded once. A range that single precision resolves too coarsely is refused.
+-- Rows of z are kept in single precision (core.real); draws and codes are computed in double precision and
+-- rounded once. A range that single precision resolves too coarsely is refused.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -15,7 +15,7 @@ local double = core.real == "double"
 local real_name = double and "double" or "single"
 local largest = double and 0x1.fffffffffffffp1023 or 0x1.fffffep127
 local smallest = double and 0x1p-1022 or 0x1p-126 -- normal
-local exact_integers = double and 2^53 or 2^24    -- up to here every whole number can be told from the next
+local exact_integers = double and 2^53 or 2^24    -- largest exactly represented range of integers
 local fewest_values = 2^15
 
 -- Numbers of core.real in order, as whole numbers: neighbours differ by 1.
@@ -31,7 +31,7 @@ function parameter.resolution(low, high)
   return ordinal(high) - ordinal(low)
 end
 
---- Why single precision cannot hold a parameter, and what to do; nil: it can.
+--- Why single precision cannot represent a parameter, and what to do; nil: it can.
 -- @tparam table q as checked
 -- @treturn ?string
 function parameter.refusal(q)
@@ -168,7 +168,7 @@ local ROUNDING = 2^-23 -- of a number in single precision, relative
 
 local LOG_FLOOR = 1e-3 -- of the lower bound: what a value of a log scale is at least, where its logarithm is taken
 
---- A value brought into the period that starts at low; one without a period as it is.
+--- A periodic value, wrapped into the period that starts at low; other values are unchanged.
 function parameter.wrap(p, v)
   return p.period and p.low + (v - p.low) % p.period or v
 end
@@ -211,7 +211,7 @@ end
 
 -- ---- comparison -------------------------------------------------------------------------
 
---- The difference a - b in units; of a period the shorter way round.
+--- The difference a - b in units; modulo the period, of minimum size.
 -- @tparam table p of which period is read alone
 function parameter.difference(p, a, b)
   local d = a - b

@@ -4,7 +4,7 @@ local parameter = require "simvae.simulator.parameter"
 
 local parameters = {}
 
---- An answer as the simulator takes it: each value as of parameter.confine.
+--- An estimate as valid parameters of the simulator: each value as of parameter.confine.
 -- @tparam {table,...} params of a simulator
 -- @tparam {number,...} row values in their order
 -- @treturn {number,...} the same within the bounds
@@ -19,7 +19,7 @@ function parameters.within(params, row)
   return result, outside
 end
 
---- Rows as the mutual information sees them: every value by parameter.scaled.
+--- Rows for mutual information: every value by parameter.scaled.
 -- @tparam {table,...} params
 -- @tparam {table,...} rows lists of values
 -- @treturn tensor (N, K)
@@ -33,7 +33,7 @@ function parameters.scaled(params, rows)
   return core.tensor(result)
 end
 
---- What the metrics built on mutual information want to know of the columns of `scaled`.
+--- Options of metrics of mutual information for the columns of `scaled`.
 -- @treturn {string,...} names
 -- @treturn {integer|false,...} levels
 function parameters.columns(params)

@@ -1,4 +1,4 @@
---- The parameters of one sample as the functions of a simulator see them: z.NAME and z[i], in units, read-only.
+--- The parameters of one sample as passed to the functions of a simulator: z.NAME and z[i], in units, read-only.
 --
 -- z[1] … z[K] are there in order; #z, ipairs, table.unpack and sv.tensor { z } go over them, pairs over names. A name
 -- that is no parameter raises, with the nearest one.
@@ -47,7 +47,7 @@ local function metatable(sim, read)
   }
 end
 
--- What a table without the key gives for it.
+-- The value of a missing key.
 local function missing(sim)
   local K = #sim.names
   return function(_, key)
@@ -77,8 +77,7 @@ function point.new(sim, values)
   return setmetatable(table.move(values, 1, #sim.names, 1, {}), meta)
 end
 
---- What makes z of one sample after another, faster: while one is in use, names are looked up in a table that they
--- share.
+--- A reusable z for consecutive samples, which shares its table of names.
 -- @tparam Simulator sim
 -- @treturn table with open(values) -> z and close(z)
 function point.maker(sim)

@@ -1,4 +1,4 @@
---- Draws of a simulator's prior.
+--- Samples of a simulator's prior.
 local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
 local point = require "simvae.simulator.point"
@@ -6,7 +6,7 @@ local streams = require "simvae.simulator.streams"
 
 local prior = {}
 
--- One draw by the simulator's own prior.
+-- One draw by the user's prior.
 local function draw_own(self, rng, number)
   local ok, result = rng:call(self.prior, rng)
   if not ok then error(result, 0) end

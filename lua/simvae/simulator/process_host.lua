@@ -1,8 +1,8 @@
---- A process that runs samples, one after another, for a simulator: when it starts and when it ends.
+--- Life cycle of a process that runs samples in sequence for a simulator.
 --
--- It starts with the first sample, and afresh after `restart` samples, after it died, and after a sample that was not
--- waited for (Ctrl-C), whose answer would be taken for the next one's. In a forked copy of its owner, the process is
--- the owner's: the copy starts one of its own.
+-- It starts with the first sample, and again after `restart` samples, after its death, and after an interrupted sample,
+-- whose reply would be taken for that of the next one. In a forked process it belongs to the parent: the child starts
+-- its own.
 --
 -- A class takes the methods over (simvae.util.class) and has two of its own,
 --     begin(self) -> the process, with close and running; or nil and why not
@@ -21,7 +21,7 @@ local function stale(self)
   return not self.process:running()
 end
 
---- Sees to it that there is a process to send to.
+--- Starts the process if necessary.
 -- @treturn boolean true, or nil and why not
 function Host:ready()
   if self.process then

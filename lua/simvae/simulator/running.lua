@@ -1,4 +1,4 @@
---- Running a simulator on given parameters; what goes wrong in it is told from what goes wrong in its use.
+--- Running a simulator on given parameters. Failures of a sample are distinguished from errors of its use.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
@@ -10,7 +10,7 @@ local running = {}
 local lend, take_numbers, is_finite = core.lend, core.take, core.methods.finite -- a sample takes microseconds
 local check_signals = core.signals.check
 
--- What a simulator raised is a failure of the sample; Ctrl-C is not.
+-- An error of the simulator is a failure of the sample; an interruption is not.
 local function raised(message)
   if interrupt.is(message) then error(message, 0) end
   local meta = type(message) == "table" and getmetatable(message)
@@ -32,7 +32,8 @@ local function same_but_for_ones(a, b)
   end
 end
 
--- Takes what simulate returned into out: numbers in its shape, or in one list. Returns true, or nil and why not.
+-- Copies an output that simulate returned (numbers in its shape, or a flat list) to out. Returns true, or nil and why
+-- not.
 local function take(self, out, result)
   local function unfit(format, ...)
     return nil, string.format("its result does not fit the output %s: " .. format, check.shape_text(self.output), ...)
@@ -74,7 +75,7 @@ local function judge(self, z, values, out, result, reason)
   return true
 end
 
--- What a call of simulate is given, made once; another one while simulate runs its own simulator.
+-- The arguments of simulate, made once; others while simulate runs its own simulator.
 local function take_frame(self)
   local frame = self.frame
   self.frame = nil
@@ -96,7 +97,7 @@ function running.row(self, values, x, row, rng)
   frame.point.close(z)
   local why
   if ok then ok, why = judge(self, z, values, out, result, reason) else why = raised(result) end
-  take_numbers(x, row, scratch) -- writes to an `out` that was kept raise from here on
+  take_numbers(x, row, scratch) -- later writes to an `out` that was kept raise
   self.frame = frame
   return ok or nil, why
 end
@@ -112,9 +113,9 @@ function running.one(self, values, x, rng)
     rng or streams.simulation(0, 1):rng(1))
 end
 
--- ---- many at once ------------------------------------------------------------------
+-- ---- batches -----------------------------------------------------------------------
 
--- What a batch function returned, as { [row] = reason }.
+-- The result of a batch function, as { [row] = reason }.
 local function read_failures(self, x, n, result, reason)
   if result == nil and reason == nil or result == x then return {} end
   if not result then return nil, tostring(reason or "failed") end
@@ -130,7 +131,7 @@ local function read_failures(self, x, n, result, reason)
   return result
 end
 
--- Row by row: which one raised shows, and math.random is each row's own.
+-- Row by row, so that errors name the row and math.random is seeded for each.
 local function one_by_one(self, z, x, source)
   local failures, shape = {}, { 1, table.unpack(self.output) }
   x:fill(0)
@@ -140,7 +141,7 @@ local function one_by_one(self, z, x, source)
   return failures
 end
 
---- Runs a simulator with `batch` on many samples at once.
+--- Runs a simulator with `batch` on several samples.
 -- @tparam Simulator self
 -- @tparam tensor z (N, K), in units
 -- @tparam tensor x zeros (N, …output), to be filled
@@ -183,7 +184,7 @@ function running.try(self, z, x, source, first)
   local rng, row, before = source:rng(1), running.row, source.first - 1
   for s = 1, #rows do
     local ok, why = row(self, rows[s], x, s, rng:rewind(before + s))
-    check_signals() -- whose error a pcall within simulate may have caught
+    check_signals() -- a pcall within simulate may have caught its error
     if not ok then
       failures[s] = why
       if first then break end

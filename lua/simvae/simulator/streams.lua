@@ -1,9 +1,8 @@
---- Which stream of a seed the random numbers of a sample come from, so that they depend on its number alone, whoever
--- runs it, in whatever order.
+--- The random streams of a sample: functions of the seed and the sample's index, in any process and order.
 --
--- Each sample, and each draw in its place (a later one replaces one that failed), has a stream for its parameters and
+-- Each sample, and each attempt (a later one replaces one that failed), has a stream for its parameters and
 -- one for its output (simvae.util.streams).
--- math.random within prior and simulate has a sequence of its own from each stream (csrc/engine/rng_call.c).
+-- math.random within prior and simulate has its own sequence for each stream (csrc/engine/rng_call.c).
 local core = require "simvae.core"
 local ids = require "simvae.util.streams"
 

@@ -1,4 +1,4 @@
---- Symmetries of a simulator: maps of its parameters that leave its output as it is.
+--- Symmetries of a simulator: maps of its parameters that leave its output unchanged.
 --
 -- A simulator declares them as a list; each element is one map, all of a finite group but the
 -- identity, or a family of maps with one free number:
@@ -9,11 +9,11 @@
 --         map = function(z, s) return { R = z.R / s, L = z.L / s, C = z.C * s } end },
 --     }
 --
--- z and the result are tables by parameter name, in units. A family holds the identity: s = 1 on
--- a log scale, s = 0 on a linear one; the numbers that keep z within its bounds are an interval about it.
+-- z and the result are tables by parameter name, in units. A family contains the identity: s = 1 on
+-- a log scale, s = 0 on a linear one; the values that keep z within its bounds are an interval about it.
 -- The orbit of z, its equivalents, are its images under the maps, each moved along the families.
 --
--- Near is meant in standardised coordinates (parameter.distance).
+-- Distances are in standardised coordinates (parameter.distance).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local names = require "simvae.util.names"
@@ -63,7 +63,7 @@ end
 
 -- ---- maps -----------------------------------------------------------------------------
 
--- The image of a row; what a map may not give is said with its name.
+-- The image of a row; errors name the map.
 local function apply(sim, element, row, s)
   local who = string.format("symmetry '%s'", element.name)
   local image = point.values(sim, who, element.map(point.new(sim, row), s))
@@ -133,7 +133,7 @@ local function reach(sim, element, row, limit)
   return sign * good
 end
 
---- The images of many rows under the maps without a free number. One that lies outside the bounds gives way to the row.
+--- The images of many rows under the maps without a free number. Images outside the bounds are replaced by the row.
 -- @tparam Simulator sim
 -- @tparam {table,...} rows in units
 -- @treturn {table,...} lists of rows: the rows themselves, then one list of each map
@@ -175,8 +175,8 @@ function symmetry.random(sim, row, rng)
   return result
 end
 
--- Where f is least between a and b, from a point x between them that is lower than both: parabolas
--- through the three best points, golden sections where these do not help (Brent 1973, chapter 5).
+-- The minimum of f between a and b, from a lower point x between them: Brent's method of parabolic interpolation and
+-- golden sections (Brent 1973, chapter 5).
 local golden = (3 - math.sqrt(5)) / 2
 
 local function brent(f, a, b, x)
@@ -217,8 +217,8 @@ local function brent(f, a, b, x)
   return x
 end
 
--- The coordinate from low to high at which f is least: from the best point of a grid where the family is
--- bounded (it may turn back on itself), downhill from the identity where it is not.
+-- The coordinate from low to high that minimises f: from the best point of a grid for a bounded family (f may have
+-- several minima), downhill from the identity for an unbounded one.
 local function least(f, low, high)
   if low == high then return low end
   if low > -math.huge and high < math.huge then
@@ -273,7 +273,7 @@ function symmetry.nearest(sim, row, target, bounded)
   return best, value
 end
 
--- ---- many rows ---------------------------------------------------------------------------
+-- ---- lists of rows -----------------------------------------------------------------------
 
 --- A random equivalent of every row: V-bar of the paper's section 4.2.
 -- @tparam Simulator sim

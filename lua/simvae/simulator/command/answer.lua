@@ -1,11 +1,11 @@
---- What a program of sv.command answers: its numbers, and what is said where there are none.
+--- Replies of a program of sv.command: parsing of numbers, and error messages.
 local core = require "simvae.core"
 
 local answer = {}
 
 answer.failed = "reported a failure (NaN)"
 
--- Bytes that a text of numbers may have: of each, and besides.
+-- Maximum bytes of a text of numbers: for each number, and in addition.
 local bytes_each, bytes_more = 64, 65536
 
 --- Numbers as JSON, exact.
@@ -21,17 +21,17 @@ function answer.format_list(values, K)
   return "[" .. table.concat(parts, ", ") .. "]"
 end
 
---- The most bytes that a text of so many numbers has.
+--- The maximum bytes of a text of n numbers.
 function answer.limit(count)
   return count * bytes_each + bytes_more
 end
 
---- Why a text over the limit is not read.
+--- The message for a text over the limit.
 function answer.too_long(count)
   return string.format("wrote more than %d bytes where %d numbers were expected", answer.limit(count), count)
 end
 
---- A text as a message shows it, in quotes: its first bytes, without control characters.
+--- A text quoted for a message: its first bytes, without control characters.
 function answer.quoted(text)
   local start = core.number.trim(text:sub(1, 400))
   local cut = #start > 80 or #text > 400
@@ -52,7 +52,7 @@ function answer.read(text, out)
   return nil, string.format("answered %s: %s", answer.quoted(text), detail)
 end
 
---- What a program wrote on its standard error, for the end of a message.
+--- A program's standard error, for the end of a message.
 function answer.last_words(child)
   local text = core.number.trim(child:errors())
   if text == "" then return "" end

@@ -7,27 +7,27 @@
 --       output = { 50 },
 --     }
 --
--- Protocol "line": the program runs on. For every sample it reads a line from its standard
+-- Protocol "line": the program keeps running. For every sample it reads a line from its standard
 -- input, a JSON array of the parameters in their order, [4.2, 1.5], and writes one line to its
 -- standard output, a JSON array of all numbers of the output, row-major, [0.1, 0.2, …]; nested
--- arrays are fine. A NaN (or null) among them says that the sample failed. It has to flush its
--- output after each line, and should end when its input does. A line that was not asked for is an
--- error: it would be taken for the next sample's answer.
+-- arrays are fine. A NaN (or null) among them marks a failed sample. The program must flush its
+-- output after each line, and should end at the end of its input. An additional line is an error,
+-- since it would be taken for the next sample's reply.
 --
--- Protocol "npy": the same, but the answer is a .npy file's bytes: np.save(sys.stdout.buffer, x).
+-- Protocol "npy": the same, but the reply is the bytes of a .npy file: np.save(sys.stdout.buffer, x).
 --
 -- Protocol "file": the program runs once a sample. In its arguments {z} is the path of a file
 -- with the JSON array of the parameters, {x} that of the file to write (.npy, .png, or numbers
 -- as text: JSON, CSV or blanks; `files` names them), and {NAME} the value of a parameter;
--- {param.NAME}, {file.z} and {file.x} where a parameter is named z or x. Without an {x}, what it
--- prints are the numbers.
+-- {param.NAME}, {file.z} and {file.x} where a parameter is named z or x. Without an {x}, the numbers are
+-- read from its standard output.
 --
 -- Every process works in a folder of its own ({dir}, TMPDIR, and the working directory unless `cwd`
 -- is given), which is removed when it ends (of protocol "file": with the next sample). Arguments
--- that name files stay valid: simvae.simulator.command.launch says which. The processes that a program starts
--- end with it. Texts of numbers are read by core.number (csrc/io/number_text.c says which forms) and
--- have at most 64 bytes a number and 64 KB besides. What a program writes on its standard error is
--- kept for the message of a failure.
+-- that name files stay valid (simvae.simulator.command.launch). The processes that a program starts
+-- end with it. Texts of numbers are read by core.number (csrc/io/number_text.c lists the accepted forms)
+-- and have at most 64 bytes per number and 64 KB in addition. Standard error is kept for error
+-- messages.
 local check = require "simvae.util.check"
 local launch = require "simvae.simulator.command.launch"
 local Program = require "simvae.simulator.command.program"
@@ -43,7 +43,7 @@ local fields = {
   output = { "table", required = true },
   protocol = { "string", default = "line", one_of = { "line", "npy", "file" } },
   timeout = { "number", default = 60, above = 0 },  -- seconds for a sample
-  restart = { "integer", min = 1 },                 -- samples after which it is started afresh
+  restart = { "integer", min = 1 },                 -- samples after which it is restarted
   cwd = { "string" },
   env = { "table" },
   files = { "table" },
@@ -54,7 +54,7 @@ local shared = simulator.share_options(fields)
 -- @tparam table t `cmd`: the program and its arguments, found in PATH, without a shell, in the folder of the process
 -- (paths of existing files are made absolute) unless `cwd` is given; `params` and `output` as
 -- of sv.simulator; `protocol`: "line" (default), "npy" or "file", see above; `timeout` (60 s a sample);
--- `restart`: samples after which it is started afresh (never); `cwd`, `env` ({ NAME = "value", OTHER = false });
+-- `restart`: samples after which it is restarted (never); `cwd`, `env` ({ NAME = "value", OTHER = false });
 -- `files` = { z = "z.json", x = "x.json" } of protocol "file"; `name` and what else sv.simulator takes: prior,
 -- loss, symmetry, invariants, doc
 -- @treturn Simulator whose failures say what the program did: too few numbers, its exit code or signal, a timeout,

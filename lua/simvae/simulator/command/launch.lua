@@ -1,6 +1,6 @@
---- How a program of sv.command is started: its folder, its arguments, its environment.
+--- Starting a program of sv.command: folder, arguments, environment.
 --
--- Every process works in a private folder of its own, which is removed when it ends: {dir} in an argument is its
+-- Every process works in its own private folder, which is removed when it ends: {dir} in an argument is its
 -- path, TMPDIR names it, and it is the working directory unless `cwd` is given. Arguments that name existing files
 -- relative to the folder that the caller was in when it made the simulator are made absolute then, so that
 -- { "python3", "pendulum.py" } and { "./sim.sh" } work: the program's own path if it holds a slash, other arguments
@@ -26,7 +26,7 @@ local function locate(argument, folder)
   return (option or "") .. absolute(path, folder)
 end
 
---- What there is to start: the arguments, absolute where they name files.
+--- The command: its arguments, absolute where they name files.
 -- @tparam string what the simulator, for messages
 -- @tparam table given cmd, cwd and env as of sv.command
 -- @treturn table of launch.in_folder

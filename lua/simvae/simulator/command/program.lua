@@ -1,4 +1,4 @@
---- A program that runs on: protocols "line" and "npy" of sv.command.
+--- A program that keeps running: protocols "line" and "npy" of sv.command.
 local answer = require "simvae.simulator.command.answer"
 local check = require "simvae.util.check"
 local class = require "simvae.util.class"
@@ -10,7 +10,7 @@ local npy = require "simvae.io.npy"
 local Program = {}
 Program.__index = Program
 
-local longest_look = 0.1 -- seconds that an answer too many is waited for
+local max_wait = 0.1 -- seconds to wait for an additional reply
 
 class.take(Program, "simvae.simulator.process_host")
 Program.patience = 1 -- seconds
@@ -29,7 +29,7 @@ function Program:begin()
   return process
 end
 
--- Time to end by itself, then none. What it wrote that nobody asked for shows that answers were out of step.
+-- Time to end by itself, then none. Additional output means that replies were out of step.
 function Program:finish(process, ours, patience)
   if patience and ours then
     process:end_input()
@@ -44,7 +44,7 @@ function Program:finish(process, ours, patience)
   if ours then core.system.remove_tree(self.folder) end
 end
 
--- Why there was no answer; the program is gone after that. self.left: it had answered before, and left in good order.
+-- Why there was no reply; ends the program. self.left: it had replied before, and ended without an error.
 function Program:ending(why, count)
   local process = self.process
   local result
@@ -73,7 +73,7 @@ function Program:ending(why, count)
   return nil, result
 end
 
--- Seconds that are left to the sample.
+-- Remaining seconds of the sample.
 local function time_left(self)
   return math.max(0, self.started + self.timeout - core.system.clock())
 end
@@ -120,8 +120,7 @@ function readers.npy(self, out)
   return true
 end
 
--- Has it written what it was not asked for, at once or within some seconds? Such an answer would be taken for the
--- next sample's.
+-- Has it written an additional reply, at once or within some seconds? It would be taken for the next sample's.
 local function out_of_step(self, seconds, when)
   local more = self.process:peek(seconds)
   if self.protocol == "line" and not more:find "%S" and #more < 200 then return end
@@ -131,15 +130,15 @@ local function out_of_step(self, seconds, when)
     answer.quoted(more))
 end
 
--- An answer too many that comes late is taken for the next one, and shows only when the program is waited for: after
--- its 1st, 2nd, 4th, 8th … sample, for as long as that sample took.
+-- A late additional reply would be taken for the next one. It is detected by waiting: after the 1st, 2nd, 4th, 8th …
+-- sample, for as long as that sample took.
 local function look(self, seconds)
   if self.runs < self.look_at then return 0 end
   self.look_at = 2 * self.look_at
-  return math.min(seconds, longest_look)
+  return math.min(seconds, max_wait)
 end
 
--- After a bad answer, or one that was not waited for (Ctrl-C), the program starts afresh.
+-- After an invalid reply or an interruption the program is restarted.
 function Program:run(values, out)
   local ok, why = self:ready()
   if not ok then return nil, why end
@@ -156,7 +155,7 @@ function Program:run(values, out)
   else
     ok, why = self:ending(why, out.count)
   end
-  if self.left then return self:run(values, out) end -- it answers some samples, then ends: the next one takes over
+  if self.left then return self:run(values, out) end -- it ends after some samples: starts another one
   if (ok or why == answer.failed) and self.process then
     local more = out_of_step(self, look(self, core.system.clock() - self.started), "to this sample")
     if more then ok, why = nil, more end

@@ -9,7 +9,7 @@ local system = core.system
 local Runs = {}
 Runs.__index = Runs
 
--- Removes what the last sample left. In a forked copy of its owner, that is the owner's.
+-- Removes the files of the last sample. In a forked process they belong to the parent.
 function Runs:stop()
   if self.folder and self.owner == system.pid() then system.remove_tree(self.folder) end
   self.folder = nil
@@ -34,7 +34,7 @@ local function read_array(load, path, out)
   return true
 end
 
--- A file is opened as one: a pipe or a device of that name is not waited for.
+-- Opens regular files only: a pipe or a device could block.
 local function read_text(path, out)
   local source <close>, why = core.io.open_source(path)
   if not source then return nil, "left no output: " .. path .. ": " .. why end
@@ -58,7 +58,7 @@ local function places_of(self, values)
   return places
 end
 
---- Why a run of the program gave nothing.
+--- Why a run of the program has no result.
 -- @treturn nil
 -- @treturn string the reason, with the last it wrote on its standard error
 function Runs:ending(child, why, count)
@@ -68,7 +68,7 @@ function Runs:ending(child, why, count)
   return nil, why .. answer.last_words(child)
 end
 
--- Gives it its input and waits for its end: what it printed (nothing where a file has the answer), or nil, why.
+-- Writes its input and waits for its end. Returns its output (none where a file has the reply), or nil, why.
 local function finish(self, child, text, count)
   local deadline = system.clock() + self.timeout
   local ok, why = child:write(text, self.timeout)
@@ -119,7 +119,7 @@ function Runs:run(values, out)
   return true
 end
 
--- ---- what is declared -------------------------------------------------------------------
+-- ---- declaration ------------------------------------------------------------------------
 
 local roles = { z = true, x = true, dir = true }
 

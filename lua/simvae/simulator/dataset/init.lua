@@ -1,15 +1,15 @@
---- Data as a simulator: pairs of parameters and outputs that exist already.
+--- An existing data set as a simulator: pairs of parameters and outputs.
 --
 --     local faces = sv.dataset { z = "z.npy", x = "x.npy" }                   -- (N, K) and (N, …)
 --     local faces = sv.dataset { path = "faces.npz", z = "angles", x = "images" }
 --     local faces = sv.dataset { path = "folder" }                            -- PNGs, and a CSV that names them
---     local faces = sv.dataset { path = "runs/samples" }                      -- a cache that a training filled
+--     local faces = sv.dataset { path = "runs/samples" }                      -- a sample cache
 --
--- Its prior draws rows of the data; run at the parameters of a row gives that row, at others
--- the nearest one. Outputs stay on disk: rows of a .npy file and PNGs are read when they are
+-- Its prior draws rows of the data; run returns the row of given parameters, or the nearest
+-- one. Outputs stay on disk: rows of a .npy file and PNGs are read when they are
 -- drawn; a .npz file's outputs that are larger than `memory` are unpacked once into a .npy file.
--- Where the rows are the complete grid of a few values of each parameter, that is recognised
--- (dataset.grid), and the nearest row is found at once.
+-- Where the rows are the complete grid of a few values of each parameter, the grid is detected
+-- (dataset.grid), and the nearest row is found directly.
 local check = require "simvae.util.check"
 local layout = require "simvae.simulator.dataset.layout"
 local lookup = require "simvae.simulator.dataset.lookup"
@@ -24,12 +24,12 @@ local fields = {
   z = { "string" },
   x = { "string" },
   csv = { "string" },
-  drop = { "table" },                                     -- columns of z, by place or by a CSV's name, to leave out
+  drop = { "table" },                                     -- columns of z to omit, by position or by name
   params = { "table" },
   output = { "table" },
-  layout = { "string", one_of = layout.names },           -- of a row of x: what its axes mean
+  layout = { "string", one_of = layout.names },           -- meaning of the axes of a row of x
   scale = { "number", above = 0 },                        -- outputs are divided by it
-  memory = { "integer", default = 1 << 30, min = 0 },     -- bytes of outputs that may be held
+  memory = { "integer", default = 1 << 30, min = 0 },     -- maximum bytes of outputs in memory
   unpacked = { "string" },
 }
 local shared = simulator.share_options(fields, { prior = true, series = true }) -- its rows are the prior
@@ -66,7 +66,7 @@ local function params_of(rows, names)
   return params
 end
 
--- z as (N, K), checked against the outputs; or nil and what is wrong.
+-- z as (N, K), checked against the outputs; or nil and the error.
 local function columns_of(what, source, z)
   if z.ndim == 1 then z = z:reshape(z.count, 1) end
   if z.ndim ~= 2 then
@@ -104,12 +104,12 @@ end
 -- of its arrays, default "z" and "x") or a folder of PNGs with a CSV file (`csv`: its name; a column "file" names
 -- the picture, the others are parameters; simvae.io.csv says what is read), or a cache of samples.
 -- `drop`: columns to leave out; `params`, as of sv.simulator (default: those of the cache, or each column with its
--- least and largest value); `output`: its shape, as of sv.simulator; `layout` of a row of x: "series" (times,
--- features), "picture" (height, width), "channels_first" or "channels_last", where the rules of
--- simvae.simulator.dataset.layout leave a doubt; `scale`: outputs are divided by it (default: 255 for bytes that go
--- above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
--- .npz file's outputs that may be held
--- (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry, invariants, doc
+-- minimum and maximum); `output`: its shape, as of sv.simulator; `layout` of a row of x: "series" (times,
+-- features), "picture" (height, width), "channels_first" or "channels_last", where
+-- simvae.simulator.dataset.layout finds it ambiguous; `scale`: outputs are divided by it (default: 255 for bytes that
+-- go above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
+-- .npz file's outputs that may be held (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry,
+-- invariants, doc
 -- @treturn Simulator with `.rows` (N) and, of a complete grid, `.grid`: the list of values of each parameter; or nil,
 -- message
 function dataset.dataset(t)

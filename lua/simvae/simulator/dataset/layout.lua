@@ -1,5 +1,5 @@
---- What the axes of a data set's outputs mean, and the range of its pictures: decided by rules where they leave no
--- doubt, else asked for. A series of times and features is never taken for a picture.
+--- The meaning of the axes of a data set's outputs, and the range of its images: decided where it is unambiguous, else
+-- an error. A series of times and features is never taken for an image.
 --
 --     row of x         without `layout` or `output`
 --     ()  (n)          a vector
@@ -14,8 +14,8 @@ local layout = {}
 
 layout.names = { "series", "picture", "channels_first", "channels_last" }
 
-local FEW = 4      -- channels of a picture, at most
-local LOOKED = 256 -- rows that the range is looked for in
+local FEW = 4      -- maximum channels of an image
+local LOOKED = 256 -- rows from which the range is determined
 
 local function plan_of(output, order, series)
   return { output = output, order = order, series = series }
@@ -37,7 +37,7 @@ local plans = {
   end,
 }
 
--- By the rules above; nil and what to ask for.
+-- By the rules above; or nil and the choices.
 local function decided(shape, bytes)
   if #shape == 0 then return plan_of { 1 } end
   if #shape == 1 then return plan_of(shape) end
@@ -83,7 +83,7 @@ function layout.of(shape, bytes, given)
   return decided(shape, bytes)
 end
 
--- The least and largest number of some rows, evenly over the set; nil where none can be read.
+-- Minimum and maximum of some rows, evenly over the set; nil where none can be read.
 local function range_of(source)
   local rows, n = {}, math.min(LOOKED, source.count)
   for i = 1, n do rows[i] = 1 + (i - 1) * source.count // n end
@@ -98,8 +98,8 @@ local function remedy(low, high)
   return by and "scale = " .. by .. " divides by it" or "scale = n divides by n"
 end
 
---- What outputs are divided by: `scale`, else 255 for bytes above 1. Pictures that are compared by cross-entropy and
--- lie outside [0, 1] are refused where `scale` does not say otherwise.
+--- The divisor of outputs: `scale`, else 255 for bytes above 1. Pictures that are compared by cross-entropy and
+-- lie outside [0, 1] are refused unless `scale` is given.
 -- @tparam table source
 -- @tparam {integer,...} output its shape
 -- @tparam table given scale, loss

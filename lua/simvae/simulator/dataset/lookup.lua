@@ -22,7 +22,7 @@ function lookup.levels(rows, K)
   return product == #rows and levels or nil
 end
 
--- Place (from 0) of the value nearest to v.
+-- Index (from 0) of the value nearest to v.
 local function nearest_level(list, v)
   local low, high = 1, #list
   while high - low > 1 do
@@ -78,7 +78,7 @@ local function find_in_rows(rows, params)
   end
 end
 
---- How rows are found.
+--- Row lookup.
 -- @tparam table rows lists of the parameters' values
 -- @tparam ?table levels of lookup.levels
 -- @tparam table params of the simulator

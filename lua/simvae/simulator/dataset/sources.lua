@@ -1,4 +1,4 @@
---- What data sets are made of: arrays, pictures with a table, caches of samples.
+--- Sources of data sets: arrays, images with a table, sample caches.
 local cache = require "simvae.sampler.cache"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -69,7 +69,7 @@ end
 
 local picture_columns = { file = true, filename = true, image = true, picture = true, path = true, png = true }
 
---- What drop names that is not there, or nil.
+--- A column of drop that does not exist, or nil.
 -- @tparam integer count of the columns
 -- @tparam ?{string,...} names of the columns
 function sources.dropped_in_vain(drop, count, names)
@@ -83,7 +83,7 @@ function sources.dropped_in_vain(drop, count, names)
   end
 end
 
---- Is a column of z to be left out?
+--- Is a column of z omitted?
 function sources.is_dropped(drop, place, name)
   for _, d in ipairs(drop or {}) do
     if d == place or d == name then return true end
@@ -91,7 +91,7 @@ function sources.is_dropped(drop, place, name)
   return false
 end
 
--- The number of a cell, or nil and what is wrong with it.
+-- The number of a cell, or nil and the error.
 local function number_of(cell)
   if cell == "" then return nil, "is empty: a missing value" end
   local v, why = core.number.read(cell)
@@ -261,9 +261,9 @@ local function open_cache(given)
   return source, z
 end
 
--- ---- all of them -----------------------------------------------------------------------------
+-- ---- opening ---------------------------------------------------------------------------------
 
---- Opens what a data set is made of.
+--- Opens the source of a data set.
 -- @tparam string what for messages
 -- @tparam table given the options of sv.dataset
 -- @treturn table source of outputs: count, shape (of a row), bytes (are its numbers bytes?), params (where they are

@@ -1,4 +1,4 @@
---- Analyses: read word by word, and written anew from the words that were understood.
+--- Analyses: parsed into words, and rebuilt from the words that were recognised.
 local number = require "simvae.simulator.spice.number"
 
 local analysis = {}
@@ -26,12 +26,12 @@ local function is_value(word)
   return word ~= nil and (number.is(word) or is_expression(word))
 end
 
--- The number of a word; nil where it is an expression, whose value ngspice finds.
+-- The number of a word; nil for an expression, which ngspice evaluates.
 local function value_of(word)
   return word and not is_expression(word) and number.parse(word) or nil
 end
 
--- One reader a kind of analysis, given its words: nil, or what it lacks. They note what is known of the axis.
+-- One parser for each analysis, given its words. Returns nil, or what is missing; records what is known of the axis.
 local readers = {}
 
 function readers.op(words)

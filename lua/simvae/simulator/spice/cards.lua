@@ -1,11 +1,11 @@
---- What becomes of a netlist's cards: analyses, measurements, cards that only print, and what is refused.
+--- Classification of a netlist's cards: analyses, measurements, output cards, and refused ones.
 local cards = {}
 
 -- The analyses that sv.spice runs, and those that only the ngspice program does.
 local run_here = { op = true, ac = true, dc = true, tran = true }
 local run_elsewhere = { noise = true, tf = true, sens = true, pz = true, disto = true, pss = true, sp = true }
 
--- They choose what is printed or saved, or are left by other programs; they do not change the circuit.
+-- Cards that control printing and saving, or of other programs; they do not change the circuit.
 local dropped = { save = true, print = true, plot = true, width = true, csparam = true, backanno = true }
 local with_notice = { four = true, hardcopy = true }
 

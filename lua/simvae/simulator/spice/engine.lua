@@ -1,9 +1,9 @@
 --- ngspice in a process of its own.
 --
--- ngspice keeps memory and global state, some errors leave it beyond repair, and a netlist is a stranger's text. It
--- therefore runs in a copy of this process (simvae.simulator.process_host), which ends with its owner. The copy works
--- in an empty private folder, where ngspice reads no .spiceinit of the user's, and gives up what a circuit does not
--- need (csrc/sim/confine.c); of a trusted netlist it does neither.
+-- ngspice leaks memory, has global state, can corrupt its heap after errors, and netlists are untrusted. It therefore
+-- runs in a forked process (simvae.simulator.process_host), which ends with its owner. The process works in an empty
+-- private folder, without the user's .spiceinit, and is confined (csrc/sim/confine.c); for a trusted netlist it has
+-- neither restriction.
 local class = require "simvae.util.class"
 local core = require "simvae.core"
 local outputs = require "simvae.simulator.spice.outputs"
@@ -22,7 +22,7 @@ local function open(plan)
   local folder, why = core.system.temporary_folder()
   if not folder then return nil, why end
   local file
-  file, why = io.open(folder .. "/.spiceinit", "w") -- else ngspice reads the one in the home folder
+  file, why = io.open(folder .. "/.spiceinit", "w") -- else ngspice reads the user's
   if not file then return nil, why end
   file:write("* simvae\n", plan.compatibility and "set ngbehavior=" .. plan.compatibility .. "\n" or "")
   file:close()
@@ -34,7 +34,7 @@ local function open(plan)
 end
 
 local function load_circuit(plan, values)
-  local lines = { "simvae" } -- the netlist's own title could make ngspice take it for a script
+  local lines = { "simvae" } -- ngspice takes some titles for scripts
   table.move(plan.lines, 1, #plan.lines, 2, lines)
   for _, card in ipairs(parameters.cards(plan.given, values)) do lines[#lines + 1] = card end
   lines[#lines + 1] = ".end"
@@ -107,7 +107,7 @@ local function read_outputs(plan, state, out, row)
   return true
 end
 
--- How many points ngspice gives, the number of its axis' first and last, as text; or nil, message.
+-- The number of points, and the first and last value of the axis, as text; or nil, message.
 local function look(plan, state)
   local length, first, last = 1, 0, 0
   for k, o in ipairs(plan.outputs) do
@@ -130,7 +130,7 @@ local function look(plan, state)
   return string.pack("jdds4", length, first or 0, last or 0, said)
 end
 
--- What ngspice says that it passed over: parameters of models, initial values of nodes that are not there.
+-- Warnings of ngspice about ignored input: parameters of models, initial values of unknown nodes.
 local function passed_over(said)
   local list = {}
   for text in said:gmatch "[^;]+" do
@@ -198,7 +198,7 @@ end
 
 function Engine:finish(worker) worker:close() end
 
---- Runs once, to see what the analysis gives.
+--- Runs once, to determine the size of the results.
 -- @tparam {number,…} values of the parameters
 -- @treturn ?integer points of each vector, or nil, message
 -- @treturn number the axis' first value
@@ -250,7 +250,7 @@ function Engine:chunk(values, first, last, x, failures)
   return last + 1
 end
 
---- Why the process did not answer.
+--- Why the process did not reply.
 function Engine:ending(why)
   if why == "timeout" then return string.format("ngspice took longer than %g s (timeout)", self.timeout) end
   if why ~= "closed" then return why end

@@ -13,10 +13,10 @@
 --       output = { "vdb(out)", "vp(out)" },
 --     }
 --
--- The netlist is ngspice's: a file as KiCad, PySpice or a person writes it, its first line the title. A parameter is
--- an ngspice parameter of the top level (.param), so that {R}, {2*R} and subcircuits' own parameters mean what they
--- mean there. The parts: lines.lua reads, cards.lua sorts, parameters.lua finds the parameters' places, analysis.lua
--- and outputs.lua read what is asked for, engine.lua runs it.
+-- The netlist is an ngspice netlist, such as KiCad and PySpice write, with the title in its first line. A parameter
+-- is a top-level ngspice parameter (.param), so that {R}, {2*R} and parameters of subcircuits follow ngspice's rules.
+-- lines.lua reads the netlist, cards.lua classifies its cards, parameters.lua finds uses of the parameters,
+-- analysis.lua and outputs.lua parse the analysis and outputs, engine.lua runs it.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -42,8 +42,8 @@ local fields = {
   probe = { "boolean", default = true },
   trusted = { "boolean", default = false },
   compatibility = { "string", one_of = { "ps", "psa", "lt", "lta", "ltps", "ltpsa", "hs", "hsa", "ki", "kiltpsa" } },
-  timeout = { "number", default = 60, above = 0 },       -- seconds a run may take
-  restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice starts afresh
+  timeout = { "number", default = 60, above = 0 },       -- seconds per run
+  restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice is restarted
 }
 local shared = simulator.share_options(fields)
 
@@ -62,7 +62,7 @@ local function print_notices(what, notices)
   for _, text in ipairs(notices) do io.stderr:write(what, ": ", text, "\n") end
 end
 
--- The netlist's cards, sorted; raises what is wrong with them.
+-- The netlist's cards, classified; raises their errors.
 local function read_cards(what, text, folder, trusted)
   if not folder:find "^/" then folder = (core.system.cwd() or ".") .. "/" .. folder end
   local list, why = lines.read(text, folder, trusted)
@@ -78,7 +78,7 @@ local function read_cards(what, text, folder, trusted)
   return sorted
 end
 
--- What the engine needs to know, but for the number of points.
+-- The engine's plan, without the number of points.
 local function make_plan(what, given, sorted)
   local function must(value, why)
     if not value then check.fail(4, "%s: %s", what, why) end
@@ -109,7 +109,7 @@ local function make_plan(what, given, sorted)
   return plan
 end
 
--- Values to try a circuit with: the middle of each parameter, else draws of the prior.
+-- Values for a first run: the middle of each parameter, else draws of the prior.
 local function trials(given)
   local all = { name = given.name, params = given.params, output = { 1 }, simulate = function() end }
   all.prior = given.prior
@@ -123,7 +123,7 @@ local function trials(given)
   return list, sim
 end
 
--- Learns the number of points from a run.
+-- Determines the number of points by a run.
 local function learn(what, given, plan)
   local predicted = plan.grid == "even" and plan.analysis.points
   plan.count, plan.points = 1, 1

@@ -1,12 +1,11 @@
---- The lines of a netlist as ngspice 39 reads them: comments taken away, continuation lines joined, included files
--- put in place. What leaves this module holds no comment, so that ngspice, which runs comments that begin with `*#`
--- as commands, sees only what was checked here.
+--- The lines of a netlist as ngspice 39 reads them, without comments, with continuation lines joined and included
+-- files inserted. Comments are removed because ngspice executes comments that begin with `*#`.
 local core = require "simvae.core"
 local number = require "simvae.simulator.spice.number"
 
 local lines = {}
 
-local deepest, most_files = 40, 10000 -- of included files: within each other, and in all
+local max_depth, max_files = 40, 10000 -- of included files: nested, and in total
 
 -- ---- one line ------------------------------------------------------------------------
 
@@ -53,7 +52,7 @@ end
 
 local function read_file(path)
   local kind = core.system.kind(path)
-  if kind and kind ~= "file" then return nil, path .. ": is no file" end -- a device or a pipe may have no end
+  if kind and kind ~= "file" then return nil, path .. ": is no file" end -- a device or a pipe may be endless
   local file, why = io.open(path, "rb")
   if not file then return nil, why end
   local text = file:read "a"
@@ -90,7 +89,7 @@ function Reader:add(line)
   self.list[#self.list + 1] = line
 end
 
--- A relative path in double quotes that leads to a file becomes an absolute one: ngspice runs in another folder.
+-- A relative path in double quotes that names a file becomes absolute: ngspice runs in another folder.
 local function absolute_paths(line, folder)
   return (line:gsub('"([^"]+)"', function(path)
     if path:find "^/" or folder == "" or core.system.kind(folder .. path) ~= "file" then return nil end
@@ -102,8 +101,8 @@ function Reader:include(line, folder, depth)
   local path, section = path_of(line)
   if not path or path == "" then return self:fail("%s: names no file", line) end
   self.files = (self.files or 0) + 1
-  if depth > deepest or self.files > most_files then
-    return self:fail("%s: files that include each other, more than %d deep or %d in all", line, deepest, most_files)
+  if depth > max_depth or self.files > max_files then
+    return self:fail("%s: files that include each other, more than %d deep or %d in all", line, max_depth, max_files)
   end
   local full = find_file(self, path, folder)
   local text, why = read_file(full)
@@ -171,7 +170,7 @@ function Reader:fail(format, ...)
   return nil, string.format(format, ...)
 end
 
--- Does a line after a blank one begin the circuit, rather than name it?
+-- Does a line after a blank one begin the circuit, rather than being its title?
 local function is_element(line)
   local words = {}
   for word in line:gmatch "%S+" do words[#words + 1] = word end

@@ -1,4 +1,4 @@
---- Outputs: what a user asks for, and the vectors of ngspice that it is made of.
+--- Outputs: parsing of their names, and the vectors of ngspice that they need.
 local core = require "simvae.core"
 local number = require "simvae.simulator.spice.number"
 
@@ -77,7 +77,7 @@ local function bare(name)
   return (name:gsub("[()]", ""))
 end
 
--- A node's or a branch's vector. ngspice calls the node 1 V(1), and loses the last parenthesis of Net-(C1-Pad1).
+-- A node's or a branch's vector. ngspice names node 1 V(1), and drops the last parenthesis of Net-(C1-Pad1).
 local function vector_of(name, letter, names)
   local wanted = letter == "i" and { name .. "#branch" } or { name, "v(" .. name .. ")" }
   for _, want in ipairs(wanted) do

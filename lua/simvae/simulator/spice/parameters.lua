@@ -1,14 +1,14 @@
---- Where a netlist uses the parameters, and how ngspice is given their values.
+--- Uses of the parameters in a netlist, and passing their values to ngspice.
 --
--- Each sampled parameter becomes a .param card at the end of the netlist's top level. ngspice takes the last one of a
--- name, so that it replaces those of the netlist and its included files, while a subcircuit's own parameter of the same
--- name stays. {NAME}, 'NAME' and expressions are then ngspice's to evaluate.
+-- Each sampled parameter becomes a .param card at the end of the netlist's top level. ngspice uses the last one of a
+-- name, so that it overrides those of the netlist and its included files, while a subcircuit's own parameter of the
+-- same name is unchanged. ngspice evaluates {NAME}, 'NAME' and expressions.
 local core = require "simvae.core"
 local number = require "simvae.simulator.spice.number"
 
 local parameters = {}
 
--- Names that ngspice takes for something else in an expression: sampled under these, parameters are renamed.
+-- Reserved names of ngspice's expressions: parameters with these names are renamed.
 local reserved = {}
 for name in ([[sqr sqrt sin cos exp ln arctan abs pow pwr max min int log log10 sinh cosh tanh tan ternary_fcn v agauss
   gauss unif aunif limit sgn ceil floor asin acos atan asinh acosh atanh nint ac dc pulse sine pwl sffm am trnoise
@@ -44,7 +44,7 @@ local function defined_in(text, into)
   for name in text:gsub("%b{}", ""):gsub("'[^']*'", ""):lower():gmatch "([%a_][%w_]*)%s*=" do into[name] = true end
 end
 
--- What each subcircuit defines for itself, by the number of its .subckt card, and what the top level defines.
+-- Definitions of each subcircuit, by the index of its .subckt card, and of the top level.
 local function scopes_of(list)
   local scopes, open, top = {}, {}, {}
   for k, line in ipairs(list) do
@@ -194,7 +194,7 @@ local function coupled_in(list)
   return coupled
 end
 
--- What is wrong where the netlist makes no use of a parameter, else nil.
+-- The error for a parameter that the netlist does not use, else nil.
 local function unused(index, top)
   for _, one in ipairs(index.list) do
     if not one.used then
@@ -204,7 +204,7 @@ local function unused(index, top)
   end
 end
 
---- Finds what a netlist does with the parameters.
+--- Finds the uses of the parameters in a netlist.
 -- @tparam {string,…} list cards; included: some come from files, whose unknown names are left to ngspice
 -- @tparam table index of parameters.index
 -- @tparam table analysis of analysis.parse; its expressions are uses
