@@ -3,8 +3,10 @@
 #include "../kernels/loops.h"
 #include "../simvae.h"
 
+enum { P, SEED, STEP }; /* options */
+
 static bool dropout_shape(sv_args *a) {
-    if (!(a->opt[0] >= 0 && a->opt[0] < 1)) return sv_fail(a, "p must be at least 0 and below 1; got %g", a->opt[0]);
+    if (!(a->opt[P] >= 0 && a->opt[P] < 1)) return sv_fail(a, "p must be at least 0 and below 1; got %g", a->opt[P]);
     return sv_same_shape(a, a->in[0]);
 }
 
@@ -26,13 +28,13 @@ static void mask_piece(void *arg, long piece, int worker) {
 }
 
 static void apply_mask(const sv_args *a, const sv_real *from, sv_real *to) {
-    double p = a->opt[0];
+    double p = a->opt[P];
     masking m = {from,
                  to,
                  (sv_real)(1 / (1 - p)),
                  a->out->count,
-                 (uint64_t)(int64_t)a->opt[1],
-                 (uint64_t)(int64_t)a->opt[2],
+                 (uint64_t)(int64_t)a->opt[SEED],
+                 (uint64_t)(int64_t)a->opt[STEP],
                  (uint32_t)(p * 4294967296.0)};
     sv_parallel(sv_chunks(m.count), mask_piece, &m);
 }

@@ -264,13 +264,16 @@ static bool lstsq_shape(sv_args *a) {
 }
 
 /* Rows 1 … n: x; below them the rank. */
+enum { RCOND }; /* option of lstsq */
+
 static void lstsq_one(void *arg, long i, int worker) {
     const job *j = arg;
     const sv_args *a = j->a;
     long m = j->b.rows, n = j->b.cols, tall = m > n ? m : n, nrhs = (long)a->in[1]->shape[a->in[1]->ndim - 1];
     sv_linalg_work w = sv_linalg_worker(&j->b, a->work, j->doubles, j->integers, worker);
     double *x = w.own, *y = x + m * n, *s = y + tall * nrhs, *work = s + j->k;
-    double cutoff = a->opt[0] < 0 ? (double)tall * (sizeof(sv_real) == 4 ? FLT_EPSILON : DBL_EPSILON) : a->opt[0];
+    double cutoff =
+        a->opt[RCOND] < 0 ? (double)tall * (sizeof(sv_real) == 4 ? FLT_EPSILON : DBL_EPSILON) : a->opt[RCOND];
     const sv_real *given = a->in[1]->data + i * m * nrhs;
     sv_real *to = a->out->data + i * (n + 1) * nrhs;
     int rank = 0;

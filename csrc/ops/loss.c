@@ -2,7 +2,8 @@
  * and averages, sums or returns them. Sums are made of fixed pieces in double. */
 #include "axes.h"
 
-enum { MEAN, SUM, NONE }; /* the enum option of every row here, option 0 */
+enum { REDUCTION };       /* the first option of every row here, */
+enum { MEAN, SUM, NONE }; /* and its choices */
 enum { TILE = 512 };      /* entries computed before they are summed */
 
 #define HALF ((sv_real)0.5)
@@ -62,7 +63,7 @@ static bool entries_shape(sv_args *a) {
                                       : "the shapes must be equal");
     if (x->count == 0) return sv_fail(a, "there is nothing to average");
     if (a->nin == 3 && number && a->in[1]->ndim > x->ndim) return sv_fail(a, "the scale has too many axes");
-    if (a->opt[0] == NONE) {
+    if (a->opt[REDUCTION] == NONE) {
         sv_same_shape(a, x);
     } else {
         a->ndim = 0;
@@ -84,7 +85,7 @@ static loss_work prepare(const sv_args *a, loss_body body) {
 
 static void entries_forward(sv_args *a, loss_body body) {
     loss_work w = prepare(a, body);
-    bool reduced = a->opt[0] != NONE;
+    bool reduced = a->opt[REDUCTION] != NONE;
     if (reduced)
         w.sums = (double *)(void *)a->work;
     else
@@ -92,17 +93,17 @@ static void entries_forward(sv_args *a, loss_body body) {
     sv_parallel(sv_chunks(w.count), loss_piece, &w);
     if (!reduced) return;
     double sum = total(w.sums, sv_chunks(w.count));
-    a->out->data[0] = (sv_real)(a->opt[0] == MEAN ? sum / (double)w.count : sum);
+    a->out->data[0] = (sv_real)(a->opt[REDUCTION] == MEAN ? sum / (double)w.count : sum);
 }
 
 static void entries_backward(sv_args *a, const loss_body *slopes) {
     for (int k = 0; k < a->nin; k++) {
         if (!a->grad_in[k]) continue;
         loss_work w = prepare(a, slopes[k]);
-        if (a->opt[0] == NONE)
+        if (a->opt[REDUCTION] == NONE)
             w.g = a->grad_out;
         else
-            w.scale = a->opt[0] == MEAN ? a->grad_out[0] / (sv_real)w.count : a->grad_out[0];
+            w.scale = a->opt[REDUCTION] == MEAN ? a->grad_out[0] / (sv_real)w.count : a->grad_out[0];
         if (k == 1 && !w.bs && w.count > 1)
             w.sums = (double *)(void *)a->work;
         else
@@ -163,7 +164,7 @@ static bool cross_entropy_shape(sv_args *a) {
         if (!(k >= 1 && k <= (double)x->shape[1]) || k != floor(k))
             return sv_fail(a, "target %zu is %g; classes are whole numbers from 1 to %zu", i + 1, k, x->shape[1]);
     }
-    a->ndim = a->opt[0] == NONE;
+    a->ndim = a->opt[REDUCTION] == NONE;
     a->shape[0] = x->shape[0];
     a->aux_count[0] = x->shape[0]; /* log of the sum of exponentials of each row */
     return true;
@@ -184,10 +185,10 @@ static void cross_entropy_forward(sv_args *a) {
         const sv_real *x = a->in[0]->data + r * classes;
         double lse = row_lse(classes, x), loss = lse - (double)x[(size_t)a->in[1]->data[r] - 1];
         a->aux[0][r] = (sv_real)lse;
-        if (a->opt[0] == NONE) a->out->data[r] = (sv_real)loss;
+        if (a->opt[REDUCTION] == NONE) a->out->data[r] = (sv_real)loss;
         sum += loss;
     }
-    if (a->opt[0] != NONE) a->out->data[0] = (sv_real)(a->opt[0] == MEAN ? sum / (double)rows : sum);
+    if (a->opt[REDUCTION] != NONE) a->out->data[0] = (sv_real)(a->opt[REDUCTION] == MEAN ? sum / (double)rows : sum);
 }
 
 typedef struct {
@@ -203,8 +204,8 @@ static void cross_entropy_row(void *arg, long r, int worker) {
     (void)worker;
     const row_work *w = arg;
     const sv_args *a = w->a;
-    sv_real g = a->opt[0] == NONE ? a->grad_out[r] : a->grad_out[0];
-    if (a->opt[0] == MEAN) g /= (sv_real)w->rows;
+    sv_real g = a->opt[REDUCTION] == NONE ? a->grad_out[r] : a->grad_out[0];
+    if (a->opt[REDUCTION] == MEAN) g /= (sv_real)w->rows;
     sv_real *to = a->grad_in[0] + (size_t)r * w->classes;
     slope_row(w->classes, a->in[0]->data + (size_t)r * w->classes, a->aux[0][r], g, to);
     to[(size_t)a->in[1]->data[r] - 1] -= g;
@@ -216,9 +217,9 @@ static void cross_entropy_backward(sv_args *a) {
     if (a->grad_in[0]) sv_parallel((long)w.rows, cross_entropy_row, &w);
 }
 
-#define REDUCTION "; reduction:enum(mean|sum|none)=mean"
+#define REDUCED "; reduction:enum(mean|sum|none)=mean"
 #define LOSS_ROW(name, inputs, doc, check) \
-    { #name, inputs REDUCTION, entries_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check }
+    { #name, inputs REDUCED, entries_shape, name##_forward, name##_backward, SV_OP_LAYOUT_FREE, doc, check }
 
 const sv_op sv_ops_loss[] = {
     LOSS_ROW(mse_loss, "x, target", "Squared difference of x and target (equal shapes).", "r(2, 3), r(2, 3)"),
@@ -236,7 +237,7 @@ const sv_op sv_ops_loss[] = {
              "KL divergence of N(mean, exp(log_std)^2) from N(0, 1) for each entry: "
              "(mean^2 + exp(2 log_std) - 1) / 2 - log_std (Kingma and Welling 2014, appendix B).",
              "r(2, 3), r(2, 3)"),
-    {"cross_entropy", "logits, target" REDUCTION, cross_entropy_shape, cross_entropy_forward, cross_entropy_backward, 0,
+    {"cross_entropy", "logits, target" REDUCED, cross_entropy_shape, cross_entropy_forward, cross_entropy_backward, 0,
      "-log softmax(logits)[target] of each row: logits (N, C), target N class numbers from 1.",
      "r(3, 4), tensor{2, 4, 1}"},
     {0},

@@ -12,9 +12,11 @@ typedef struct {
     bool tx, ty;
 } product;
 
+enum { TRANSPOSE_X, TRANSPOSE_Y };
+
 static product product_of(const sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
-    product p = {.tx = a->opt[0] != 0, .ty = a->opt[1] != 0};
+    product p = {.tx = a->opt[TRANSPOSE_X] != 0, .ty = a->opt[TRANSPOSE_Y] != 0};
     const size_t *sx = x->shape + x->ndim - 2, *sy = y->shape + y->ndim - 2;
     p.m = (long)sx[p.tx];
     p.k = (long)sx[!p.tx];
@@ -56,7 +58,7 @@ static bool wants_blas(const sv_args *a, const product *p) {
 
 static bool matmul_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
-    bool tx = a->opt[0] != 0, ty = a->opt[1] != 0;
+    bool tx = a->opt[TRANSPOSE_X] != 0, ty = a->opt[TRANSPOSE_Y] != 0;
     if (x->ndim < 2 || y->ndim < 2) return sv_fail(a, "needs matrices, or batches of them (two axes or more)");
     const size_t *sx = x->shape + x->ndim - 2, *sy = y->shape + y->ndim - 2;
     if (sx[!tx] != sy[ty]) return sv_fail(a, "the inner lengths %zu and %zu differ", sx[!tx], sy[ty]);

@@ -71,6 +71,7 @@ typedef struct {
     double eps;
 } layer;
 
+enum { LAYER_EPS }; /* option of layer_norm */
 enum { ROWS = 64, COLS = 64 };
 
 static layer layer_of(const sv_args *a) {
@@ -83,7 +84,7 @@ static layer layer_of(const sv_args *a) {
                    .shift = a->in[2]->data,
                    .mean = a->aux[0],
                    .inverse = a->aux[1],
-                   .eps = a->opt[0]};
+                   .eps = a->opt[LAYER_EPS]};
 }
 
 static bool layer_norm_shape(sv_args *a) {

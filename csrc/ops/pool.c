@@ -6,6 +6,7 @@
  * channels-last (an image per sample). */
 #include "axes.h"
 
+enum { FACTOR };                           /* the option of every row here */
 enum { ROW = 4096, MAX_FACTOR = 1 << 20 }; /* ROW: numbers of one output row summed at a time */
 
 typedef struct {
@@ -16,13 +17,13 @@ typedef struct {
     size_t each; /* rows of the small image per piece */
 } pool_work;
 
-static size_t factor(const sv_args *a) { return (size_t)a->opt[0]; }
+static size_t factor(const sv_args *a) { return (size_t)a->opt[FACTOR]; }
 
 static bool image_shape(sv_args *a, const char *what) {
     const sv_tensor *x = a->in[0];
     if (x->ndim != 4) return sv_fail(a, "takes images (N, C, H, W)");
-    if (a->opt[0] < 1 || a->opt[0] > MAX_FACTOR)
-        return sv_fail(a, "%s must be 1 to %d; got %.0f", what, MAX_FACTOR, a->opt[0]);
+    if (a->opt[FACTOR] < 1 || a->opt[FACTOR] > MAX_FACTOR)
+        return sv_fail(a, "%s must be 1 to %d; got %.0f", what, MAX_FACTOR, a->opt[FACTOR]);
     return sv_same_shape(a, x);
 }
 

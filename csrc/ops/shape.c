@@ -1,6 +1,10 @@
 /* Ops that move numbers without computing: layout, reshape, … */
 #include "axes.h"
 
+/* Options. */
+enum { AT_AXIS, AT_INDEX, OTHER_AXIS = AT_INDEX };
+enum { TO }; /* a shape, or the order of the axes */
+
 /* ---- layout: inserted by apply.c where an op needs it ------------------------- */
 
 static bool layout_shape(sv_args *a) { return sv_same_shape(a, a->in[0]); }
@@ -62,7 +66,7 @@ const sv_op sv_op_relabel = {"relabel",
 /* ---- reshape ----------------------------------------------------------------- */
 
 static bool reshape_shape(sv_args *a) {
-    const sv_list *to = &a->list[0];
+    const sv_list *to = &a->list[TO];
     size_t known = 1;
     int open = -1;
     a->ndim = to->n;
@@ -90,11 +94,11 @@ static bool reshape_shape(sv_args *a) {
 
 static bool select_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    long axis = (long)a->opt[0], i = (long)a->opt[1];
+    long axis = (long)a->opt[AT_AXIS], i = (long)a->opt[AT_INDEX];
     if (axis != 0) return sv_fail(a, "only the first axis; slice takes any");
     long n = x->ndim ? (long)x->shape[0] : 0;
     if (i < 0) i += n + 1;
-    if (i < 1 || i > n) return sv_fail(a, "index %ld is outside the first axis", (long)a->opt[1]);
+    if (i < 1 || i > n) return sv_fail(a, "index %ld is outside the first axis", (long)a->opt[AT_INDEX]);
     a->ndim = x->ndim - 1;
     memcpy(a->shape, x->shape + 1, (size_t)a->ndim * sizeof(size_t));
     a->view_offset = (size_t)(i - 1) * (x->count / x->shape[0]);
@@ -111,7 +115,7 @@ static void select_backward(sv_args *a) {
 static bool flatten_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
     int axis = 0;
-    if (x->ndim > 0 && !sv_axis(a, (long)a->opt[0], x->ndim, &axis)) return false;
+    if (x->ndim > 0 && !sv_axis(a, (long)a->opt[AT_AXIS], x->ndim, &axis)) return false;
     a->ndim = axis + 1;
     memcpy(a->shape, x->shape, (size_t)axis * sizeof(size_t));
     a->shape[axis] = 1;
@@ -215,7 +219,7 @@ static void copy_between(const sv_args *a, const long *x_step, size_t x_offset, 
 
 static bool permute_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    const sv_list *axes = &a->list[0];
+    const sv_list *axes = &a->list[TO];
     bool seen[SV_MAX_DIM] = {false};
     if (axes->n != x->ndim) return sv_fail(a, "takes all %d axes in their new order; got %d", x->ndim, axes->n);
     a->ndim = x->ndim;
@@ -240,7 +244,7 @@ static void permute(const sv_args *a, const int *axes, bool back) {
 static void permute_any(sv_args *a, bool back) {
     int axes[SV_MAX_DIM];
     for (int i = 0; i < a->out->ndim; i++) {
-        long axis = a->list[0].at[i];
+        long axis = a->list[TO].at[i];
         axes[i] = (int)(axis < 0 ? axis + a->out->ndim : axis);
     }
     permute(a, axes, back);
@@ -252,7 +256,8 @@ static void permute_backward(sv_args *a) { permute_any(a, true); }
 static bool transpose_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
     int p = 0, q = 0;
-    if (!sv_axis(a, (long)a->opt[0], x->ndim, &p) || !sv_axis(a, (long)a->opt[1], x->ndim, &q)) return false;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], x->ndim, &p) || !sv_axis(a, (long)a->opt[OTHER_AXIS], x->ndim, &q))
+        return false;
     sv_same_shape(a, x);
     a->shape[p] = x->shape[q];
     a->shape[q] = x->shape[p];
@@ -260,7 +265,7 @@ static bool transpose_shape(sv_args *a) {
 }
 
 static void transpose_any(sv_args *a, bool back) {
-    int axes[SV_MAX_DIM], n = a->out->ndim, p = (int)a->opt[0], q = (int)a->opt[1];
+    int axes[SV_MAX_DIM], n = a->out->ndim, p = (int)a->opt[AT_AXIS], q = (int)a->opt[OTHER_AXIS];
     if (p < 0) p += n;
     if (q < 0) q += n;
     for (int i = 0; i < n; i++) axes[i] = i == p ? q : i == q ? p : i;
@@ -319,7 +324,7 @@ static void slice_backward(sv_args *a) { slice_any(a, true); }
 
 static bool expand_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    const sv_list *to = &a->list[0];
+    const sv_list *to = &a->list[TO];
     if (to->n < x->ndim) return sv_fail(a, "the new shape has fewer axes");
     a->ndim = to->n;
     for (int i = 0; i < to->n; i++) {
@@ -355,11 +360,12 @@ static void expand_backward(sv_args *a) { expand_any(a, true); }
 
 /* ---- pad: numbers around the last two axes -------------------------------------------------- */
 
+enum { PAD_WIDTHS, PAD_VALUE }; /* options */
 enum { PAD_TOP, PAD_BOTTOM, PAD_LEFT, PAD_RIGHT };
 
 static bool pad_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
-    const sv_list *w = &a->list[0];
+    const sv_list *w = &a->list[PAD_WIDTHS];
     if (w->n != 4 || x->ndim < 2) return sv_fail(a, "takes {top, bottom, left, right} for the last two axes");
     for (int i = 0; i < 4; i++)
         if (w->at[i] < 0) return sv_fail(a, "a width is %ld; slice cuts", w->at[i]);
@@ -374,8 +380,9 @@ static void pad_any(sv_args *a, bool back) {
     const sv_tensor *x = a->in[0], *out = a->out;
     row_major(x->ndim, x->shape, x_step);
     row_major(out->ndim, out->shape, out_step);
-    size_t offset = (size_t)(a->list[0].at[PAD_TOP] * out_step[out->ndim - 2] + a->list[0].at[PAD_LEFT]);
-    for (size_t i = 0; !back && i < out->count; i++) out->data[i] = (sv_real)a->opt[1];
+    size_t offset =
+        (size_t)(a->list[PAD_WIDTHS].at[PAD_TOP] * out_step[out->ndim - 2] + a->list[PAD_WIDTHS].at[PAD_LEFT]);
+    for (size_t i = 0; !back && i < out->count; i++) out->data[i] = (sv_real)a->opt[PAD_VALUE];
     if (x->count > 0) copy_between(a, x_step, 0, out_step, offset, x->ndim, x->shape, back);
 }
 
@@ -387,7 +394,7 @@ static void pad_backward(sv_args *a) { pad_any(a, true); }
 static bool concat_shape(sv_args *a) {
     int axis = 0;
     const sv_tensor *first = a->in[0];
-    if (!sv_axis(a, (long)a->opt[0], first->ndim, &axis)) return false;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], first->ndim, &axis)) return false;
     sv_same_shape(a, first);
     for (int k = 1; k < a->nin; k++) {
         const sv_tensor *x = a->in[k];
@@ -403,7 +410,7 @@ static bool stack_shape(sv_args *a) {
     int axis = 0;
     const sv_tensor *first = a->in[0];
     if (first->ndim == SV_MAX_DIM) return sv_fail(a, "a tensor has at most %d axes", SV_MAX_DIM);
-    if (!sv_axis(a, (long)a->opt[0], first->ndim + 1, &axis)) return false;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], first->ndim + 1, &axis)) return false;
     for (int k = 1; k < a->nin; k++)
         if (a->in[k]->ndim != first->ndim ||
             memcmp(a->in[k]->shape, first->shape, (size_t)first->ndim * sizeof(size_t)))
@@ -419,7 +426,7 @@ static bool stack_shape(sv_args *a) {
  * count / outer adjacent numbers. */
 static void join_any(sv_args *a, bool back) {
     const sv_tensor *out = a->out;
-    int axis = (int)a->opt[0] < 0 ? (int)a->opt[0] + out->ndim : (int)a->opt[0];
+    int axis = (int)a->opt[AT_AXIS] < 0 ? (int)a->opt[AT_AXIS] + out->ndim : (int)a->opt[AT_AXIS];
     size_t outer = 1, at = 0;
     for (int i = 0; i < axis; i++) outer *= out->shape[i];
     if (out->count == 0) return;
@@ -445,7 +452,7 @@ static void join_backward(sv_args *a) { join_any(a, true); }
 static bool gather_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *index = a->in[1];
     int axis = 0;
-    if (!sv_axis(a, (long)a->opt[0], x->ndim, &axis)) return false;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], x->ndim, &axis)) return false;
     if (index->ndim != x->ndim) return sv_fail(a, "index must have as many axes as x");
     for (int i = 0; i < x->ndim; i++)
         if (i != axis && index->shape[i] > x->shape[i])
@@ -460,7 +467,7 @@ static bool gather_shape(sv_args *a) {
 
 static void gather_any(sv_args *a, bool back) {
     const sv_tensor *x = a->in[0], *index = a->in[1];
-    int axis = (int)a->opt[0] < 0 ? (int)a->opt[0] + x->ndim : (int)a->opt[0];
+    int axis = (int)a->opt[AT_AXIS] < 0 ? (int)a->opt[AT_AXIS] + x->ndim : (int)a->opt[AT_AXIS];
     long step[SV_MAX_DIM];
     row_major(x->ndim, x->shape, step);
     if (back && a->grad_in[1]) memset(a->grad_in[1], 0, index->count * sizeof(sv_real));

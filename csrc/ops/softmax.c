@@ -1,6 +1,7 @@
 /* softmax and its logarithm along one axis. */
 #include "axes.h"
 
+enum { AT_AXIS }; /* option */
 enum { COLUMNS = 256 };
 
 /* x seen as (outer, n, inner), the softmax along n. */
@@ -13,14 +14,14 @@ typedef struct {
 
 static bool softmax_shape(sv_args *a) {
     int axis = 0;
-    if (!sv_axis(a, (long)a->opt[0], a->in[0]->ndim, &axis)) return false;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], a->in[0]->ndim, &axis)) return false;
     return sv_same_shape(a, a->in[0]);
 }
 
 static softmax_work plan_softmax(const sv_args *a, bool log) {
     const sv_tensor *x = a->in[0];
     softmax_work w = {.outer = 1, .inner = 1, .log = log};
-    int axis = (int)a->opt[0] < 0 ? (int)a->opt[0] + x->ndim : (int)a->opt[0];
+    int axis = (int)a->opt[AT_AXIS] < 0 ? (int)a->opt[AT_AXIS] + x->ndim : (int)a->opt[AT_AXIS];
     for (int i = 0; i < axis; i++) w.outer *= x->shape[i];
     w.n = x->shape[axis];
     for (int i = axis + 1; i < x->ndim; i++) w.inner *= x->shape[i];

@@ -18,9 +18,11 @@ typedef struct {
     uint32_t at;
 } entry;
 
+enum { AT_AXIS }; /* option */
+
 static lines lines_of(const sv_args *a) {
     const sv_tensor *x = a->in[0];
-    int axis = (int)a->opt[0]; /* from 0, as sort_shape left it */
+    int axis = (int)a->opt[AT_AXIS]; /* from 0, as sort_shape left it */
     lines l = {x->shape[axis], 1, x->data, a->out->data, a->aux[0]};
     for (int i = axis + 1; i < x->ndim; i++) l.inner *= x->shape[i];
     return l;
@@ -29,8 +31,8 @@ static lines lines_of(const sv_args *a) {
 static bool sort_shape(sv_args *a) {
     const sv_tensor *x = a->in[0];
     int axis = 0;
-    if (!sv_axis(a, (long)a->opt[0], x->ndim, &axis)) return false;
-    a->opt[0] = axis;
+    if (!sv_axis(a, (long)a->opt[AT_AXIS], x->ndim, &axis)) return false;
+    a->opt[AT_AXIS] = axis;
     if (x->shape[axis] >= 1 << 24) return sv_fail(a, "sorts up to 2^24 - 1 numbers; the axis has %zu", x->shape[axis]);
     a->aux_count[0] = x->count;
     a->work_count = x->count * (sizeof(entry) / sizeof(sv_real) + 1); /* the entries of all lines */

@@ -17,6 +17,7 @@
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
+local optim = require "simvae.nn.optim"
 
 local options = {
   batch = { "integer", default = 64, min = 1 },
@@ -53,16 +54,6 @@ local function points(count, tables, n, batch, rng)
   return core.tensor(x), y
 end
 
--- One gradient step with momentum, rate 1, of a softmax regression's mean log loss.
-local function descend(x, target, w, bias, speed, speed_bias)
-  local scope <close> = core.scope()
-  local wrong = core.mul(core.sub(core.softmax(core.add(core.matmul(x, w), bias), 2), target), 1 / x.shape[1])
-  speed:copy(core.add(core.mul(speed, 0.9), core.matmul(x, wrong, { transpose_x = true })))
-  speed_bias:copy(core.add(core.mul(speed_bias, 0.9), core.sum(wrong, 1):reshape(1, bias.count)))
-  w:copy(core.sub(w, speed))
-  bias:copy(core.sub(bias, speed_bias))
-end
-
 -- Accuracy of a softmax regression.
 local function classify(x, y, x_test, y_test, classes, steps)
   local scope <close> = core.scope()
@@ -72,12 +63,13 @@ local function classify(x, y, x_test, y_test, classes, steps)
   end
   local function standard(t) return core.div(core.sub(t, mean), std) end
   local a, b = standard(x), standard(x_test)
-  local K, n = x.shape[2], #y
-  local target = core.zeros(n, classes)
-  for i, j in ipairs(y) do target:set(1, i, j) end
-  local w, bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
-  local speed, speed_bias = core.buffer(core.zeros(K, classes)), core.buffer(core.zeros(1, classes))
-  for _ = 1, steps do descend(a, target, w, bias, speed, speed_bias) end
+  local w, bias = core.parameter(core.zeros(x.shape[2], classes)), core.parameter(core.zeros(1, classes))
+  local classes_of, descent = core.tensor(y), optim.sgd({ w, bias }, { lr = 1, momentum = 0.9 })
+  for _ = 1, steps do
+    local tape <close> = core.tape()
+    tape:backward(core.cross_entropy(core.add(core.matmul(a, w), bias), classes_of))
+    descent:step()
+  end
   local right = 0
   for i, row in ipairs(core.add(core.matmul(b, w), bias):totable()) do
     local best = 1
