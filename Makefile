@@ -82,6 +82,9 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all
 all: $(CORE) $(BLAS) $(STAGED)
+ifeq ($(BLAS),)
+	@rm -f $(LIB)/simvae/blas.so # of an earlier build
+endif
 
 $(CORE): $(OBJECTS) $(BUILD)/obj/link
 	@mkdir -p $(@D)
@@ -199,6 +202,19 @@ test-kernels:
 	@$(MAKE) test-deps || $(NOTHING_RAN)
 	@$(MAKE) all || $(NOTHING_RAN)
 	@$(call each_kernel,$(BUILD),$(SUITE) $(BUILD)); exit $$result
+
+# Numeric specs with all dense products computed by OpenBLAS; with all of them by our portable kernels, which the default
+# leaves to OpenBLAS; and in a build without OpenBLAS.
+.PHONY: test-blas
+test-blas:
+	@$(MAKE) test-deps || $(NOTHING_RAN)
+	@$(MAKE) all || $(NOTHING_RAN)
+	@$(MAKE) all WITHOUT_BLAS=1 BUILD=$(BUILD)/without-blas || $(NOTHING_RAN)
+	@$(if $(BLAS),echo "== products by OpenBLAS"; SV_BLAS=openblas $(SUITE) $(BUILD) $(DOUBLE_SPECS),:); first=$$?; \
+	echo "== products by our portable kernels"; \
+	SV_BLAS=ours SV_KERNEL=portable $(SUITE) $(BUILD) $(DOUBLE_SPECS); second=$$?; \
+	echo "== without OpenBLAS"; \
+	$(SUITE) $(BUILD)/without-blas $(DOUBLE_SPECS) && [ $$first = 0 ] && [ $$second = 0 ]
 
 # stress.so runs Lua's collector inside the core's allocations (spec/stress.c); it must stay loaded after lua_close.
 $(BUILD)/stress.so: spec/stress.c
@@ -357,6 +373,7 @@ help:
 	@echo "make demo         installs what is missing, builds, trains on the box simulator for one to two minutes"
 	@echo "make test         installs what is missing, builds, and runs the test suite"
 	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
+	@echo "make test-blas    numeric specs with products by OpenBLAS, by our kernels (SV_BLAS), and in a build without OpenBLAS"
 	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
 	@echo "make format       formats the C sources with clang-format"
 	@echo "make sanitize     the suite under AddressSanitizer and UBSan (gradients at each CPU level), and with an aggressive"
@@ -369,4 +386,4 @@ help:
 	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
-	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS, no sv.linalg)"
+	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg)"

@@ -27,20 +27,21 @@ typedef struct rule {
     bool layers;     /* products of linear layers too */
 } rule;
 
-/* Ratios are our time over that of OpenBLAS, medians of interleaved rounds of `make bench BENCH_ARGS="--only gemm"` and
- * of such a loop over 70 shapes in C: one thread, AMD EPYC, OpenBLAS 0.3.21.
+/* Ratios are our time over OpenBLAS's, as medians of interleaved rounds: `make bench BENCH_ARGS="--only gemm --cpu"`,
+ * and such a loop in C over 90 shapes; one thread, AMD EPYC 7003, OpenBLAS 0.3.21.
  *
- * portable  Zen kernels: 1.7 to 3.5; 0.4 for n = 1, a product of a matrix and a vector, which ours reads in place.
- *           Nehalem kernels, vectors of 16 bytes as NEON's: 0.8 to 1.4, half of the shapes above 1.1.
- * avx2      B transposed: 1.2 to 3.1 from 4 x 128 x 128 on; not worth loading a library for below 2^22 multiply-adds.
- *           B plain: 256^3 0.96, 384^3 1.13, 512^3 1.27, 1024^3 1.24 (A transposed 1.45), 1536^3 1.35;
- *           64 x 512 x 512 1.00, 1024 x 1024 x 64 0.97, 128 x 128 x 2048 0.89. Layers keep to ours: a training gives
- * the same weights with and without OpenBLAS. avx512    1536^3 1.03 (spec/bench/RESULTS.md): no rule. */
+ * portable  Zen kernels: 1.7 to 3.5; 0.4 for n = 1, a matrix and a vector, which ours reads in place. Nehalem kernels,
+ *           whose vectors have 16 bytes as NEON's: 0.8 to 1.4, half of the shapes above 1.1. A step of an MLP of width
+ *           64 to 1024: 2.1 to 3.1, and 0.9 to 1.2.
+ * avx2      B transposed: 1.2 to 3.1 from 4 x 128 x 128 on, but below 2^22 multiply-adds not worth loading a library.
+ *           B plain: 64 x 256 x 2048 1.16, 128 x 128 x 2048 1.13, 384^3 1.1, 1024^3 1.3 (A transposed 1.4),
+ * 1536^3 1.35; 256^3 1.0, 1024 x 1024 x 64 1.0, 10000 x 64 x 64 0.84. Layers keep to ours: a training gives the same
+ * weights with and without OpenBLAS. avx512    1536^3 1.03 (spec/bench/RESULTS.md): no rule. */
 static const rule openblas_rules[] = {
     {&sv_gemm_portable, -1, 1, 2, 1, 0, true},
 #if defined(__x86_64__) && !defined(SV_DOUBLE)
     {&sv_gemm_avx2, 1, 4, 128, 128, 1 << 22, false},
-    {&sv_gemm_avx2, 0, 128, 256, 256, 1 << 25, false},
+    {&sv_gemm_avx2, 0, 64, 128, 256, 1 << 25, false},
 #endif
 };
 
@@ -123,7 +124,7 @@ bool sv_gemm_by_library(const sv_gemm_shape *s) { return backend_of(s)->is_libra
 enum {
     TASKS = 16,           /* aimed at: enough to balance a few threads */
     BLOCK_WORK = 1 << 21, /* multiply-adds (about 50 us) of a block that is not worth cutting again */
-    SIDE = 32,            /* of a block, at least */
+    SIDE = 64,            /* of a block, at least */
     UNIT = 16             /* numbers that its sides are multiples of */
 };
 

@@ -235,14 +235,20 @@ function works.rlc(file, _, form)
   end, function() return sim:run(z)[1]:totable() end)
 end
 
-function works.sgemm()
+-- A product M x N x K, "-at": the first factor is stored transposed, "-bt": the second.
+function works.gemm(_, shape)
+  local m, n, k, transposed = shape:match "^(%d+)x(%d+)x(%d+)%-?(%a*)$"
+  m, n, k = math.tointeger(m), math.tointeger(n), math.tointeger(k)
+  local ta, tb = transposed == "at", transposed == "bt"
   local rng = core.rng(6)
-  local a, b = rng:uniform(0, 1, { 1536, 1536 }), rng:uniform(0, 1, { 1536, 1536 })
+  local a, b = rng:uniform(0, 1, ta and { k, m } or { m, k }), rng:uniform(0, 1, tb and { n, k } or { k, n })
   return calls(function()
     local scope <close> = core.scope()
-    core.matmul(a, b)
+    core.matmul(a, b, ta, tb)
   end)
 end
+
+function works.sgemm() return works.gemm(nil, "1536x1536x1536") end
 
 -- Megabytes resident after two numbers of steps of one training, both counted from its start.
 function works.flat(_, steps)
@@ -403,6 +409,7 @@ local answers = {}
 
 local function set(form)
   core.threads(form == "one" and 1 or THREADS)
+  core.products((form == "ours" or form == "openblas") and form or "auto")
 end
 
 function answers.load(workload, form, file)

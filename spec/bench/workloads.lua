@@ -21,6 +21,8 @@ workloads.forms = {
   simvae = { worker = "simvae", form = "all", label = "simvae" },
   own_bf16 = { worker = "simvae", form = "bf16", label = "simvae, bf16", loose = true },
   one = { worker = "simvae", form = "one", label = "simvae, one thread" },
+  ours = { worker = "simvae", form = "ours", label = "simvae, SV_BLAS=ours" },
+  openblas = { worker = "simvae", form = "openblas", label = "simvae, SV_BLAS=openblas" },
   analytic = { worker = "simvae", form = "analytic", label = "simvae, closed form" },
   batch = { worker = "simvae", form = "batch", label = "drawing the batch" },
   step = { worker = "simvae", form = "step", label = "the whole step" },
@@ -75,6 +77,21 @@ add {
   name = "sgemm", title = "the machine's sgemm rate: 1536 x 1536 x 1536", unit = "product", flops = 2 * SGEMM ^ 3,
   forms = { "simvae", "one", "numpy", "eager" }, targets = {},
 }
+
+local stored = { [""] = "", at = ", the first stored transposed", bt = ", the second stored transposed" }
+-- Products by shape, M x N x K, through each backend: what the rules in csrc/kernels/gemm_dense.c rest on.
+for _, shape in ipairs {
+  "64x64x64", "256x256x256", "384x384x384", "512x512x512", "1024x1024x1024", "1024x1024x1024-at", "1024x1024x1024-bt",
+  "4x512x512-bt", "16x1024x1024-bt", "256x128x128-bt", "64x1024x1024-bt", "64x512x512", "1024x1024x64-at",
+  "128x128x2048", "10000x64x64", "1024x1x1024",
+} do
+  local m, n, k, transposed = shape:match "^(%d+)x(%d+)x(%d+)%-?(%a*)$"
+  add {
+    name = "gemm-" .. shape, unit = "product", flops = 2 * m * n * k, targets = {},
+    title = string.format("product of %s x %s by %s x %s%s", m, k, k, n, stored[transposed]),
+    forms = { "simvae", "ours", "openblas", "numpy", "eager" },
+  }
+end
 
 local torch = { "eager", "last", "compile", "compile_last" }
 for _, stage in ipairs { 1, 2 } do

@@ -36,6 +36,13 @@ def open_lines():
     return out
 
 
+def product_shapes(workload):
+    """Of the factors as they are stored, and of the product: gemm-MxNxK, -at and -bt for a factor stored transposed."""
+    words = workload.split("-")
+    m, n, k = (int(s) for s in words[1].split("x")) if len(words) > 1 else (1536, 1536, 1536)
+    return (k, m) if "at" in words else (m, k), (n, k) if "bt" in words else (k, n), (m, n)
+
+
 def one_line(text):
     return " ".join(str(text).split())[:400]
 

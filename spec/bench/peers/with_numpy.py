@@ -40,9 +40,9 @@ def blas():
 
 
 def load(workload, form, file):
-    if workload == "sgemm":
-        a = np.random.rand(1536, 1536).astype(np.float32)
-        b, c = a.T.copy(), np.empty_like(a)
+    if workload == "sgemm" or workload.startswith("gemm-"):
+        a, b, c = (np.random.rand(*shape).astype(np.float32) for shape in protocol.product_shapes(workload))
+        a, b = a.T if workload.endswith("-at") else a, b.T if workload.endswith("-bt") else b
         return protocol.Calls(lambda: np.matmul(a, b, out=c))
     arrays = np.load(file)
     z, v = arrays["z"].astype(np.float64), arrays["v"].astype(np.float64)

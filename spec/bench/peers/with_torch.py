@@ -312,15 +312,15 @@ def encode(form, arrays):
     return protocol.Calls(step, lambda: [v.double().mean().item() for t in step() for v in t.T])
 
 
-def sgemm():
-    a, b = torch.rand(1536, 1536), torch.rand(1536, 1536)
-    c = torch.empty(1536, 1536)
+def product(workload):
+    a, b, c = (torch.rand(*shape) for shape in protocol.product_shapes(workload))
+    a, b = a.T if workload.endswith("-at") else a, b.T if workload.endswith("-bt") else b
     return protocol.Calls(lambda: torch.mm(a, b, out=c))
 
 
 def load(workload, name, file):
-    if workload == "sgemm":
-        return sgemm()
+    if workload == "sgemm" or workload.startswith("gemm-"):
+        return product(workload)
     form = Form(name)
     arrays = dict(np.load(file))
     kind, _, size = workload.partition("-")
