@@ -1,6 +1,7 @@
 -- Tensors as text, against NumPy; as images and plots, against the expected terminal output.
 local helper = require "spec.helper"
 local core = require "simvae.core"
+local sv = require "simvae"
 require "simvae.tensor"
 
 local expected = dofile "spec/fixtures/io/expected.lua"
@@ -137,5 +138,20 @@ describe("show", function()
     show(y)
     tape:backward(y:sum())
     assert.same(core.full(2, 2, 1, 2, 2):totable(), w.grad:totable())
+  end)
+end)
+
+describe("objects", function()
+  it("print what they are, and tables their content", function()
+    local box = require "simvae.simulators.box"
+    local model = sv.model { simulator = box, width = 4 }
+    local sampler <close> = sv.sampler.new { simulator = box, batch = 8 }
+    assert.equal("(3, 64, 64)", tostring(box.output))
+    assert.matches('name   "w"', tostring(box.params[1]), 1, true)
+    assert.equal("code of 4 numbers for w, h, x, y", tostring(model.latent))
+    assert.equal("loss bce of outputs (3, 64, 64)", tostring(model.loss))
+    assert.equal("canvas (1, 4, 4)", tostring(sv.draw(sv.zeros(1, 4, 4))))
+    assert.equal("sampler of box: 8 samples a batch, 0 drawn", tostring(sampler))
+    assert.matches("batch +64\n", tostring(sv.recipes.paper))
   end)
 end)

@@ -118,5 +118,6 @@ model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "decoder",
   "encoder", "trained", "seconds", "precision" })
+model.class = Model
 
 return model

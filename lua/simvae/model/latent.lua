@@ -24,6 +24,12 @@ function latent.new(params)
   return setmetatable(self, Latent)
 end
 
+function Latent:__tostring()
+  local names = {}
+  for i, p in ipairs(self.params) do names[i] = p.name end
+  return string.format("code of %d numbers for %s", self.size, table.concat(names, ", "))
+end
+
 --- Units to code.
 -- @tparam tensor z (N, K)
 -- @treturn tensor (N, size)

@@ -22,6 +22,10 @@ local NARROW = 1e-3 -- of a number's size: variances of less are taken about one
 local ROUNDING = 16 * 2.0 ^ -24 -- of a number in single precision: a standard deviation below is mostly that
 local OUTLIER = 12                -- standard deviations: of 1024 values, at most 7 reach as far
 
+function Loss:__tostring()
+  return string.format("loss %s of outputs %s", self.name, check.shape_text(self.output))
+end
+
 loss.names = { "bce", "mse", "l1", "gaussian" }
 
 local ops = { bce = core.bce_with_logits, mse = core.mse_loss, l1 = core.l1_loss }

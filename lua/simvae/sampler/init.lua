@@ -386,6 +386,10 @@ function sampler.simulate(sim, n, rng, t)
   return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured)
 end
 
+function Sampler:__tostring()
+  return string.format("sampler of %s: %d samples a batch, %d drawn", self.simulator.name, self.batch, self.drawn)
+end
+
 local members = { "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
 for name in pairs(options) do members[#members + 1] = name end
 require("simvae.util.names").class(Sampler, "sampler", members)

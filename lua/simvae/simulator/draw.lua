@@ -158,6 +158,8 @@ end
 --- A smooth curve through all points (centripetal Catmull-Rom); filled, a straight line closes it.
 function Canvas:curve(points, options) return paint(self, "curve", false, flat("curve", points), options) end
 
+function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape) end
+
 --- A canvas on a tensor, which it draws on.
 -- @tparam tensor out (C, H, W); 1 = white
 -- @treturn Canvas clear, rect, polygon, line, polyline, circle, ellipse, curve

@@ -15,6 +15,7 @@
 --
 -- A simulator knows nothing of networks.
 local check = require "simvae.util.check"
+local content = require "simvae.util.content"
 local core = require "simvae.core"
 local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
@@ -118,10 +119,11 @@ function simulator.new(t)
     seen[p.name] = i
     self.refused = self.refused or parameter.refusal(params[i])
   end
-  self.params, self.index = params, seen
+  self.index = seen
   self.names = {}
   for i, p in ipairs(params) do self.names[i] = p.name end
   check_output(what, self.output)
+  self.params, self.output = content(params), setmetatable(table.move(self.output, 1, #self.output, 1, {}), core.shape)
   self.noise_std = noise.check(what, self.noise, self.output)
   check_maps(what, "symmetry", self.symmetry, "map")
   check_maps(what, "invariants", self.invariants, "value")

@@ -6,6 +6,7 @@
 -- A recipe is a table: batch, decoder, sleep and encoder (steps, lr, clip, noise, prior, errors, sleep), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
 local check = require "simvae.util.check"
+local content = require "simvae.util.content"
 local core = require "simvae.core"
 local stages = require "simvae.train.stages".names
 
@@ -15,7 +16,7 @@ local function plain(model, raw, x)
   return model.loss(raw, x)
 end
 
-recipes.paper = {
+recipes.paper = content {
   name = "paper",
   batch = 64,
   decoder = { steps = 4000, lr = 1e-3 },
@@ -45,7 +46,7 @@ local function prior_weight(run)
   return run.encoder.prior * math.max(0, 1 - 2 * run.step / run.total)
 end
 
-recipes.default = {
+recipes.default = content {
   name = "default",
   batch = 64,
   decoder = { steps = 4000, lr = { peak = 8e-3, warmup = 100 }, clip = "auto" },

@@ -50,16 +50,52 @@ end
 
 --- The documentation of a Lua function, or nil.
 function help.of_function(f)
+  if type(f) ~= "function" then return nil end
   local about = debug.getinfo(names.original[f] or f, "S")
   if about.what == "C" or about.source:sub(1, 1) ~= "@" then return nil end
   local lines = comment_above(about.source:sub(2), about.linedefined)
   return lines and tidy(lines)
 end
 
+-- Classes of objects: the word for one -> its methods.
+local function classes()
+  return { model = require("simvae.model").class, simulator = require("simvae.simulator").class,
+    layer = require("simvae.nn").class }
+end
+
+-- Of "encode", "model.encode" or "model:encode"; of several classes the first by name.
+local function method_text(name)
+  local word, method = name:match "^(%a+)[.:]([%w_]+)$"
+  method = method or name
+  local found, text
+  for class, methods in pairs(classes()) do
+    local f = (not word or word == class) and method:sub(1, 1) ~= "_" and rawget(methods, method)
+    local doc = type(f) == "function" and help.of_function(f)
+    if doc and (not found or class < found) then
+      found, text = class, string.format("%s:%s\n\n%s", class, method, doc)
+    end
+  end
+  return text
+end
+
+-- The methods of an object, or nil.
+local function methods_of(object)
+  local meta = getmetatable(object)
+  local methods = meta == core.metatable and core.methods or meta and rawget(meta, "__index")
+  if type(methods) ~= "table" then return nil end
+  local list = {}
+  for name, f in pairs(methods) do
+    if type(name) == "string" and type(f) == "function" and name:sub(1, 1) ~= "_" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return tostring(object) .. "\nmethods: " .. table.concat(list, ", ")
+end
+
 --- The help text of a name.
 -- @tparam string name "conv2d", "model", "nn.linear", "metrics.mim", …
 -- @treturn string or nil
 function help.text(name)
+  name = name:gsub("^sv%.", ""):gsub("^tensor[.:]", "")
   if core.ops[name] then return op_text(name, core.ops[name]) end
   if docs[name] then
     local owner = rawget(core.methods, name) and "t:" or "sv."
@@ -74,13 +110,12 @@ function help.text(name)
   for part in name:gmatch "[^.:]+" do
     local ok, inner = pcall(function() return value[part] end)
     value = ok and inner or nil
-    if value == nil then return nil end
+    if value == nil then return method_text(name) end
   end
-  if type(value) == "table" and getmetatable(value) and getmetatable(value).__call then
-    value = getmetatable(value).__call
-  end
-  local doc = type(value) == "function" and help.of_function(value)
-  return doc and string.format("sv.%s\n\n%s", name, doc)
+  local meta = type(value) == "table" and getmetatable(value)
+  if meta and meta.__tostring and not meta.__call then return tostring(value) end -- a module
+  local doc = help.of_function(meta and meta.__call or value)
+  return doc and string.format("sv.%s\n\n%s", name, doc) or method_text(name)
 end
 
 --- Every name that has help.
@@ -97,20 +132,37 @@ function help.names()
   return list
 end
 
---- Prints the help of a function; without a name, the list of all.
--- @tparam ?string name
+-- The same, and those of methods and modules.
+local function all_names()
+  local list = help.names()
+  for class, methods in pairs(classes()) do
+    for name, f in pairs(methods) do
+      if help.of_function(f) and name:sub(1, 1) ~= "_" then
+        list[#list + 1], list[#list + 2] = name, class .. "." .. name
+      end
+    end
+  end
+  return list
+end
+
+--- Prints the help of a function or a method, what a module holds, or the methods of an object; without a name, the
+-- list of all.
+-- @param name "conv2d", "model.encode", "nn"; or a function, a module, a tensor, a model, …
 function help.help(name)
   if name == nil then
     print("sv.help \"name\" tells about one of: " .. table.concat(help.names(), ", "))
     return
   end
-  check.value("help", "name", name, { "string" })
-  local text = help.text(name)
-  if not text then
-    print(string.format("no help on '%s'%s", name, check.suggestion(name, help.names())))
+  if type(name) ~= "string" then
+    local meta = getmetatable(name)
+    local text = help.of_function(name) or methods_of(name) or meta and meta.__tostring and tostring(name)
+    if not text then
+      check.fail(2, "help: takes a name (\"conv2d\"), a function or an object of ours; got %s", check.describe(name))
+    end
+    print(text)
     return
   end
-  print(text)
+  print(name ~= "" and help.text(name) or string.format("no help on '%s'%s", name, check.suggestion(name, all_names())))
 end
 
 return help
