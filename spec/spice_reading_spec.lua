@@ -69,6 +69,13 @@ describe("a netlist's lines", function()
       assert.near(2.5, run { netlist = title .. circuit } [1], 1e-6)
     end
     fails("first line is its title", { netlist = circuit })
+    -- a blank line is a title: what follows is the circuit
+    for _, card in ipairs { "R9 in 0 1k", "V9 q 0 pulse(0 1)\nR9 q 0 1k", "R9 in 0 R=1k", "R9 in\n* c\n+ 0 1k",
+      "X9 in 0 load\n.subckt load a b\nR a b 1k\n.ends", "D9 0 in dm\n.model dm d", "B9 in 0 I = 2 * 0.5",
+      "E9 q 0 value={v(in)}\nR9 q 0 1k" } do
+      assert.near(-5 / 2000 - (card:find "B9" and 1 or card:find "[RX]9 in" and 5e-3 or 0),
+        run { netlist = "\n" .. card .. "\n" .. circuit, output = { "i(V1)" } } [1], 1e-6, card)
+    end
     for _, card in ipairs { "V1 in 0 pulse(0 1 0 1n 1n 1 2)", "R1 in out R", "E1 out 0 in 0 2", ".param RL=1k" } do
       fails("first line is its title", { netlist = card .. "\n" .. circuit })
     end

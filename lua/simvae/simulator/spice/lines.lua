@@ -170,14 +170,6 @@ function Reader:fail(format, ...)
   return nil, string.format(format, ...)
 end
 
--- Does a line after a blank one begin the circuit, rather than being its title?
-local function is_element(line)
-  local words = {}
-  for word in line:gmatch "%S+" do words[#words + 1] = word end
-  return line:match "^%." or (#words >= 4 and words[1]:match "^[RLCVIrlcvi][%w_]+$"
-    and (number.parse(words[4]) or words[4]:match "^[{']" or words[4]:lower():match "^[ad]c$")) and true or false
-end
-
 -- Words of a card, apart from name=value.
 local function words_of(line)
   local words = {}
@@ -189,6 +181,9 @@ end
 
 -- Nodes of elements whose cards name a model after them; of those whose cards give a value there.
 local nodes_of = { d = 2, j = 3, m = 4, q = 3, r = 2, c = 2, l = 2, v = 2, i = 2, e = 4, g = 4, f = 2, h = 2 }
+
+-- Nodes of elements whose value may be given as name=value.
+local values_by_name = { r = 2, c = 2, l = 2, b = 2, e = 2, g = 2 }
 
 local waveforms = { dc = true, ac = true, pulse = true, sin = true, exp = true, pwl = true, sffm = true, am = true }
 
@@ -211,25 +206,45 @@ end
 function lines.title_is_card(list)
   local title = clean(list.title)
   if title:find "^%." then return not title:lower():find "^%.title" end
-  local words = words_of(title)
-  local letter = (words[1] or ""):match "^([rclviegfhdjmqx])[%w_]*$"
-  local nodes = letter == "x" and #words - 2 or nodes_of[letter]
-  local last = nodes and words[nodes + 2]
-  if not last then return false end
+  local words, assigns = words_of(title), title:find("=", 1, true) ~= nil
+  local letter = (words[1] or ""):match "^([rclviegfhdjmqxb])[%w_]*$"
+  local by_name = assigns and values_by_name[letter]
+  local nodes = letter == "x" and #words - 2 or by_name or nodes_of[letter]
+  local last = not by_name and nodes and words[nodes + 2]
+  if not (by_name or last) then return false end
   local named = names_in(list)
   for k = 2, nodes + 1 do
     if not named[words[k]] then return false end
   end
-  return named[last] or number.is(last) or last:find "^[{']" ~= nil or waveforms[last:match "^%a+"] or false
+  return not last or named[last] or number.is(last) or last:find "^[{']" ~= nil or waveforms[last:match "^%a+"] or false
 end
 
 local function blank(line)
   return not line:find "%S"
 end
 
--- Does the circuit begin here, after a blank line for a title?
-local function begins(line)
-  return not blank(line) and (clean(line) == "" or is_element(clean(line)))
+-- Does the card at a place of the list of lines go on in the next one?
+local function continued(all, at)
+  local line
+  repeat
+    at = at + 1
+    line = all[at] and clean(all[at])
+  until line ~= ""
+  return line and line:find "^%+" ~= nil
+end
+
+-- The cards after a title, which is line number `at`; the fields of lines.read.
+local function read_cards(all, at, folder, trusted)
+  local reader = setmetatable({ list = {}, folder = folder, trusted = trusted }, Reader)
+  local title = all[at]:match "^%s*(.-)%s*$"
+  local ok, why = reader:read(function()
+    at = at + 1
+    return all[at]
+  end, folder, 0)
+  if not ok then return nil, why end
+  local list = reader.list
+  list.title, list.included, list.controls = title, reader.included, reader.controls
+  return list
 end
 
 --- Reads a netlist.
@@ -243,19 +258,14 @@ function lines.read(text, folder, trusted)
     return nil, "the netlist is UTF-16: save it as UTF-8 (LTspice: in its settings, or iconv -f UTF-16 -t UTF-8)"
   end
   if text:find "\0" then return nil, "the netlist holds a byte 0: it is no text" end
-  local reader = setmetatable({ list = {}, folder = folder, trusted = trusted }, Reader)
   local all, at = {}, 1
   for line in physical(text) do all[#all + 1] = line end
-  while blank(all[at]) and all[at + 1] and not begins(all[at + 1]) do at = at + 1 end
-  local title = all[at]:match "^%s*(.-)%s*$"
-  local ok, why = reader:read(function()
-    at = at + 1
-    return all[at]
-  end, folder, 0)
-  if not ok then return nil, why end
-  local list = reader.list
-  list.title, list.included, list.controls = title, reader.included, reader.controls
-  return list
+  while blank(all[at]) and all[at + 1] do at = at + 1 end
+  if at == 1 or clean(all[at]) ~= "" and not continued(all, at) then
+    local list, why = read_cards(all, at, folder, trusted)
+    if at == 1 or not list or not lines.title_is_card(list) then return list, why end
+  end
+  return read_cards(all, at - 1, folder, trusted) -- a blank line is the title
 end
 
 return lines
