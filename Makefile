@@ -276,6 +276,13 @@ bench:
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
 # Benchmarks of kernels and renderers in C: make build/bench/kernels build/bench/render
+# Posteriors against those of the benchmark sbibm, whose data lie in SBIBM (see spec/bench/sbibm/run.lua).
+.PHONY: sbibm
+sbibm:
+	@$(MAKE) all
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/sbibm/run.lua \
+		--data "$(or $(SBIBM),$(error SBIBM=folder: observations and reference samples of the tasks))" $(SBIBM_ARGS)
+
 $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LUA_CFLAGS) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
@@ -380,6 +387,7 @@ help:
 	@echo "                  collector"
 	@echo "make fuzz         fuzzes file readers and ops; SECONDS=60 in total, FUZZ=\"npy ops\" selects targets"
 	@echo "make bench        speed and memory, compared with installed peers; BENCH_ARGS=\"--only NAME --json FILE\""
+	@echo "make sbibm        posteriors against the references of the benchmark sbibm; SBIBM=folder, SBIBM_ARGS"
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for other options"
 	@echo "make install      installs into PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it"
 	@echo "make env          eval \"\$$(make -s env)\" sets the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
