@@ -26,9 +26,10 @@ local function ordinal(v)
   return -(i & (double and math.maxinteger or 0x7fffffff))
 end
 
---- How many values of core.real lie between two numbers.
+--- How many values of core.real lie between two numbers, at most math.maxinteger: doubles on both sides of 0 are more.
 function parameter.resolution(low, high)
-  return ordinal(high) - ordinal(low)
+  local n = ordinal(high) - ordinal(low)
+  return low < high and n < 0 and math.maxinteger or n
 end
 
 --- Why single precision cannot represent a parameter, and what to do; nil: it can.
