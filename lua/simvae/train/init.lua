@@ -189,7 +189,8 @@ end
 -- step; 0.5 after a sleep phase, else 0), prior (weight of prior matching of a batch's codes during the first half; 0
 -- where many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink,
 -- or "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
--- "flow": false; true: half of the loss is that of the simulator's pairs of parameters and output) },
+-- "flow": 0; up to 1: the share of the loss that is of the simulator's pairs of parameters and output, in place of the
+-- decoder's: where its noise is no normal distribution about the decoder's output) },
 -- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
 -- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
 -- { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.

@@ -48,17 +48,18 @@ function step.sleep(self, run)
   return sleep.loss(self, run.dreams(run.sleep.batch), run.decoder_noise, run.rng)
 end
 
--- Stage 2 of a posterior that is trained by likelihood: the decoder's outputs with noise, and where `labels` are asked
--- for, as many of the simulator's.
+-- Stage 2 of a posterior that is trained by likelihood: on the decoder's outputs with noise, and with the weight
+-- `labels` on the simulator's own pairs.
 local function likelihood_step(self, run)
-  local o = run.encoder
-  if not o.labels then
-    run.signals:hold()
-    return sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)
+  local o, own = run.encoder, nil
+  if o.labels > 0 then
+    local z, x = samples(self, run)
+    own = self.head:loss(self.encoder(measured(self, run, z, x)), { self.latent:to_code(z) })
+    if o.labels == 1 then return own end
   end
-  local z, x = samples(self, run)
-  local own = self.head:loss(self.encoder(measured(self, run, z, x)), { self.latent:to_code(z) })
-  return (own + sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)) * 0.5
+  run.signals:hold()
+  local dreamt = sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)
+  return own and own * o.labels + dreamt * (1 - o.labels) or dreamt
 end
 
 --- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep`.

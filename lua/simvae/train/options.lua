@@ -15,7 +15,7 @@ local stage_options = {
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
   sleep = { "number", min = 0 },
-  labels = { "boolean" },
+  labels = { "number", min = 0, max = 1 },
   prior = { "number", min = 0 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
@@ -53,7 +53,7 @@ end
 
 --- Whether a stage takes samples of the simulator.
 function options.simulates(self, run, stage)
-  return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels == true)
+  return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels > 0)
 end
 
 options.stage, options.train = stage_options, train_options
@@ -85,6 +85,7 @@ function options.resolve(self, given, stages)
     end
     run[stage] = o
   end
+  run.encoder.labels = run.encoder.labels or 0
   run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
   return run
 end

@@ -33,7 +33,7 @@ function sleep.check(model, run, level)
     check.fail(level, "train: %s are learned in sleep: sleep = { steps = … }, or encoder = { sleep = 0.5 }, or a model "
       .. "with another posterior", head.needs_sleep)
   end
-  if run.encoder.labels and not head.likelihood then
+  if run.encoder.labels > 0 and not head.likelihood then
     check.fail(level, "train: labels is an option of posteriors that are trained by likelihood; this model's is \"%s\"",
       head.name)
   end
