@@ -127,3 +127,52 @@ print(" ".join(str(np.interp(a, alpha, ecp)) for a in (0.2, 0.5, 0.8)))]], folde
     for i, at in ipairs { 3, 6, 9 } do assert.near(theirs[i], ours[at], 0.08) end
   end)
 end)
+
+describe("an evaluation of a model's posterior", function()
+  -- x = a + 0.4 e: the posterior of a is normal about x, truncated to the prior's bounds
+  local sim = sv.simulator { name = "line", params = { { name = "a", low = -3, high = 3 } }, output = { 1 },
+    noise = 0.4, simulate = function(z, out) out[1] = z.a end }
+  local function model_of(width)
+    return {
+      simulator = sim, decode = function(_, z) return z end,
+      encode = function(_, x) return x, sv.full(0.4, x.shape) end,
+      posterior = function(_, x)
+        return { sample = function(_, n, rng)
+          local z = {}
+          for i, row in ipairs(x:totable()) do
+            z[i] = {}
+            for s = 1, n do
+              repeat z[i][s] = { row[1] + 0.4 * width * rng:normal() } until math.abs(z[i][s][1]) <= 3
+            end
+          end
+          return sv.tensor(z)
+        end }
+      end,
+    }
+  end
+  local options = { samples = 500, interval = 0, chance = 0 }
+
+  it("finds one that is right calibrated, at the edges of the prior too", function()
+    local c = sv.evaluate(model_of(1), options).calibration
+    assert.same({ 500, 199 }, { c.samples, c.draws })
+    assert.near(0.68, c.coverage.one, 0.065) -- three standard deviations of 500 samples
+    assert.near(0.95, c.coverage.by.a.two, 0.03)
+    assert.is_true(c.sbc.a.uniform)
+    assert.near(0, c.tarp.atc, 0.03)
+  end)
+
+  it("finds one of half the width too narrow, and says so in numbers and in the report", function()
+    local model = model_of(0.5)
+    local r = sv.evaluate(model, options)
+    assert.near(0.38, r.calibration.coverage.one, 0.065) -- 2 Phi(1/2) - 1
+    assert.is_false(r.calibration.sbc.a.uniform)
+    local reported = require("simvae.metrics.calibration").reported
+    assert.equal(r.calibration.coverage.one, reported.numbers(r).calibration.by.a.one)
+    reported.cards(r, function(title, _, grade, text)
+      assert.equal("Calibration poor", title .. " " .. grade)
+      assert.matches("not uniform for a", text)
+    end)
+    model.posterior = nil
+    assert.is_nil(sv.evaluate(model, options).calibration)
+  end)
+end)

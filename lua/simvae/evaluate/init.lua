@@ -52,6 +52,8 @@ end
 --   resimulation_r2, decoder_mse, decoder_r2; outside: share of answers beyond the bounds;
 --   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683
 --   and 0.954);
+--   calibration: of the posterior, where the model has one (simvae.metrics.calibration): sbc and tarp (as of metrics),
+--   coverage: {one = share within the central 68% interval, two = 95%, by = {[name] = {one =, two =}}}, samples, draws;
 --   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
 -- parameters;

@@ -16,6 +16,7 @@
 --     seed + DREAMS            train                      draws of the prior that sleep decodes
 --     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
+--     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors that are judged
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
@@ -33,6 +34,7 @@ local PRIOR = 0x7072696f72         -- "prior"
 local DREAMS = 0x736c656570        -- "sleep"
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
+local CALIBRATION = 0x63616c6962 << 16 -- "calib"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local HALVES = 0x68616c66          -- "half"
@@ -67,6 +69,9 @@ function streams.evaluation(seed, stream) return core.rng(seed ~ EVALUATION, str
 
 --- What decides which samples of a data set are held out: stream i on sample i.
 function streams.held_out() return core.rng(HELD_OUT) end
+
+--- Draws of the posteriors that an evaluation judges.
+function streams.calibration(seed) return core.rng(seed ~ CALIBRATION) end
 
 --- Draws of a posterior that its summaries are taken from.
 -- @tparam integer first number of the posterior among those that are summarised together

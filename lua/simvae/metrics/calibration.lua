@@ -1,0 +1,97 @@
+--- Calibration of a model's posterior: do its intervals hold the truth as often as they state?
+--
+-- Definition: 199 draws of model:posterior(x) for each of the first 500 samples of an evaluation. From the ranks of the
+-- true parameters among them: simulation-based calibration (metrics.sbc), the shares of true parameters within the
+-- central 68% and 95% intervals of each marginal, and expected coverage of all parameters at once (metrics.tarp).
+--
+-- Known weaknesses: as of sbc and tarp. 500 samples tell a share of 68% to 2.1 points (one standard deviation).
+local core = require "simvae.core"
+local page = require "simvae.report.page"
+local sbc = require "simvae.metrics.sbc".compute
+local streams = require "simvae.util.streams"
+local tarp = require "simvae.metrics.tarp".compute
+
+local SAMPLES = 500
+local DRAWS = 199 -- the truth has 200 possible ranks, of which 136 are in the central 68%, 190 in the central 95%
+local ONE, TWO = 0.68, 0.95
+
+local reported = { order = 52 }
+
+function reported.start(run)
+  return { truth = {}, draws = {}, count = 0, rng = streams.calibration(run.o.seed) }
+end
+
+function reported.add(state, batch, run)
+  local n = math.min(SAMPLES - state.count, batch.measured.shape[1])
+  if type(run.model.posterior) ~= "function" or n < 1 then return end
+  local p = run.model:posterior(core.slice(batch.measured, 1, 1, n))
+  state.draws[#state.draws + 1] = core.buffer(p:sample(DRAWS, state.rng))
+  for i = 1, n do state.truth[state.count + i] = batch.z[i] end
+  state.count = state.count + n
+end
+
+-- Shares of ranks within the central intervals of 68% and 95%.
+local function shares(ranks)
+  local one, two = 0, 0
+  for _, rank in ipairs(ranks) do
+    local off = math.abs((rank + 0.5) / (DRAWS + 1) - 0.5)
+    if off <= ONE / 2 then one = one + 1 end
+    if off <= TWO / 2 then two = two + 1 end
+  end
+  return one / #ranks, two / #ranks
+end
+
+function reported.measure(run, state, r)
+  if state.count == 0 then return end
+  local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
+  local truth = core.tensor(state.truth)
+  local by, one, two = {}, 0, 0
+  local ranks = sbc(draws, truth, { names = run.names, seed = run.o.seed })
+  for i, name in ipairs(run.names) do
+    local a, b = shares(ranks[i].ranks)
+    by[name], one, two = { one = a, two = b }, one + a, two + b
+  end
+  r.calibration = { samples = state.count, draws = DRAWS, sbc = ranks,
+    tarp = tarp(draws, truth, { seed = run.o.seed }),
+    coverage = { one = one / #run.names, two = two / #run.names, by = by } }
+end
+
+function reported.numbers(r)
+  local c = r.calibration
+  if not c then return {} end
+  local by = {}
+  for i, name in ipairs(r.names) do
+    local s = c.sbc[i]
+    by[name] = { p = s.p, uniform = s.uniform, one = c.coverage.by[name].one, two = c.coverage.by[name].two }
+  end
+  return { calibration = { samples = c.samples, draws = c.draws, one = c.coverage.one, two = c.coverage.two, by = by,
+    tarp = { atc = c.tarp.atc, p = c.tarp.p } } }
+end
+
+function reported.cards(r, add)
+  local c = r.calibration
+  if not c then return end
+  local off = {}
+  for i, name in ipairs(r.names) do
+    if not c.sbc[i].uniform then off[#off + 1] = name end
+  end
+  add("Calibration", page.percent(c.coverage.one), page.grade(math.abs(c.coverage.one - ONE), 0.04, 0.1),
+    string.format("Share of true parameters within the posterior's central 68%% intervals, over %d samples; within "
+      .. "95%% intervals: %s. Ranks of the truth are %s. Good within 4 points of 68%%, fair within 10. Lower: the "
+      .. "posterior is too narrow; higher: too wide.", c.samples, page.percent(c.coverage.two),
+      #off == 0 and "uniform (simulation-based calibration)" or "not uniform for " .. table.concat(off, ", ")))
+end
+
+reported.parameter = {
+  titles = { "within the 68% interval" },
+  cells = function(r, p)
+    local by = r.calibration and r.calibration.coverage.by[p.name]
+    return { page.percent(by and by.one) }
+  end,
+}
+
+function reported.measures(n)
+  return { { "calibration", n.calibration and n.calibration.one, title = "within the 68% interval", digits = 3 } }
+end
+
+return { reported = reported }
