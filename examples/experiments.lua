@@ -11,7 +11,7 @@ local experiments = {}
 function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
-    doc = "The paper's box plotter: a rectangle's width, height and place, from its picture alone.",
+    doc = "The paper's box: width, height and position of a rectangle, from its image.",
     decoder = { steps = 6000 }, encoder = { steps = 14000 },
     demo = { steps = 2000, samples = 2000 },
   }
@@ -24,7 +24,7 @@ function experiments.fourier()
   end
   return {
     simulator = require "simvae.simulators.fourier",
-    doc = "The paper's Fourier series: eleven coefficients, from the picture of the curve.",
+    doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
     pictures = pictures,
   }
 end
@@ -32,7 +32,7 @@ end
 function experiments.polygon()
   return {
     simulator = require "simvae.simulators.polygon",
-    doc = "The paper's polygon plotter: four corners, in any of eight orders, from the filled figure.",
+    doc = "The paper's polygon: four corners, in any of eight orders, from the filled figure.",
     net = "coordconv",
     posterior = "mixture", components = 8, -- corners can be connected in several ways that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } },
@@ -47,7 +47,7 @@ end
 function experiments.dsprites()
   return {
     simulator = require "simvae.simulators.dsprites",
-    doc = "dSprites: shape, size, orientation and place of a sprite. MIG counts the shape as noise, as the paper does.",
+    doc = "dSprites: shape, scale, orientation and position of a sprite. MIG treats the shape as noise, as the paper.",
     factors = { "scale", "orientation", "posX", "posY" },
     posterior = "mixture", components = 4, -- else hearts are confused with squares
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs

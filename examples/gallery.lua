@@ -3,7 +3,7 @@ local command_line = require "simvae.cli.command_line"
 local sv = require "simvae"
 
 local parser = require "argparse"("lua gallery.lua", "Draws samples of each built-in simulator into one picture.")
-parser:argument("file", "The picture, a PNG.", "simulators.png"):convert(command_line.new_file ".png")
+parser:argument("file", "The image, a PNG.", "simulators.png"):convert(command_line.new_file ".png")
 command_line.number(parser, "--samples", "Samples of each simulator.", 1, 64, 8)
 command_line.number(parser, "--seed", "Seed of the samples.", 0, nil, 4)
 local a = parser:parse()

@@ -7,7 +7,7 @@
 --
 -- In the output folder: table.json (every number of every run), table.md, report.html, figures/, and a
 -- folder a run, NAME-RECIPE-SEED, as `lua examples/train_NAME.lua` fills it. Started again, it resumes. With --commit,
--- tables and small pictures are copied to examples/results/.
+-- tables and small images are copied to examples/results/.
 local folder = arg[0]:match "^(.*/)" or ""
 package.path = folder .. "?.lua;" .. package.path -- for reproduce/
 
@@ -41,7 +41,7 @@ local function parse(argv)
   number(parser, "--width", "Width of the nets, instead of the experiment's.", 1, 4096)
   number(parser, "--samples", "Samples of each evaluation.", least_samples)
   number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
-  parser:option("--commit", "Copies tables and small pictures to this folder when done.")
+  parser:option("--commit", "Copies tables and small images to this folder when done.")
     :args "?"
   parser:flag("--quick", "Small budgets: one seed, few steps, narrow nets.")
   parser:flag("--again", "Evaluates finished runs again.")

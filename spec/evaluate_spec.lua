@@ -103,7 +103,7 @@ describe("evaluate", function()
   it("says when an encoder has collapsed", function()
     local r = evaluate(reader(plain(), function(z) z[1] = 5 end), small)
     near(0, r.mim:get(1, 1), 0)
-    assert.are.same({ "the encoder answers a = 5 for every sample" }, r.notes)
+    assert.are.same({ "the encoder returns a = 5 for every sample" }, r.notes)
     near(1 / math.sqrt(12), r.rmse_relative.a, 0.01)
   end)
 

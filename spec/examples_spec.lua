@@ -79,7 +79,7 @@ describe("an example", function()
     helper.raises("refine: unknown option 'setps'; did you mean 'steps'", with { refine = { setps = 3 } })
     helper.raises("base names 'slopes', which is no parameter of 'line'; did you mean 'slope'",
       with { base = { slopes = 1 } })
-    helper.raises("pictures names '/none.png', which is no file", with { pictures = { "/none.png" } })
+    helper.raises("pictures names '/none.png', which is not a file", with { pictures = { "/none.png" } })
     helper.raises("simulator must be made by sv.simulator; got an empty table", with { simulator = {} })
     assert.same({}, core.system.list(folder))
   end)

@@ -418,7 +418,7 @@ assert Image.open("DIR/f.png").n_frames == 3]=]):gsub("DIR/", folder))
   it("checks what it is given", function()
     local path = folder .. "never.png"
     assert.error_matches(function() files.save_png(path, core.zeros(5, 4, 4)) end,
-      "save_png: a picture has 1 channel.*%(5, 4, 4%)")
+      "save_png: an image has 1 channel.*%(5, 4, 4%)")
     assert.error_matches(function() files.save_png(path, core.zeros(4)) end, "got %(4,%)")
     assert.error_matches(function() files.save_png(path, core.zeros(0, 4)) end, "needs pixels")
     assert.error_matches(function() files.save_png(path, { 1 }) end, "takes a tensor")

@@ -19,7 +19,7 @@ end
 
 describe("preprocess", function()
   it("refuses one outside [0, 1], with the remedy", function()
-    helper.raises("takes a picture in %[0, 1%]; got 0 to 255: divide by its largest value", preprocess.picture,
+    helper.raises("takes an image in %[0, 1%]; got 0 to 255: divide by its largest value", preprocess.picture,
       core.zeros(1, 8, 8) + core.tensor { 0, 255, 0, 0, 0, 0, 0, 0 }, { 1, 8, 8 })
   end)
 
@@ -78,7 +78,7 @@ describe("preprocess", function()
     assert.is_nil(t)
     assert.is_truthy(why:find("none.png", 1, true))
     assert.has_error(function() preprocess.picture(core.zeros(4, 4), { 1, 8, 8 }) end,
-      "preprocess: takes a picture (C, H, W)")
+      "preprocess: takes an image (C, H, W)")
     assert.has_error(function() preprocess.picture(core.zeros(1, 4, 4), { 8 }) end,
       "preprocess: shape is {channels, height, width}, as a simulator's output; got (8,)")
   end)

@@ -216,7 +216,7 @@ static const char *pull(stream *t, unsigned char *to, size_t n) {
 static int l_stream_read(lua_State *L) {
     stream *t = sv_check_object(L, 1, STREAM);
     lua_Integer n = sv_check_integer(L, 2);
-    if (n < 0 || n > MAX_READ) return fail(L, "asks for too much at once");
+    if (n < 0 || n > MAX_READ) return fail(L, "too many bytes at once");
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     while (n > 0) {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#define LARGEST_SIDE 32768
+#define MAX_SIDE 32768
 
 typedef struct {
     size_t channels, height, width, scale;
@@ -123,16 +123,16 @@ static void read_shape(lua_State *L, const sv_tensor *t, bool frames, picture *p
     char shape[SV_MESSAGE];
     sv_format_shape(shape, sizeof shape, t->ndim, t->shape);
     if (t->ndim != n && t->ndim != n - 1)
-        luaL_error(L, "a picture is (H, W) or (C, H, W), an animation one axis more; got %s", shape);
+        luaL_error(L, "an image is (H, W) or (C, H, W), an animation one axis more; got %s", shape);
     const size_t *last = t->shape + t->ndim;
     p->channels = t->ndim == n ? last[-3] : 1;
     p->height = last[-2];
     p->width = last[-1];
     if (p->channels < 1 || p->channels > 4)
-        luaL_error(L, "a picture has 1 channel (grey), 3 (RGB), 2 or 4 (with alpha); got %s", shape);
-    if (p->height < 1 || p->width < 1 || t->count < 1) luaL_error(L, "a picture needs pixels; got %s", shape);
-    if (p->height > LARGEST_SIDE / p->scale || p->width > LARGEST_SIDE / p->scale)
-        luaL_error(L, "a picture has sides of at most %d pixels; got %s enlarged %d times", LARGEST_SIDE, shape,
+        luaL_error(L, "an image has 1 channel (grey), 3 (RGB), 2 or 4 (with alpha); got %s", shape);
+    if (p->height < 1 || p->width < 1 || t->count < 1) luaL_error(L, "an image needs pixels; got %s", shape);
+    if (p->height > MAX_SIDE / p->scale || p->width > MAX_SIDE / p->scale)
+        luaL_error(L, "an image has sides of at most %d pixels; got %s enlarged %d times", MAX_SIDE, shape,
                    (int)p->scale);
 }
 
@@ -143,13 +143,13 @@ int sv_encode_png(lua_State *L) {
     bool frames = !lua_isnoneornil(L, 3);
     size_t delay = (size_t)sv_optional_integer(L, 3, 0), plays = (size_t)sv_optional_integer(L, 4, 0);
     const sv_tensor *t = sv_check_tensor(L, 1);
-    sv_check_argument(L, p.scale >= 1 && p.scale <= LARGEST_SIDE, 2, "scale is a whole number from 1 on");
+    sv_check_argument(L, p.scale >= 1 && p.scale <= MAX_SIDE, 2, "scale is a whole number from 1 on");
     read_shape(L, t, frames, &p);
     const sv_real *from = sv_plain_data(L, 1);
     p.stride = p.width * p.scale * p.channels;
     size_t all = p.height * p.scale * (p.stride + 1);
     p.room = compressBound((uLong)all);
-    if (all > UINT32_MAX / 2) return luaL_error(L, "a picture of %f bytes is too large for PNG", (double)all);
+    if (all > UINT32_MAX / 2) return luaL_error(L, "an image of %f bytes is too large for PNG", (double)all);
     p.rows = lua_newuserdatauv(L, all, 0);
     p.line = lua_newuserdatauv(L, 3 * p.stride, 0);
     p.packed = lua_newuserdatauv(L, p.room, 0);

@@ -92,7 +92,8 @@ static const char *add(const sample_log *s, const void *from, size_t n) {
     while (got < 0 && errno == EINTR);
     if (got == (ssize_t)n) return NULL;
     const char *why = got < 0 ? strerror(errno) : "the disk is full";
-    if (got > 0 && ftruncate(s->fd, before) != 0) return "the disk is full, and half a record could not be taken back";
+    if (got > 0 && ftruncate(s->fd, before) != 0)
+        return "the disk is full, and an incomplete record could not be removed";
     return why;
 }
 

@@ -10,7 +10,7 @@ enum { FACTOR };                           /* the option of every row here */
 enum { ROW = 4096, MAX_FACTOR = 1 << 20 }; /* ROW: numbers of one output row summed at a time */
 
 typedef struct {
-    size_t pictures, height, width, depth, k; /* of the small image */
+    size_t images, height, width, depth, k; /* of the small image */
     const sv_real *from;
     sv_real *to;
     sv_real scale;
@@ -45,7 +45,7 @@ static bool upsample_shape(sv_args *a) {
 
 static pool_work prepare(const sv_args *a, const sv_tensor *small, const sv_real *from, sv_real *to, double scale) {
     bool last = small->layout == SV_CHANNELS_LAST;
-    pool_work w = {.pictures = small->shape[0] * (last ? 1 : small->shape[1]),
+    pool_work w = {.images = small->shape[0] * (last ? 1 : small->shape[1]),
                    .height = small->shape[2],
                    .width = small->shape[3],
                    .depth = last ? small->shape[1] : 1,
@@ -53,13 +53,13 @@ static pool_work prepare(const sv_args *a, const sv_tensor *small, const sv_real
                    .from = from,
                    .to = to,
                    .scale = (sv_real)scale};
-    size_t numbers = w.width * w.depth * w.k * w.k; /* of the large picture for a row of the small one */
+    size_t numbers = w.width * w.depth * w.k * w.k; /* of the large image per row of the small one */
     w.each = numbers && numbers < SV_CHUNK ? SV_CHUNK / numbers : 1;
     return w;
 }
 
 static void run_rows(pool_work *w, sv_body body) {
-    size_t rows = w->pictures * w->height;
+    size_t rows = w->images * w->height;
     if (w->width * w->depth > 0) sv_parallel((long)((rows + w->each - 1) / w->each), body, w);
 }
 
@@ -126,7 +126,7 @@ static void grow_row(const pool_work *w, const sv_real *x, sv_real *y) {
 static void shrink_piece(void *arg, long piece, int worker) {
     (void)worker;
     const pool_work *w = arg;
-    size_t rows = w->pictures * w->height, small = w->width * w->depth, large = small * w->k * w->k;
+    size_t rows = w->images * w->height, small = w->width * w->depth, large = small * w->k * w->k;
     size_t end = ((size_t)piece + 1) * w->each < rows ? ((size_t)piece + 1) * w->each : rows;
     for (size_t r = (size_t)piece * w->each; r < end; r++) shrink_row(w, w->from + r * large, w->to + r * small);
 }
@@ -134,7 +134,7 @@ static void shrink_piece(void *arg, long piece, int worker) {
 static void grow_piece(void *arg, long piece, int worker) {
     (void)worker;
     const pool_work *w = arg;
-    size_t rows = w->pictures * w->height, small = w->width * w->depth, large = small * w->k * w->k;
+    size_t rows = w->images * w->height, small = w->width * w->depth, large = small * w->k * w->k;
     size_t end = ((size_t)piece + 1) * w->each < rows ? ((size_t)piece + 1) * w->each : rows;
     for (size_t r = (size_t)piece * w->each; r < end; r++) grow_row(w, w->from + r * small, w->to + r * large);
 }

@@ -47,7 +47,7 @@ static inline void add_piece(uint32_t *cell, int stride, int run, double down, u
 }
 
 /* An edge within one column, from (a, ya) to (b, yb), a <= b in fixed point
- * from the column's left side, y downward from the top of the picture. Parts
+ * from the column's left side, y downward from the top of the image. Parts
  * above the image count in full, parts below it not at all. */
 static inline void add_in_column(uint32_t *cell, int stride, int height, int a, double ya, int b, double yb,
                                  uint32_t sign) {
@@ -101,13 +101,13 @@ static inline void add_in_column(uint32_t *cell, int stride, int height, int a, 
     }
 }
 
-/* An edge known to lie in one column of the picture, x0 <= x1; sign as below. */
+/* An edge known to lie in one column of the image, x0 <= x1; sign as below. */
 void sv_raster_strip(sv_raster *r, int column, double x0, double y0, double x1, double y1, int sign) {
     int a = (int)((x0 - column) * SV_RASTER_ONE), b = (int)((x1 - column) * SV_RASTER_ONE);
     add_in_column(r->cell + column, r->stride, r->height, a, r->height - y0, b, r->height - y1, (uint32_t)-sign);
 }
 
-/* Any edge, clipped to the picture. With sign 1 the figure lies to the left of
+/* Any edge, clipped to the image. With sign 1 the figure lies to the left of
  * it, so that a contour that runs counter-clockwise adds the area inside it. */
 void sv_raster_edge(sv_raster *r, double x0, double y0, double x1, double y1, int sign) {
     if (x0 > x1) {

@@ -1,5 +1,5 @@
---- Draws the pictures of this folder: curves that the fourier simulator did not draw, to see what its
--- inverse makes of them. `lua examples/curves/make.lua` writes them again, bit for bit.
+--- Draws the images of this folder: hand-drawn curves for the inference figure of the fourier example.
+-- `lua examples/curves/make.lua` writes them again, bit for bit.
 local sv = require "simvae"
 local folder = arg[0]:match "^(.*/)" or ""
 
@@ -12,7 +12,7 @@ local function picture(name, width, height, f, ground)
   assert(sv.io.save_png(folder .. name .. ".png", result))
 end
 
--- Points of y = f(t), t in [0, 1], y in [-1, 1], within the picture.
+-- Points of y = f(t), t in [0, 1], y in [-1, 1], within the image.
 local function points(f, width, height, n)
   local list = {}
   for i = 0, n do
@@ -29,7 +29,7 @@ local function wave(t, ...)
   return y
 end
 
--- A hand that trembles: smooth random walks added to both coordinates, with pressure that varies.
+-- A trembling hand: smooth random walks added to both coordinates, with varying pressure.
 picture("freehand", 256, 256, function(canvas, w, h, rng)
   local p, dx, dy = points(function(t) return wave(t, 0.34, 0.16, 0.08) end, w, h, 70), 0, 0
   for i = 1, #p, 2 do

@@ -6,7 +6,7 @@ local sv = require "simvae"
 local captions = {
   { "samples", "Figure %d: %s. In turn: the simulator on z, the decoder on z, the simulator on E(x), the decoder on "
     .. "E(x).", { rlc = 3 }, 1 },
-  { "inference", "Figure %d: %s, on pictures that the simulator did not draw.", {}, 1 },
+  { "inference", "Figure %d: %s, on images from elsewhere.", {}, 1 },
   { "traversals", "Figure %d: %s. One parameter a row moves from bound to bound, the others stay.", {}, 2 },
   { "traversals.anim", "Figure %d: %s, the same, moving.", {}, 2 },
   { "invariants", "Figure %d: %s. The output's invariants, inferred against true.", {}, 3 },

@@ -78,7 +78,7 @@ end
 -- @tparam Model model
 -- @tparam table r of sv.evaluate
 -- @tparam string out the run directory
--- @tparam ?{string,...} pictures paths of PNGs that the simulator did not draw
+-- @tparam ?{string,...} pictures paths of PNGs from elsewhere
 -- @tparam ?table base where the other parameters stay in the traversals, as of figures.traversals
 -- @treturn {table,...} path and caption of each figure
 function experiment.figures(model, r, out, pictures, base)
@@ -98,7 +98,7 @@ function experiment.figures(model, r, out, pictures, base)
       if drawn.path then
         list[#list + 1] = { path = drawn.path, caption = drawn.caption }
       else
-        io.stderr:write("figure left out: " .. tostring(drawn.why) .. "\n")
+        io.stderr:write("figure skipped: " .. tostring(drawn.why) .. "\n")
       end
     end
   end
@@ -167,7 +167,7 @@ end
 local function check_pictures(t, level)
   for _, path in ipairs(t.pictures or {}) do
     if core.system.kind(path) ~= "file" then
-      check.fail(level, "experiment: pictures names '%s', which is no file", tostring(path))
+      check.fail(level, "experiment: pictures names '%s', which is not a file", tostring(path))
     end
   end
   for name in pairs(t.base or {}) do

@@ -47,7 +47,7 @@ end
 --   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
 --   random equivalent where the simulator declares a symmetry; truth.plain.mim, truth.plain.mig: without that;
 --   orbit: of metrics.orbit_mim; consistent: of metrics.consistent_mim; invariants: of metrics.invariant_mim, where
---   the simulator declares some; iou: mean intersection over union of S(E(x)) with x, of grey pictures;
+--   the simulator declares some; iou: mean intersection over union of S(E(x)) with x, of grey images;
 --   rmse[name] in units, rmse_relative[name] as a share of the range; accuracy[name] of classes;
 --   resimulation_r2, decoder_mse, decoder_r2; outside: share of answers beyond the bounds;
 --   coverage: {one = share within 1 std, two = within 2, by = {[name] = {one =, two =}}} (a normal posterior has 0.683

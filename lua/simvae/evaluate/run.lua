@@ -125,7 +125,7 @@ end
 function Run:notes()
   local notes, noticed = {}, rawget(self.model, "noticed")
   for _, subject in ipairs { "constant", "coarse", "stretched" } do
-    notes[#notes + 1] = noticed and noticed[subject] -- of the outputs, when their scale was taken
+    notes[#notes + 1] = noticed and noticed[subject] -- of the scale of the outputs
   end
   for i, p in ipairs(self.params) do
     local same = true
@@ -136,16 +136,16 @@ function Run:notes()
       end
     end
     if same then
-      notes[#notes + 1] = string.format("the encoder answers %s = %.4g for every sample", p.name, self.mean[1][i])
+      notes[#notes + 1] = string.format("the encoder returns %s = %.4g for every sample", p.name, self.mean[1][i])
     end
   end
   if self.failures > 0 then
-    notes[#notes + 1] = string.format("the simulator failed on %d of %d samples, which were left out; the first: %s",
+    notes[#notes + 1] = string.format("the simulator failed on %d of %d samples, which were excluded; the first: %s",
       self.failures, self.o.samples, self.message)
   end
   if self.lost > 0 then
-    notes[#notes + 1] = string.format("the simulator failed on %d of the encoder's answers, which re-simulation leaves "
-      .. "out; the first: %s", self.lost, self.message)
+    notes[#notes + 1] = string.format("the simulator failed on %d of the encoder's estimates, which re-simulation "
+      .. "excludes; the first: %s", self.lost, self.message)
   end
   return notes
 end

@@ -1,4 +1,4 @@
---- Rows of pictures, such as the paper's figure 1: S(z), G(z), S(E(x)), G(E(x)).
+--- Rows of images, such as the paper's figure 1: S(z), G(z), S(E(x)), G(E(x)).
 local core = require "simvae.core"
 local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
@@ -12,7 +12,7 @@ local options = {
 
 --- Writes rows of images, one above the other.
 -- @tparam string path of the PNG
--- @tparam table rows list of tensors (N, C, H, W) of equal N, H and W; row i of pictures is rows[i]
+-- @tparam table rows list of tensors (N, C, H, W) of equal N, H and W; row i of images is rows[i]
 -- @tparam[opt] table opts labels (a text a row), scale (enlargement, a whole number), columns (at most so
 --   many of the N), title
 -- @treturn string|nil path, or nil and a message

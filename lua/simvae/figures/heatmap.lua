@@ -136,8 +136,8 @@ function reported.figures(folder, c)
   local path, why = heatmap(folder .. "/mim.png", { c.r.mim, c.r.truth.mim }, { labels = c.sim.names,
     titles = { "encoder", "ground truth" } })
   return { { path = path, why = why, caption = "Mutual information between the encoder's parameters and the true ones; "
-    .. "below, of the true ones with " .. (c.sim.symmetry and "random equivalents of theirs" or "themselves")
-    .. ": what a perfect encoder would show." } }
+    .. "below, of the true ones with " .. (c.sim.symmetry and "random equivalents" or "themselves")
+    .. ", as for a perfect encoder." } }
 end
 
 return { draw = heatmap, reported = reported }

@@ -5,23 +5,23 @@ local core = require "simvae.core"
 
 local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" } }
 
---- Draws the inference on pictures.
+--- Draws the inference on images.
 -- @tparam string path of the PNG
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.model.preprocess
 -- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess
--- @treturn string|nil path, or nil and a message (a picture that cannot be read)
+-- @treturn string|nil path, or nil and a message (an image that cannot be read)
 -- @treturn tensor the parameters (N, K), in units
--- @treturn tensor the pictures as the encoder saw them (N, C, H, W)
+-- @treturn tensor the images as preprocessed for the encoder (N, C, H, W)
 local function inference(path, model, pictures, opts)
   opts = check.options("inference", opts, options)
   check.value("inference", "path", path, { "string" })
   local sim = type(model) == "table" and model.simulator
   if not sim or not model.encode or #sim.output ~= 3 then
-    check.fail(2, "inference: takes a model of a simulator of pictures, with :encode, :decode and .simulator")
+    check.fail(2, "inference: takes a model of a simulator of images, with :encode, :decode and .simulator")
   end
   if type(pictures) ~= "table" or #pictures == 0 then
-    check.fail(2, "inference: takes a list of pictures: paths of PNGs, or tensors; got %s", check.describe(pictures))
+    check.fail(2, "inference: takes a list of images: paths of PNGs, or tensors; got %s", check.describe(pictures))
   end
   local preprocess = require "simvae.model.preprocess"
   local x = core.zeros { #pictures, table.unpack(sim.output) }
@@ -50,8 +50,8 @@ local reported = { order = 30 }
 function reported.figures(folder, c)
   if #c.sim.output ~= 3 or not c.pictures then return {} end
   local path, why = inference(folder .. "/inference.png", c.model, c.pictures)
-  return { { path = path, why = why, caption = "Pictures that the simulator did not draw, and what simulator and "
-    .. "decoder make of the parameters that the encoder finds in them." } }
+  return { { path = path, why = why, caption = "Images from elsewhere, and simulator and decoder on the "
+    .. "parameters inferred from them." } }
 end
 
 return { draw = inference, reported = reported }

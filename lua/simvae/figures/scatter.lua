@@ -82,15 +82,15 @@ local function of_invariants(folder, c)
     of[i], logs[i] = invariant.unit or "", invariant.scale == "log" and not invariant.high
   end
   local path, why = scatter(folder .. "/invariants.png", found.v, found.z, found.names, of, { log = logs })
-  return { path = path, why = why, caption = string.format("What the output depends on: of the inferred parameters "
-    .. "against that of the true ones, %d samples within the range of comparison.", found.samples) }
+  return { path = path, why = why, caption = string.format("Invariants: of the inferred parameters against those "
+    .. "of the true ones, %d samples within the range of comparison.", found.samples) }
 end
 
 function reported.figures(folder, c)
   local list = {}
   if c.r.invariants then list[1] = of_invariants(folder, c) end
   local path, why = scatter(folder .. "/scatter.png", c.r.z, c.r.mean, c.sim.names, c.units, { log = c.log })
-  list[#list + 1] = { path = path, why = why, caption = "Inferred against true." }
+  list[#list + 1] = { path = path, why = why, caption = "Inferred against true parameters." }
   return list
 end
 

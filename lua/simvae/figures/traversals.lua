@@ -181,8 +181,8 @@ local reported = { order = 50 }
 function reported.figures(folder, c)
   local still, moving = traversals(folder .. "/traversals.png", c.model, { base = c.base })
   local list = { { path = still, why = moving, caption = "The decoder's output as one parameter moves from its lower "
-    .. "to its upper bound, the others " .. (c.base and "staying where they are." or "at the middle.") } }
-  if still and moving then list[2] = { path = moving, caption = "The same, moving." } end
+    .. "to its upper bound, the others " .. (c.base and "constant." or "at the middle.") } }
+  if still and moving then list[2] = { path = moving, caption = "The same, animated." } end
   return list
 end
 

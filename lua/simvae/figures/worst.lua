@@ -67,7 +67,7 @@ local reported = { order = 20 }
 function reported.figures(folder, c)
   if #c.sim.output ~= 3 or not c.r.worst then return {} end
   local path, why = worst(folder .. "/worst.png", c.r.worst.x, c.r.worst.y)
-  return { { path = path, why = why, caption = "The twelve samples that the encoder gets most wrong." } }
+  return { { path = path, why = why, caption = "The twelve samples with the largest errors." } }
 end
 
 return { draw = worst, reported = reported }

@@ -33,7 +33,7 @@ function files.load_png(path, options)
   options = check.options("load_png", options, { alpha = { "boolean", default = false }, max_bytes = file.max_bytes })
   return file.read(path, function(source)
     local limit = file.limit(source, options.max_bytes)
-    if source:size() > limit then file.refuse("%d bytes are more than a picture of %d has", source:size(), limit) end
+    if source:size() > limit then file.refuse("%d bytes exceed the limit of %d", source:size(), limit) end
     return file.need(core.io.decode_png(file.need(source:read(0, source:size())), options.alpha, limit))
   end)
 end

@@ -44,8 +44,8 @@ end
 
 function reported.cards(r, add)
   for name, share in pairs(r.accuracy or {}) do
-    add("Right class of " .. name, page.percent(share), page.grade(share, 0.95, 0.8),
-      "Share of samples whose class is found. Good from 95% on, fair from 80%.")
+    add("Accuracy of " .. name, page.percent(share), page.grade(share, 0.95, 0.8),
+      "Share of correctly classified samples. Good from 95% on, fair from 80%.")
   end
 end
 

@@ -123,7 +123,7 @@ end
 function reported.cards(r, add)
   if not r.consistent then return end
   add("Self-consistent MIM", string.format("%.3f", r.consistent.score), page.grade(r.consistent.score, 0.7, 0.4),
-    "Does the encoder answer the same again, when it sees what the simulator makes of its answer? Read it beside the "
+    "Mutual information of the encoder's estimates with its estimates from the re-simulated outputs. Read it with the "
     .. "re-simulation R². Good from 0.7 on, fair from 0.4.")
 end
 

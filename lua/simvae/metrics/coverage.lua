@@ -73,10 +73,10 @@ end
 
 function reported.cards(r, add)
   if not r.coverage then return end
-  add("Stated uncertainty", page.percent(r.coverage.one), page.grade(math.abs(r.coverage.one - NORMAL), 0.1, 0.25),
-    string.format("Share of true parameters within one standard deviation of the answer (a normal distribution: 68%%); "
-      .. "within two: %s (95%%). Good within 10 points of 68%%, fair within 25. Lower: too sure of itself; higher: too "
-      .. "modest.", page.percent(r.coverage.two)))
+  add("Predicted uncertainty", page.percent(r.coverage.one), page.grade(math.abs(r.coverage.one - NORMAL), 0.1, 0.25),
+    string.format("Share of true parameters within one standard deviation of the estimate (normal distribution: 68%%); "
+      .. "within two: %s (95%%). Good within 10 points of 68%%, fair within 25. Lower: overconfident; higher: "
+      .. "underconfident.", page.percent(r.coverage.two)))
 end
 
 reported.parameter = {

@@ -39,8 +39,8 @@ end
 
 function reported.cards(r, add)
   add("Decoder R²", r.decoder_r2 and string.format("%.4f", r.decoder_r2) or "–", page.grade(r.decoder_r2, 0.97, 0.9),
-    string.format("Does the decoder draw what the simulator draws? Mean squared error %s. Good from R² 0.97 on, fair "
-      .. "from 0.9. The encoder can be no better than the decoder it was trained through.", page.number(r.decoder_mse)))
+    string.format("Agreement of decoder and simulator. Mean squared error %s. Good from R² 0.97 on, fair from 0.9. "
+      .. "The decoder limits the accuracy of the encoder that is trained through it.", page.number(r.decoder_mse)))
 end
 
 function reported.measures(n)

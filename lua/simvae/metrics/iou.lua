@@ -18,10 +18,10 @@ local function light_on_dark(x)
 end
 
 --- Mean intersection over union.
--- @tparam tensor x (N, …) pictures, in [0, 1]
--- @tparam tensor y (N, …) pictures of the same shape
+-- @tparam tensor x (N, …) images, in [0, 1]
+-- @tparam tensor y (N, …) images of the same shape
 -- @tparam[opt] table opts light (is the ink light? default: by the mean of x)
--- @treturn number the mean over pictures, in [0, 1]
+-- @treturn number the mean over images, in [0, 1]
 -- @treturn {number,...} that of each
 -- @treturn boolean whether the ink was light
 local function iou(x, y, opts)
@@ -70,9 +70,9 @@ end
 
 function reported.cards(r, add)
   if not r.iou then return end
-  add("Intersection over union", string.format("%.3f", r.iou), page.grade(r.iou, 0.85, 0.7), "Of the figure that the "
-    .. "simulator draws from the encoder's parameters with the one it was shown, averaged. Good from 0.85 on, fair "
-    .. "from 0.7; thin lines score low.")
+  add("Intersection over union", string.format("%.3f", r.iou), page.grade(r.iou, 0.85, 0.7), "Overlap of the "
+    .. "re-simulated figure, from the encoder's parameters, with the given one, averaged. Good from 0.85 on, fair from "
+    .. "0.7; thin lines score low.")
 end
 
 function reported.measures(n)

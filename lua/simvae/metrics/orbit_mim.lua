@@ -129,9 +129,9 @@ end
 function reported.cards(r, add)
   if not r.orbit then return end
   add("Orbit-aligned MIM", string.format("%.3f", r.orbit.score), page.grade(r.orbit.score, 0.7, 0.4), string.format(
-    "How well each parameter is told, after every answer is replaced by its equivalent nearest to the truth, above "
-    .. "chance. 1: exactly; an error of 2%% of the range has about 0.7. Good from 0.7 on, fair from 0.4. Separation, "
-    .. "however noisy: %s.", r.orbit.separation and string.format("%.3f", r.orbit.separation) or "–"))
+    "Information about each parameter, after every estimate is replaced by its equivalent nearest to the truth, above "
+    .. "chance. 1: exact; an error of 2%% of the range scores about 0.7. Good from 0.7 on, fair from 0.4. Separation "
+    .. "(independent of noise): %s.", r.orbit.separation and string.format("%.3f", r.orbit.separation) or "–"))
 end
 
 function reported.measures(n)

@@ -95,7 +95,7 @@ function reported.cards(r, add)
   local name, share = rmse.largest(f.rmse_relative)
   local value = f.iou and string.format("IoU %.3f", f.iou) or string.format("R² %.4f", f.resimulation_r2)
   add("Refined", value, f.iou and page.grade(f.iou, 0.85, 0.7) or page.grade(f.resimulation_r2, 0.95, 0.8),
-    string.format("The same of answers that gradient descent through the decoder refines (model:invert), over %d "
+    string.format("The same after refinement by gradient descent through the decoder (model:invert), over %d "
       .. "samples: re-simulation R² %.4f, largest error %s ('%s'). %.0f ms a sample.", f.samples, f.resimulation_r2,
       page.percent(share), name or "?", 1000 * f.seconds / f.samples))
 end

@@ -80,9 +80,9 @@ end
 
 function reported.cards(r, add)
   add("Re-simulation R²", r.resimulation_r2 and string.format("%.4f", r.resimulation_r2) or "–",
-    page.grade(r.resimulation_r2, 0.95, 0.8), "Does the simulator, run on the encoder's parameters, draw the same "
-    .. "output? 1: always; 0: no better than the mean output. Good from 0.95 on, fair from 0.8. It needs no true "
-    .. "parameters.")
+    page.grade(r.resimulation_r2, 0.95, 0.8), "Agreement of the re-simulated outputs, from the encoder's "
+    .. "parameters, with the given ones. 1: equal; 0: no better than the mean output. Good from 0.95 on, fair from "
+    .. "0.8. It needs no true parameters.")
 end
 
 function reported.measures(n)

@@ -94,8 +94,8 @@ end
 function reported.cards(r, add)
   local name, share = largest(r.rmse_relative)
   add("Largest parameter error", page.percent(share), page.grade(share, 0.03, 0.08), string.format("Root mean square "
-    .. "error of '%s', the worst parameter, as a share of its range. Good up to 3%%, fair up to 8%%; a blind guess of "
-    .. "a uniform parameter has 29%%.", name or "?"))
+    .. "error of '%s', the worst parameter, as a share of its range. Good up to 3%%, fair up to 8%%; a constant "
+    .. "estimate of a uniform parameter has 29%%.", name or "?"))
 end
 
 reported.parameter = {

@@ -69,7 +69,7 @@ end
 --- Standardises by a sample of outputs. An element that never changes keeps a scale of its own size or of the other
 -- elements', whichever is larger.
 -- @tparam tensor x (N, …output)
--- @treturn {integer,...} elements (of a picture: channels) that are constant
+-- @treturn {integer,...} elements (of an image: channels) that are constant
 -- @treturn {integer,...} elements that vary by no more than the rounding of single precision
 -- @treturn {integer,...} elements of vectors whose scale is that of a few outliers
 function Loss:fit(x)
@@ -181,7 +181,7 @@ end
 -- gradient far from it.
 -- @tparam tensor raw (N, …) the decoder's output
 -- @tparam tensor x (N, …) the simulator's, standardised by :standardise
--- @tparam ?string errors "relative" to each picture's ink (default), or "absolute"
+-- @tparam ?string errors "relative" to each image's ink (default), or "absolute"
 -- @treturn tensor (N,)
 function Loss:misfit(raw, x, errors)
   if #self.output ~= 3 or self.name == "function" then return self:each(raw, x) end

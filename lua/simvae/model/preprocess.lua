@@ -1,21 +1,20 @@
---- Pictures from anywhere, as a simulator's encoder takes them.
+--- Preprocessing of images from elsewhere for a simulator's encoder.
 --
 --     local x = assert(sv.preprocess.load("curve.png", fourier.output))     -- (1, 64, 64)
 --     local z = model:encode(x)
 --
--- In this order: transparent pixels are laid on white; grey is the luma of ITU-R BT.709 where one
--- channel is wanted, and is repeated where three are; a picture that is not square is padded with its
--- ground to the wanted proportions, so that nothing is stretched; size by area average (each new pixel is
--- the mean of what it covers), which also enlarges; dark grounds are turned where light ones are wanted,
--- and the other way round; contrast is stretched so that the ground is 1 and the darkest ink 0.
+-- In this order: transparent pixels are composited on white; one channel is the luma of ITU-R BT.709, three repeat it;
+-- the image is padded with its background to the target's proportions, without stretching, and resized by area
+-- averaging; a dark background is inverted where a light one is wanted, and vice versa; contrast is stretched so that
+-- the background is 1 and the darkest ink 0.
 --
--- The ground is the median of the picture's border: what surrounds a drawing.
+-- The background is the median of the image's border.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local preprocess = {}
 
-local SLACK = 1e-3 -- beyond [0, 1]: what smoothing and rounding may add to a picture
+local SLACK = 1e-3 -- tolerance beyond [0, 1], for interpolation and rounding of images
 
 local options = {
   ground = { "string", default = "light", one_of = { "light", "dark", "keep" } },
@@ -82,14 +81,14 @@ local function coverage(from, to)
   return m
 end
 
---- Scales a picture by area average.
+--- Resizes an image by area averaging.
 -- @tparam tensor x (C, H, W)
 -- @tparam integer height
 -- @tparam integer width
 -- @treturn tensor (C, height, width)
 function preprocess.resize(x, height, width)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
-    check.fail(2, "resize: takes a picture (C, H, W); got %s", check.describe(x))
+    check.fail(2, "resize: takes an image (C, H, W); got %s", check.describe(x))
   end
   check.value("resize", "height", height, { "integer", min = 1 })
   check.value("resize", "width", width, { "integer", min = 1 })
@@ -103,25 +102,25 @@ function preprocess.resize(x, height, width)
   return #parts == 1 and parts[1] or core.concat(parts, 1)
 end
 
---- A picture as an encoder takes it.
+--- Preprocesses an image.
 -- @tparam tensor x (C, H, W) in [0, 1], C = 1 or 3
 -- @tparam {integer,integer,integer} shape the simulator's output, {channels, height, width}
--- @tparam[opt] table opts ground: "light" (default), "dark" or "keep": inverts a picture whose ground is the other;
+-- @tparam[opt] table opts ground: "light" (default), "dark" or "keep": inverts an image whose ground is the other;
 --   stretch (true): ground to 1 and the farthest ink to 0 (dark ground: the other way round)
 -- @treturn tensor of that shape, in [0, 1]
 function preprocess.picture(x, shape, opts)
   opts = check.options("preprocess", opts, options)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
-    check.fail(2, "preprocess: takes a picture (C, H, W)")
+    check.fail(2, "preprocess: takes an image (C, H, W)")
   end
   if type(shape) ~= "table" or #shape ~= 3 then
     check.fail(2, "preprocess: shape is {channels, height, width}, as a simulator's output; got %s",
       type(shape) == "table" and check.shape_text(shape) or check.describe(shape))
   end
   local finite, at = x:finite()
-  if not finite then check.fail(2, "preprocess: the picture is not finite at element %d", at) end
+  if not finite then check.fail(2, "preprocess: the image is not finite at element %d", at) end
   if not x:within(-SLACK, 1 + SLACK) then
-    check.fail(2, "preprocess: takes a picture in [0, 1]; got %g to %g: divide by its largest value, such as 255",
+    check.fail(2, "preprocess: takes an image in [0, 1]; got %g to %g: divide by its largest value, such as 255",
       core.min(x):item(), core.max(x):item())
   end
   local channels, height, width = table.unpack(shape)

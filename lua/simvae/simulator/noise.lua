@@ -1,7 +1,7 @@
 --- Noise of a measurement over a simulator's outputs: field `noise` of sv.simulator.
 --
 --     noise = 0.02                      the standard deviation of every element, in units of the output
---     noise = { 0.1, 0.1, 3 }           of each element of a vector, or of each channel of a picture
+--     noise = { 0.1, 0.1, 3 }           of each element of a vector, or of each channel of an image
 --     noise = sv.full(0.1, { 1, 8, 8 }) a tensor of the output's shape
 --     noise = function(x, rng, z)       returns one output x as measured, a tensor of its shape; rng: a generator;
 --                                       z: the parameters by name

@@ -118,7 +118,7 @@ local function read_last(run)
   where, map = nil, nil
   if before then where, map = read(previous) end
   if not where then
-    error(string.format("%s\n%s\nNothing can be gone on from, and nothing was changed. Put a copy of one of them back, "
+    error(string.format("%s\n%s\nThe run cannot be resumed; nothing was changed. Put a copy of one of them back, "
       .. "give another `out`, or delete both to start again", damage, map or previous .. ": it is not there"), 0)
   end
   run.damaged = true

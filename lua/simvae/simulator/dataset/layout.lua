@@ -47,7 +47,7 @@ local function decided(shape, bytes)
     return nil, string.format('%slayout = "series" (%d times, %d features) or layout = "picture" (%d x %d pixels)',
       text, shape[1], shape[2], shape[1], shape[2])
   elseif #shape ~= 3 then
-    return nil, text .. "outputs are (channels, height, width) or (n,); output = { … } says which"
+    return nil, text .. "outputs are (channels, height, width) or (n,); give output = { … }"
   end
   local first, last = shape[1] <= FEW, shape[3] <= FEW
   if first and not last then return plans.channels_first(shape) end
@@ -110,7 +110,7 @@ function layout.scale(source, output, given)
   local low, high = range_of(source)
   local scale = source.bytes and high and high > 1 and 255 or 1
   if not pictures or not low or low >= 0 and high <= 1.001 * scale then return scale end
-  return nil, string.format("x holds %g to %g; pictures take [0, 1]: %s, or loss = \"mse\"", low, high,
+  return nil, string.format("x holds %g to %g; images take [0, 1]: %s, or loss = \"mse\"", low, high,
     remedy(low, high))
 end
 

@@ -53,7 +53,7 @@ local function of_pictures(folder, names)
         if not t then
           failures[i] = reason
         elseif t.shape[1] ~= shape[1] or t.shape[2] ~= shape[2] or t.shape[3] ~= shape[3] then
-          failures[i] = string.format("%s%s: a picture of %s; the first, %s, is %s", folder, names[r],
+          failures[i] = string.format("%s%s: an image of %s; the first, %s, is %s", folder, names[r],
             check.shape_text(t.shape), names[1], check.shape_text(shape))
         else
           result[i] = t
@@ -65,7 +65,7 @@ local function of_pictures(folder, names)
   }
 end
 
--- ---- a folder of pictures and a table of their parameters ------------------------------------
+-- ---- a folder of images and a table of their parameters --------------------------------------
 
 local picture_columns = { file = true, filename = true, image = true, picture = true, path = true, png = true }
 
@@ -100,7 +100,7 @@ local function number_of(cell)
   return v
 end
 
--- The columns of a header: the picture's, the parameters' and their names; or nil, message.
+-- The columns of a header: the image's, the parameters' and their names; or nil, message.
 local function read_header(path, header, drop)
   local file_column, columns, names, seen, numbers = 1, {}, {}, {}, 0
   local vain = sources.dropped_in_vain(drop, #header, header)
@@ -126,7 +126,7 @@ local function read_header(path, header, drop)
   return file_column, columns, names
 end
 
--- Returns the names of the pictures, those of the parameters, and the rows of their values.
+-- Returns the names of the images, those of the parameters, and the rows of their values.
 local function read_table(path, drop)
   local header, lines = csv.read(path)
   if not header then return nil, lines end
@@ -144,7 +144,7 @@ local function read_table(path, drop)
       end
     end
     if line[file_column] == "" then
-      return nil, string.format("%s, line %d: column '%s' names no picture", path, line.line, header[file_column])
+      return nil, string.format("%s, line %d: column '%s' names no image", path, line.line, header[file_column])
     end
     files[r], rows[r] = line[file_column], row
   end
@@ -163,7 +163,7 @@ local function open_folder(given)
       end
     end
     if not table_name then
-      return nil, given.path .. ": no CSV file, which names the pictures and gives their parameters"
+      return nil, given.path .. ": no CSV file with the names of the images and their parameters"
     end
   end
   local files, names, rows = read_table(table_name:match "^/" and table_name or folder .. table_name, given.drop)
