@@ -11,8 +11,8 @@ description = {
   license = "MIT",
 }
 supported_platforms = { "unix" }
-dependencies = { "lua >= 5.4, < 5.5", "argparse >= 0.7", "dkjson >= 2.5" }
-test_dependencies = { "busted >= 2.1" }
+dependencies = { "lua >= 5.4, < 5.5", "argparse >= 0.7" }
+test_dependencies = { "busted >= 2.1", "dkjson >= 2.5" }
 external_dependencies = {
   PNG = { header = "png.h", library = "png" },
   ZLIB = { header = "zlib.h", library = "z" },

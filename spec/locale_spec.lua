@@ -23,14 +23,14 @@ local t = sv.tensor { 0.5, 1e-3 }
 assert(tostring(t):find("0.5", 1, true) and not tostring(t):find "0,5", tostring(t))
 assert(not sv.help "conv2d" or true)
 
-local json = require "dkjson"
+local json = require "simvae.io.json"
 assert(json.encode { 0.5 } == "[0.5]" and json.decode("[0.25]")[1] == 0.25)
 
 local echo = sv.command { name = "echo", cmd = { "cat" }, output = { 2 },
   params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } } }
 local x = echo:run { { 0.25, 0.125 } }
 assert(x:get(1, 1) == 0.25 and x:get(1, 2) == 0.125)
-assert(tostring(echo):find("a 0…1", 1, true))
+assert(tostring(echo):find("a 0 to 1", 1, true))
 assert(select(2, pcall(echo.run, echo, { { 0.25, 0 / 0 } })):find("a = 0.25", 1, true))
 echo.close()
 

@@ -277,6 +277,20 @@ describe("JSON", function()
     assert.same(value, json.decode(text))
   end)
 
+  it("goes to a file indented, with null for what is not finite, and comes back", function()
+    local path = folder .. "/report.json"
+    assert(json.save(path, { list = { 1, { a = 1 / 3 } }, none = 0 / 0, far = -math.huge, by = { [7] = "x" },
+      no = {} }))
+    local text = helper.read(path)
+    assert.matches('"none": null', text, 1, true)
+    assert.matches('\n  "list": [\n    1,\n    {\n      "a": 0.333', text, 1, true)
+    assert.same({ list = { 1, { a = 1 / 3 } }, by = { ["7"] = "x" }, no = {} }, json.load(path))
+    assert.same({ list = { 1, { a = 0.33333333333333 } } }, { list = { 1, { a = tonumber(string.format("%.14g",
+      require "dkjson".decode(text).list[2].a)) } } })
+    refused("none.json", json.load(folder .. "/none.json"))
+    refused("whole.safetensors: the JSON text", json.load(folder .. "/whole.safetensors"))
+  end)
+
   it("agrees with Python's json", function()
     local python, why = helper.python "json"
     if not python then return pending(why) end

@@ -41,6 +41,9 @@ describe("precision", function()
     if offered then return end
     helper.raises("this CPU has no products of bf16", core.conv2d, sv.zeros(1, 1, 4, 4), sv.zeros(1, 1, 3, 3), nil,
       { precision = "bf16" })
+    local model = sv.model { simulator = require "simvae.simulators.box", net = "mlp", width = 8, precision = full }
+    assert.equal(model, model:set_precision(full))
+    helper.raises("set_precision: precision: this CPU", model.set_precision, model, "bf16")
     helper.raises("model: precision: this CPU", sv.model, { simulator = require "simvae.simulators.box",
       precision = "bf16" })
   end)

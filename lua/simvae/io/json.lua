@@ -224,12 +224,17 @@ local function write_table(t, depth, o, indent)
     for i, v in ipairs(t) do parts[i] = write(v, depth - 1, o, inner) end
   else
     for k in pairs(t) do
-      if type(k) ~= "string" then error("json: keys are strings; got " .. tostring(k), 0) end
+      if type(k) ~= "string" and not (o.lenient and type(k) == "number") then
+        error("json: keys are strings; got " .. tostring(k), 0)
+      end
       keys[#keys + 1] = k
     end
-    table.sort(keys)
+    table.sort(keys, function(a, b)
+      if type(a) == type(b) then return a < b end
+      return type(a) == "number"
+    end)
     for i, k in ipairs(keys) do
-      parts[i] = json.quote(k) .. (indent and ": " or ":") .. write(t[k], depth - 1, o, inner)
+      parts[i] = json.quote(tostring(k)) .. (indent and ": " or ":") .. write(t[k], depth - 1, o, inner)
     end
   end
   if #parts == 0 or not indent then

@@ -61,6 +61,12 @@ function model.new(t)
   return model.build(self, streams.weights(self.seed))
 end
 
+local function set_precision(self, name)
+  for _, net in ipairs { self.decoder, self.encoder } do net:set_precision(name) end
+  self.precision = name
+  return self
+end
+
 --- A model from checked options.
 -- @tparam table self options of `new`, which becomes the model
 -- @tparam rng rng of the initial weights
@@ -81,9 +87,7 @@ function model.build(self, rng)
   if self.head.build then self.head:build(rng) end
   self.decoder:eval()
   self.encoder:eval()
-  if self.precision then
-    for _, net in ipairs { self.decoder, self.encoder } do net:set_precision(self.precision) end
-  end
+  if self.precision then set_precision(self, self.precision) end
   self.trained = content { decoder = 0, encoder = 0 }
   self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
@@ -99,6 +103,14 @@ function Model:__tostring()
   for _, n in pairs(self.trained) do steps = steps + n end
   return string.format("model of %s: decoder %d, encoder %d parameters; %s", self.simulator.name, self.decoder:count(),
     self.encoder:count(), steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
+end
+
+--- Sets the precision of the model's convolutions, in training and in use.
+-- @tparam string name "fp32" (in a build of doubles "fp64"), or "bf16" where the CPU has products of it
+-- @treturn Model itself
+function Model:set_precision(name)
+  precision.check("set_precision", name)
+  return set_precision(self, name)
 end
 
 -- ---- use, in units ---------------------------------------------------------------------

@@ -189,6 +189,7 @@ function Engine.new(plan, timeout, restart)
   return setmetatable({ plan = plan, timeout = timeout, restart = restart }, Engine)
 end
 
+-- Starts the process.
 function Engine:begin()
   self.shared = core.shared(rows_at_once, self.plan.count)
   local worker, why = core.process.fork(serve, self.plan, self.shared)
@@ -196,6 +197,7 @@ function Engine:begin()
   return worker
 end
 
+-- Ends it.
 function Engine:finish(worker) worker:close() end
 
 --- Runs once, to determine the size of the results.
