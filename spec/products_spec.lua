@@ -90,6 +90,21 @@ describe("SV_BLAS", function()
     assert.is_truthy(output:find("\n1.0", 1, true), output)
   end)
 
+  it("passes an interruption on that comes while OpenBLAS is loaded", function()
+    local script = [[
+      local asked = 0
+      package.preload["simvae.blas"] = function()
+        asked = asked + 1
+        error(asked == 1 and "interrupted!" or "module 'simvae.blas' not found", 0)
+      end
+      local core = require "simvae.core"
+      require "simvae"
+      print(pcall(core.matmul, core.ones(3, 3), core.ones(3, 3)))
+      print(core.sum(core.matmul(core.ones(3, 3), core.ones(3, 3))):item())]]
+    assert.equal("false\tinterrupted!\n27.0\n", (helper.run("unset SV_BLAS; SV_KERNEL=portable "
+      .. helper.lua_command("-e", script))))
+  end)
+
   it("is not needed where OpenBLAS is missing: ours computes all products", function()
     local script = [[
       local asked = 0

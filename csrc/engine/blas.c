@@ -1,8 +1,8 @@
 /* blas.c: OpenBLAS as Lua sees it: which backend computes products, and loading simvae/blas.so when it is first needed.
  *
- *     core.use_blas(require "simvae.blas")   linalg, which cannot do without it
- *     load, from sv_apply                    a product whose backend it is; where it is missing, ours computes them
- * all, unless SV_BLAS asks for it by name */
+ *     core.use_blas(require "simvae.blas")   by linalg, which needs it
+ *     sv_load_blas                           by sv_apply, for a product that it should compute; where it is missing,
+ *                                            our kernels compute all products, unless SV_BLAS=openblas requires it */
 #include "../blas/blas.h"
 #include "../version.h"
 #include "apply.h"
@@ -40,25 +40,35 @@ static int l_use_blas(lua_State *L) {
     return 1;
 }
 
+/* Is this error of require the module's absence? Else it is an interruption, or a lack of memory. */
+static bool is_absence(lua_State *L, int status) {
+    size_t length;
+    const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
+    const size_t tail = sizeof "interrupted!" - 1;
+    return status == LUA_ERRRUN && why && (length < tail || strcmp(why + length - tail, "interrupted!") != 0);
+}
+
 bool sv_load_blas(lua_State *L) {
     if (loaded || tried) return loaded;
-    tried = true;
     int top = lua_gettop(L);
     luaL_checkstack(L, 4, NULL);
     lua_pushcfunction(L, l_use_blas);
-    bool found = lua_getglobal(L, "require") == LUA_TFUNCTION;
+    lua_getglobal(L, "require");
     lua_pushliteral(L, "simvae.blas");
-    found = found && lua_pcall(L, 1, 1, 0) == LUA_OK;
-    if (found) lua_call(L, 1, 0);
-    lua_settop(L, top);
-    if (!found && sv_gemm_forced()) {
-        tried = false;
+    int status = lua_pcall(L, 1, 1, 0);
+    if (status == LUA_OK) {
+        lua_call(L, 1, 0);
+    } else if (!is_absence(L, status)) {
+        lua_error(L);
+    } else if (sv_gemm_forced()) {
         luaL_error(L,
                    "SV_BLAS=%s: OpenBLAS is missing from this build; install it (Debian, Ubuntu: apt-get install "
-                   "libopenblas-dev; macOS: brew install openblas) and build again with make, or unset SV_BLAS",
-                   sv_gemm_forced());
+                   "libopenblas-dev; macOS: brew install openblas) and build again with make, or unset SV_BLAS\n%s",
+                   sv_gemm_forced(), lua_tostring(L, -1));
     }
-    return found;
+    tried = true;
+    lua_settop(L, top);
+    return loaded;
 }
 
 /* products("ours" | "openblas" | "auto") -> the backend of dense products in use, and whether OpenBLAS is loaded */
