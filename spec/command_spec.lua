@@ -111,7 +111,7 @@ describe("a program that runs on", function()
 
   it("answers in binary with what is wrong", function()
     local folder = helper.temporary_folder()
-    local function answer(t)
+    local function answer(t, output)
       local path = folder .. "/x.npy"
       if type(t) == "string" then
         local f <close> = assert(io.open(path, "wb"))
@@ -119,9 +119,12 @@ describe("a program that runs on", function()
       else
         assert(require "simvae.io".save_npy(path, core.tensor(t)))
       end
-      return why({ "sh", "-c", "while read l; do cat " .. path .. "; done" }, { protocol = "npy" })
+      return why({ "sh", "-c", "while read l; do cat " .. path .. "; done" },
+        { protocol = "npy", output = output })
     end
-    assert.matches("shape (2,) where 3", answer { 1, 2 }, 1, true)
+    assert.matches("shape (2,) where the output is (3,)", answer { 1, 2 }, 1, true)
+    assert.matches("shape (1, 3, 2) where the output is (1, 2, 3)", answer({ { { 1, 2 }, { 3, 4 }, { 5, 6 } } },
+      { 1, 2, 3 }), 1, true) -- pictures the other way round, or channels last
     assert.matches("NaN", answer { 1, 2, 0 / 0 }, 1, true)
     local header = "{'descr': '<c16', 'fortran_order': False, 'shape': (3,), }\n"
     assert.matches("complex numbers", answer("\x93NUMPY\1\0" .. string.pack("<s2", header) .. ("\0"):rep(48)), 1, true)
@@ -343,7 +346,10 @@ describe("a program a sample", function()
       run({ "cp", folder .. "/x.npy", "{x}" }, { protocol = "file", files = { x = "x.npy" } }))
     assert.same({ { { { 0, 1 }, { 1, 0 } } } }, run({ "cp", folder .. "/x.png", "{x}" },
       { protocol = "file", files = { x = "x.png" }, output = { 1, 2, 2 } }))
-    assert.matches("shape (3,) where 2", why({ "cp", folder .. "/x.npy", "{x}" },
+    assert(io_module.save_npy(folder .. "/t.npy", core.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }))
+    assert.matches("shape (3, 2) where the output is (1, 2, 3)", why({ "cp", folder .. "/t.npy", "{x}" },
+      { protocol = "file", files = { x = "x.npy" }, output = { 1, 2, 3 } }), 1, true)
+    assert.matches("shape (3,) where the output is (2,)", why({ "cp", folder .. "/x.npy", "{x}" },
       { protocol = "file", files = { x = "x.npy" }, output = { 2 } }), 1, true)
   end)
 

@@ -21,17 +21,6 @@ end
 
 -- ---- one sample -----------------------------------------------------------------
 
-local function same_but_for_ones(a, b)
-  local i, j = 1, 1
-  while true do
-    while a[i] == 1 do i = i + 1 end
-    while b[j] == 1 do j = j + 1 end
-    if a[i] ~= b[j] then return false end
-    if a[i] == nil then return true end
-    i, j = i + 1, j + 1
-  end
-end
-
 -- Copies an output that simulate returned (numbers in its shape, or a flat list) to out. Returns true, or nil and why
 -- not.
 local function take(self, out, result)
@@ -48,7 +37,7 @@ local function take(self, out, result)
   elseif not t.alive then
     return unfit("it returned a tensor that was released")
   end
-  if t.count ~= out.count or t.ndim ~= 1 and not same_but_for_ones(t.shape, self.output) then
+  if not check.fits(t.shape, self.output) then
     return unfit("it has shape %s", check.shape_text(t.shape))
   end
   out:copy(t)

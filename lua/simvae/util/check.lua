@@ -107,6 +107,26 @@ function check.value(what, name, value, rule, level)
   end
 end
 
+local function same_but_for_ones(a, b)
+  local i, j = 1, 1
+  while true do
+    while a[i] == 1 do i = i + 1 end
+    while b[j] == 1 do j = j + 1 end
+    if a[i] ~= b[j] then return false end
+    if a[i] == nil then return true end
+    i, j = i + 1, j + 1
+  end
+end
+
+--- Do an array's numbers, in order, make up an output? One list of them does, or its shape up to axes of one.
+-- @tparam {integer,...} shape of the array
+-- @tparam {integer,...} output
+function check.fits(shape, output)
+  local count = 1
+  for _, n in ipairs(output) do count = count * n end
+  return #shape == 1 and shape[1] == count or same_but_for_ones(shape, output)
+end
+
 local max_name = 256 -- bytes
 
 --- Why a text cannot name anything: names and units go into model files, tables and figures.

@@ -110,9 +110,9 @@ function readers.npy(self, out)
   if gone then return self:ending(gone, out.count) end
   if not ok then return nil, "answered with bytes that are no .npy array: " .. tostring(header.reason or header) end
   if header.unsupported then return nil, "answered with " .. header.unsupported end
-  if header.count ~= out.count or header.fortran and #header.shape > 1 then
-    return nil, string.format("answered an array of shape %s%s where %d numbers were expected",
-      check.shape_text(header.shape), header.fortran and " in Fortran order" or "", out.count)
+  if not check.fits(header.shape, out.shape) or header.fortran and #header.shape > 1 then
+    return nil, string.format("answered an array of shape %s%s where the output is %s",
+      check.shape_text(header.shape), header.fortran and " in Fortran order" or "", check.shape_text(out.shape))
   end
   local done, why = self.process:read_numbers(header.kind, header.swapped, out, time_left(self))
   if not done then return self:ending(why, out.count) end

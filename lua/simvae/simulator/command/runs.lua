@@ -25,9 +25,9 @@ local loaders = {
 local function read_array(load, path, out)
   local t, why = load(path, { max_bytes = answer.limit(out.count) })
   if not t then return nil, "left no readable output: " .. why end
-  if t.count ~= out.count then
-    return nil, string.format("wrote an array of shape %s where %d numbers were expected", check.shape_text(t.shape),
-      out.count)
+  if not check.fits(t.shape, out.shape) then
+    return nil, string.format("wrote an array of shape %s where the output is %s", check.shape_text(t.shape),
+      check.shape_text(out.shape))
   end
   out:copy(t)
   if not out:finite() then return nil, answer.failed end
