@@ -281,6 +281,8 @@ describe("a folder's table", function()
       true)
     assert.matches("drop: there is no column \"c\"; there are a, file",
       select(2, open("a,file\n1,p1.png\n2,p2.png\n", { drop = { "c" } })), 1, true)
+    assert.matches("path is a .npz file, a cache of samples, or a folder of PNGs with a CSV file",
+      select(2, dataset { path = place .. "/labels.csv" }), 1, true)
     assert.matches("column 1 has no name", why ",a,file\n0,1,p1.png\n1,2,p2.png\n", 1, true)
     assert.matches("UTF-16", why "\xFF\xFEa\0,\0f\0", 1, true)
     assert.matches("is empty", why "", 1, true)

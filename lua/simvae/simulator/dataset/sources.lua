@@ -276,7 +276,11 @@ function sources.open(what, given)
     if kind == "folder" then return open_folder(given) end
     if not kind then return nil, given.path .. ": no such file or folder" end
     if cache.is(given.path) then return open_cache(given) end
-    return open_npz(given)
+    local source, z = open_npz(given)
+    if not source and not given.path:lower():find "%.npz$" then
+      z = z .. "; path is a .npz file, a cache of samples, or a folder of PNGs with a CSV file"
+    end
+    return source, z
   end
   if not (given.z and given.x) then
     check.fail(4, "%s: takes z = \"z.npy\" and x = \"x.npy\", or path = a .npz file, a cache or a folder of PNGs", what)
