@@ -47,7 +47,7 @@ end
 function experiments.dsprites()
   return {
     simulator = require "simvae.simulators.dsprites",
-    doc = "dSprites: shape, scale, orientation and position of a sprite. MIG treats the shape as noise, as the paper.",
+    doc = "dSprites: shape, scale, orientation and position. MIG treats the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
     posterior = "mixture", components = 4, -- else hearts are confused with squares
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs

@@ -16,7 +16,7 @@ local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
 local shell = require "simvae.util.shell"
-local least_samples = require "simvae.evaluate.options".least_samples
+local min_samples = require "simvae.evaluate.options".min_samples
 local figures = require "reproduce.figures"
 local files = require "reproduce.files"
 local paper = require "reproduce.paper"
@@ -39,7 +39,7 @@ local function parse(argv)
   parser:option("--only", "Names of experiments, with commas between: " .. table.concat(order, ",") .. ".")
   number(parser, "--steps", "Steps of each stage, instead of the recipe's.", 1)
   number(parser, "--width", "Width of the nets, instead of the experiment's.", 1, 4096)
-  number(parser, "--samples", "Samples of each evaluation.", least_samples)
+  number(parser, "--samples", "Samples of each evaluation.", min_samples)
   number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--commit", "Copies tables and small images to this folder when done.")
     :args "?"

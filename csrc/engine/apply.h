@@ -4,7 +4,6 @@
 
 #include "engine.h"
 
-
 /* Converts the inputs, at stack indices base …, to a common layout; returns that of a 4-d out. */
 enum sv_layout sv_settle_layout(lua_State *L, sv_args *a, int base);
 /* Allocates the weight cache of in[1], at that stack index, for a call whose shape function requests one. */

@@ -141,7 +141,7 @@ sv_tensor *sv_push_tensor_on(lua_State *L, int storage, int ndim,
 sv_tensor *sv_ensure_grad(lua_State *L, int index);         /* the leaf's gradient tensor, made if need be */
 void sv_check_writable(lua_State *L, const sv_tensor *t);   /* raises if an open tape needs its value; notes a write */
 int sv_check_shape(lua_State *L, int first, size_t *shape); /* numbers from first on, or one table: -> ndim */
-int sv_check_length(lua_State *L, int index, int most, const char *what); /* of a list: 0 … most, or raises */
+int sv_check_length(lua_State *L, int index, int maximum, const char *what); /* of a list: 0 … maximum, or raises */
 void sv_format_shape(char *to, size_t room, int ndim, const size_t *shape);
 void sv_open_tensor(lua_State *L, int core); /* core: stack index of the module's table */
 

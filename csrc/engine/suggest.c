@@ -15,12 +15,12 @@ static int distance(const char *a, const char *b) {
     for (int i = 1; a[i - 1]; i++) {
         row[0] = i;
         for (int j = 1; j <= n; j++) {
-            int least = last[j] < row[j - 1] ? last[j] + 1 : row[j - 1] + 1;
+            int minimum = last[j] < row[j - 1] ? last[j] + 1 : row[j - 1] + 1;
             int replaced = last[j - 1] + (a[i - 1] != b[j - 1]);
-            if (replaced < least) least = replaced;
+            if (replaced < minimum) minimum = replaced;
             bool exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            if (exchanged && before[j - 2] + 1 < least) least = before[j - 2] + 1;
-            row[j] = least;
+            if (exchanged && before[j - 2] + 1 < minimum) minimum = before[j - 2] + 1;
+            row[j] = minimum;
         }
         int *free = before;
         before = last;
@@ -32,11 +32,11 @@ static int distance(const char *a, const char *b) {
 
 const char *sv_nearest(const char *word, const char *const *known, int n) {
     const char *best = NULL;
-    int least = (int)strlen(word) / 2 + 2;
+    int minimum = (int)strlen(word) / 2 + 2;
     for (int i = 0; i < n; i++) {
         int d = distance(word, known[i]);
-        if (d < least) {
-            least = d;
+        if (d < minimum) {
+            minimum = d;
             best = known[i];
         }
     }
@@ -47,13 +47,13 @@ const char *sv_nearest(const char *word, const char *const *known, int n) {
 static int l_nearest(lua_State *L) {
     const char *word = sv_check_text(L, 1, NULL), *best = NULL;
     sv_check_type(L, 2, LUA_TTABLE);
-    int least = (int)sv_optional_integer(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
+    int minimum = (int)sv_optional_integer(L, 3, (int)strlen(word) / 2 + 1) + 1, n = (int)luaL_len(L, 2);
     for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
         const char *known = sv_check_text(L, -1, NULL);
         int d = distance(word, known);
-        if (d < least) {
-            least = d;
+        if (d < minimum) {
+            minimum = d;
             best = known;
         }
         lua_pop(L, 1); /* the list holds it */

@@ -112,9 +112,9 @@ static size_t check_extent(lua_State *L, int index) {
     return (size_t)n;
 }
 
-int sv_check_length(lua_State *L, int index, int most, const char *what) {
+int sv_check_length(lua_State *L, int index, int maximum, const char *what) {
     lua_Integer n = luaL_len(L, index);
-    if (n < 0 || n > most) luaL_error(L, "%s: at most %d; got a list of %I", what, most, n);
+    if (n < 0 || n > maximum) luaL_error(L, "%s: at most %d; got a list of %I", what, maximum, n);
     return (int)n;
 }
 

@@ -55,11 +55,11 @@ static size_t pack(picture *p, const sv_real *from) {
                 for (size_t k = 0; k < p->channels; k++) *at++ = to_byte(pixel[k * hw]);
         }
         unsigned char *to = p->rows + y * (p->stride + 1);
-        size_t least = SIZE_MAX;
+        size_t minimum = SIZE_MAX;
         for (int type = 0; type < 5; type++) {
             size_t sum = filter(type, p->stride, p->channels, up, row, trial);
-            if (sum >= least) continue;
-            least = sum;
+            if (sum >= minimum) continue;
+            minimum = sum;
             to[0] = (unsigned char)type;
             memcpy(to + 1, trial, p->stride);
         }

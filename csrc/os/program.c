@@ -59,7 +59,7 @@ static _Noreturn void become(const launch *l) {
 #ifdef SYS_close_range
     closed = syscall(SYS_close_range, 4u, ~0u, 0u) == 0;
 #endif
-    for (int fd = 4, most = (int)sysconf(_SC_OPEN_MAX); !closed && fd < most && fd < 65536; fd++) close(fd);
+    for (int fd = 4, maximum = (int)sysconf(_SC_OPEN_MAX); !closed && fd < maximum && fd < 65536; fd++) close(fd);
     sigprocmask(SIG_SETMASK, &l->mask, NULL);
     if (l->cwd == NULL || chdir(l->cwd) == 0) execve(l->path, l->argv, l->envp);
     int why = errno;

@@ -113,12 +113,12 @@ static int l_resident(lua_State *L) {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
 #ifdef __APPLE__
-    lua_Integer most = (lua_Integer)u.ru_maxrss;
+    lua_Integer maximum = (lua_Integer)u.ru_maxrss;
 #else
-    lua_Integer most = (lua_Integer)u.ru_maxrss * 1024;
+    lua_Integer maximum = (lua_Integer)u.ru_maxrss * 1024;
 #endif
     lua_pushinteger(L, (lua_Integer)pages * sysconf(_SC_PAGESIZE));
-    lua_pushinteger(L, most);
+    lua_pushinteger(L, maximum);
     return 2;
 }
 

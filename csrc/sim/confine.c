@@ -36,10 +36,10 @@ int sv_enter_folder(lua_State *L) {
     return 1;
 }
 
-static void limit(int what, rlim_t most) {
+static void limit(int what, rlim_t maximum) {
     struct rlimit r;
     if (getrlimit(what, &r) != 0) return;
-    if (r.rlim_max == RLIM_INFINITY || r.rlim_max > most) r.rlim_max = most;
+    if (r.rlim_max == RLIM_INFINITY || r.rlim_max > maximum) r.rlim_max = maximum;
     if (r.rlim_cur == RLIM_INFINITY || r.rlim_cur > r.rlim_max) r.rlim_cur = r.rlim_max;
     setrlimit(what, &r);
 }

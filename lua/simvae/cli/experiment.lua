@@ -19,7 +19,7 @@ local simulator = require "simvae.simulator"
 
 local experiment = {}
 
-local least_samples = evaluation.least_samples
+local min_samples = evaluation.min_samples
 
 local options = {
   simulator = { "table", required = true },
@@ -32,7 +32,7 @@ local options = {
   sleep = { "table", default = {} },
   encoder = { "table", default = {} },
   recipe = { "string|table" },
-  samples = { "integer", default = 10000, min = least_samples },
+  samples = { "integer", default = 10000, min = min_samples },
   demo = { "table" },          -- steps and width of a short run: --demo
   workers = { "integer", min = 0 },
   simulations = { "integer", min = 1 },
@@ -61,7 +61,7 @@ local function parse(t, argv)
   number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
   number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
-  number(parser, "--samples", "Samples of the evaluation.", least_samples)
+  number(parser, "--samples", "Samples of the evaluation.", min_samples)
   number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
     sampler.options.workers.max)
   parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")

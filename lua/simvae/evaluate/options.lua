@@ -17,7 +17,7 @@ local options = {
 }
 
 --- The minimum number of samples with the default number of bins: one for each cell of a pair of columns.
-evaluation.least_samples = options.bins.default * options.bins.default
+evaluation.min_samples = options.bins.default * options.bins.default
 
 -- Indices of the selected factors.
 local function factor_numbers(sim, factors, level)
@@ -59,10 +59,10 @@ function evaluation.check(model, given, level)
   local o = check.options("evaluate", given, options, level)
   if o.refine then o.refine = check.options("evaluate: refine", o.refine, refined.reported.options, level) end
   local sim = check_model(model, o.refine, level)
-  local least = o.bins * o.bins
-  if o.samples < least then
+  local minimum = o.bins * o.bins
+  if o.samples < minimum then
     check.fail(level - 1, "evaluate: %d samples are too few for the %d cells of %d bins; give samples = %d or more, or "
-      .. "bins = %d", o.samples, least, o.bins, least, math.max(2, math.floor(math.sqrt(o.samples))))
+      .. "bins = %d", o.samples, minimum, o.bins, minimum, math.max(2, math.floor(math.sqrt(o.samples))))
   end
   return o, factor_numbers(sim, o.factors, level)
 end

@@ -66,16 +66,16 @@ local function moved(model, z, k, us)
 end
 
 local function images(path, model, z, which, opts)
-  local params, rows, labels, most = model.simulator.params, {}, {}, 0
+  local params, rows, labels, maximum = model.simulator.params, {}, {}, 0
   local first
   for r, k in ipairs(which) do
     local x = moved(model, z, k, shares(params[k], opts.steps))
     first = first or x.shape
     rows[r], labels[r] = {}, parameter.range_text(params[k])
-    most = math.max(most, x.shape[1])
+    maximum = math.max(maximum, x.shape[1])
     for i = 1, x.shape[1] do rows[r][i] = picture.colours(x[i]) end
   end
-  local scale = opts.scale or picture.factor(first[3], first[4], most)
+  local scale = opts.scale or picture.factor(first[3], first[4], maximum)
   local lines, widest = {}, 0
   for r, label in ipairs(labels) do
     labels[r] = picture.text(label, 12)

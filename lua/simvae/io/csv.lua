@@ -14,10 +14,10 @@ local refuse = file.refuse
 -- The separator of a header line: the most frequent outside quotes.
 local function separator_of(text)
   local line = text:match "^[^\r\n]*":gsub('"[^"]*"', "")
-  local best, most = ",", 0
+  local best, maximum = ",", 0
   for _, c in ipairs { ",", ";", "\t" } do
     local _, n = line:gsub(c, "")
-    if n > most then best, most = c, n end
+    if n > maximum then best, maximum = c, n end
   end
   return best
 end

@@ -183,8 +183,8 @@ end
 -- @return the value (null: nil); or nil and why there is none
 function json.decode(text, limits)
   limits = limits or {}
-  local what, most = limits.what or "the JSON text", limits.max_bytes or MAX_BYTES
-  if #text > most then return nil, string.format("%s has %d bytes, more than %d", what, #text, most) end
+  local what, maximum = limits.what or "the JSON text", limits.max_bytes or MAX_BYTES
+  if #text > maximum then return nil, string.format("%s has %d bytes, more than %d", what, #text, maximum) end
   local reader = json.reader(text, what)
   return file.attempt(function()
     local value = reader:value(limits.max_depth or MAX_DEPTH)

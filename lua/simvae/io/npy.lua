@@ -7,7 +7,7 @@ local npy = {}
 
 local refuse = file.refuse
 local magic = "\x93NUMPY"
-local longest_header = 1 << 20
+local max_header = 1 << 20
 local kinds = core.io.number_sizes -- bf2 is none of NumPy's: a header names one letter and one digit
 local refused = {
   O = "an object array (pickled Python objects, which could run code)", U = "an array of text",
@@ -82,7 +82,7 @@ function npy.read_header(read)
   if major < 1 or major > 3 or minor ~= 0 then refuse("version %d.%d of the .npy format is unknown", major, minor) end
   local form = major == 1 and "<I2" or "<I4"
   local length = string.unpack(form, read(string.packsize(form)))
-  if length > longest_header then refuse("a header of %d bytes is declared, over the limit of 1 MB", length) end
+  if length > max_header then refuse("a header of %d bytes is declared, over the limit of 1 MB", length) end
   local found = parse_header(read(length))
   local order, letter, digits = (found.descr or ""):match "^([<>|=]?)(%a)(%d*)"
   if not letter then refuse("its header is not valid: no type of numbers") end

@@ -7,7 +7,7 @@ local json = require "simvae.io.json"
 
 local safetensors = {}
 
-local longest_header = 100000000 -- the reference implementation's limit too
+local max_header = 100000000 -- the reference implementation's limit too
 local refuse = file.refuse
 
 local kinds = {
@@ -129,9 +129,9 @@ function safetensors.load(path, options)
     if size < 8 then refuse("%d bytes are too few for a safetensors file", size) end
     local start = file.need(source:read(0, 8))
     local length = string.unpack("<i8", start)
-    if length < 0 or length > longest_header then
+    if length < 0 or length > max_header then
       refuse("a header of %s bytes is declared, over the limit of %d; is this a safetensors file?",
-        length < 0 and "2^63 or more" or tostring(length), longest_header)
+        length < 0 and "2^63 or more" or tostring(length), max_header)
     elseif length > size - 8 then
       refuse("a header of %d bytes is declared, but the file has %d; truncated, or not a safetensors file", length,
         size)
@@ -202,7 +202,7 @@ function safetensors.save(path, tensors, options)
   end
   local header = "{" .. table.concat(parts, ",") .. "}"
   header = header .. (" "):rep(-#header % 8)
-  if #header > longest_header then return file.failure(path, "a header of more than 100 MB cannot be written") end
+  if #header > max_header then return file.failure(path, "a header of more than 100 MB cannot be written") end
   local start = string.pack("<I8", #header)
   if options.checksum then
     local data = core.io.crc32(table.move(pieces, 3, #pieces, 1, {}))

@@ -42,7 +42,7 @@ local function running(zs, y, rng)
 end
 
 -- The latent of minimum variance in a batch of neighbours.
-local function least(order, batch, rng)
+local function min_variance(order, batch, rng)
   local from = rng:integer(0, order.n - batch)
   local best, smallest = nil, math.huge
   for k, s in ipairs(order.sums) do
@@ -90,7 +90,7 @@ local function factor_vae(z, v, opts)
   end
   for _ = 1, opts.train do
     local j = rng:integer(1, M)
-    local k = least(orders[j], opts.batch, rng)
+    local k = min_variance(orders[j], opts.batch, rng)
     votes[k][j] = votes[k][j] + 1
   end
   local stands = {}
@@ -105,7 +105,7 @@ local function factor_vae(z, v, opts)
   local right = 0
   for _ = 1, opts.test do
     local j = rng:integer(1, M)
-    if stands[least(orders[j], opts.batch, rng)] == j then right = right + 1 end
+    if stands[min_variance(orders[j], opts.batch, rng)] == j then right = right + 1 end
   end
   return right / opts.test, meaning
 end

@@ -27,12 +27,12 @@ local function modularity(z, v, opts)
   local shares, entropy = information.matrix("modularity", z, v, opts)
   local scores, sum = {}, 0
   for i, row in ipairs(shares:totable()) do
-    local squares, most = 0, 0
+    local squares, maximum = 0, 0
     for j, share in ipairs(row) do
       local square = (share * entropy[j]) ^ 2
-      squares, most = squares + square, math.max(most, square)
+      squares, maximum = squares + square, math.max(maximum, square)
     end
-    scores[i] = most > 0 and 1 - (squares - most) / (most * (M - 1)) or 0
+    scores[i] = maximum > 0 and 1 - (squares - maximum) / (maximum * (M - 1)) or 0
     sum = sum + scores[i]
   end
   return sum / #scores, scores

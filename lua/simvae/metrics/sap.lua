@@ -39,10 +39,10 @@ local function accuracy(x, y)
   end
   local right, seen = {}, {}
   for i = half + 1, #x do
-    local best, least = nil, math.huge
+    local best, minimum = nil, math.huge
     for class, s in pairs(sum) do
       local d = math.abs(x[i] - s / count[class])
-      if d < least or d == least and class < best then best, least = class, d end
+      if d < minimum or d == minimum and class < best then best, minimum = class, d end
     end
     seen[y[i]] = (seen[y[i]] or 0) + 1
     if best == y[i] then right[y[i]] = (right[y[i]] or 0) + 1 end

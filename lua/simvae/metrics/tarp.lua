@@ -20,9 +20,9 @@ local options = { seed = { "integer", default = 1 }, points = { "integer", defau
 local function ranges(v)
   local low, size = {}, {}
   for k, column in ipairs(matrix.columns(v)) do
-    local least, most = math.huge, -math.huge
-    for _, x in ipairs(column) do least, most = math.min(least, x), math.max(most, x) end
-    low[k], size[k] = least, most > least and most - least or 1
+    local minimum, maximum = math.huge, -math.huge
+    for _, x in ipairs(column) do minimum, maximum = math.min(minimum, x), math.max(maximum, x) end
+    low[k], size[k] = minimum, maximum > minimum and maximum - minimum or 1
   end
   return low, size
 end

@@ -61,10 +61,10 @@ local function text(v, what, may_be_empty)
   return v
 end
 
-local function whole(v, what, least, most)
+local function whole(v, what, minimum, maximum)
   if math.type(v) == "float" then v = math.tointeger(v) or v end
-  if math.type(v) ~= "integer" or v < least or v > most then
-    refuse("%s takes a whole number from %d to %d; got %s", what, least, most, shown(v))
+  if math.type(v) ~= "integer" or v < minimum or v > maximum then
+    refuse("%s takes a whole number from %d to %d; got %s", what, minimum, maximum, shown(v))
   end
   return v
 end
@@ -83,10 +83,12 @@ local function one_of(v, what, list)
   refuse("%s is one of %s; got %s", what, table.concat(list, ", "), shown(v))
 end
 
--- The entries of a list of at most `max`.
-local function list(v, what, most)
-  if type(v) ~= "table" or #v == 0 or #v > most then refuse("%s takes a list of 1 to %d entries; got %s", what, most,
-    type(v) == "table" and #v .. " of them" or shown(v)) end
+-- The entries of a list of at most `maximum`.
+local function list(v, what, maximum)
+  if type(v) ~= "table" or #v == 0 or #v > maximum then
+    refuse("%s takes a list of 1 to %d entries; got %s", what, maximum,
+      type(v) == "table" and #v .. " of them" or shown(v))
+  end
   for k in pairs(v) do
     if math.type(k) ~= "integer" or k < 1 or k > #v then refuse("%s takes a list; got a table of names", what) end
   end

@@ -89,7 +89,7 @@ function input.parameters(what, model, z)
   local sim = model.simulator
   z = input.check_batch(what, z, { #sim.params }, table.concat(sim.names, ", "))
   input.check_finite(what, z, { #sim.params }, sim.names)
-  local most, place, name = 0, nil, nil
+  local maximum, place, name = 0, nil, nil
   for s, row in ipairs(z:totable()) do
     for i, p in ipairs(sim.params) do
       local v = row[i]
@@ -100,15 +100,15 @@ function input.parameters(what, model, z)
           p.high)
       end
       local _, share = parameter.confine(p, v)
-      if share > most then
-        most, name = share, p.name
+      if share > maximum then
+        maximum, name = share, p.name
         place = string.format("sample %d has %s = %g, bounds %g to %g", s, p.name, v, p.low, p.high)
       end
     end
   end
   if place then
     notice(model, what .. " " .. name, string.format("%s: %s: %.3g of the range beyond what the decoder was trained on",
-      what, place, most))
+      what, place, maximum))
   end
   return z
 end

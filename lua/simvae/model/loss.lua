@@ -95,8 +95,8 @@ function Loss:fit(x)
     else
       known[#known + 1] = std[i]
       if std[i] < ROUNDING * math.abs(mean[i]) then coarse[#coarse + 1] = i end
-      local most = math.max(high[i] - centre, centre - low[i])
-      if #axes == 1 and most > OUTLIER * math.sqrt(variance[i]) then stretched[#stretched + 1] = i end
+      local maximum = math.max(high[i] - centre, centre - low[i])
+      if #axes == 1 and maximum > OUTLIER * math.sqrt(variance[i]) then stretched[#stretched + 1] = i end
     end
   end
   local usual = #known > 0 and median(known) or 0
@@ -149,13 +149,13 @@ end
 
 -- Absolute errors of an image divided by its ink: the Jaccard distance of both images (Ruzicka 1958), so that a thin
 -- figure counts as much as a large one. The background is the side of 0.5 of most pixels of the batch; ink is the
--- difference from it. `least`: ink in pixels added to the denominator, so that nearly empty images do not dominate.
-local function relative_errors(picture, x, least)
+-- difference from it. `minimum`: ink in pixels added to the denominator, so that nearly empty images do not dominate.
+local function relative_errors(picture, x, minimum)
   local n = x.shape[1]
   local total = core.reshape(picture + x, n, -1)
   if core.mean(x):item() > 0.5 then total = 2 - total end
   local apart = core.sum(core.reshape(core.abs(picture - x), n, -1), 2)
-  return apart * 2 / (core.sum(total, 2) + apart + least)
+  return apart * 2 / (core.sum(total, 2) + apart + minimum)
 end
 
 local function mean_of_each(errors)

@@ -16,7 +16,7 @@ local Cache = {}
 Cache.__index = Cache
 
 local magic = "simvae cache 1\n"
-local longest_header = 1 << 20
+local max_header = 1 << 20
 
 local function about(sim, seed)
   local params = {}
@@ -82,7 +82,7 @@ local function parse_header(text)
 end
 
 local function read_header(self, expected)
-  local text, why = self.log:head(longest_header)
+  local text, why = self.log:head(max_header)
   if not text then return nil, why end
   if self.adds and #text < #expected and expected:sub(1, #text) == text then -- new, or its first write was incomplete
     local ok, refused = self.log:start(expected)
@@ -142,7 +142,7 @@ end
 -- @treturn table name (of the simulator), params, output, as cache.open takes them, seed; or nil, message
 function cache.describe(path)
   return file.read(path, function(source)
-    local header, was = parse_header(file.need(source:read(0, math.min(source:size(), longest_header))))
+    local header, was = parse_header(file.need(source:read(0, math.min(source:size(), max_header))))
     if not header then file.refuse("%s", was) end
     if not is_whole(was) then file.refuse "its header is damaged" end
     if was.numbers ~= core.real then

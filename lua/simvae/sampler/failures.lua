@@ -12,8 +12,8 @@ local failures = {}
 local Log = {}
 Log.__index = Log
 
-local judged_from = 50  -- samples before the share of failures is checked
-local most_attempts = 1000
+local checked_from = 50  -- samples before the share of failures is checked
+local max_attempts = 1000
 
 -- ---- the file, one line a row -----------------------------------------------------------
 
@@ -144,12 +144,12 @@ end
 function Log:judge(sample, attempt)
   local tried, p = self.done + self.failed, self.limit
   local too_many = p == 0
-    or tried >= judged_from and self.failed > p * tried + 2 * math.sqrt(p * (1 - p) * tried)
+    or tried >= checked_from and self.failed > p * tried + 2 * math.sqrt(p * (1 - p) * tried)
   if too_many then
     error(string.format("simulator '%s': %d of %d samples failed (%.0f%%); max_failures allows %g%%\n%s",
       self.sim.name, self.failed, tried, 100 * self.failed / tried, 100 * p, self:table()), 0)
   end
-  if attempt >= most_attempts then
+  if attempt >= max_attempts then
     error(string.format("simulator '%s': sample %d and the %d draws in place of it failed\n%s", self.sim.name, sample,
       attempt, self:table()), 0)
   end

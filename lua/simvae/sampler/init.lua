@@ -220,9 +220,9 @@ end
 local function next_task(self, oldest)
   local last = oldest + self.worker_pool.slots - 1
   if self.total then last = math.min(last, math.max(self.total, self.wanted)) end
-  return function(most)
+  return function(maximum)
     while self.ahead < last and self.cache and self.cache:has(self.ahead + 1) do self.ahead = self.ahead + 1 end
-    local n = lacking(self, self.ahead + 1, math.min(last, self.ahead + most))
+    local n = lacking(self, self.ahead + 1, math.min(last, self.ahead + maximum))
     if n > 0 then return self.ahead + 1, n end
   end
 end

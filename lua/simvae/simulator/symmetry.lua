@@ -112,18 +112,18 @@ end
 
 -- How far a row can be moved along a family, in one direction, and stay within the bounds.
 local function reach(sim, element, row, limit)
-  local sign, most = limit < 0 and -1 or 1, math.min(math.abs(limit), 100)
+  local sign, maximum = limit < 0 and -1 or 1, math.min(math.abs(limit), 100)
   local function fits(u) return inside(sim.params, apply(sim, element, row, number_at(element, sign * u))) end
-  if most == 0 then return 0 end
+  if maximum == 0 then return 0 end
   local good, bad = 0, nil
-  local u = math.min(most, 0.25)
+  local u = math.min(maximum, 0.25)
   while not bad do
     if not fits(u) then
       bad = u
     else
       good = u
-      if u >= most then return sign * most end
-      u = math.min(2 * u, most)
+      if u >= maximum then return sign * maximum end
+      u = math.min(2 * u, maximum)
     end
   end
   for _ = 1, 24 do
@@ -219,7 +219,7 @@ end
 
 -- The coordinate from low to high that minimises f: from the best point of a grid for a bounded family (f may have
 -- several minima), downhill from the identity for an unbounded one.
-local function least(f, low, high)
+local function minimum(f, low, high)
   if low == high then return low end
   if low > -math.huge and high < math.huge then
     local best, value, step = low, f(low), (high - low) / 24
@@ -260,7 +260,7 @@ function symmetry.nearest(sim, row, target, bounded)
         if element.free then
           local from, low, high = image, limits(element)
           if bounded then low, high = reach(sim, element, from, low), reach(sim, element, from, high) end
-          local u = least(function(u)
+          local u = minimum(function(u)
             return distance(params, apply(sim, element, from, number_at(element, u)), target)
           end, low, high)
           image = apply(sim, element, from, number_at(element, u))

@@ -101,10 +101,10 @@ end
 -- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, which
 -- bounds the effect of an outlier batch. False: it is not finite.
 local function clip(run, limit)
-  local most = limit == "auto" and 2 * (run.norm or math.huge) or limit
-  local norm, finite = optim.clip_grad_norm(run.parameters, most)
+  local maximum = limit == "auto" and 2 * (run.norm or math.huge) or limit
+  local norm, finite = optim.clip_grad_norm(run.parameters, maximum)
   if not finite then return false end
-  norm = math.min(norm, most)
+  norm = math.min(norm, maximum)
   run.norm = run.norm and run.norm + 0.02 * (norm - run.norm) or norm
   return true
 end

@@ -82,10 +82,10 @@ function output.chart(path, data, script, width, height, font)
 end
 
 --- Rows and columns for n panels, at most `most` side by side.
-function output.layout(n, most)
-  local columns = math.min(n, most)
-  if n > most then -- fills the last row as far as possible
-    local rows = math.ceil(n / most)
+function output.layout(n, maximum)
+  local columns = math.min(n, maximum)
+  if n > maximum then -- fills the last row as far as possible
+    local rows = math.ceil(n / maximum)
     columns = math.ceil(n / rows)
   end
   return math.ceil(n / columns), columns

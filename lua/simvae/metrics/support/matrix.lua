@@ -171,7 +171,7 @@ end
 -- @treturn tensor (N, K)
 function matrix.near_one(t)
   local units = core.max(core.abs(t), 1):totable()
-  for k, most in ipairs(units) do units[k] = power_of_two(most) end
+  for k, maximum in ipairs(units) do units[k] = power_of_two(maximum) end
   return t / core.tensor(units)
 end
 

@@ -15,9 +15,9 @@ local residual = {}
 
 -- A power of two near the size of the differences, so that squares do not overflow or underflow in any unit.
 local function unit_of(x)
-  local most = core.max(core.abs(x - x[1])):item()
-  if most == 0 then most = core.max(core.abs(x)):item() end
-  return power_of_two(most)
+  local maximum = core.max(core.abs(x - x[1])):item()
+  if maximum == 0 then maximum = core.max(core.abs(x)):item() end
+  return power_of_two(maximum)
 end
 
 --- Nothing added yet.

@@ -65,14 +65,14 @@ local function find_in_rows(rows, params)
   return function(row)
     local exact = place[string.pack(format, table.unpack(row))]
     if exact then return exact end
-    local best, least = 1, math.huge
+    local best, minimum = 1, math.huge
     for r, other in ipairs(rows) do
       local distance = 0
       for k, p in ipairs(params) do
         local d = (row[k] - other[k]) / (p.high - p.low)
         distance = distance + d * d
       end
-      if distance < least then best, least = r, distance end
+      if distance < minimum then best, minimum = r, distance end
     end
     return best
   end

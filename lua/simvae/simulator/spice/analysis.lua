@@ -69,8 +69,8 @@ end
 -- The same analysis, stored from one largest step before its start on: ngspice's first point after a start lies
 -- anywhere within that step, and the start's own values are interpolated.
 local function stored_earlier(words, last, step, stop, start)
-  local most = last == 5 and value_of(words[5]) or math.min(step, (stop - start) / 50) -- ngspice's default
-  local result = string.format("tran %s %s %.17g %.17g", words[2], words[3], math.max(0, start - most), most)
+  local maximum = last == 5 and value_of(words[5]) or math.min(step, (stop - start) / 50) -- ngspice's default
+  local result = string.format("tran %s %s %.17g %.17g", words[2], words[3], math.max(0, start - maximum), maximum)
   return last < #words and result .. " uic" or result
 end
 
