@@ -218,6 +218,22 @@ describe("a posterior", function()
       { simulator = sim, components = 4 })
   end)
 
+  it("of a model that was never trained is noticed, once", function()
+    local script = helper.temporary_folder() .. "/untrained.lua"
+    local file <close> = assert(io.open(script, "w"))
+    file:write [[
+      local sv = require "simvae"
+      local box = require "simvae.simulators.box"
+      local model = sv.model { simulator = box, width = 2 }
+      local _, x = sv.simulate(box, 1, sv.rng(1))
+      model:posterior(x)
+      model:posterior(x)
+    ]]
+    file:close()
+    assert.equal("simvae: posterior: the model's encoder has not been trained\n",
+      (helper.run(helper.lua_command(script) .. " 2>&1")))
+  end)
+
   it("is what `answers` of earlier versions was", function()
     local model = sv.model { simulator = require "simvae.simulators.box", width = 2, answers = 3 }
     assert.same({ "mixture", 3 }, { model:description().posterior, model:description().components })

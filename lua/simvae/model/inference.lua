@@ -2,6 +2,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
+local notice = require "simvae.model.notice"
 local novelty = require "simvae.model.novelty"
 local posterior = require "simvae.model.posterior"
 
@@ -129,6 +130,9 @@ end
 -- @treturn Posterior of N outputs
 function Model:posterior(x)
   x = input.outputs("posterior", self, x)
+  if type(self.net) == "string" and (self.trained.encoder or 0) + (self.trained.sleep or 0) == 0 then
+    notice(self, "untrained", "posterior: the model's encoder has not been trained")
+  end
   settle(self)
   return posterior.new(self, (inference.in_chunks(x, function(part, before)
     part = self.loss:standardise(part)
