@@ -2,7 +2,7 @@ local helper = require "spec.helper"
 local core = require "simvae.core"
 local sv = require "simvae"
 
-local found = pcall(require, "simvae.blas")
+local found = core.use_blas() ~= nil
 if not found then
   describe("linear algebra", function()
     it("is computed by OpenBLAS", function() pending "this build is without OpenBLAS (WITHOUT_BLAS=1)" end)

@@ -4,7 +4,7 @@ local core = require "simvae.core"
 local sv = require "simvae"
 
 local double = core.real == "double"
-local found = pcall(require, "simvae.blas")
+local found = core.use_blas() ~= nil
 local usual = core.products()
 
 -- What f returns with a backend; the usual one is in use again afterwards.
@@ -137,6 +137,17 @@ describe("OpenBLAS", function()
     if not found then return end
     assert.equal("false false true", (helper.run("SV_BLAS=openblas " .. run)))
     assert.equal("false false true", (helper.run("unset SV_BLAS; SV_KERNEL=portable " .. run)))
+  end)
+
+  it("starts no threads, and leaves the environment as it was", function()
+    if not found or not helper.read "/proc/self/status" then return end
+    local script = [[
+      local core = require "simvae.core"
+      core.use_blas()
+      print(io.open("/proc/self/status"):read("a"):match("Threads:%s*(%d+)"), os.getenv "OPENBLAS_NUM_THREADS")]]
+    local run = helper.lua_command("-e", script)
+    assert.equal("1\tnil\n", (helper.run("unset OPENBLAS_NUM_THREADS; " .. run)))
+    assert.equal("1\t5\n", (helper.run("OPENBLAS_NUM_THREADS=5 " .. run)))
   end)
 end)
 

@@ -1,6 +1,6 @@
 /* simvae/blas.so: OpenBLAS as the table that csrc/blas/blas.h declares.
  *
- *     require("simvae.blas")  ->  the userdata that core.use_blas takes
+ *     require("simvae.blas")  ->  a userdata that holds it, for csrc/engine/blas.c
  *
  * LAPACK is called by its Fortran names, which every build of OpenBLAS exports: LAPACKE is a package of its own on
  * some systems, and allocates behind the caller's back. */

@@ -1,8 +1,9 @@
 /* blas.c: OpenBLAS as Lua sees it: which backend computes products, and loading simvae/blas.so when it is first needed.
  *
- *     core.use_blas(require "simvae.blas")   by linalg, which needs it
- *     sv_load_blas                           by sv_apply, for a product that it should compute; where it is missing,
- *                                            our kernels compute all products, unless SV_BLAS=openblas requires it */
+ *     core.use_blas()   by linalg, which needs it
+ *     sv_load_blas      by sv_apply, for a product that it should compute; where it is missing, our kernels compute all
+ *                       products, unless SV_BLAS=openblas requires it */
+#define _POSIX_C_SOURCE 200809L /* setenv */
 #include "../blas/blas.h"
 #include "../version.h"
 #include "apply.h"
@@ -27,17 +28,23 @@ static void gemm(bool transpose_a, bool transpose_b, long m, long n, long k, con
     table.GEMM(transpose_a, transpose_b, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, add, c, (int)ldc);
 }
 
-/* use_blas(what require "simvae.blas" gives) -> what OpenBLAS says of itself */
-static int l_use_blas(lua_State *L) {
-    const sv_blas *b = sv_check_object(L, 1, SV_BLAS);
+static void use(lua_State *L, int index) {
+    const sv_blas *b = sv_check_object(L, index, SV_BLAS);
     if (strcmp(b->version, SV_VERSION) != 0)
-        return luaL_error(L, "use_blas: simvae.blas is of version %s, simvae.core of %s; install both anew", b->version,
-                          SV_VERSION);
+        luaL_error(L, "simvae.blas is of version %s, simvae.core of %s; install both anew", b->version, SV_VERSION);
     table = *b;
     loaded = &table;
     sv_gemm_use_library("openblas", gemm);
-    lua_pushstring(L, b->config);
-    return 1;
+}
+
+/* Bytes of addresses that OpenBLAS maps for each thread. Where it gets none it tries for ever. */
+#define BUFFER ((size_t)128 << 20)
+
+static bool has_room(void) {
+    void *volatile room = malloc((size_t)sv_threads() * BUFFER); /* mapped, not touched */
+    bool has = room != NULL;
+    free(room);
+    return has;
 }
 
 /* Is this error of require the module's absence? Else it is an interruption, or a lack of memory. */
@@ -48,27 +55,62 @@ static bool is_absence(lua_State *L, int status) {
     return status == LUA_ERRRUN && why && (length < tail || strcmp(why + length - tail, "interrupted!") != 0);
 }
 
-bool sv_load_blas(lua_State *L) {
-    if (loaded || tried) return loaded;
-    int top = lua_gettop(L);
-    luaL_checkstack(L, 4, NULL);
-    lua_pushcfunction(L, l_use_blas);
+/* require "simvae.blas", on the stack, while OpenBLAS sees OPENBLAS_NUM_THREADS=1: it starts threads when it is loaded,
+ * and interrupts the process where it cannot. */
+static int call_require(lua_State *L) {
+    static const char name[] = "OPENBLAS_NUM_THREADS";
+    const char *given = getenv(name);
+    lua_pushstring(L, given); /* a copy */
+    setenv(name, "1", 1);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "simvae.blas");
     int status = lua_pcall(L, 1, 1, 0);
-    if (status == LUA_OK) {
-        lua_call(L, 1, 0);
-    } else if (!is_absence(L, status)) {
+    if (given)
+        setenv(name, lua_tostring(L, -2), 1);
+    else
+        unsetenv(name);
+    lua_remove(L, -2);
+    return status;
+}
+
+/* Loads it, once; false: it is missing, and why on the stack. */
+static bool load(lua_State *L) {
+    if (loaded) return true;
+    luaL_checkstack(L, 4, NULL);
+    if (!has_room()) {
+        lua_pushliteral(L, "not enough memory");
+        return false;
+    }
+    int status = call_require(L);
+    if (status == LUA_OK)
+        use(L, lua_gettop(L));
+    else if (!is_absence(L, status))
         lua_error(L);
-    } else if (sv_gemm_forced()) {
+    return loaded;
+}
+
+bool sv_load_blas(lua_State *L) {
+    if (loaded || tried) return loaded;
+    int top = lua_gettop(L);
+    if (!load(L) && sv_gemm_forced())
         luaL_error(L,
                    "SV_BLAS=%s: OpenBLAS is missing from this build; install it (Debian, Ubuntu: apt-get install "
                    "libopenblas-dev; macOS: brew install openblas) and build again with make, or unset SV_BLAS\n%s",
                    sv_gemm_forced(), lua_tostring(L, -1));
-    }
     tried = true;
     lua_settop(L, top);
     return loaded;
+}
+
+/* use_blas() -> what OpenBLAS says of itself; or nil, why it cannot be loaded */
+static int l_use_blas(lua_State *L) {
+    if (load(L)) {
+        lua_pushstring(L, table.config);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
 }
 
 /* products("ours" | "openblas" | "auto") -> the backend of dense products in use, and whether OpenBLAS is loaded */

@@ -12,15 +12,15 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
-local found, blas = pcall(require, "simvae.blas")
-if not found then
+local config, why = core.use_blas()
+if not config then
   error("linalg: OpenBLAS is missing from this build; install it (Debian, Ubuntu: apt-get install libopenblas-dev; "
-    .. "macOS: brew install openblas) and build again with make\n" .. tostring(blas), 0)
+    .. "macOS: brew install openblas) and build again with make\n" .. why, 0)
 end
 
 local linalg = {
   --- Configuration of OpenBLAS: version, CPU, threads.
-  config = core.use_blas(blas),
+  config = config,
 }
 
 -- An argument as a tensor of at least `axes` axes.
