@@ -117,6 +117,15 @@ describe("a netlist's lines", function()
     -- a sampled parameter replaces that of an included file
     assert.near(1, run({ netlist = folder .. "/c.cir", params = { R[1], { name = "vdd", low = 1, high = 5 } } },
       { 1000, 2 })[1], 1e-6)
+    -- PSPICE's if() in an included file, with ngspice's own program: v(out) = 1
+    write(folder, "ps.inc", ".subckt high a b\nE1 b 0 VALUE {IF(V(a)>1, 1, 0)}\n.ends\n")
+    local pspice = "t\nV1 in 0 5\nX1 in out high\nR1 out 0 {R}\n.include " .. folder .. "/ps.inc\n"
+    for _, mode in ipairs { "ps", "ltps", "psa" } do
+      for _, trusted in ipairs { false, true } do
+        assert.near(1, run { netlist = pspice, compatibility = mode, trusted = trusted } [1], 1e-6)
+      end
+    end
+    fails("no such function 'if'", { netlist = pspice })
     fails("has no section 'typical'", { netlist = with_lib:gsub("SECTION", "typical") })
     fails("No such file", { netlist = "t\n.include missing.inc\n" .. circuit })
     fails("is no file", { netlist = "t\n.include /dev/zero\n" .. circuit })

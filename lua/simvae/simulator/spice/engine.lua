@@ -18,13 +18,18 @@ local rows_at_once = 64
 -- ---- in ngspice's own process ----------------------------------------------------------
 
 local function open(plan)
-  if plan.trusted then return core.spice.open() end
+  local compatibility = plan.compatibility and { "set ngbehavior=" .. plan.compatibility }
+  if plan.trusted then
+    local ok, why = core.spice.open()
+    if ok and compatibility then ok, why = core.spice.run(compatibility, true) end
+    return ok, why
+  end
   local folder, why = core.system.temporary_folder()
   if not folder then return nil, why end
   local file
   file, why = io.open(folder .. "/.spiceinit", "w") -- else ngspice reads the user's
   if not file then return nil, why end
-  file:write("* simvae\n", plan.compatibility and "set ngbehavior=" .. plan.compatibility .. "\n" or "")
+  file:write("* simvae\n", compatibility and compatibility[1] .. "\n" or "")
   file:close()
   local ok
   ok, why = core.spice.enter(folder)

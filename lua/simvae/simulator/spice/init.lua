@@ -78,6 +78,11 @@ local function read_cards(what, text, folder, trusted)
   return sorted
 end
 
+-- Without an "a" at its end, ngspice's ngbehavior is for the included files alone; these are part of the netlist here.
+local function compatibility_of(given, included)
+  return given and included and given ~= "ki" and not given:find "a$" and given .. "a" or given
+end
+
 -- The engine's plan, without the number of points.
 local function make_plan(what, given, sorted)
   local function must(value, why)
@@ -88,7 +93,8 @@ local function make_plan(what, given, sorted)
   local read = must(analysis.parse(given.analysis or must(cards.choose(sorted.analyses))))
   local placed = must(parameters.place(sorted.list, index, read))
   local plan = { lines = placed.list, alter = not sorted.controls and placed.alter, analysis = read, outputs = {},
-    given = {}, trusted = given.trusted, compatibility = given.compatibility,
+    given = {}, trusted = given.trusted,
+    compatibility = compatibility_of(given.compatibility, sorted.list.included),
     grid = read.kind == "tran" and given.grid or nil }
   local measures = false
   for i, one in ipairs(index.list) do plan.given[i] = one.given end
@@ -183,7 +189,8 @@ end
 --   `grid`: ngspice chooses the steps of .tran. "even" (default) interpolates linearly at start, start + step, … up to
 --   stop, or, with points = n, at n even times from start to stop; "steps" keeps ngspice's own, whose number must then
 --   be the same for all parameters.
---   `compatibility`: ngspice's ngbehavior, such as "ltps" for models of LTspice and PSPICE.
+--   `compatibility`: ngspice's ngbehavior, such as "ltps" for included models of LTspice and PSPICE,
+--   or "ltpsa" for the netlist itself too; where files are included, the former is the latter.
 --   `trusted` = true runs the netlist's .control block before each analysis, refuses nothing, and leaves the process
 --   the user's rights, folder and .spiceinit. Without it none of these has an effect on results.
 --   `timeout` (60 s a run), `restart` (20000 runs); `name` and what else sv.simulator takes: prior, loss, symmetry, …
