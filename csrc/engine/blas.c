@@ -3,13 +3,14 @@
  *     core.use_blas()   by linalg, which needs it
  *     sv_load_blas      by sv_apply, for a product that it should compute; where it is missing, our kernels compute all
  *                       products, unless SV_BLAS=openblas requires it */
-#define _POSIX_C_SOURCE 200809L /* setenv */
+#define _DEFAULT_SOURCE /* setenv, mmap */
 #include "../blas/blas.h"
 #include "../version.h"
 #include "apply.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static sv_blas table; /* a copy: that of the module belongs to a Lua state */
 static const sv_blas *loaded;
@@ -41,10 +42,9 @@ static void use(lua_State *L, int index) {
 #define BUFFER ((size_t)128 << 20)
 
 static bool has_room(void) {
-    void *volatile room = malloc((size_t)sv_threads() * BUFFER); /* mapped, not touched */
-    bool has = room != NULL;
-    free(room);
-    return has;
+    const size_t bytes = (size_t)sv_threads() * BUFFER;
+    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    return room != MAP_FAILED && munmap(room, bytes) == 0;
 }
 
 /* Is this error of require the module's absence? Else it is an interruption, or a lack of memory. */
