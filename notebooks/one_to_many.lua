@@ -2,8 +2,8 @@
 --
 --     eval "$(make -s env)"; lua5.4 notebooks/one_to_many.lua             # a few seconds
 --
--- No network is trained. An encoder here is a function of the true parameters that knows what to answer;
--- what it answers to its own answers, E(S(E(x))), is the same function once more.
+-- No network is trained. An encoder here is a function of the true parameters; E(S(E(x))) is the same function
+-- applied twice.
 local core = require "simvae.core"
 local sv = require "simvae"
 local parameter = require "simvae.simulator.parameter"
@@ -21,7 +21,7 @@ local samples, seed = arguments.samples, arguments.seed
 
 -- ---- encoders -------------------------------------------------------------------------
 
--- A parameter's place in its range, on its scale.
+-- A parameter's position in its range, on its scale.
 local function share(p, v)
   return parameter.to_unit(p, parameter.positive(p, v))
 end
@@ -34,7 +34,7 @@ local function changed(sim, row, f)
   return result
 end
 
--- What the output determines, and nothing else: of all equivalents the one nearest to a fixed point.
+-- What the output determines: of all equivalents the one nearest to a fixed point.
 local kept = setmetatable({}, { __mode = "k" })
 local function canonical(sim, row)
   if kept[row] then return kept[row] end
@@ -57,7 +57,7 @@ local encoders = {
   { "a random equivalent each time", function(sim, row, rng) return symmetry.random(sim, row, rng) end },
   { "noise of 2% of the range", noisy(0.02) },
   { "noise of 5% of the range", noisy(0.05) },
-  { "mixes the first two", function(sim, row) -- turned by 45 degrees about the middle
+  { "mixes the first two", function(sim, row) -- rotated by 45 degrees about the middle
     return changed(sim, canonical(sim, row), function(u)
       local a, b = u[1] - 0.5, u[2] - 0.5
       u[1], u[2] = 0.5 + (a + b) / 2 ^ 0.5, 0.5 + (a - b) / 2 ^ 0.5
@@ -82,7 +82,7 @@ local function within(sim, rows)
   return result
 end
 
--- S(z) of rows within the bounds, summed up batch by batch beside the outputs of the true rows.
+-- S(z) of rows within the bounds, accumulated over batches with the outputs of the true rows.
 local function resimulate(sim, truth, answers)
   local sum, iou = require "simvae.metrics.support.residual".new(), 0
   local pictures = #sim.output == 3 and sim.output[1] == 1

@@ -1,6 +1,6 @@
-/* conv2d and conv_transpose2d: checks, plans and rows; the loops are csrc/kernels/conv*.c. A transposed convolution is
- * a convolution seen from the other side (its forward pass is the other's data gradient), so both share one struct and
- * three functions.
+/* conv.c: conv2d and conv_transpose2d: checks, plans and rows; the loops are csrc/kernels/conv*.c. A transposed
+ * convolution is a convolution seen from the other side (its forward pass is the other's data gradient), so both share
+ * one struct and three functions.
  *
  * Each has a variant followed by a batch norm of constant statistics, as in frozen networks. The norm and the
  * activation are the convolution's epilogue. */

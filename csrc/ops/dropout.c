@@ -1,4 +1,4 @@
-/* dropout: the mask is a pure function of (seed, step, index), so that the
+/* dropout.c: the mask is a pure function of (seed, step, index), so that the
  * gradient needs only those numbers. */
 #include "../kernels/loops.h"
 #include "../simvae.h"

@@ -1,4 +1,4 @@
-/* Elementwise ops: arithmetic with broadcasting, powers, activations.
+/* elementwise.c: element-wise ops: arithmetic with broadcasting, powers, activations.
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */

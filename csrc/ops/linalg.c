@@ -1,5 +1,5 @@
-/* Linear algebra with gradients, each matrix of a batch in double precision: cholesky, triangular_solve, solve,
- * slogdet. Gradients: Giles, "An extended collection of matrix derivative results for forward and reverse mode
+/* linalg.c: linear algebra with gradients, each matrix of a batch in double precision: cholesky, triangular_solve,
+ * solve, slogdet. Gradients: Giles, "An extended collection of matrix derivative results for forward and reverse mode
  * algorithmic differentiation" (2008); of cholesky: Murray, "Differentiation of the Cholesky decomposition" (2016).
  *
  * The public functions, which take vectors and broadcast batches, are lua/simvae/linalg.lua. */

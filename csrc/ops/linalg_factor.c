@@ -1,4 +1,4 @@
-/* Factorisations of linear algebra: eigh (with gradient), qr, svd, lstsq. An op has one output: the factors of a
+/* linalg_factor.c: matrix factorisations: eigh (with gradient), qr, svd, lstsq. An op has one output: the factors of a
  * matrix are stacked in it by rows, transposed where that makes them fit, and lua/simvae/linalg.lua
  * separates them. Signs are made unique, so that a result does not depend on the CPU's kernels.
  */

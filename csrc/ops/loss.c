@@ -1,4 +1,4 @@
-/* Losses. Each computes one number for every entry (cross_entropy: for every row)
+/* loss.c: losses. Each computes one number for every entry (cross_entropy: for every row)
  * and averages, sums or returns them. Sums are made of fixed pieces in double. */
 #include "axes.h"
 

@@ -1,4 +1,4 @@
-/* Matrix products: matmul (batched, either side transposed) and linear (with bias). */
+/* matmul.c: matrix products: matmul (batched, either side transposed) and linear (with bias). */
 #include "../kernels/loops.h"
 #include "../simvae.h"
 

@@ -1,4 +1,4 @@
-/* batch_norm (loops in csrc/kernels/batch_norm.c) and layer_norm. */
+/* norm.c: batch_norm (loops in csrc/kernels/batch_norm.c) and layer_norm. */
 #include "../kernels/loops.h"
 #include "../simvae.h"
 

@@ -1,4 +1,4 @@
-/* Reductions over chosen axes: sum, mean, extrema, variance, log-sum-exp, and their gradients. */
+/* reduce.c: reductions over chosen axes: sum, mean, extrema, variance, log-sum-exp, and their gradients. */
 #include "reduction.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Reductions over chosen axes.
+/* reduction.c: planning and running reductions over chosen axes.
  *
  * A reduction is planned once: axes of one are dropped and neighbours of the same
  * kind (reduced or kept) are joined, in the order of memory, so that sums over all

@@ -1,4 +1,4 @@
-/* Ops that move numbers without computing: layout, reshape, … */
+/* shape.c: ops that move numbers without computing: layout, reshape, … */
 #include "axes.h"
 
 /* Options. */

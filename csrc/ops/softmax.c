@@ -1,4 +1,4 @@
-/* softmax and its logarithm along one axis. */
+/* softmax.c: softmax and its logarithm along one axis. */
 #include "axes.h"
 
 enum { AT_AXIS }; /* option */

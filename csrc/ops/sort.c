@@ -1,5 +1,4 @@
-/* sort along an axis. The order is kept for the gradient, which goes back to where
- * each number came from. */
+/* sort.c: sort along an axis. The permutation is kept for the gradient, which is scattered back by it. */
 #include "axes.h"
 
 #include <math.h>

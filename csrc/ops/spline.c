@@ -1,4 +1,4 @@
-/* Monotonic rational-quadratic splines on [0, 1], the element-wise transform of a neural spline flow.
+/* spline.c: monotonic rational-quadratic splines on [0, 1], the element-wise transform of a neural spline flow.
  *
  * Durkan, Bekasov, Murray and Papamakarios, "Neural Spline Flows" (2019), eqs. 4 to 8; on the circle: Rezende et al.,
  * "Normalizing Flows on Tori and Spheres" (2020). K bins have widths and heights from softmaxes and K + 1 slopes at

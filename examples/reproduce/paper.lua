@@ -1,4 +1,4 @@
---- What the paper reports (table 1, figure 3), and the goals of a reproduction.
+--- The paper's results (table 1, figure 3), and the goals of a reproduction.
 local paper = {
   fourier = { mig = 0.76, truth = 1, ties = "independent" },
   dsprites = { mig = 0.32, truth = 1, ties = "independent" },
@@ -7,7 +7,7 @@ local paper = {
     f0_slope = 1.00, f0_r2 = 0.99, Q_slope = 0.97, Q_r2 = 0.97 },
   polygon = { mig = 0, truth = 0, ties = "invariant under permutation" },
 }
--- { measure, what a reproduction has to reach, what it aims at }
+-- { measure, required value, target }
 local goals = {
   fourier = { { "mig", 0.88, 0.95 } },
   dsprites = { { "mig", 0.45, 0.65 } },

@@ -4,7 +4,7 @@ local paper = require "reproduce.paper"
 
 local summary = {}
 
--- What is known of the measures of all runs: name -> { title =, digits =, smaller_is_better =, table = }, and the names
+-- Properties of the measures of all runs: name -> { title =, digits =, smaller_is_better =, table = }, and the names
 -- in their order.
 local about, measured = { seconds = { title = "seconds", digits = 0, table = true } }, {}
 
@@ -46,7 +46,7 @@ local function reached(goal, value, which)
   return value >= threshold
 end
 
---- What became of the goals of an experiment: { { measure, threshold, aim, value, met, aim_met }, … }
+--- The goals of an experiment and whether they were reached: { { measure, threshold, aim, value, met, aim_met }, … }
 function summary.judge(name, means)
   local list = {}
   for i, goal in ipairs(paper.goals[name]) do

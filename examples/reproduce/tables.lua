@@ -76,7 +76,7 @@ function tables.seeds(a)
   return a.seeds == 1 and "one seed" or string.format("mean ± standard deviation over %d seeds", a.seeds)
 end
 
---- What quick results are worth.
+--- The note on quick results.
 function tables.quick_note()
   return "Made with small budgets (quick): it shows that everything runs, not how good it is."
 end

@@ -29,7 +29,7 @@ function json.reader(text, what)
   return setmetatable({ text = text, what = what, at = 1 }, Reader)
 end
 
---- Ends the reading: what stands here is not what has to.
+--- Ends reading with a syntax error.
 function Reader:bad(wanted)
   local found = self.text:match("^[%g]", self.at)
   refuse("%s is not valid: %s expected at byte %d, found %s", self.what, wanted, self.at,

@@ -153,7 +153,7 @@ end
 -- @tparam[opt] table options `names`: list of the arrays to read (all); `max_bytes`: of all tensors
 --   together (256 MiB, or 64 times the file), against decompression bombs
 -- @treturn table name -> tensor
--- @treturn table name -> why it was left out; or nil, message
+-- @treturn table name -> why it was skipped; or nil, message
 function npz.load(path, options)
   file.check_path("load_npz", path)
   options = check.options("load_npz", options, {
@@ -182,7 +182,7 @@ end
 local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that equal tensors give equal bytes
 
 --- Writes tensors to a .npz file, stored, sorted by name; np.load reads it.
--- Whatever fails, an old file stays whole.
+-- Writing is atomic.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @treturn boolean true; or nil, message

@@ -1,14 +1,14 @@
 --- A file of rows that grows while a program runs: log.csv, failures.csv.
 --
--- A row goes out in one write, whole or not at all. Rows that cannot be written (a full disk) wait for the next one,
--- with one notice on standard error: what the program does matters more than its log.
+-- A row is appended completely or not at all. Rows that cannot be written (a full disk) are written with the next one,
+-- with one notice on standard error, so that the program continues.
 local core = require "simvae.core"
 
 local rows = {}
 local Rows = {}
 Rows.__index = Rows
 
---- Opens nothing yet.
+--- Makes the object; opens no file yet.
 -- @tparam string path
 -- @tparam string header the first line, with its end
 -- @treturn Rows
@@ -16,7 +16,7 @@ function rows.new(path, header)
   return setmetatable({ path = path, header = header, waiting = "" }, Rows)
 end
 
--- Writes what waits. true, or nil and why not.
+-- Writes pending rows. true, or nil and why not.
 local function flush(self)
   local ok, why
   if self.instead then
@@ -37,7 +37,7 @@ local function notice(self, why)
   io.stderr:write(string.format("\n%s: %s (its rows are kept, and written later)\n", self.path, why))
 end
 
---- Replaces all rows; the old file stays whole until the new one is.
+--- Replaces all rows atomically.
 -- @tparam string text rows, each with its end
 function Rows:replace(text)
   self.instead, self.waiting = text, ""
@@ -53,7 +53,7 @@ function Rows:add(row)
   if not ok then notice(self, why) end
 end
 
---- Writes what still waits, or says how many rows are lost.
+--- Writes pending rows, or reports how many are lost.
 function Rows:close()
   local ok, why = flush(self)
   if ok then return end

@@ -15,7 +15,7 @@ local kinds = {
   U64 = "u8", U32 = "u4", U16 = "u2", U8 = "u1", BOOL = "b1",
 }
 
--- The header: its depth is known beforehand, so that each level has a function of its own and nothing recurses.
+-- The header: its depth is fixed, so that each level has its own function, without recursion.
 
 local function numbers(r)
   local list = {}
@@ -69,7 +69,7 @@ local function parse_header(text)
   return entries, metadata
 end
 
---- Every byte of the data belongs to one tensor, and each has as many as its shape takes.
+--- Checks that every byte of the data belongs to one tensor, of the size of its shape.
 local function check_entries(entries, bytes)
   local at, before = 0, nil
   for _, e in ipairs(entries) do
@@ -97,7 +97,7 @@ local checksum_format = "crc32:%08x-%08x"
 local function checksum_field(text) return json.quote(checksum_key) .. ":" .. json.quote(text) end
 local blank_checksum = checksum_field(checksum_format:format(0, 0))
 
--- The header with another text in place of a checksum; nil: it has not that field.
+-- The header with another text instead of a checksum; nil: it has no such field.
 local function put_checksum(header, field, other)
   local first, last = header:find(field, 1, true)
   return first and header:sub(1, first - 1) .. other .. header:sub(last + 1)
@@ -114,8 +114,8 @@ end
 --- Reads a safetensors file.
 --
 -- Numbers of every type become those of this build (float: whole numbers beyond 2^24
--- are rounded). Files that are truncated, overlap, leave gaps or lie about their sizes
--- are refused, as are those whose own checksum differs.
+-- are rounded). Files that are truncated, overlap, have gaps or wrong sizes, or a wrong
+-- checksum, are refused.
 -- @tparam string path
 -- @tparam[opt] table options `max_bytes`: of all tensors together (256 MiB, or 64 times the file)
 -- @treturn table name -> tensor
@@ -170,11 +170,11 @@ end
 --- Writes tensors to a safetensors file: F32 (F64 in a double build), sorted by name, so that
 -- equal tensors give equal bytes.
 --
--- Whatever fails, an old file stays whole.
+-- Writing is atomic.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @tparam[opt] table options metadata: string -> string; checksum (false): the file carries one, which load verifies;
--- previous: the path under which the old file goes on
+-- previous: path under which the old file is kept
 -- @treturn boolean true; or nil, message
 function safetensors.save(path, tensors, options)
   file.check_path("save_safetensors", path)

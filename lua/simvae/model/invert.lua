@@ -104,7 +104,7 @@ end
 -- @tparam tensor x (N, …output)
 -- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
 -- answers first, the best before the others, then each the best of eight at normal distances about the first, of
--- which spread (0.3: as a share of half the range) is the standard deviation; the answer that fits best is kept.
+-- which spread (0.3: as a share of half the range) is the standard deviation; the best result is kept.
 -- seed (1) of these
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly

@@ -1,4 +1,4 @@
---- The posterior q(z | x) of outputs, in the simulator's units: what model:posterior(x) returns.
+--- The posterior q(z | x) of outputs, in the simulator's units, as returned by model:posterior(x).
 --
 --     local p = model:posterior(x)
 --     p:sample(1000, sv.rng(3))                       -- (N, 1000, K), within the prior's support
@@ -6,7 +6,7 @@
 --     p:mean() p:std() p:mode()                       -- (N, K)
 --     p:quantile { 0.05, 0.5, 0.95 }                  -- (N, 3, K)
 --
--- Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, the same each time.
+-- Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, of a fixed stream.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
@@ -15,8 +15,8 @@ local streams = require "simvae.util.streams"
 local names = require "simvae.util.names"
 local parameter = require "simvae.simulator.parameter"
 
-local DRAWS = 2048         -- of each posterior, for its mean and so on
-local AT_ONCE = 1 << 16    -- draws or points that are worked on together
+local DRAWS = 2048         -- of each posterior, for its summaries
+local AT_ONCE = 1 << 16    -- draws or points per chunk
 
 local Posterior = {}
 Posterior.__index = Posterior
@@ -91,7 +91,7 @@ end
 
 -- ---- summaries of draws -----------------------------------------------------------------------
 
--- The draws (n, DRAWS, K) of some of the posteriors, the same each time.
+-- The draws (n, DRAWS, K) of some of the posteriors, of a fixed stream.
 local function draws(self, h, first)
   return cube.to_units(self.model.latent, self.model.head:sample(h, DRAWS, streams.summaries(first)))
 end
@@ -146,7 +146,7 @@ local function most_frequent(list)
   return best
 end
 
--- The shorter ways from a centre to values of a circle, in ascending order.
+-- Signed angular distances from a centre to values of a circle, in ascending order.
 local function ways(list, p, centre)
   local result = {}
   for i, v in ipairs(list) do result[i] = parameter.difference(p, v, centre) end
@@ -202,7 +202,7 @@ function Posterior:quantile(q)
   end)
 end
 
---- The densest of each posterior's draws and of the centres of its components.
+--- The point of maximum density among each posterior's draws and the centres of its components.
 -- @treturn tensor (N, K), in units
 function Posterior:mode()
   local model, K = self.model, #self.model.simulator.params

@@ -1,4 +1,4 @@
---- A neural spline flow over the unit cube of the parameters: any shape of posterior, normalised, within the prior's
+--- A neural spline flow over the unit cube of the parameters: a normalised density of any shape on the prior's
 -- support. Classes come first, each by probabilities that depend on those before it; the flow of the other parameters
 -- is conditioned on them. Trained by likelihood on draws of the prior that went through the decoder and its noise
 -- (neural posterior estimation: Papamakarios and Murray 2016; the sleep phase of wake-sleep).
@@ -9,7 +9,7 @@ local cube = require "simvae.posterior.support.cube"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 
-local FEATURES = 64      -- numbers that the encoder gives to an output
+local FEATURES = 64      -- outputs of the encoder
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
 local DRAWS = 128        -- of a posterior, for its mean and spread in code space
 
@@ -56,7 +56,7 @@ end
 
 -- ---- density ------------------------------------------------------------------------------
 
--- The columns of the parameters that are no classes.
+-- The columns of continuous parameters.
 local function places_of(self, u)
   local columns = {}
   for k, i in ipairs(self.places) do columns[k] = cube.column(u, i) end
@@ -115,7 +115,7 @@ function Flow:sample(h, n, rng)
   return #columns == 1 and columns[1] or core.concat(columns, 3)
 end
 
--- The codes of draws (N, DRAWS, size), the same each time.
+-- The codes of draws (N, DRAWS, size), of a fixed stream.
 local function draws(self, h)
   return cube.to_code(self.latent, self:sample(h, DRAWS, streams.estimates()))
 end
@@ -143,7 +143,7 @@ function Flow:typical(h)
   return (moments(self, draws(self, h)))
 end
 
---- The mean; as starts of an inversion also draws.
+--- The mean; for starts of an inversion also draws.
 function Flow:candidates(h, n)
   local codes = draws(self, h)
   local mean, std = moments(self, codes)

@@ -1,5 +1,5 @@
---- Heads of the posterior q(z | x): what the numbers of an encoder stand for. A head is a file of this folder; nothing
--- else lists it, and models, training, inversion and metrics use it through what follows alone.
+--- Heads of the posterior q(z | x): the meaning of an encoder's outputs. A head is a file of this folder, registered
+-- nowhere else; models, training, inversion and metrics use it through this interface alone.
 --
 -- Its module returns a table:
 --
@@ -8,11 +8,11 @@
 --
 -- and a head has
 --
---     outputs         how many numbers the encoder gives to an output
+--     outputs         number of outputs of the encoder
 --     locations       { count =, size = }: which of them are locations in code space (simvae.nn.nets; optional)
---     net, build(rng) a layer with weights of the head's own, trained with the encoder's, and what makes it once the
---                     nets are made (optional)
---     needs_sleep     text: what cannot be learned in stage 2 without sleep (optional)
+--     net, build(rng) a layer with weights of the head, trained with the encoder's, and a function that makes it after
+--                     the networks (optional)
+--     needs_sleep     text: what stage 2 cannot learn without a sleep phase (optional)
 --     likelihood      true: trained by `loss` alone, on draws of the prior through the frozen decoder (optional)
 --
 -- and methods over h (N, outputs), the encoder's numbers. Codes are as of simvae.model.latent; u are points
@@ -23,7 +23,7 @@
 --                                                  with `likelihood` has none)
 --     loss(h, codes) -> number                     sleep, with gradients: codes {(N, size), ...} are equivalent causes
 --                                                  (with `likelihood`: one, those that were drawn)
---     typical(h) -> code                           (N, size): one that the decoder can be asked about
+--     typical(h) -> code                           (N, size): one for comparison by the decoder
 --     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
 --                                                  estimates, up to n as starts of an inversion
 --     sample(h, n, rng) -> u (N, n, K)
@@ -67,14 +67,14 @@ local function settings_of(name, given, level)
   return settings
 end
 
---- The rules of a head's options, for whoever reads them from a file.
+--- The rules of a head's options, for reading them from a file.
 -- @tparam string name
 -- @treturn table
 function posterior.rules(name)
   return module_of(name).options
 end
 
---- Makes the head that a model's options name, and takes them out.
+--- Makes the head of a model's options, and removes these options.
 -- @tparam table model options of sv.model: posterior and those of the head
 -- @tparam table t latent, bounded
 -- @tparam integer level of the caller that is blamed

@@ -1,5 +1,5 @@
 --- A mixture of normal distributions with diagonal covariances, over codes (mixture density network: Bishop 1994): for
--- outputs that several parameters give, or nearly so, where an average of them gives another output.
+-- outputs that several parameters give, exactly or nearly, while their average gives another output.
 local normals = require "simvae.posterior.support.normals"
 
 return {

@@ -6,7 +6,7 @@ local check = {}
 
 local rng_class = getmetatable(core.rng(0))
 
---- Raises at the line of whoever called the public function.
+--- Raises at the line of the public function's caller.
 function check.fail(level, format, ...)
   error(string.format(format, ...), level + 1)
 end

@@ -1,13 +1,13 @@
 --- A class whose methods are written in several files.
 --
--- No file changes the class of another one. A file that writes some of its methods returns them in a table, field
--- `methods`; the class's own file takes them over, so that whoever has the class has it whole:
+-- A file does not modify the class of another one. A file with some of its methods returns them in a table, field
+-- `methods`, and the class's own file adds them, so that the class is always complete:
 --
 --     local Model = {}
 --     class.take(Model, "simvae.model.save", "simvae.train")
 local class = {}
 
---- Takes over the methods of other modules.
+--- Adds the methods of other modules.
 -- @tparam table methods of the class
 -- @tparam string ... modules whose field `methods` is a table of functions by name
 -- @treturn table methods

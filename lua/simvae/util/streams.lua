@@ -1,6 +1,6 @@
 --- The random streams of the library, in one place.
 --
--- A number is a function of seed, stream and place (Philox, csrc/engine/rng.c). Streams of a seed that users give:
+-- A number is a function of seed, stream and index (Philox, csrc/engine/rng.c). Streams of a seed that users give:
 --
 --     stream                   used by                    for
 --     i + a 2^40               simulator.streams          parameters of sample i, a-th draw in its place (from 0)
@@ -13,17 +13,17 @@
 -- Seeds made of it, each with streams as above:
 --
 --     seed + PRIOR             train                      draws of the prior that codes are compared with
---     seed + DREAMS            train                      draws of the prior that sleep decodes
+--     seed + SLEEP            train                      draws of the prior that the sleep phase decodes
 --     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
---     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors that are judged
+--     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
--- WEIGHTS and NOISE are numbers of samples as well: sample 7,234,932 of a training draws its parameters from the
--- numbers that began the weights of a model of the same seed, sample 4.7e11 from those of the noise. Nothing is
--- correlated with either there. A new stream takes a number from 3 * 2^60 to 2^62, where there are no samples.
+-- WEIGHTS and NOISE are also streams of samples: sample 7,234,932 of a training shares random numbers with the initial
+-- weights of a model of the same seed, sample 4.7e11 with the noise. The effect is negligible. A new stream takes a
+-- number from 3 * 2^60 to 2^62, where there are no samples.
 local core = require "simvae.core"
 
 local streams = {}
@@ -31,7 +31,7 @@ local streams = {}
 local WEIGHTS = 0x6e6574           -- "net"
 local NOISE = 0x6e6f697365         -- "noise"
 local PRIOR = 0x7072696f72         -- "prior"
-local DREAMS = 0x736c656570        -- "sleep"
+local SLEEP = 0x736c656570         -- "sleep"
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
@@ -39,7 +39,7 @@ local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local HALVES = 0x68616c66          -- "half"
 
---- Streams from one draw in a sample's place to the next one: more than there are samples.
+--- Offset between the streams of a sample's attempts, larger than the number of samples.
 streams.ATTEMPT = 1 << 40
 
 local MEASUREMENT = 1 << 61
@@ -47,7 +47,7 @@ local MEASUREMENT = 1 << 61
 --- The noise of sample i of a seed.
 function streams.measurement(seed, i) return core.rng(seed, MEASUREMENT + i) end
 
---- Streams from a sample's parameters to its output.
+--- Offset from the stream of a sample's parameters to that of its output.
 streams.SIMULATION = 1 << 62
 
 --- Initial weights of a model.
@@ -60,24 +60,24 @@ function streams.noise(seed) return core.rng(seed, NOISE) end
 function streams.prior(seed) return core.rng(seed + PRIOR) end
 
 --- Draws of the prior that the sleep of a training decodes.
-function streams.dreams(seed) return core.rng(seed + DREAMS) end
+function streams.dreams(seed) return core.rng(seed + SLEEP) end
 
 --- A stream of an evaluation.
 -- @tparam integer seed
 -- @tparam ?integer stream (0: its samples)
 function streams.evaluation(seed, stream) return core.rng(seed ~ EVALUATION, stream) end
 
---- What decides which samples of a data set are held out: stream i on sample i.
+--- The held-out samples of a data set: stream i decides on sample i.
 function streams.held_out() return core.rng(HELD_OUT) end
 
---- Draws of the posteriors that an evaluation judges.
+--- Draws of the posteriors for an evaluation's calibration.
 function streams.calibration(seed) return core.rng(seed ~ CALIBRATION) end
 
---- Draws of a posterior that its summaries are taken from.
+--- Draws of a posterior for its summaries.
 -- @tparam integer first number of the posterior among those that are summarised together
 function streams.summaries(first) return core.rng(SUMMARIES, first) end
 
---- Draws of a posterior that an estimate is the mean of.
+--- Draws of a posterior whose mean is an estimate.
 function streams.estimates() return core.rng(ESTIMATES) end
 
 --- The halves of two coupling transforms.

@@ -1,16 +1,16 @@
 --- Neural spline coupling flow on the unit cube, with a uniform base (Durkan, Bekasov, Murray and Papamakarios 2019;
 -- circular splines for phases: Rezende and others 2020).
 --
--- A transform cuts the coordinates into two halves. Each coordinate goes through a monotonic rational-quadratic spline
--- of [0, 1] onto itself, whose parameters a conditioner gives: those of the first half from the context alone, those of
--- the second from the context and the first half. So each transform and its inverse take one pass, the density is the
--- product of the slopes, and no draw leaves the cube. The halves change from transform to transform.
+-- A transform divides the coordinates into two halves. Each coordinate passes a monotonic rational-quadratic spline of
+-- [0, 1] onto itself, with parameters of a conditioner: those of the first half from the context alone, those of
+-- the second from the context and the first half. Each transform and its inverse therefore take one pass, the density
+-- is the product of the slopes, and no draw leaves the cube. The halves change from transform to transform.
 local core = require "simvae.core"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 
 local HIDDEN = 64 -- units of the two hidden layers of a conditioner
-local FIRST = 0.01 -- standard deviation of its last layer's initial weights: the flow begins near the uniform density
+local FIRST = 0.01 -- standard deviation of its last layer's initial weights: an initially almost uniform density
 
 -- ---- conditioners -------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ end
 
 -- ---- transforms ---------------------------------------------------------------------------
 
--- What a conditioner sees of coordinates: those of intervals in [-1, 1], cosine and sine of phases.
+-- A conditioner's input for coordinates: those of intervals in [-1, 1], cosine and sine of phases.
 local function features_of(columns, list, circle)
   local pieces = {}
   for _, i in ipairs(list) do
@@ -94,7 +94,7 @@ local function transform(first, second, circle, context, bins, rng)
   }
 end
 
--- The halves of transform t: those of an odd one are drawn at random, and change places in the next.
+-- The halves of transform t: random for odd t, exchanged in the next one.
 local function halves(D, t)
   local order = streams.halves((t + 1) // 2):permutation(D)
   local first, second = {}, {}

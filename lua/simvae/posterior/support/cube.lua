@@ -1,4 +1,4 @@
---- The unit cube that posteriors have their densities on: one number u in [0, 1] a parameter.
+--- The unit cube on which densities of posteriors are defined: one number u in [0, 1] a parameter.
 --
 --   interval   linear between the bounds, or in the logarithm; so a parameter whose range is less than its period
 --   circle     the phase in turns from low
@@ -10,9 +10,9 @@ local parameter = require "simvae.simulator.parameter"
 
 local cube = {}
 
-local WHOLE = 1 - 1e-6 -- share of a period from which on a range is the whole circle
+local WHOLE = 1 - 1e-6 -- a range of at least this share of its period is a circle
 
---- What a parameter is on the cube: "interval", "circle" or "class".
+--- The kind of a parameter on the cube: "interval", "circle" or "class".
 -- @tparam table part of a Latent
 -- @treturn string
 function cube.kind(part)
@@ -21,7 +21,7 @@ function cube.kind(part)
   return part.kind
 end
 
--- What u = 1 is from low.
+-- The distance of u = 1 from low.
 local function range(part)
   local p = part.param
   return cube.kind(part) == "circle" and p.period or p.high - p.low

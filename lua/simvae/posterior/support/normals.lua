@@ -1,5 +1,5 @@
---- Mixtures of normal distributions with diagonal covariances, over codes: what "gaussian" (one component) and
--- "mixture" are.
+--- Mixtures of normal distributions with diagonal covariances, over codes: the heads "gaussian" (one component) and
+-- "mixture".
 --
 -- An output's numbers are, of each component, `size` means and `size` logarithms of standard deviations, then the
 -- logits of the components' probabilities where there are several. As a density over the unit cube, a component is a
@@ -9,11 +9,11 @@ local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 
-local ALL = 0.05    -- weight of the components that are not the nearest: none is forgotten
+local ALL = 0.05    -- weight of the components that are not the nearest, so that all are trained
 local SPREAD = 0.02 -- weight of the standard deviations' likelihood, which follow the errors and must not dominate them
 local SCORE = 0.02  -- weight of the probabilities' cross-entropy
-local LEAST, MOST = -7, 1 -- logarithms of standard deviations in code space
-local SHIFT = 1           -- what the encoder's number is above its logarithm
+local LOW, HIGH = -7, 1 -- logarithms of standard deviations in code space
+local SHIFT = 1           -- offset of the encoder's output from the logarithm
 
 local Normals = {}
 Normals.__index = Normals
@@ -41,7 +41,7 @@ local function split(self, h)
   end
   local raw, log_std = core.slice(h, 2, 1, n), core.slice(h, 2, n + 1, 2 * n)
   local mean = self.bounded and self.latent:squash(raw, self.bounded) or raw
-  return mean, core.exp(core.clamp(log_std - SHIFT, LEAST, MOST)), raw, score
+  return mean, core.exp(core.clamp(log_std - SHIFT, LOW, HIGH)), raw, score
 end
 
 -- One row of each sample's: t (N, A, size), index (N,) from 1 -> (N, size).
@@ -67,9 +67,9 @@ function Normals:draw(h, rng, noise)
   return code, mean, self.bounded == "clamp" and self.latent:overshoot(raw) or nil
 end
 
---- The component nearest to any of the equivalent causes is trained, its probability to say which one that is (multiple
--- choice learning: Guzmán-Rivera, Batra and Kohli 2012), and its standard deviation by a normal distribution's
--- likelihood.
+--- The component nearest to any of the equivalent causes is trained, its probability by the cross-entropy of that
+-- choice (multiple choice learning: Guzmán-Rivera, Batra and Kohli 2012), and its standard deviation by a normal
+-- distribution's likelihood.
 function Normals:loss(h, codes)
   local A, M, n, size = self.count, #codes, h.shape[1], self.size
   local mean, std, raw, score = split(self, h)
@@ -79,7 +79,7 @@ function Normals:loss(h, codes)
   local best = core.argmin(nearest, 2)
   local total = core.mean(core.min(nearest, 2)) * (1 - ALL) + core.mean(nearest) * ALL + self.latent:overshoot(raw)
 
-  -- a normal distribution's negative log-likelihood in the spread alone, which comes to be the size of the errors
+  -- a normal distribution's negative log-likelihood in the spread alone, which converges to the size of the errors
   local own = choose(self, mean, best):detach()
   local square = core.square(own - pick(images, core.argmin(pick(errors, best), 2)))
   local spread = choose(self, std, best)
@@ -200,7 +200,7 @@ end
 
 local ROUNDS = 64 -- of redrawing; at least a quarter of a normal distribution lies inside
 
--- Normal numbers about mean, each drawn again until it lies in [0, 1].
+-- Normal numbers about mean, redrawn until in [0, 1].
 local function truncated(mean, std, rng)
   local v = mean + std * rng:normal(mean.shape)
   for _ = 1, ROUNDS do
@@ -212,7 +212,7 @@ local function truncated(mean, std, rng)
   return core.clamp(v, 0, 1)
 end
 
--- Phases in turns, brought into [0, 1].
+-- Phases in turns, wrapped into [0, 1].
 local function wrapped(u)
   while not u:within(0, 1) do
     u = u + core.clamp(u * -1e30, 0, 1) - core.clamp((u - 1) * 1e30, 0, 1)
