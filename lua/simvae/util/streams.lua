@@ -13,7 +13,7 @@
 -- Seeds made of it, each with streams as above:
 --
 --     seed + PRIOR             train                      draws of the prior that codes are compared with
---     seed + SLEEP            train                      draws of the prior that the sleep phase decodes
+--     seed + SLEEP             train                      draws of the prior that the sleep phase decodes
 --     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
 --     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
