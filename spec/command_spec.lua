@@ -39,6 +39,13 @@ describe("a program that runs on", function()
     assert.same({ { { { 1 }, { 2 }, { 3 } } } }, run(sh "read l; echo '[[[1], [2]], [3]]'", { output = { 1, 3, 1 } }))
   end)
 
+  it("answers pictures as lists of rows, and not with channels last", function()
+    local rows = sh "read l; echo '[[[1, 2, 3], [4, 5, 6]]]'"
+    assert.same({ { { { 1, 2, 3 }, { 4, 5, 6 } } } }, run(rows, { output = { 1, 2, 3 } }))
+    assert.matches("lists of 3 numbers where a row of the output (3, 1, 2) has 2", why(rows, { output = { 3, 1, 2 } }),
+      1, true)
+  end)
+
   it("is started afresh after a number of samples", function()
     local counter = sh "n=0; while read -r l; do n=$((n + 1)); echo \"[$n, $$, 0]\"; done"
     local x = run(counter, { restart = 2 }, { { 0, 0 }, { 0, 0 }, { 0, 0 } })

@@ -1,4 +1,5 @@
 --- Replies of a program of sv.command: parsing of numbers, and error messages.
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local answer = {}
@@ -38,9 +39,21 @@ function answer.quoted(text)
   return '"' .. start:sub(1, 80):gsub("%c", "?") .. (cut and "…" or "") .. '"'
 end
 
+-- What is wrong with a picture as lists in lists: the innermost are its rows. Channels last are not read as first.
+local function misshapen(text, shape)
+  local row = #shape == 3 and text:find "^%s*%[%s*%[" and text:match "%[([^%[%]]*)%]"
+  if not row then return nil end
+  local _, n = row:gsub("[^%s,;]+", "")
+  if n == shape[3] or n == shape[1] * shape[2] * shape[3] then return nil end
+  return string.format("answered lists of %d numbers where a row of the output %s has %d", n, check.shape_text(shape),
+    shape[3])
+end
+
 --- Fills out with the numbers of a text.
 -- @treturn boolean true; or nil, what is wrong with them
 function answer.read(text, out)
+  local wrong = misshapen(text, out.shape)
+  if wrong then return nil, wrong end
   local ok, kind, detail = core.number.read_all(text, out)
   if ok then return true end
   if kind == "nan" then return nil, answer.failed end
