@@ -16,7 +16,8 @@ LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 
 # ---- packages, by their names in Debian and Ubuntu -----------------------------------------------
 
-APT_BUILD    = libc6-dev pkg-config lua5.4 liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
+APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) libc6-dev pkg-config lua5.4 \
+               liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
 APT_TEST     = lua-busted lua-dkjson procps locales tmux
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
