@@ -180,4 +180,12 @@ describe("a temporary folder", function()
     assert.equal("folder", system.kind(path))
     system.remove_tree(path)
   end)
+
+  it("returns the reason where a limit on file size is reached, in place of SIGXFSZ ending the process", function()
+    local path = helper.temporary_folder() .. "/limited.npy"
+    local output, code = helper.run("ulimit -f 1; " .. helper.lua_command("-e", string.format(
+      "local sv = require 'simvae' print(sv.io.save_npy(%q, sv.zeros(100000)))", path)))
+    assert.same({ 0, "nil\t" .. path .. ": File too large\n" }, { code, output })
+    assert.is_nil((io.open(path)))
+  end)
 end)

@@ -20,6 +20,7 @@
  * (/dev/stdout) is written in place. */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
+#include "../os/process.h"
 #include "../simvae.h"
 
 #include <errno.h>
@@ -236,7 +237,7 @@ static bool in_bytes(const piece *p, bool (*body)(void *arg, const void *from, s
 /* All n bytes, or false and errno. */
 static bool write_all(int fd, const char *p, size_t n) {
     while (n > 0) {
-        ssize_t done = write(fd, p, n < (1u << 30) ? n : (1u << 30));
+        ssize_t done = sv_write_quietly(fd, p, n < (1u << 30) ? n : (1u << 30));
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return false;
         p += done;

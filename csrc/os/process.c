@@ -233,20 +233,23 @@ int sv_not_started(lua_State *L, const char *name, const char *why) {
 
 /* ---- reading and writing ------------------------------------------------------- */
 
-/* write() that discards a SIGPIPE raised in this thread. */
+/* write() that discards the signal which a failure raises in this thread: SIGPIPE where nobody reads, SIGXFSZ beyond a
+ * limit on file size. */
 ssize_t sv_write_quietly(int fd, const char *data, size_t n) {
-    sigset_t pipe_only, before, pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
+    sigset_t raised, before, pending;
+    sigemptyset(&raised);
+    sigaddset(&raised, SIGPIPE);
+    sigaddset(&raised, SIGXFSZ);
     sigpending(&pending);
-    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    pthread_sigmask(SIG_BLOCK, &raised, &before);
     ssize_t got = write(fd, data, n);
-    int error = errno;
-    if (got < 0 && error == EPIPE && !was_pending) {
-        int number;
+    int error = errno, number = error == EPIPE ? SIGPIPE : error == EFBIG ? SIGXFSZ : 0;
+    if (got < 0 && number && sigismember(&pending, number) != 1) {
+        sigset_t only;
+        sigemptyset(&only);
+        sigaddset(&only, number);
         sigpending(&pending);
-        if (sigismember(&pending, SIGPIPE) == 1) sigwait(&pipe_only, &number);
+        if (sigismember(&pending, number) == 1) sigwait(&only, &number);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
