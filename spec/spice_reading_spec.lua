@@ -2,6 +2,7 @@
 -- a voltage divider.
 local helper = require "spec.helper"
 local core = require "simvae.core"
+local simulate = require "simvae".simulate
 local spice = require "simvae.simulator.spice".spice
 
 if not helper.have_ngspice() then
@@ -146,6 +147,19 @@ describe("a parameter", function()
     fails("'R' has no place", { netlist = own:gsub("in out {R}", "in out 1k"):gsub("%.param R=7", "") })
   end)
 
+  it("may stand beside random functions, which each sample draws for itself, whatever the workers", function()
+    local t = { netlist = "t\nV1 in 0 5\nR1 in out {R}\nR2 out 0 {agauss(1k, 100, 1)}\n",
+      output = { "@r2[resistance]" } }
+    local _, x = simulate(make(t), 60, core.rng(3), { workers = 2 })
+    local _, y = simulate(make(t), 60, core.rng(3), { workers = 0 })
+    assert.same(y:totable(), x:totable())
+    local seen = {}
+    for _, row in ipairs(x:totable()) do
+      assert.is_nil(seen[row[1]])
+      seen[row[1]] = true
+    end
+    assert.near(1000, core.mean(x):item(), 5 * 100 / math.sqrt(60)) -- agauss(mean, deviation at 1 sigma)
+  end)
   it("is one operand in every expression, whatever its sign", function()
     local x = { { name = "x", low = -3, high = 3 } }
     for expression, value in pairs { ["5-{x}"] = 8, ["{x}^2"] = 9, ["-{x}"] = 3, ["2-x"] = 5, ["{2-x^2}"] = -7,

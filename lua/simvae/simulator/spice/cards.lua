@@ -63,11 +63,27 @@ function cards.sort(list, trusted)
       lines[#lines + 1] = line
     end
   end
+  for _, line in ipairs(lines) do
+    if line:lower():find "%f[%w]trnoise%f[%W]" or line:lower():find "%f[%w]trrandom%f[%W]" then
+      result.notices[#result.notices + 1] = line .. ": ngspice draws this noise from a generator that takes no seed: "
+        .. "other values in each run"
+    end
+  end
   if list.controls and not trusted then
     result.notices[#result.notices + 1] = string.format("the netlist's .control block is skipped (%d lines): sv.spice "
       .. "runs its own analysis; trusted = true runs the block first", #list.controls)
   end
   return result
+end
+
+local random = { agauss = true, gauss = true, aunif = true, unif = true, limit = true }
+
+--- Does a card call random functions of ngspice's, which its command setseed seeds?
+function cards.is_random(line)
+  for word in line:lower():gmatch "(%a+)%s*%(" do
+    if random[word] then return true end
+  end
+  return false
 end
 
 --- Which of a netlist's analyses is run.

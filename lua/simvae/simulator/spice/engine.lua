@@ -51,6 +51,10 @@ end
 -- Runs the analysis with these values.
 local function run_analysis(plan, state, values)
   local commands = {}
+  if plan.random then
+    local ok, why = core.spice.run({ string.format("setseed %d", values[plan.numbers]) }, true)
+    if not ok then return nil, why end
+  end
   if not (plan.alter and state.loaded) then
     local ok, why = load_circuit(plan, values)
     state.loaded, state.said = ok, core.spice.said()
@@ -150,7 +154,7 @@ local function answer_probe(link, plan, ready, why, message)
   local state = {}
   local found
   if ready then
-    ready, why = run_analysis(plan, state, { string.unpack(string.rep("d", #plan.given), message, 2) })
+    ready, why = run_analysis(plan, state, { string.unpack(string.rep("d", plan.numbers), message, 2) })
     if ready then found, why = look(plan, state) end
   end
   return link:send(found and "=" .. found or "!" .. why)
@@ -161,7 +165,7 @@ end
 local function serve(link, plan, shared)
   local ok, why = open(plan)
   local state = {}
-  local format = string.rep("d", #plan.given)
+  local format = string.rep("d", plan.numbers)
   while true do
     local message = link:receive()
     if not message then return end
@@ -172,7 +176,7 @@ local function serve(link, plan, shared)
     local position, row = 2, 0
     while position <= #message do
       local values = { string.unpack(format, message, position) }
-      position, row = values[#plan.given + 1], row + 1
+      position, row = values[plan.numbers + 1], row + 1
       local good, reason = ok, why
       if good then good, reason = run_analysis(plan, state, values) end
       if good then good, reason = read_outputs(plan, state, shared, row) end
@@ -187,7 +191,8 @@ end
 
 --- An engine that runs a plan.
 -- @tparam table plan lines, given (names of parameters), alter, analysis, outputs, points, count (of all numbers),
---   grid, first, last, save, trusted, compatibility
+--   random, numbers (of a row: the parameters and, with random, a seed), grid, first, last, save, trusted,
+--   compatibility
 -- @tparam number timeout seconds a run
 -- @tparam integer restart runs after which ngspice starts afresh
 function Engine.new(plan, timeout, restart)
@@ -213,7 +218,7 @@ function Engine:finish(worker) worker:close() end
 -- @treturn {string,…} what ngspice passed over
 function Engine:probe(values)
   self:ready()
-  self.process:send("?" .. string.pack(string.rep("d", #self.plan.given), table.unpack(values)), self.timeout)
+  self.process:send("?" .. string.pack(string.rep("d", self.plan.numbers), table.unpack(values)), self.timeout)
   local reply, why = self.process:receive(self.timeout)
   why = not reply and self:ending(why) or reply:find "^!" and reply:sub(2)
   self:stop()
@@ -228,7 +233,7 @@ function Engine:chunk(values, first, last, x, failures)
   self.waiting = true -- until all rows are back: an interrupted chunk's would be taken for the next one's
   local message = { "=" }
   for r = first, last do
-    message[#message + 1] = string.pack(string.rep("d", #self.plan.given), table.unpack(values[r]))
+    message[#message + 1] = string.pack(string.rep("d", self.plan.numbers), table.unpack(values[r]))
   end
   if not self.process:send(table.concat(message), self.timeout) then
     self:stop()

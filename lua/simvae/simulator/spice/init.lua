@@ -98,7 +98,12 @@ local function make_plan(what, given, sorted)
     grid = read.kind == "tran" and given.grid or nil }
   local measures = false
   for i, one in ipairs(index.list) do plan.given[i] = one.given end
-  for k, line in ipairs(plan.lines) do plan.lines[k] = number.ascii(line) end
+  for k, line in ipairs(plan.lines) do
+    plan.lines[k] = number.ascii(line)
+    plan.random = plan.random or cards.is_random(line)
+  end
+  plan.numbers = #plan.given + (plan.random and 1 or 0)
+  if plan.random then plan.alter = nil end
   for k, text in ipairs(given.output) do
     local o = must(outputs.parse(text, sorted.measurements))
     plan.outputs[k] = o
@@ -129,6 +134,14 @@ local function trials(given)
   return list, sim
 end
 
+-- Each row with a seed of its own for ngspice's random numbers, where the circuit has any.
+local function with_seeds(plan, rows, rngs)
+  if plan.random then
+    for i, row in ipairs(rows) do row[plan.numbers] = rngs[i]:integer(1, 2 ^ 31 - 1) end
+  end
+  return rows
+end
+
 -- Determines the number of points by a run.
 local function learn(what, given, plan)
   local predicted = plan.grid == "even" and plan.analysis.points
@@ -136,7 +149,7 @@ local function learn(what, given, plan)
   local engine, first_reason = Engine.new(plan, given.timeout, given.restart), nil
   local list, sim = trials(given)
   for _, values in ipairs(list) do
-    local n, from, to, passed_over = engine:probe(values)
+    local n, from, to, passed_over = engine:probe(with_seeds(plan, { values }, { core.rng(1) })[1])
     if n then
       print_notices(what, passed_over)
       local axis = plan.analysis.axis
@@ -213,12 +226,13 @@ function spice.spice(t)
     name = given.name,
     params = given.params,
     output = { plan.count },
-    simulate = function(z, out)
-      local failures = engine:run({ z }, out:reshape(1, out.count))
+    simulate = function(z, out, rng)
+      local failures = engine:run(with_seeds(plan, { { table.unpack(z, 1, #plan.given) } }, { rng }),
+        out:reshape(1, out.count))
       if failures[1] then return false, failures[1] end
       return out
     end,
-    batch = function(z, x) return engine:run(z:totable(), x) end,
+    batch = function(z, x, rngs) return engine:run(with_seeds(plan, z:totable(), rngs), x) end,
     close = function() engine:stop() end,
   }
   for _, name in ipairs(shared) do all[name] = given[name] end
