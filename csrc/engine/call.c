@@ -224,8 +224,33 @@ static int call_op(lua_State *L) {
     return 1;
 }
 
+/* The signature as people read it: an option of kind `fused` with its values. */
+static void push_signature(lua_State *L, const sv_op *op) {
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addstring(&b, ":enum(");
+    for (const sv_fused_activation *f = sv_fused_activations; f->name; f++) {
+        luaL_addstring(&b, f->name);
+        luaL_addchar(&b, f[1].name ? '|' : ')');
+    }
+    luaL_pushresult(&b);
+    luaL_gsub(L, op->signature, ":fused", lua_tostring(L, -1));
+    lua_remove(L, -2);
+}
+
+/* core.fused_activations: their names. */
+static void open_activations(lua_State *L, int core) {
+    lua_newtable(L);
+    for (int i = 1; sv_fused_activations[i].name; i++) {
+        lua_pushstring(L, sv_fused_activations[i].name);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setfield(L, core, "fused_activations");
+}
+
 void sv_open_ops(lua_State *L, int core, const sv_op *rows) {
     core = lua_absindex(L, core);
+    open_activations(L, core);
     lua_getfield(L, core, "methods");
     lua_getfield(L, core, "ops");
     for (const sv_op *op = rows; op->name; op++) {
@@ -241,7 +266,7 @@ void sv_open_ops(lua_State *L, int core, const sv_op *rows) {
         lua_createtable(L, 0, 6); /* ops[name] = {…}: for sv.help and the specs */
         lua_insert(L, -2);
         lua_setfield(L, -2, "call");
-        lua_pushstring(L, op->signature);
+        push_signature(L, op);
         lua_setfield(L, -2, "signature");
         lua_pushstring(L, op->doc);
         lua_setfield(L, -2, "doc");

@@ -236,9 +236,12 @@ bool sv_same_shape(sv_args *a, const sv_tensor *t); /* out like t; true */
 
 /* ---- ops/elementwise.c: activations that layers fuse ------------------------- */
 
-/* The option of such an op's signature, and one function for each of its values (none: NULL). */
-#define SV_ACTIVATION "activation:enum(none|relu|leaky_relu|tanh|sigmoid|softplus|silu|gelu)=none"
-extern const sv_activation sv_activations[];
+/* The values of a signature's option of kind `fused`, in their order; the last row has no name. */
+typedef struct sv_fused_activation {
+    const char *name;
+    sv_activation apply; /* NULL: none */
+} sv_fused_activation;
+extern const sv_fused_activation sv_fused_activations[];
 
 /* ---- engine/apply.c, call.c, weight_cache.c, suggest.c ----------------------------------------------------------- */
 

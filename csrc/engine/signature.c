@@ -2,6 +2,7 @@
 #include "signature.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,14 @@ static const char *read_kind(lua_State *L, const char *p, sv_option *o) {
     char kind[SV_NAME];
     p = word(p + 1, kind);
     int k = 0;
+    if (!strcmp(kind, "fused")) { /* an enum of the activations that layers fuse */
+        k = ENUM;
+        strcpy(kind, "enum");
+        for (const sv_fused_activation *f = sv_fused_activations; f->name; f++) {
+            if (o->choices == SV_MAX_ENUM) luaL_error(L, "signature: more than %d activations", SV_MAX_ENUM);
+            snprintf(o->choice[o->choices++], SV_NAME, "%s", f->name);
+        }
+    }
     while (k <= ENUM && strcmp(kind, names[k]) != 0) k++;
     if (k > ENUM) luaL_error(L, "signature: unknown kind '%s'", kind);
     o->kind = (enum sv_kind)k;

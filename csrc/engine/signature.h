@@ -4,7 +4,7 @@
 
 #include "engine.h"
 
-enum { SV_NAME = 32, SV_MAX_ENUM = 8 };
+enum { SV_NAME = 32, SV_MAX_ENUM = 16 };
 
 enum sv_kind { NUM, INT, BOOL, AXIS, AXES, INTS, ENUM };
 

@@ -70,7 +70,7 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
     static void name##_forward(sv_args *a) { forward_with(a, name##_values); }                               \
     static void name##_backward(sv_args *a) { backward_with(a, name##_slopes); }
 
-/* The same as an activation in place; see sv_activations. */
+/* The same as an activation in place; see sv_fused_activations. */
 #define ACTIVATION(name, value, slope)                                                                \
     UNARY(name, value, slope)                                                                         \
     SV_LOOP(name##_in_place, (size_t n, sv_real *restrict X, sv_real *restrict S, const double *opt), \
@@ -110,9 +110,11 @@ ACTIVATION(silu, x *sv_sigmoid(x), sv_sigmoid(x) + y * (1 - sv_sigmoid(x)))
 #define NORMAL_CDF sv_normal_cdf(x, sv_normal_density(x))
 ACTIVATION(gelu, x *NORMAL_CDF, NORMAL_CDF + x * sv_normal_density(x))
 
-const sv_activation sv_activations[] = {NULL,          relu_in_place,    leaky_relu_in_place,
-                                        tanh_in_place, sigmoid_in_place, softplus_in_place,
-                                        silu_in_place, gelu_in_place};
+const sv_fused_activation sv_fused_activations[] = {
+    {"none", NULL},          {"relu", relu_in_place},       {"leaky_relu", leaky_relu_in_place},
+    {"tanh", tanh_in_place}, {"sigmoid", sigmoid_in_place}, {"softplus", softplus_in_place},
+    {"silu", silu_in_place}, {"gelu", gelu_in_place},       {NULL, NULL},
+};
 
 /* ---- two inputs, broadcast --------------------------------------------------- */
 

@@ -116,7 +116,7 @@ static sv_linear linear_of(const sv_args *a) {
     const sv_tensor *x = a->in[0], *w = a->in[1];
     sv_linear l = {.in = (long)w->shape[1], .out = (long)w->shape[0]};
     l.rows = l.in > 0 ? (long)x->count / l.in : 0;
-    l.act = sv_activations[(int)a->opt[ACTIVATION]];
+    l.act = sv_fused_activations[(int)a->opt[ACTIVATION]].apply;
     l.opt = &a->opt[SLOPE];
     l.slopes = a->aux[0];
     return l;
@@ -213,7 +213,7 @@ const sv_op sv_ops_matmul[] = {
     {"matmul", "x, y; transpose_x:bool=false, transpose_y:bool=false", matmul_shape, matmul_forward, matmul_backward, 0,
      "(…, M, K) times (…, K, N) -> (…, M, N); either side may be stored transposed or be one matrix for the batch.",
      "r(2, 3, 4), r(2, 5, 4), {transpose_y = true}"},
-    {"linear", "x, w, b?; " SV_ACTIVATION ", slope:num=0.01", linear_shape, linear_forward, linear_backward, 0,
+    {"linear", "x, w, b?; activation:fused=none, slope:num=0.01", linear_shape, linear_forward, linear_backward, 0,
      "x (…, in), w (out, in), b (out) -> (…, out): x times w transposed, plus b, then the activation (slope: that of "
      "leaky_relu below zero) in the same pass.",
      "r(3, 4), r(5, 4), r(5), 'gelu'"},

@@ -20,7 +20,7 @@ Loss.__index = Loss
 local SLACK = 1e-3 -- tolerance beyond [0, 1], for interpolation and rounding of images
 local NARROW = 1e-3 -- of a number's size: variances of less are taken about one of the values
 local ROUNDING = 16 * 2.0 ^ -24 -- of a number in single precision: a standard deviation below is mostly that
-local OUTLIER = 12                -- standard deviations: of 1024 values, at most 7 reach as far
+local OUTLIER = 16                -- standard deviations: of 1024 values, at most 3 reach as far
 
 function Loss:__tostring()
   return string.format("loss %s of outputs %s", self.name, check.shape_text(self.output))

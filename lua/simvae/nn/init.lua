@@ -199,6 +199,9 @@ end
 
 -- ---- layers ------------------------------------------------------------------------
 
+local activations = {} -- that the op linear takes
+for _, name in ipairs(core.fused_activations) do activations[name] = true end
+
 --- Linear: (…, in) -> (…, out).
 -- @tparam integer inputs
 -- @tparam integer outputs
@@ -210,7 +213,7 @@ function nn.linear(inputs, outputs, options)
   return nn.layer {
     label = string.format("linear %d -> %d", inputs, outputs),
     own = weights({ outputs, inputs }, inputs, outputs, o),
-    fuses = { relu = true, leaky_relu = true, tanh = true, sigmoid = true, softplus = true, silu = true, gelu = true },
+    fuses = activations,
     forward = function(self, x, activation, slope)
       return core.linear(x, self.own.weight, self.own.bias, activation, slope)
     end,
