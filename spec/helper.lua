@@ -61,6 +61,15 @@ function helper.have_ngspice()
   return worker:receive(10) == "yes"
 end
 
+--- Whether this process, and so the programs that it starts, ignore a signal (SIGHUP under nohup).
+-- @tparam integer number of the signal
+-- @treturn boolean
+function helper.ignores(number)
+  local status <close> = io.open "/proc/self/status"
+  local mask = status and status:read("a"):match "SigIgn:%s*(%x+)"
+  return mask ~= nil and tonumber(mask, 16) >> (number - 1) & 1 == 1
+end
+
 --- Everything in a file.
 -- @tparam string path
 -- @treturn string

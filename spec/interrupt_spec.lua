@@ -87,7 +87,7 @@ describe("an interruption", function()
   end)
 
   it("by SIGTERM or SIGHUP saves a checkpoint, then ends the process as that signal does", function()
-    for _, name in ipairs { "TERM", "HUP" } do
+    for _, name in ipairs { "TERM", not helper.ignores(1) and "HUP" or nil } do -- nohup ignores SIGHUP
       local out = folder .. "/" .. name
       local how, what, errors = run({ "train", out }, { { "running", name } })
       assert.same({ "signal", "SIG" .. name }, { how, what })

@@ -75,6 +75,7 @@ describe("a signal to a training", function()
     for _, signal in ipairs { "INT", "TERM", "HUP" } do
       it(string.format("(SIG%s while the %s runs) writes a checkpoint that goes on to the same weights", signal, place),
         function()
+          if signal == "HUP" and helper.ignores(1) then return pending "SIGHUP is ignored here (nohup)" end
           local out = folder .. "/" .. place .. signal
           local output, code = go(out, signal, place)
           if signal == "INT" then
