@@ -10,7 +10,7 @@ local novelty = {}
 
 local BEYOND = 2     -- times the largest in training; more where that is of few draws
 local LOOKED_AT = 32 -- samples that go through the decoder, of a batch of so many at most,
-local OF_MORE = 8    -- and the first of a larger one: encode stays as fast as its encoder
+local OF_MORE = 4    -- and the first of a larger one: encode stays as fast as its encoder
 local ALWAYS = 64    -- small batches that the decoder looks at, then one in so many: it costs as much as the encoder
 local ONE_IN = 32
 
