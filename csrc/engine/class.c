@@ -19,3 +19,11 @@ void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
     set(L, "__tostring", tostring);
     lua_pop(L, 1);
 }
+
+void sv_push_weak_table(lua_State *L) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}

@@ -300,6 +300,7 @@ void sv_open_tape(lua_State *L, int core);
 /* Makes the metatable of a userdata: methods (NULL: none), finalizer (__gc and __close; NULL: none), __tostring (NULL:
  * Lua's default). */
 void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
+void sv_push_weak_table(lua_State *L); /* a new table that does not keep its values alive */
 
 /* ---- engine/rng.c ------------------------------------------------------------ */
 

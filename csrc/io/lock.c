@@ -150,11 +150,7 @@ void sv_open_lock(lua_State *L, int io) {
     static const luaL_Reg methods[] = {{"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
     sv_new_class(L, LOCK, methods, l_close, NULL);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    sv_push_weak_table(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
     lua_pushcfunction(L, l_lock);
     lua_setfield(L, io, "lock");

@@ -287,11 +287,7 @@ void sv_open_sample_log(lua_State *L, int io) {
         {"truncate", l_truncate}, {"size", l_size},   {"sync", l_sync}, {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
     sv_new_class(L, SAMPLE_LOG, methods, l_close, NULL);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    sv_push_weak_table(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &open_key);
     lua_pushcfunction(L, l_open);
     lua_setfield(L, io, "open_sample_log");
