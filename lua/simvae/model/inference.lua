@@ -88,14 +88,14 @@ function Model:encode(x)
   return inference.in_chunks(x, function(part, before)
     part = self.loss:standardise(part)
     local codes, spreads = self:ranked(part)
-    novelty.check("encode", self, part, codes[1], before)
+    novelty.check("encode", self, part, function() return codes[1] end, before)
     return self.latent:to_units(codes[1], spreads[1])
   end)
 end
 
 -- Reports unusual outputs, by the decoder's error for the most probable code.
 local function check_novelty(what, self, x, h, before)
-  if x.shape[1] > 0 then novelty.check(what, self, x, self.head:typical(h), before) end
+  novelty.check(what, self, x, function() return self.head:typical(h) end, before)
 end
 
 --- The components of a posterior that is a mixture of normal distributions (of "gaussian": one).

@@ -12,7 +12,7 @@ local BEYOND = 2     -- times the largest in training; more where that is of few
 local LOOKED_AT = 32 -- samples that go through the decoder, of a batch of so many at most,
 local OF_MORE = 4    -- and the first of a larger one: encode stays as fast as its encoder
 local ALWAYS = 64    -- small batches that the decoder looks at, then one in so many: it costs as much as the encoder
-local ONE_IN = 32
+local ONE_IN = 128
 
 local function rows(t)
   return core.reshape(t, t.shape[1], -1)
@@ -54,7 +54,7 @@ end
 -- @tparam string what the method's name
 -- @tparam Model model
 -- @tparam tensor x (N, …) standardised
--- @tparam tensor code (N, size) the encoder's answers
+-- @tparam function code () -> (N, size), the encoder's answers: called where the decoder is asked
 -- @tparam integer before samples of the caller's batch that came before these
 function novelty.check(what, model, x, code, before)
   local seen = model.seen
@@ -76,7 +76,7 @@ function novelty.check(what, model, x, code, before)
     if looks > ALWAYS and looks % ONE_IN ~= 0 then return end
   end
   local n = small and x.shape[1] or OF_MORE
-  local misfit = misfits(model, core.slice(x, 1, 1, n), core.slice(code, 1, 1, n))
+  local misfit = misfits(model, core.slice(x, 1, 1, n), core.slice(code(), 1, 1, n))
   if largest(misfit) > times * seen.misfit then
     local s = math.tointeger(core.argmax(misfit):item())
     notice(model, "novelty", string.format("%s: sample %d is unlike every output seen in training: the decoder's "
