@@ -60,7 +60,7 @@ local function train(name, simulations)
   local model = sv.model { simulator = task(name), net = "mlp", width = 128, posterior = "flow", seed = a.seed }
   local started, cpu = core.system.clock(), os.clock()
   model:train { simulations = simulations, batch = batch, quiet = true, seed = a.seed,
-    decoder = { steps = a.decoder }, encoder = { steps = steps, labels = true,
+    decoder = { steps = a.decoder }, encoder = { steps = steps, labels = 1,
       lr = { peak = 1e-3, warmup = 100 } } }
   return model, core.system.clock() - started, os.clock() - cpu
 end
