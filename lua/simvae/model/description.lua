@@ -12,6 +12,7 @@ local description = {}
 
 local MAX_WIDTH = 1 << 20        -- channels or units of a layer
 local MAX_AXIS = 1 << 31       -- along one axis of an output, or seconds and steps of a training
+local MAX_MEMBERS = 64
 local refuse = file.refuse
 
 --- Of a model: plain values only.
@@ -26,6 +27,7 @@ function description.of(model)
     loss_given = model.loss.given, bounded = model.bounded, seed = model.seed, posterior = model.head.name,
   }
   for option, value in pairs(model.head.settings) do about[option] = value end
+  if model.members > 1 then about.members = model.members end
   return about
 end
 
@@ -194,6 +196,7 @@ function description.check(t, numbers)
   for option, rule in pairs(posterior.rules(d.posterior)) do
     d[option] = whole(t[option], option, rule.min, rule.max)
   end
+  d.members = t.members == nil and 1 or whole(t.members, "members", 1, MAX_MEMBERS)
   d.bounded = t.bounded == nil and "clamp" or t.bounded
   if d.bounded ~= false then one_of(d.bounded, "bounded", { "clamp", "tanh" }) end
   known = table.move(loss.names, 1, #loss.names, 1, {})

@@ -14,6 +14,7 @@ local inference = require "simvae.model.inference"
 local input = require "simvae.model.input"
 local latent = require "simvae.model.latent"
 local loss = require "simvae.model.loss"
+local members = require "simvae.nn.members"
 local names = require "simvae.util.names"
 local nets = require "simvae.nn.build"
 local posterior = require "simvae.posterior"
@@ -35,6 +36,7 @@ local options = {
   loss = { "string|function" },        -- D of both stages; default: by the output
   bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
   posterior = { "string", default = posterior.default, one_of = posterior.names },
+  members = { "integer", default = 1, min = 1, max = 64 },
   precision = { "string" },
 }
 for name, rule in pairs(posterior.options()) do options[name] = rule end
@@ -48,6 +50,9 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- `components` (8) of them, where many parameters give one output or nearly so and an average of them gives another
 -- (mixture density network: Bishop 1994), which needs train's sleep; "flow": a neural spline flow of `transforms` (5)
 -- coupling transforms with `bins` (10) a spline, a density of any shape within the prior's support),
+-- members (1): of an ensemble, each with networks of its own, trained together by the mean of their losses: decode
+-- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few
+-- simulations leave it uncertain; everything takes as many times longer,
 -- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
 -- @treturn Model
 function model.new(t)
@@ -79,11 +84,20 @@ function model.build(self, rng)
   if self.width == nil then self.width = nets.width(self.net) end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
-  self.head = posterior.take(self, { latent = self.latent, bounded = self.bounded }, 3)
-  self.decoder, self.encoder = nets.nets(self.net, {
-    code = self.latent.size, heads = self.head.outputs, locations = self.head.locations,
-    output = sim.output, width = self.width, rng = rng,
-  })
+  self.members = self.members or 1
+  if self.members > 1 and type(self.net) == "table" then
+    check.fail(2, "model: members = %d takes a net by name or a builder function, which makes a network for each; got "
+      .. "two layers", self.members)
+  end
+  self.head = posterior.take(self, { latent = self.latent, bounded = self.bounded, members = self.members }, 3)
+  local one, decoders, encoders = self.members > 1 and self.head.members[1] or self.head, {}, {}
+  for i = 1, self.members do
+    decoders[i], encoders[i] = nets.nets(self.net, {
+      code = self.latent.size, heads = one.outputs, locations = one.locations, output = sim.output, width = self.width,
+      rng = rng,
+    })
+  end
+  self.decoder, self.encoder = members.join(decoders, encoders)
   if self.head.build then self.head:build(rng) end
   self.decoder:eval()
   self.encoder:eval()
@@ -101,8 +115,10 @@ end
 function Model:__tostring()
   local steps = 0
   for _, n in pairs(self.trained) do steps = steps + n end
-  return string.format("model of %s: decoder %d, encoder %d parameters; %s", self.simulator.name, self.decoder:count(),
-    self.encoder:count(), steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
+  local count = self.members > 1 and string.format("%d members, ", self.members) or ""
+  return string.format("model of %s: %sdecoder %d, encoder %d parameters; %s", self.simulator.name, count,
+    self.decoder:count(), self.encoder:count(),
+    steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
 end
 
 --- Sets the precision of the model's convolutions, in training and in use.
@@ -129,7 +145,7 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "decoder",
-  "encoder", "trained", "seconds", "precision" })
+  "encoder", "trained", "seconds", "precision", "members" })
 model.class = Model
 
 return model

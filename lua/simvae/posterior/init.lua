@@ -31,6 +31,7 @@
 --     components(h) -> codes, spreads, shares      (N, A, size) twice and (N, A), of a mixture (optional)
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
+local ensemble = require "simvae.posterior.support.ensemble"
 
 local posterior = { names = catalogue.files "simvae.posterior", default = "gaussian" }
 
@@ -76,7 +77,7 @@ end
 
 --- Makes the head of a model's options, and removes these options.
 -- @tparam table model options of sv.model: posterior and those of the head
--- @tparam table t latent, bounded
+-- @tparam table t latent, bounded, members: the number of such heads that are one (simvae.posterior.support.ensemble)
 -- @tparam integer level of the caller that is blamed
 -- @treturn table the head, with its name and settings
 function posterior.take(model, t, level)
@@ -86,7 +87,9 @@ function posterior.take(model, t, level)
   for option, value in pairs(settings) do
     t[option], model[option] = value, nil
   end
-  local head = module_of(name).new(t)
+  local heads = {}
+  for i = 1, t.members do heads[i] = module_of(name).new(t) end
+  local head = #heads > 1 and ensemble.new(heads) or heads[1]
   head.name, head.settings = name, settings
   return head
 end

@@ -2,6 +2,7 @@
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local log = require "simvae.train.log"
+local members = require "simvae.nn.members"
 local optim = require "simvae.nn.optim"
 local progress = require "simvae.train.progress"
 local sleep = require "simvae.train.sleep"
@@ -39,7 +40,8 @@ end
 -- @treturn tensor the loss
 function step.decoder(self, run)
   local z, x = samples(self, run)
-  return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
+  local code = self.latent:to_code(z)
+  return members.mean_loss(self.decoder, function(net) return run.recipe.decoder_loss(self, net(code), x, run) end)
 end
 
 --- One step of the sleep phase: decoder samples.
