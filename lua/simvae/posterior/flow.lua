@@ -6,6 +6,7 @@ local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local coupling = require "simvae.posterior.support.coupling"
 local cube = require "simvae.posterior.support.cube"
+local estimates = require "simvae.posterior.support.estimates"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 
@@ -115,11 +116,6 @@ function Flow:sample(h, n, rng)
   return #columns == 1 and columns[1] or core.concat(columns, 3)
 end
 
--- The codes of draws (N, DRAWS, size), of a fixed stream.
-local function draws(self, h)
-  return cube.to_code(self.latent, self:sample(h, DRAWS, streams.estimates()))
-end
-
 -- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class
 -- its probabilities.
 local function moments(self, codes)
@@ -139,19 +135,22 @@ local function moments(self, codes)
   return core.concat(means, 2), core.concat(stds, 2)
 end
 
-function Flow:typical(h)
-  return (moments(self, draws(self, h)))
+--- The mean, or where that is unlikely the centres of groups of draws (simvae.posterior.support.estimates); for starts
+-- of an inversion also draws.
+function Flow:candidates(h, n)
+  local u = self:sample(h, DRAWS, streams.estimates())
+  local codes = cube.to_code(self.latent, u)
+  local mean, std = moments(self, codes)
+  local list, spreads = estimates.of(self, h, codes, u, mean, std), {}
+  for k = #list + 1, math.min(n or 1, DRAWS) do
+    list[k] = core.reshape(core.slice(codes, 2, k, k), mean.shape)
+  end
+  for k = 1, #list do spreads[k] = std end
+  return list, spreads
 end
 
---- The mean; for starts of an inversion also draws.
-function Flow:candidates(h, n)
-  local codes = draws(self, h)
-  local mean, std = moments(self, codes)
-  local list, spreads = { mean }, { std }
-  for k = 2, math.min(n or 1, DRAWS) do
-    list[k], spreads[k] = core.reshape(core.slice(codes, 2, k, k), mean.shape), std
-  end
-  return list, spreads
+function Flow:typical(h)
+  return self:candidates(h)[1]
 end
 
 return flow
