@@ -239,13 +239,13 @@ sanitize:
 	@$(MAKE) all BUILD=$(BUILD)/sanitize OPTIMIZE=-O1 SANITIZER="$(SANITIZERS)" || $(NOTHING_RAN)
 	@$(MAKE) all $(BUILD)/stress.so || $(NOTHING_RAN)
 	@echo "== address and undefined behaviour"; \
-	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' $(BUILD)/sanitize; first=$$?; \
-	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' $(BUILD)/sanitize \
-		$(DOUBLE_SPECS)); \
+	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long $(BUILD)/sanitize; first=$$?; \
+	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long \
+		$(BUILD)/sanitize $(DOUBLE_SPECS)); \
 	echo "== leaks"; \
 	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \
 	echo "== the normal build, Lua's collector at its most aggressive"; \
-	$(SUITE) --env SIMVAE_COLLECT=251 $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
+	$(SUITE) --env SIMVAE_COLLECT=251 --without long $(BUILD) && [ $$first = 0 ] && [ $$second = 0 ] && [ $$result = 0 ]
 
 # Fuzzes every file reader, and ops with random programs, under the sanitizers for SECONDS in total (spec/fuzz/run.lua);
 # FUZZ selects targets; SEED repeats a run (0: from the clock). libFuzzer is part of clang's runtime package, which

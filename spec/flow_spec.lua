@@ -149,7 +149,7 @@ local function gaussian_mean(code)
 end
 
 describe("stage 2 of a flow posterior", function()
-  it("recovers the correlated posterior of a linear simulator with noise", function()
+  it("recovers the correlated posterior of a linear simulator with noise #long", function()
     local sim = sv.simulator { name = "linear", output = { 2 },
       params = { { name = "a", low = -3, high = 3 }, { name = "b", low = -3, high = 3 } },
       simulate = function(z, out, rng)
@@ -177,7 +177,7 @@ describe("stage 2 of a flow posterior", function()
     assert.near(std[2], spread:get(1, 2), 0.25)
   end)
 
-  it("gives classes their probabilities, and the others theirs within each class", function()
+  it("gives classes their probabilities, and the others theirs within each class #long", function()
     local sim = simulator_of({ "kind", "a" }, 2, function(z, out, rng)
       out[1] = z.kind + 0.7 * rng:normal()
       out[2] = (z.kind == 2 and -z.a or z.a) + 0.3 * rng:normal()

@@ -117,7 +117,7 @@ describe("a model", function()
     assert.is_true(r.rmse_relative.b < 0.1, "b " .. r.rmse_relative.b)
   end)
 
-  it("trains on images and reaches a stated R2", function()
+  it("trains on images and reaches a stated R2 #long", function()
     local model = sv.model { simulator = disc(), width = 8, seed = 1 }
     model:train { batch = 32, quiet = true, decoder = { steps = 250 }, encoder = { steps = 250 } }
     local r = sv.evaluate(model, { samples = 400 })
@@ -191,7 +191,7 @@ describe("a model", function()
     assert.is_true(sv.mse_loss(model:decode(z), x):item() < 0.02 * sv.var(x):item()) -- a line is linear in z
   end)
 
-  it("takes every loss, and a function", function()
+  it("takes every loss, and a function #long", function()
     for _, loss in ipairs { "mse", "l1", "gaussian", "bce", function(y, x) return sv.mean(sv.abs(y - x)) end } do
       local model = sv.model { simulator = disc(), width = 4, loss = loss }
       model:train(options())
@@ -349,7 +349,7 @@ describe("the default recipe of pictures", function()
 end)
 
 describe("the net \"coordconv\"", function()
-  it("learns a picture with edges, and takes sides of 16 pixels and more", function()
+  it("learns a picture with edges, and takes sides of 16 pixels and more #long", function()
     local model = sv.model { simulator = disc(), net = "coordconv", width = 4, seed = 3 }
     assert.same({ 3, 1, 16, 16 }, model:decode(sv.full(8, { 3, 2 })).shape)
     local function mse()

@@ -46,7 +46,7 @@ local function workplace()
 end
 
 describe("the README", function()
-  it("has scripts that run alone", function()
+  it("has scripts that run alone #long", function()
     local folder = workplace()
     for i, code in ipairs(blocks()) do
       local runs = (helper.have_ngspice() or not code:find "sv.spice") and (helper.python() or not code:find "python3")

@@ -14,7 +14,7 @@ local function slurp(name)
 end
 
 describe("the reproduction", function()
-  it("trains, writes tables, figures and a report, and goes on where it stopped", function()
+  it("trains, writes tables, figures and a report, and goes on where it stopped #long", function()
     local said, code = reproduce("--commit", folder .. "/results")
     assert.are.equal(0, code, said)
     local t = assert(json.decode(slurp(folder .. "/out/table.json")))

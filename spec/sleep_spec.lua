@@ -80,7 +80,7 @@ describe("the loss of sleep", function()
 end)
 
 describe("stage 2 with sleep", function()
-  it("finds both parameters and their probabilities where one estimate cannot be right", function()
+  it("finds both parameters and their probabilities where one estimate cannot be right #long", function()
     local model = model_of(squares(false), { posterior = "mixture", components = 2, seed = 1 })
     model:train { decoder = { steps = 0 }, sleep = { steps = 1000, lr = { peak = 5e-3, warmup = 20 } },
       encoder = { steps = 500, noise = 0, prior = 0 }, batch = 64, quiet = true }
@@ -98,7 +98,7 @@ describe("stage 2 with sleep", function()
     end
   end)
 
-  it("gives one answer of a declared symmetry, and a standard deviation of the size of its errors", function()
+  it("gives one answer of a declared symmetry, and a standard deviation of the size of its errors #long", function()
     local sim = squares(true)
     local model = model_of(sim, { seed = 2 })
     model:train_sleep { steps = 1500, batch = 64, quiet = true, lr = { peak = 5e-3, warmup = 20 } }

@@ -131,7 +131,7 @@ describe("the ground truth", function()
     return (metrics.mig(metrics.mim(parameters.scaled(sim.params, symmetry.equivalents(sim, rows, rng)),
       parameters.scaled(sim.params, rows), { names = names, levels = levels, z_levels = levels })))
   end
-  it("is the paper's", function()
+  it("is the paper's #long", function()
     near(0.82, truth(box), 0.01)
     near(1, truth(require "simvae.simulators.fourier"), 0.02)
     near(0, truth(polygon), 0.01)
