@@ -3,6 +3,7 @@
 -- or a format string.
 local check = require "simvae.util.check"
 local file = require "simvae.io.file"
+local likelihood = require "simvae.likelihood"
 local loss = require "simvae.model.loss"
 local nets = require "simvae.nn.build"
 local parameter = require "simvae.simulator.parameter"
@@ -25,7 +26,9 @@ function description.of(model)
     simulator = sim.name, params = params, output = sim.output,
     net = type(model.net) == "string" and model.net or "custom", width = model.width, loss = model.loss.name,
     loss_given = model.loss.given, bounded = model.bounded, seed = model.seed, posterior = model.head.name,
+    likelihood = { name = model.likelihood.name },
   }
+  for option, value in pairs(model.likelihood.settings) do about.likelihood[option] = value end
   for option, value in pairs(model.head.settings) do about[option] = value end
   if model.members > 1 then about.members = model.members end
   return about
@@ -144,6 +147,20 @@ local function trained_of(t)
   return result
 end
 
+-- The decoder's distribution as sv.model takes it; files of earlier versions have none.
+local function likelihood_of(t)
+  if t == nil then return { likelihood.default } end
+  if type(t) ~= "table" then refuse("likelihood takes a table; got %s", shown(t)) end
+  local result = { one_of(t.name, "likelihood.name", likelihood.names) }
+  local rules, known = likelihood.rules(result[1]), { name = true }
+  for option, rule in pairs(rules) do
+    known[option] = true
+    result[option] = whole(t[option], "likelihood." .. option, rule.min, rule.max)
+  end
+  known_fields(t, "likelihood", known)
+  return result
+end
+
 -- Results of simvae.model.novelty; files of earlier versions have none.
 local function seen_of(t)
   if t == nil then return nil end
@@ -197,6 +214,7 @@ function description.check(t, numbers)
     d[option] = whole(t[option], option, rule.min, rule.max)
   end
   d.members = t.members == nil and 1 or whole(t.members, "members", 1, MAX_MEMBERS)
+  d.likelihood = likelihood_of(t.likelihood)
   d.bounded = t.bounded == nil and "clamp" or t.bounded
   if d.bounded ~= false then one_of(d.bounded, "bounded", { "clamp", "tanh" }) end
   known = table.move(loss.names, 1, #loss.names, 1, {})

@@ -139,7 +139,7 @@ function Model:posterior(x)
     local h = self.encoder(part)
     check_novelty("posterior", self, part, h, before)
     return h
-  end)))
+  end)), x)
 end
 
 return inference

@@ -4,7 +4,8 @@
 --     model:train { out = "runs/box", decoder = { steps = 4000 }, encoder = { steps = 4000 } }
 --     local mean, std = model:encode(x)       -- (N, …) -> (N, K), (N, K), in units
 --     local p = model:posterior(x)            -- q(z | x): p:sample(n, rng), p:log_prob(z), p:quantile { 0.05, 0.95 }
---     local y = model:decode(mean)            -- (N, K) -> (N, …)
+--     local y = model:decode(mean)            -- (N, K) -> (N, …); with { samples = 8, rng = } draws of q(x | z)
+--     model:log_likelihood(x, z)              -- (N,): log q(x | z)
 --     model:save "box.safetensors"
 local check = require "simvae.util.check"
 local class = require "simvae.util.class"
@@ -13,6 +14,8 @@ local description = require "simvae.model.description"
 local inference = require "simvae.model.inference"
 local input = require "simvae.model.input"
 local latent = require "simvae.model.latent"
+local distribution = require "simvae.model.likelihood"
+local likelihood = require "simvae.likelihood"
 local loss = require "simvae.model.loss"
 local members = require "simvae.nn.members"
 local names = require "simvae.util.names"
@@ -26,7 +29,8 @@ local streams = require "simvae.util.streams"
 local model = {}
 local Model = {}
 Model.__index = Model
-class.take(Model, "simvae.model.inference", "simvae.model.save", "simvae.model.invert", "simvae.train")
+class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
+  "simvae.model.invert", "simvae.train")
 
 local options = {
   simulator = { "table", required = true },
@@ -37,6 +41,7 @@ local options = {
   bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
   posterior = { "string", default = posterior.default, one_of = posterior.names },
   members = { "integer", default = 1, min = 1, max = 64 },
+  decoder = { "string|table" },
   precision = { "string" },
 }
 for name, rule in pairs(posterior.options()) do options[name] = rule end
@@ -53,6 +58,8 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- members (1): of an ensemble, each with networks of its own, trained together by the mean of their losses: decode
 -- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few
 -- simulations leave it uncertain; everything takes as many times longer,
+-- decoder ("homoscedastic"; simvae.likelihood): the distribution q(x | z) about the decoder's output:
+-- "homoscedastic": a normal one whose standard deviations are those of its errors; "normal": they depend on z,
 -- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
 -- @treturn Model
 function model.new(t)
@@ -90,6 +97,7 @@ function model.build(self, rng)
       .. "two layers", self.members)
   end
   self.head = posterior.take(self, { latent = self.latent, bounded = self.bounded, members = self.members }, 3)
+  local q = likelihood.take(self, { code = self.latent.size, output = sim.output }, 3)
   local one, decoders, encoders = self.members > 1 and self.head.members[1] or self.head, {}, {}
   for i = 1, self.members do
     decoders[i], encoders[i] = nets.nets(self.net, {
@@ -99,6 +107,7 @@ function model.build(self, rng)
   end
   self.decoder, self.encoder = members.join(decoders, encoders)
   if self.head.build then self.head:build(rng) end
+  self.likelihood = q(rng)
   self.decoder:eval()
   self.encoder:eval()
   if self.precision then set_precision(self, self.precision) end
@@ -133,10 +142,13 @@ end
 
 --- Predicts the simulator's output.
 -- @tparam tensor z (N, K), in units
--- @treturn tensor (N, …output)
-function Model:decode(z)
+-- @tparam ?table t samples: how many draws of q(x | z) instead, as they are measured; rng of them; noise (true; false:
+-- without the noise of a measurement that the simulator declares)
+-- @treturn tensor (N, …output), or of draws (N, samples, …output)
+function Model:decode(z, t)
   z = input.parameters("decode", self, z)
   self.decoder:eval()
+  if t ~= nil then return distribution.samples(self, z, t, 3) end
   return inference.in_chunks(z, function(part)
     return self.loss:to_output(self.decoder(self.latent:to_code(part)))
   end)
@@ -144,8 +156,8 @@ end
 
 model.load = require "simvae.model.load"
 
-names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "decoder",
-  "encoder", "trained", "seconds", "precision", "members" })
+names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
+  "decoder", "encoder", "trained", "seconds", "precision", "members" })
 model.class = Model
 
 return model

@@ -2,6 +2,7 @@
 --
 --     local p = model:posterior(x)
 --     p:sample(1000, sv.rng(3))                       -- (N, 1000, K), within the prior's support
+--     p:sample(1000, sv.rng(3), { resample = true })  -- corrected by the decoder's likelihood (simvae.model.resample)
 --     p:log_prob(z)                                   -- (N,): the log density at z (N, K), per unit of each parameter
 --     p:mean() p:std() p:mode()                       -- (N, K)
 --     p:quantile { 0.05, 0.5, 0.95 }                  -- (N, 3, K)
@@ -11,8 +12,11 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local parameters = require "simvae.simulator.parameters"
+local resample = require "simvae.model.resample"
 local streams = require "simvae.util.streams"
+local likelihood = require "simvae.model.likelihood"
 local names = require "simvae.util.names"
+local notice = require "simvae.model.notice"
 local parameter = require "simvae.simulator.parameter"
 
 local DRAWS = 2048         -- of each posterior, for its summaries
@@ -25,9 +29,10 @@ local posterior = {}
 
 --- @tparam Model model
 -- @tparam tensor h (N, outputs) what its encoder gives
+-- @tparam ?tensor x (N, …output) the outputs themselves, in units, for importance resampling
 -- @treturn Posterior
-function posterior.new(model, h)
-  return setmetatable({ model = model, h = h, count = h.shape[1] }, Posterior)
+function posterior.new(model, h, x)
+  return setmetatable({ model = model, h = h, x = x or false, count = h.shape[1] }, Posterior)
 end
 
 function Posterior:__tostring()
@@ -35,28 +40,68 @@ function Posterior:__tostring()
     self.count == 1 and "" or "s", self.model.simulator.name, table.concat(self.model.simulator.names, ", "))
 end
 
--- f(rows of h, first, last) for as many posteriors as fit into one piece, of `each` draws or points a posterior; its
--- results are joined.
+-- f(rows of h, first, last) for as many posteriors as fit into one piece, of `each` draws or points a posterior; each
+-- of its results is joined.
 local function in_pieces(self, each, f)
   local step = math.max(1, AT_ONCE // each)
-  local parts = {}
+  local parts, others = {}, {}
   for from = 1, math.max(self.count, 1), step do
     local scope <close> = core.scope()
     local to = math.min(from + step - 1, self.count)
-    parts[#parts + 1] = scope:keep(core.no_grad(f, core.slice(self.h, 1, from, to), from, to))
+    local first, second = core.no_grad(f, core.slice(self.h, 1, from, to), from, to)
+    parts[#parts + 1], others[#others + 1] = scope:keep(first), second and scope:keep(second)
   end
-  return #parts == 1 and parts[1] or core.concat(parts, 1)
+  local function joined(list) return #list > 1 and core.concat(list, 1) or list[1] end
+  return joined(parts), joined(others)
+end
+
+local sample_options = { resample = { "boolean", default = false } }
+
+-- Few proposals that count: a notice, with the number.
+local FEW = 10
+
+-- Draws that the decoder's likelihood corrects, and effective sample sizes.
+local function resampled(self, n, rng)
+  local model = self.model
+  if not self.x then check.fail(3, "sample: resample needs a posterior of outputs, as model:posterior(x) gives it") end
+  likelihood.check("sample: resample", model, 4)
+  if model.simulator.prior then
+    check.fail(3, "sample: resample weighs draws by the prior's density, and simulator '%s' has a prior of its own, "
+      .. "whose density is not known", model.simulator.name)
+  end
+  if self.count == 0 then return core.zeros(0, n, #model.simulator.params), core.zeros(0) end
+  model.decoder:eval()
+  local m = resample.proposals(n)
+  local z, sizes = in_pieces(self, m, function(h, from, to)
+    return resample.draw(model, h, core.slice(self.x, 1, from, to), n, m, rng)
+  end)
+  local at = math.tointeger(core.argmin(sizes):item())
+  if sizes:get(at) < FEW then
+    notice(model, "resample", string.format("sample: resample: the effective sample size of output %d is %.1f of %d "
+      .. "proposals: its draws repeat few values; the posterior and the decoder's likelihood hardly overlap", at,
+      sizes:get(at), m))
+  end
+  return z, sizes
 end
 
 --- Draws parameters.
 -- @tparam integer n draws of each posterior
 -- @tparam rng rng
+-- @tparam ?table t resample (false): draws of the posterior are proposals, which the decoder's likelihood q(x | z) and
+-- the prior weigh (sampling importance resampling; simvae.model.resample): more accurate where the decoder is, and a
+-- multiple slower. log_prob stays that of the proposals
 -- @treturn tensor (N, n, K), in units, within the prior's support
-function Posterior:sample(n, rng)
+-- @treturn ?tensor of resample: effective sample sizes (N,), of max(10 n, 4096) proposals; below 10 there is a notice
+-- @raise resample: a decoder that has not been trained, a prior whose density is not known
+function Posterior:sample(n, rng, t)
   check.value("sample", "n", n, { "integer", min = 1, max = 1 << 24 })
   check.value("sample", "rng", rng, { "rng" })
+  if check.options("sample", t, sample_options).resample then
+    local z, sizes = resampled(self, n, rng) -- no tail call: errors point at the caller
+    return z, sizes
+  end
   local head, latent = self.model.head, self.model.latent
-  return in_pieces(self, n, function(h) return cube.to_units(latent, head:sample(h, n, rng)) end)
+  return (in_pieces(self, n, function(h) return cube.to_units(latent, head:sample(h, n, rng)) end))
 end
 
 -- z as (N, M, K) and whether it came so; levels: of the caller of log_prob.
@@ -222,6 +267,6 @@ function Posterior:mode()
   return in_pieces(self, DRAWS, densest)
 end
 
-names.class(Posterior, "posterior", { "model", "h", "count" })
+names.class(Posterior, "posterior", { "model", "h", "x", "count" })
 
 return posterior

@@ -16,7 +16,7 @@ end
 
 -- Networks by the prefix of their weights' names.
 local function parts_of(self)
-  return { decoder = self.decoder, encoder = self.encoder, posterior = self.head.net }
+  return { decoder = self.decoder, encoder = self.encoder, posterior = self.head.net, likelihood = self.likelihood.net }
 end
 
 --- All weights and statistics by name.
@@ -26,6 +26,14 @@ function Model:state()
     for name, t in pairs(layer:state()) do map[part .. "." .. name] = t end
   end
   return map
+end
+
+-- Whether a map has a name of this prefix. The noise of the decoder was not measured by earlier versions.
+local function has(map, prefix)
+  for name in pairs(map) do
+    if name:sub(1, #prefix) == prefix then return true end
+  end
+  return false
 end
 
 --- Fills the weights from such a map.
@@ -44,8 +52,10 @@ function Model:load_state(map)
     end
   end
   for part, layer in pairs(parts_of(self)) do
-    local ok, why = layer:load_state(map, part .. ".")
-    if not ok then return nil, why end
+    if part ~= "likelihood" or self.likelihood.trained or has(map, "likelihood.") then
+      local ok, why = layer:load_state(map, part .. ".")
+      if not ok then return nil, why end
+    end
   end
   for name, t in pairs(own) do
     if map[name] then t:copy(map[name]) end

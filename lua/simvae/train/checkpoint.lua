@@ -3,6 +3,7 @@
 local core = require "simvae.core"
 local description = require "simvae.model.description"
 local json = require "simvae.io.json"
+local likelihood = require "simvae.likelihood"
 local options = require "simvae.train.options"
 local stages = require "simvae.train.stages".names
 
@@ -33,7 +34,9 @@ end
 
 -- The first difference between two configurations, as text.
 local function difference(old, new)
-  local a, b = flatten(description.current(old), "", {}), flatten(new, "", {})
+  old = description.current(old)
+  old.likelihood = old.likelihood or { name = likelihood.default } -- of earlier versions
+  local a, b = flatten(old, "", {}), flatten(new, "", {})
   local names = {}
   for k in pairs(a) do names[#names + 1] = k end
   for k in pairs(b) do if a[k] == nil then names[#names + 1] = k end end

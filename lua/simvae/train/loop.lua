@@ -1,11 +1,13 @@
 --- The training loop: the steps of a stage.
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
+local likelihood = require "simvae.model.likelihood"
 local log = require "simvae.train.log"
 local members = require "simvae.nn.members"
 local optim = require "simvae.nn.optim"
 local progress = require "simvae.train.progress"
 local sleep = require "simvae.train.sleep"
+local streams = require "simvae.util.streams"
 
 local loop = {}
 
@@ -13,12 +15,20 @@ local loop = {}
 -- alive, so that a full collection is cheap and keeps resident memory constant.
 local COLLECT_EVERY = 50
 
-local NOISE_SAMPLES = 1024 -- that the decoder's noise is taken from
+local FIT = 1024            -- samples that statistics of the decoder's distribution are taken from,
+local FIT_NUMBERS = 1 << 22 -- of at most so many numbers
 
 -- ---- one step of each stage -----------------------------------------------------------
 
 local step = {}
 loop.step = step
+
+-- How many samples the decoder's distribution is measured on.
+local function fit_count(self)
+  local each = 1
+  for _, n in ipairs(self.simulator.output) do each = each * n end
+  return math.max(1, math.min(FIT, FIT_NUMBERS // each))
+end
 
 -- New samples: z in units, x preprocessed. A signal that arrives while they are simulated ends the step, which has
 -- changed nothing; later ones are deferred to its end, so that no step is kept in part.
@@ -28,6 +38,9 @@ local function samples(self, run)
   local why = self.loss:outside(x)
   if why then error(string.format("train: simulator '%s': %s", self.simulator.name, why), 0) end
   if run.step == run.total then run.last, run.last_z = core.buffer(x), core.buffer(z) end
+  if run.kept and (run.total - run.step) * run.decoder.batch < fit_count(self) then
+    run.kept[#run.kept + 1] = { core.buffer(z), core.buffer(x) }
+  end
   return z, self.loss:standardise(x)
 end
 
@@ -41,13 +54,17 @@ end
 function step.decoder(self, run)
   local z, x = samples(self, run)
   local code = self.latent:to_code(z)
-  return members.mean_loss(self.decoder, function(net) return run.recipe.decoder_loss(self, net(code), x, run) end)
+  return members.mean_loss(self.decoder, function(net)
+    local raw = net(code)
+    local loss, spread = run.recipe.decoder_loss(self, raw, x, run), likelihood.loss(self, raw, code, z, x, run.rng)
+    return spread and loss + spread or loss
+  end)
 end
 
 --- One step of the sleep phase: decoder samples.
 function step.sleep(self, run)
   run.signals:hold()
-  return sleep.loss(self, run.dreams(run.sleep.batch), run.decoder_noise, run.rng)
+  return sleep.loss(self, run.dreams(run.sleep.batch), run.rng)
 end
 
 -- Stage 2 of a posterior that is trained by likelihood: on the decoder's outputs with noise, and with the weight
@@ -60,7 +77,7 @@ local function likelihood_step(self, run)
     if o.labels == 1 then return own end
   end
   run.signals:hold()
-  local dreamt = sleep.loss(self, run.dreams(o.batch), run.decoder_noise, run.rng)
+  local dreamt = sleep.loss(self, run.dreams(o.batch), run.rng)
   return own and own * o.labels + dreamt * (1 - o.labels) or dreamt
 end
 
@@ -72,7 +89,7 @@ function step.encoder(self, run)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
-  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2), nil, run.rng) * o.sleep end
+  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2), run.rng) * o.sleep end
   return loss
 end
 
@@ -80,7 +97,7 @@ end
 
 -- The nets that a stage trains: stage 2 the encoder and what the posterior's head has of its own.
 local function nets_of(self, stage)
-  if stage == "decoder" then return { self.decoder } end
+  if stage == "decoder" then return { self.decoder, self.likelihood.net } end
   return { self.encoder, self.head.net }
 end
 
@@ -124,6 +141,37 @@ local function take_step(self, run, stage)
   return number
 end
 
+-- The last n samples that a run has drawn: those it has kept, or drawn again.
+local function last_samples(run, n)
+  local sampler, at = run.sampler, run.sampler:state()
+  local kept, zs, xs = 0, {}, {}
+  for i, pair in ipairs(run.kept or {}) do
+    zs[i], xs[i] = pair[1], pair[2]
+    kept = kept + pair[1].shape[1]
+  end
+  if kept >= n then
+    return core.slice(core.concat(zs, 1), 1, kept - n + 1, kept), core.slice(core.concat(xs, 1), 1, kept - n + 1, kept)
+  end
+  local batch = sampler.batch
+  sampler.batch = n
+  sampler:restore { drawn = at.drawn - n }
+  local z, x = sampler:next()
+  sampler.batch = batch
+  sampler:restore(at)
+  return z, x
+end
+
+-- Measures the decoder's distribution on the last samples of stage 1: of those that are simulated once, the decoder has
+-- learned from each no more than once.
+local function fit_likelihood(self, run)
+  local scope <close> = core.scope()
+  local drawn, n = run.sampler:state().drawn, fit_count(self)
+  local z, x
+  if drawn == 0 then z, x = run.sampler:peek(n) else z, x = last_samples(run, math.min(n, drawn)) end
+  likelihood.fit(self, z, x, streams.fit(run.seed))
+  run.kept = nil
+end
+
 -- Prepares the nets and the optimizer for a stage, from the checkpoint where the run resumes within it.
 local function begin(self, run, stage)
   local o = run[stage]
@@ -134,6 +182,7 @@ local function begin(self, run, stage)
   run.noise = o.noise
   run.sampler.batch = o.batch
   if stage == "encoder" then run.last, run.last_z = nil, nil end
+  run.kept = stage == "decoder" and {} or nil
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
     if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end
@@ -144,13 +193,7 @@ local function begin(self, run, stage)
     self.decoder:eval()
     self.decoder:freeze()
   end
-  if stage ~= "decoder" and self.head.likelihood and not run.decoder_noise then
-    local scope <close> = core.scope()
-    local at = run.sampler:state()
-    run.sampler:restore { drawn = 0 } -- the same samples for a run that goes on
-    run.decoder_noise = sleep.noise(self, run.sampler:peek(NOISE_SAMPLES))
-    run.sampler:restore(at)
-  end
+  if stage ~= "decoder" and self.head.likelihood and not likelihood.fitted(self) then fit_likelihood(self, run) end
   for _, net in ipairs(nets_of(self, stage)) do net:train() end
   run.resumed = nil
 end
@@ -210,6 +253,7 @@ function loop.run_stage(self, run, stage)
   end
   for _, net in ipairs(nets_of(self, stage)) do net:eval() end
   self.decoder:unfreeze()
+  if stage == "decoder" then fit_likelihood(self, run) end
   bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
 end
 

@@ -10,12 +10,11 @@
 -- learns the distribution over the equivalents.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local likelihood = require "simvae.model.likelihood"
 local measurement = require "simvae.simulator.noise"
 local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}
-
-local CHUNK = 256 -- samples that go through the decoder at once
 
 -- A decoder's raw outputs as an encoder sees outputs.
 local function as_seen(model, raw)
@@ -46,27 +45,6 @@ function sleep.check(model, run, level)
   end
 end
 
---- The noise of the decoder: the standard deviation of each element of the simulator's outputs about the decoder's.
--- It holds the simulator's own noise, of which a decoder learns the mean, and the decoder's errors.
--- @tparam Model model
--- @tparam tensor z (N, K) in units
--- @tparam tensor x (N, …output) the simulator's, in its units
--- @treturn tensor (1, …output), in the units that networks see
-function sleep.noise(model, z, x)
-  local scope <close> = core.scope()
-  return core.no_grad(function()
-    local total = 0
-    for from = 1, x.shape[1], CHUNK do
-      local inner <close> = core.scope()
-      local to = math.min(from + CHUNK - 1, x.shape[1])
-      local y = model.decoder(model.latent:to_code(core.slice(z, 1, from, to)))
-      local away = model.loss:standardise(core.slice(x, 1, from, to)) - as_seen(model, y)
-      total = inner:keep(core.sum(core.square(away), 1, true) + total)
-    end
-    return core.buffer(core.sqrt(total / x.shape[1]))
-  end)
-end
-
 --- Outputs with the noise of a measurement that the simulator declares.
 -- @tparam Model model
 -- @tparam tensor z (N, K) their parameters, in units
@@ -82,11 +60,10 @@ end
 --- The loss of one step of sleep.
 -- @tparam Model model
 -- @tparam tensor z (N, K) draws of the prior, in units
--- @tparam ?tensor noise of the decoder, as of `noise`: what is added to its outputs, for a posterior that is trained by
--- likelihood
--- @tparam rng rng of the noise, and of that of a measurement
+-- @tparam rng rng of the decoder's distribution, for a posterior that is trained by likelihood, and of the noise of a
+-- measurement
 -- @treturn tensor one number
-function sleep.loss(model, z, noise, rng)
+function sleep.loss(model, z, rng)
   local codes = {}
   if model.head.likelihood then
     codes[1] = model.latent:to_code(z)
@@ -96,9 +73,8 @@ function sleep.loss(model, z, noise, rng)
     end
   end
   local drawn = core.no_grad(function()
-    local y = as_seen(model, model.decoder(codes[1]))
-    if noise then y = y + noise * rng:normal(y.shape) end
-    return sleep.measured(model, z, y, rng)
+    if model.head.likelihood then return likelihood.draw(model, z, codes[1], rng) end
+    return sleep.measured(model, z, as_seen(model, model.decoder(codes[1])), rng)
   end)
   return model.head:loss(model.encoder(drawn), codes)
 end

@@ -15,6 +15,7 @@
 --     seed + PRIOR             train                      draws of the prior that codes are compared with
 --     seed + SLEEP             train                      draws of the prior that the sleep phase decodes
 --     seed ~ EVALUATION        evaluate                   samples of an evaluation; streams of its metrics
+--     seed + FIT               train                      noise of a measurement, where the decoder's noise is measured
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
 --     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
@@ -32,6 +33,7 @@ local WEIGHTS = 0x6e6574           -- "net"
 local NOISE = 0x6e6f697365         -- "noise"
 local PRIOR = 0x7072696f72         -- "prior"
 local SLEEP = 0x736c656570         -- "sleep"
+local FIT = 0x666974               -- "fit"
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
@@ -61,6 +63,9 @@ function streams.prior(seed) return core.rng(seed + PRIOR) end
 
 --- Draws of the prior that the sleep of a training decodes.
 function streams.dreams(seed) return core.rng(seed + SLEEP) end
+
+--- The noise of a measurement on the samples that the decoder's distribution is measured on.
+function streams.fit(seed) return core.rng(seed + FIT) end
 
 --- A stream of an evaluation.
 -- @tparam integer seed

@@ -1,0 +1,91 @@
+--- Sampling importance resampling of a posterior (Rubin 1988): its draws are proposals, which the decoder's likelihood
+-- and the prior correct. A draw z of the head has the weight
+--
+--     w = q(x | z) p(z) / q(z | x)
+--
+-- truncated at sqrt(m) times the mean of m weights (Ionides 2008), which bounds their variance. The effective sample
+-- size (sum w)^2 / sum w^2, of the weights as they are, says how many independent draws of the corrected posterior the
+-- proposals are worth (Kong 1992).
+local core = require "simvae.core"
+local cube = require "simvae.posterior.support.cube"
+local likelihood = require "simvae.model.likelihood"
+
+local resample = {}
+
+local TIMES, LEAST = 10, 4096 -- proposals: so many for each draw, and at least so many
+
+--- How many proposals n draws are chosen from.
+-- @tparam integer n
+-- @treturn integer
+function resample.proposals(n)
+  return math.max(TIMES * n, LEAST)
+end
+
+-- Weights of their logarithms, the largest 1, in place; returns their sum and the sum of their squares.
+local function weigh(list)
+  local top = -math.huge
+  for _, v in ipairs(list) do
+    if v > top then top = v end
+  end
+  local sum, squares = 0, 0
+  for i, v in ipairs(list) do
+    local w = v == v and top > -math.huge and math.exp(v - top) or 0 -- NaN: no weight
+    list[i], sum, squares = w, sum + w, squares + w * w
+  end
+  return sum, squares
+end
+
+-- n of the numbers of weights, systematically: one uniform number gives all of them.
+local function chosen(weights, n, rng)
+  local maximum, total = 0, 0
+  for _, w in ipairs(weights) do maximum = maximum + w end
+  maximum = maximum / #weights * math.sqrt(#weights)
+  for _, w in ipairs(weights) do total = total + math.min(w, maximum) end
+  local result, at, upto = {}, 0, 0
+  local start = rng:uniform()
+  for k = 1, n do
+    local goal = (k - 1 + start) / n * total
+    while upto <= goal and at < #weights do
+      at = at + 1
+      upto = upto + math.min(weights[at], maximum)
+    end
+    result[k] = at
+  end
+  return result
+end
+
+-- Orders a list at random: of systematic draws, neighbours are equal.
+local function shuffled(list, rng)
+  local result = {}
+  for i, at in ipairs(rng:permutation(#list)) do result[i] = list[at] end
+  return result
+end
+
+--- Draws of some posteriors.
+-- @tparam Model model
+-- @tparam tensor h (N, outputs) what its encoder gives
+-- @tparam tensor x (N, …output) as measured, in units
+-- @tparam integer n
+-- @tparam integer m proposals of each posterior
+-- @tparam rng rng
+-- @treturn tensor (N, n, K), in units
+-- @treturn tensor (N,) effective sample sizes, at most m
+function resample.draw(model, h, x, n, m, rng)
+  local u = model.head:sample(h, m, rng)
+  local N, K = u.shape[1], u.shape[3]
+  local codes = cube.to_code(model.latent, u)
+  local weights = likelihood.at(model, x, codes) - model.head:log_prob(h, u)
+  local rows, sizes = weights:totable(), {}
+  for i, list in ipairs(rows) do
+    local sum, squares = weigh(list)
+    sizes[i] = squares > 0 and sum * sum / squares or 0
+    if squares == 0 then
+      for k = 1, m do list[k] = 1 end
+    end
+    rows[i] = shuffled(chosen(list, n, rng), rng)
+  end
+  local index = core.expand(core.reshape(core.tensor(rows), N, n, 1), N, n, K)
+  return cube.to_units(model.latent, core.gather(u, index, 2)), core.tensor(sizes)
+end
+
+return resample
