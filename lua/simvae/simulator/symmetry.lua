@@ -175,6 +175,24 @@ function symmetry.random(sim, row, rng)
   return result
 end
 
+--- The orbit of a row along the first family with a free number, within the bounds.
+-- @tparam Simulator sim
+-- @tparam {number,...} row in units, within the bounds
+-- @tparam integer n
+-- @treturn ?{table,...} n rows at equal distances on the scale of the family's number, from bound to bound; nil without
+-- a family
+function symmetry.along(sim, row, n)
+  for _, element in ipairs(sim.symmetry or {}) do
+    if element.free then
+      local low, high = limits(element)
+      local a, b, rows = reach(sim, element, row, low), reach(sim, element, row, high), {}
+      for j = 1, n do rows[j] = apply(sim, element, row, number_at(element, a + (b - a) * (j - 1) / (n - 1))) end
+      return rows
+    end
+  end
+  return nil
+end
+
 -- The minimum of f between a and b, from a lower point x between them: Brent's method of parabolic interpolation and
 -- golden sections (Brent 1973, chapter 5).
 local golden = (3 - math.sqrt(5)) / 2
@@ -313,8 +331,8 @@ function symmetry.defect(sim, n)
 end
 
 -- What each of these takes behind the simulator: rows of parameters.
-for name, argument in pairs { declared = false, all = "row", images = "rows", random = "row", nearest = "row",
-  equivalents = "rows", align = "rows", defect = false } do
+for name, argument in pairs { declared = false, all = "row", images = "rows", random = "row", along = "row",
+  nearest = "row", equivalents = "rows", align = "rows", defect = false } do
   local f = symmetry[name]
   local function guard(sim, rows, ...)
     if type(sim) ~= "table" or type(sim.params) ~= "table" then
