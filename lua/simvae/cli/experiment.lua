@@ -20,6 +20,7 @@ local simulator = require "simvae.simulator"
 local experiment = {}
 
 local min_samples = evaluation.min_samples
+local CALIBRATION = 2000 -- samples of an evaluation that the posterior's calibration is measured on
 
 local options = {
   simulator = { "table", required = true },
@@ -160,7 +161,7 @@ local function settings(t, a)
     posterior = head.posterior }
   for option in pairs(posterior.options()) do about[option] = head[option] end
   return stages, about,
-    { samples = samples, factors = t.factors, refine = refine }
+    { samples = samples, factors = t.factors, refine = refine, calibration = CALIBRATION }
 end
 
 -- Checks the inputs of the figures before the training.

@@ -39,9 +39,10 @@ end
 -- simulator runs on them; `outside` is the share that was moved.
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
---   level, interval (100): bootstrap resamples, 0 for none; max_failures (0.2): share of samples that the simulator
---   may fail on; factors: names of the parameters that MIG is averaged over (all), the others count as noise;
---   refine: { samples (1000), steps, lr, starts, spread (as of model:invert) }: refinement of the first samples
+--   level, calibration (500): samples that the posterior's calibration is measured on; interval (100): bootstrap
+--   resamples, 0 for none; max_failures (0.2): share of samples that the simulator may fail on; factors: names of the
+--   parameters that MIG is averaged over (all), the others count as noise; refine: { samples (1000), steps, lr, starts,
+--   spread (as of model:invert) }: refinement of the first samples
 -- @treturn table
 --   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
 --   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a
@@ -54,6 +55,8 @@ end
 --   and 0.954);
 --   calibration: of the posterior, where the model has one (simvae.metrics.calibration): sbc and tarp (as of metrics),
 --   coverage: {one = share within the central 68% interval, two = 95%, by = {[name] = {one =, two =}}}, samples, draws;
+--   orbit_spread: as of metrics, of 1,000 draws for each of 200 samples, and resimulation_r2 of 100 of these draws,
+--   where the exact spread along a continuous symmetry is known;
 --   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
 -- parameters;

@@ -10,6 +10,7 @@ local options = {
   seed = { "integer", default = 7 },
   batch = { "integer", default = 256, min = 1 },
   chance = { "integer", default = 5, min = 0 },
+  calibration = { "integer", default = 500, min = 1 },
   interval = { "integer", default = 100, min = 0 },
   max_failures = { "number", default = 0.2, min = 0, max = 1 },
   factors = { "table" },

@@ -1,8 +1,9 @@
 --- Calibration of a model's posterior: do its intervals hold the truth as often as they state?
 --
--- Definition: 199 draws of model:posterior(x) for each of the first 500 samples of an evaluation. From the ranks of the
--- true parameters among them: simulation-based calibration (metrics.sbc), the shares of true parameters within the
--- central 68% and 95% intervals of each marginal, and expected coverage of all parameters at once (metrics.tarp).
+-- Definition: 199 draws of model:posterior(x) for each of the first samples of an evaluation (as many as its option
+-- `calibration`). From the ranks of the true parameters among them: simulation-based calibration (metrics.sbc), the
+-- shares of true parameters within the central 68% and 95% intervals of each marginal, and expected coverage of all
+-- parameters at once (metrics.tarp).
 --
 -- Known weaknesses: as of sbc and tarp. 500 samples tell a share of 68% to 2.1 points (one standard deviation).
 local core = require "simvae.core"
@@ -11,7 +12,6 @@ local sbc = require "simvae.metrics.sbc".compute
 local streams = require "simvae.util.streams"
 local tarp = require "simvae.metrics.tarp".compute
 
-local SAMPLES = 500
 local DRAWS = 199 -- the truth has 200 possible ranks, of which 136 are in the central 68%, 190 in the central 95%
 local ONE, TWO = 0.68, 0.95
 
@@ -22,7 +22,7 @@ function reported.start(run)
 end
 
 function reported.add(state, batch, run)
-  local n = math.min(SAMPLES - state.count, batch.measured.shape[1])
+  local n = math.min(run.o.calibration - state.count, batch.measured.shape[1])
   if type(run.model.posterior) ~= "function" or n < 1 then return end
   local p = run.model:posterior(core.slice(batch.measured, 1, 1, n))
   state.draws[#state.draws + 1] = core.buffer(p:sample(DRAWS, state.rng))
@@ -90,8 +90,21 @@ reported.parameter = {
   end,
 }
 
+-- The largest distance of a parameter's share from what the interval states.
+local function farthest(by, name, stated)
+  local worst
+  for _, shares_of in pairs(by or {}) do worst = math.max(worst or 0, math.abs(shares_of[name] - stated)) end
+  return worst
+end
+
 function reported.measures(n)
-  return { { "calibration", n.calibration and n.calibration.one, title = "within the 68% interval", digits = 3 } }
+  local c = n.calibration or {}
+  return { { "calibration", c.one, title = "within the 68% interval", digits = 3 },
+    { "calibration_two", c.two, title = "within the 95% interval", digits = 3 },
+    { "calibration_off", farthest(c.by, "one", ONE), title = "largest distance of a parameter's share from 68%",
+      digits = 3, smaller_is_better = true },
+    { "calibration_two_off", farthest(c.by, "two", TWO), title = "largest distance of a parameter's share from 95%",
+      digits = 3, smaller_is_better = true } }
 end
 
 return { reported = reported }
