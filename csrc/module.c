@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const sv_op *const families[] = {sv_ops_elementwise,   sv_ops_reduce,  sv_ops_shape,  sv_ops_pool,
-                                        sv_ops_softmax,       sv_ops_loss,    sv_ops_matmul, sv_ops_conv,
-                                        sv_ops_norm,          sv_ops_dropout, sv_ops_sort,   sv_ops_linalg,
-                                        sv_ops_linalg_factor, sv_ops_spline};
+static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce,        sv_ops_shape,  sv_ops_pool,
+                                        sv_ops_softmax,     sv_ops_loss,          sv_ops_matmul, sv_ops_conv,
+                                        sv_ops_norm,        sv_ops_dropout,       sv_ops_sort,   sv_ops_distribution,
+                                        sv_ops_linalg,      sv_ops_linalg_factor, sv_ops_spline};
 
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {
@@ -73,6 +73,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_tensor(L, core);
     sv_open_tape(L, core);
     sv_open_rng(L, core);
+    sv_open_distribution(L, core);
     sv_open_optim(L, core);
     sv_open_io(L, core);
     sv_open_system(L, core);

@@ -255,8 +255,8 @@ void sv_open_ops(lua_State *L, int core, const sv_op *rows);               /* ro
 void sv_open_suggest(lua_State *L, int core);                              /* suggest.c: core.nearest */
 const char *sv_nearest(const char *word, const char *const *known, int n); /* closest spelling, or NULL */
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
-    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_linalg[],
-    sv_ops_linalg_factor[], sv_ops_spline[];
+    sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_distribution[],
+    sv_ops_linalg[], sv_ops_linalg_factor[], sv_ops_spline[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
 
 /* ---- engine/blas.c ------------------------------------------------------------- */
@@ -318,6 +318,7 @@ uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index);
 double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
 double sv_rng_normal(sv_rng *r);
 void sv_open_rng(lua_State *L, int core);
+void sv_open_distribution(lua_State *L, int core); /* distribution.c: core.distribution */
 
 /* ---- engine/rng_call.c: random numbers of one sample -------------------------- */
 

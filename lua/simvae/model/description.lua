@@ -5,6 +5,7 @@ local check = require "simvae.util.check"
 local file = require "simvae.io.file"
 local likelihood = require "simvae.likelihood"
 local loss = require "simvae.model.loss"
+local marginal = require "simvae.simulator.marginal"
 local nets = require "simvae.nn.build"
 local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
@@ -108,7 +109,18 @@ end
 
 -- ---- description --------------------------------------------------------------------------
 
-local param_fields = { name = true, low = true, high = true, unit = true, scale = true, period = true, levels = true }
+local param_fields = { name = true, low = true, high = true, unit = true, scale = true, period = true, levels = true,
+  prior = true }
+
+-- A prior other than uniform, or nil: a name and finite numbers; simvae.simulator.marginal checks that they are one.
+local function prior_of(t, what)
+  if t == nil then return nil end
+  local result = {}
+  for i, v in ipairs(list(t, what, 3)) do result[i] = i == 1 and text(v, what) or finite(v, what) end
+  local why = marginal.fault(result)
+  if why then refuse("%s", (why:gsub("^has a prior", what .. " is"))) end
+  return result
+end
 
 -- A parameter as sv.simulator takes it.
 local function param_of(p, i, numbers)
@@ -123,7 +135,15 @@ local function param_of(p, i, numbers)
     if p.low ~= nil and p.low ~= 1 or p.high ~= nil and p.high ~= q.levels then
       refuse("%s counts from 1 to its %d levels; its bounds differ", what, q.levels)
     end
-    if p.period ~= nil or q.scale == "log" then refuse("%s has levels, and a period or a scale", what) end
+    if p.period ~= nil or q.scale == "log" or p.prior ~= nil then
+      refuse("%s has levels, and a period, a scale or a prior", what)
+    end
+    return q
+  end
+  q.prior = prior_of(p.prior, what .. "'s prior")
+  if q.prior then
+    if p.period ~= nil then refuse("%s has a period and a prior", what) end
+    q.low, q.high = p.low and finite(p.low, what .. "'s low"), p.high and finite(p.high, what .. "'s high")
     return q
   end
   q.low, q.high = finite(p.low, what .. "'s low"), finite(p.high, what .. "'s high")

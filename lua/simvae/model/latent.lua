@@ -12,14 +12,16 @@ Latent.__index = Latent
 
 --- How the parameters of a simulator are coded.
 -- @tparam {table,...} params as checked by sv.simulator
--- @treturn Latent with fields size (numbers in a code) and plain (all intervals)
+-- @treturn Latent with fields size (numbers in a code), plain (all intervals of [-1, 1]) and parts, one a parameter:
+-- kind, param, first and last (of its code), and of an interval limit, the bound of its code
 function latent.new(params)
   local self = { params = params, parts = {}, size = 0, plain = true }
   for i, p in ipairs(params) do
     local kind, width = parameter.kind(p), parameter.code_size(p)
-    self.parts[i] = { kind = kind, first = self.size + 1, last = self.size + width, param = p }
+    self.parts[i] = { kind = kind, first = self.size + 1, last = self.size + width, param = p,
+      limit = kind == "interval" and parameter.code_limit(p) or nil }
     self.size = self.size + width
-    self.plain = self.plain and kind == "interval"
+    self.plain = self.plain and self.parts[i].limit == 1
   end
   return setmetatable(self, Latent)
 end
@@ -69,9 +71,9 @@ function Latent:to_units(mean, std)
 end
 
 local bounds = {
-  tanh = core.tanh,
+  tanh = function(r, limit) return limit == 1 and core.tanh(r) or core.tanh(r / limit) * limit end,
   -- the value is clamped, the gradient passes: a parameter at the edge can come back
-  clamp = function(r) return r + (core.clamp(r, -1, 1) - r):detach() end,
+  clamp = function(r, limit) return r + (core.clamp(r, -limit, limit) - r):detach() end,
 }
 
 --- The mean of a code from an encoder's raw outputs, within the prior's support: for an
@@ -81,12 +83,12 @@ local bounds = {
 -- @treturn tensor (N, size)
 function Latent:squash(raw, how)
   local bound = bounds[how or "clamp"]
-  if self.plain then return bound(raw) end
+  if self.plain then return bound(raw, 1) end
   local pieces = {}
   for i, part in ipairs(self.parts) do
     local r = core.slice(raw, 2, part.first, part.last)
     if part.kind == "interval" then
-      pieces[i] = bound(r)
+      pieces[i] = bound(r, part.limit)
     elseif part.kind == "circle" then
       pieces[i] = r / core.sqrt(core.sum(core.square(r), 2, true) + 1e-6)
     else
@@ -110,19 +112,21 @@ function Latent:unsquash(code)
   return core.concat(pieces, 2)
 end
 
---- How far raw outputs of intervals lie outside [-1, 1]: the mean of a Huber loss, d^2 up to a
+--- How far raw outputs of intervals lie outside their bounds: the mean of a Huber loss, d^2 up to a
 -- distance of 1 and 2 d - 1 beyond, so that no outlier dominates the gradient. Added to a
 -- loss it keeps an encoder within the prior's support, where the decoder was trained.
 -- @tparam tensor raw (N, size)
 -- @treturn tensor one number
 function Latent:overshoot(raw)
-  local outside = core.relu(core.abs(raw) - 1)
-  if not self.plain then
-    local mask = {}
+  local outside
+  if self.plain then
+    outside = core.relu(core.abs(raw) - 1)
+  else
+    local mask, limit = {}, {}
     for _, part in ipairs(self.parts) do
-      for c = part.first, part.last do mask[c] = part.kind == "interval" and 1 or 0 end
+      for c = part.first, part.last do mask[c], limit[c] = part.limit and 1 or 0, part.limit or 1 end
     end
-    outside = outside * core.tensor(mask)
+    outside = core.relu(core.abs(raw) - core.tensor(limit)) * core.tensor(mask)
   end
   local near = core.clamp(outside, 0, 1)
   return core.mean(core.square(near) + (outside - near) * 2)

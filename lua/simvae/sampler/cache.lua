@@ -9,6 +9,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"
+local marginal = require "simvae.simulator.marginal"
 local parameter = require "simvae.simulator.parameter"
 
 local cache = {}
@@ -60,9 +61,10 @@ local function is_header(t)
   end
   for _, p in ipairs(t.params) do
     if type(p) ~= "table" or type(p.name) ~= "string" then return false end
+    if p.prior ~= nil and marginal.fault(p.prior) then return false end
     for field, v in pairs(p) do
-      if type(v) == "table" or (field == "low" or field == "high" or field == "period" or field == "levels")
-        and type(v) ~= "number" then
+      local number = field == "low" or field == "high" or field == "period" or field == "levels"
+      if type(v) == "table" and field ~= "prior" or number and type(v) ~= "number" then
         return false
       end
     end
@@ -132,8 +134,8 @@ local function is_whole(was)
   local count = #was.params > 0 and #was.output > 0 and 1
   for _, n in ipairs(was.output) do count = count and is_positive(n) and n < 1 << 31 and count * n or false end
   for _, p in ipairs(was.params) do
-    count = count and type(p) == "table" and type(p.name) == "string" and type(p.low) == "number"
-      and type(p.high) == "number" and count
+    count = count and type(p) == "table" and type(p.name) == "string" and (marginal.free(p.prior)
+      or type(p.low) == "number" and type(p.high) == "number") and count
   end
   return count and count < 1 << 31
 end

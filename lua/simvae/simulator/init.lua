@@ -3,7 +3,8 @@
 --
 --     local ring = sv.simulator {
 --       name   = "ring",
---       params = { { name = "x", low = 8, high = 24, unit = "px" }, … },
+--       params = { { name = "x", low = 8, high = 24, unit = "px" },
+--                  { name = "k", prior = { "lognormal", 0, 0.5 } }, … },  -- simvae.simulator.marginal
 --       output = { 1, 32, 32 },                    -- or { n } for a vector
 --       simulate = function(z, out, rng) … end,    -- z.x in units; out: zeros, to fill; rng: this sample's own
 --     }
@@ -38,7 +39,8 @@ local fields = {
   -- A batch: (z (N, K), out (N, …), rngs); fills out, returns nil or { [i] = reason } of the samples that failed;
   -- rngs[i] is the generator of row i. One that draws from math.random is run row by row, with it seeded for each.
   batch = { "function" },
-  prior = { "function" },             -- (rng) -> table by name, or a list in order
+  -- (rng) -> table by name, or a list in order; or { draw =, log_density = } (simvae.simulator.prior)
+  prior = { "function|table" },
   loss = { "string|function" },       -- how outputs are compared; default: by the output
   -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
   -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range
@@ -124,6 +126,7 @@ function simulator.new(t)
   for i, p in ipairs(params) do self.names[i] = p.name end
   check_output(what, self.output)
   self.params, self.output = content(params), setmetatable(table.move(self.output, 1, #self.output, 1, {}), core.shape)
+  prior.read(what, self)
   self.noise_std = noise.check(what, self.noise, self.output)
   check_maps(what, "symmetry", self.symmetry, "map")
   check_maps(what, "invariants", self.invariants, "value")
@@ -136,7 +139,10 @@ function simulator.new(t)
     local info = debug.getinfo(self.simulate, "u")
     self.fills = info.isvararg or info.nparams >= 2
   end
-  return setmetatable(self, Simulator)
+  setmetatable(self, Simulator)
+  local ok, why = pcall(prior.check_density, self)
+  if not ok then error(why, type(why) == "string" and 2 or 0) end
+  return self
 end
 
 --- Is this a simulator?
@@ -176,6 +182,19 @@ function Simulator:sample(n, rng)
   check.value("sample", "rng", rng, { "rng" })
   local seed, first = rng:samples(n)
   return prior.draw(self, n, seed, first + 1)
+end
+
+--- The logarithm of the prior's density at parameters, per unit of each (of a class: of its probability); -inf outside
+-- the prior's support. A constant is missing where the log_density of the simulator's prior leaves it out.
+-- @tparam tensor z (N, K), in units
+-- @treturn ?tensor (N,); nil where the prior is a function without a density
+function Simulator:log_prior(z)
+  if type(z) == "table" and getmetatable(z) == nil then z = core.tensor(z) end
+  if getmetatable(z) ~= core.metatable or z.ndim ~= 2 or z.shape[2] ~= #self.params then
+    check.fail(2, "log_prior: takes z of shape (N, %d): %s; got %s", #self.params, table.concat(self.names, ", "),
+      check.describe(z))
+  end
+  return prior.log_density(self, z)
 end
 
 --- The parameters of a row as text: "a = 1, b = 2".
@@ -232,7 +251,8 @@ function Simulator:simulate_batch(n, rng)
   return z, run_all(self, z, streams.simulation(seed, first + 1))
 end
 
-local members = { "noise_std", "index", "names", "fills", "variant", "refused", "frame", "point_metatable" }
+local members = { "noise_std", "log_density", "index", "names", "fills", "variant", "refused", "frame",
+  "point_metatable" }
 for name in pairs(fields) do members[#members + 1] = name end
 require("simvae.util.names").class(Simulator, "simulator", members)
 

@@ -4,10 +4,11 @@
 -- rounded once. A range that single precision resolves too coarsely is refused.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local marginal = require "simvae.simulator.marginal"
 
 local parameter = {}
 
-local fields = { "name", "low", "high", "unit", "scale", "period", "levels", "doc" }
+local fields = { "name", "low", "high", "unit", "scale", "period", "levels", "prior", "doc" }
 local known = {}
 for _, name in ipairs(fields) do known[name] = true end
 
@@ -38,19 +39,21 @@ end
 function parameter.refusal(q)
   local function say(format, ...) return string.format("parameter '%s' " .. format, q.name, ...) end
   if q.levels then return nil end
+  local ends = q.axis or q
   for _, bound in ipairs { "low", "high" } do
-    local v = q[bound]
+    local v = ends[bound]
     if math.abs(v) > largest or v ~= 0 and math.abs(v) < smallest then
       return say("has %s = %g, and %s precision, in which parameters are kept, goes from %.3g to %.3g; choose another "
         .. "unit", bound, v, real_name, smallest, largest)
     end
   end
-  local values = parameter.resolution(q.low, q.high)
+  local low, high = ends.low, ends.high
+  local values = parameter.resolution(low, high)
   if values < fewest_values then
     local remedy = q.scale == "log" and "the logarithm of its ratio to an offset, on a linear scale"
-      or string.format("its distance from an offset (low = 0, high = %.6g)", q.high - q.low)
+      or string.format("its distance from an offset (low = 0, high = %.6g)", high - low)
     return say("goes from %.17g to %.17g, where %s precision, in which parameters are kept, has %d different values; "
-      .. "declare %s, and let simulate apply the offset %.17g", q.low, q.high, real_name, values, remedy, q.low)
+      .. "declare %s, and let simulate apply the offset %.17g", low, high, real_name, values, remedy, low)
   end
   values = q.period and parameter.resolution(q.high - q.period, q.high)
   if values and values < fewest_values then
@@ -61,7 +64,8 @@ end
 
 --- Checks a declaration.
 -- @tparam string what whose it is, for messages
--- @tparam table p name, low, high; optional unit, scale, period, levels, doc
+-- @tparam table p name, low, high; optional unit, scale, period, levels, doc, and prior (simvae.simulator.marginal), of
+-- which most need no low and high
 -- @tparam integer i its place
 -- @treturn table a copy with what was left out filled in
 -- @raise at the caller of the public function
@@ -98,18 +102,25 @@ function parameter.check(what, p, i)
     q.low = q.low or 0
     q.high = q.high or q.low + q.period
   end
+  local why = marginal.fault(q.prior)
+  if why then fail("%s", why) end
   for _, bound in ipairs { "low", "high" } do
     local v = q[bound]
+    if v == nil and marginal.free(q.prior) then goto next end
     if type(v) ~= "number" or v ~= v or v == math.huge or v == -math.huge then
-      fail("needs a finite %s; got %s", bound, check.describe(v))
+      fail("needs a finite %s; got %s%s", bound, check.describe(v), marginal.free(q.prior) and "; leave it out where "
+        .. "there is no bound" or "")
     end
+    ::next::
   end
-  if q.low >= q.high then fail("has low = %g, high = %g; low must be below high", q.low, q.high) end
-  q.scale = q.scale or "linear"
-  if q.scale ~= "linear" and q.scale ~= "log" then
+  if q.scale ~= nil and q.scale ~= "linear" and q.scale ~= "log" then
     fail("has scale = %s; it is \"linear\" or \"log\"", check.describe(q.scale))
   end
-  if q.scale == "log" and q.low <= 0 then fail("on a log scale needs low > 0; got %g", q.low) end
+  why = marginal.read(q)
+  if why then fail("%s", why) end
+  if q.low >= q.high then fail("has low = %g, high = %g; low must be below high", q.low, q.high) end
+  q.scale = q.scale or "linear"
+  if q.scale == "log" and q.low <= 0 and not q.prior then fail("on a log scale needs low > 0; got %g", q.low) end
   if q.scale == "log" and (q.period or q.levels) then
     fail("has scale = \"log\" and %s, which is on a linear scale", q.period and "a period" or "levels")
   end
@@ -120,7 +131,7 @@ end
 -- ---- the scale --------------------------------------------------------------------------
 --
 -- These four need low, high and scale alone, and so serve other ranges too: the axis of a curve, the free number of a
--- symmetry, an invariant.
+-- symmetry, an invariant. The range of a parameter with a prior is its axis.
 
 --- A value on its scale: the logarithm of one on a log scale.
 function parameter.to_scale(p, v)
@@ -134,12 +145,14 @@ end
 
 --- The share of the range, on its scale, at which a value lies: 0 at low, 1 at high.
 function parameter.to_unit(p, v)
+  p = p.axis or p
   if p.scale == "log" then return math.log(v / p.low) / math.log(p.high / p.low) end
   return (v - p.low) / (p.high - p.low)
 end
 
 --- The value at a share of the range; of a class the nearest one.
 function parameter.from_unit(p, u)
+  p = p.axis or p
   if p.levels then return 1 + math.floor(u * (p.levels - 1) + 0.5) end
   if p.scale == "log" then return p.low * (p.high / p.low) ^ u end
   return p.low + u * (p.high - p.low)
@@ -147,16 +160,64 @@ end
 
 --- The width of the range on its scale.
 function parameter.range(p)
+  p = p.axis or p
   return p.scale == "log" and math.log(p.high / p.low) or p.high - p.low
 end
 
 -- ---- the prior --------------------------------------------------------------------------
 
---- Draws one value, uniformly on its scale.
+--- Draws one value of the parameter's prior.
 function parameter.draw(p, rng)
+  if p.prior then return marginal.of(p):quantile(rng:uniform()) end
   if p.levels then return rng:integer(1, p.levels) end
   if p.scale == "log" then return math.exp(rng:uniform(math.log(p.low), math.log(p.high))) end
   return rng:uniform(p.low, p.high)
+end
+
+-- ---- shares of the prior ----------------------------------------------------------------
+--
+-- The share u of a value is in [0, 1], and uniform under the parameter's prior: the distribution function at it; of a
+-- circle the phase in turns from low, of class c of n (c - 1/2) / n.
+
+local WHOLE = 1 - 1e-6 -- a range of at least this share of its period is a circle
+
+--- The kind of a parameter's share: "class", "circle", or "interval", so that of a range less than its period.
+function parameter.share_kind(p)
+  if p.levels then return "class" end
+  return p.period and p.high - p.low >= WHOLE * p.period and "circle" or "interval"
+end
+
+--- The distance of a share of 1 from low, of a uniform prior.
+function parameter.share_range(p)
+  return parameter.share_kind(p) == "circle" and p.period or p.high - p.low
+end
+
+--- The share of a value; nil outside the prior's support.
+function parameter.share(p, v)
+  if v ~= v or math.abs(v) == math.huge then return nil end
+  if p.levels then return v % 1 == 0 and v >= 1 and v <= p.levels and (v - 0.5) / p.levels or nil end
+  v = parameter.wrap(p, v)
+  if parameter.share_kind(p) == "circle" then return (v - p.low) / p.period end
+  if parameter.outside(p, v) then return nil end
+  v = math.max(p.low, math.min(p.high, v))
+  if p.prior then return (marginal.of(p):shares(v)) end
+  return parameter.to_unit(p, v)
+end
+
+--- The value of a share.
+function parameter.from_share(p, u)
+  if p.prior then return marginal.of(p):quantile(u) end
+  if p.levels then return math.min(p.levels, 1 + math.floor(u * p.levels)) end
+  if parameter.share_kind(p) == "circle" then return p.low + u * p.period end
+  return parameter.from_unit(p, u)
+end
+
+--- log du/dv at a value within the support: the log density of the prior, per unit; of a class 0.
+function parameter.log_share_slope(p, v)
+  if p.levels then return 0 end
+  if p.prior then return marginal.of(p):log_density(math.max(p.low, math.min(p.high, v))) end
+  if p.scale == "log" then return -math.log(math.max(v, p.low) * parameter.range(p)) end
+  return -math.log(parameter.share_range(p))
 end
 
 -- ---- bounds -----------------------------------------------------------------------------
@@ -184,7 +245,8 @@ local function gaps(p, v)
 end
 
 local function tolerance(p)
-  local rounding = p.scale == "log" and 1 or math.max(math.abs(p.low), math.abs(p.high))
+  local ends = p.axis or p
+  local rounding = p.scale == "log" and 1 or math.max(math.abs(ends.low), math.abs(ends.high))
   return parameter.TOLERANCE * parameter.range(p) + ROUNDING * rounding
 end
 
@@ -219,9 +281,9 @@ function parameter.difference(p, a, b)
   return p.period and d - p.period * math.floor(d / p.period + 0.5) or d
 end
 
---- A value that has a logarithm where its scale needs one: at least a thousandth of the lower bound.
+--- A value that has a logarithm where its scale needs one: at least a thousandth of the range's lower end.
 function parameter.positive(p, v)
-  return p.scale == "log" and math.max(v, p.low * LOG_FLOOR) or v
+  return p.scale == "log" and math.max(v, (p.axis or p).low * LOG_FLOOR) or v
 end
 
 --- A value on the scale that its errors are judged on: the logarithm of a log-scaled parameter (of `positive`), the
@@ -243,7 +305,8 @@ end
 --
 -- What networks see of a parameter (simvae.model.latent):
 --
---   interval   one number in [-1, 1]: linear between the bounds, or in the logarithm
+--   interval   one number in [-1, 1]: linear between the bounds, or in the logarithm; with a prior other than uniform,
+--              the score, of which a limit of simvae.simulator.marginal is the bound
 --   circle     (period = …) two: cosine and sine of the phase, so that there is no seam
 --   class      (levels = n) n: a one-hot vector; an encoder's probabilities are one as well
 
@@ -252,6 +315,11 @@ local coding = { interval = {}, circle = {}, class = {} }
 --- The kind of a parameter's code: "interval", "circle" or "class".
 function parameter.kind(p)
   return p.levels and "class" or p.period and "circle" or "interval"
+end
+
+--- The bound of an interval's code: it lies from minus to plus this.
+function parameter.code_limit(p)
+  return p.prior and marginal.LIMIT or 1
 end
 
 --- How many numbers a parameter's code has.
@@ -277,10 +345,19 @@ function parameter.from_code(p, code, at, std)
 end
 
 function coding.interval.write(p, v, code, at)
+  if p.prior then
+    code[at] = marginal.of(p):score(v)
+    return
+  end
   code[at] = 2 * parameter.to_unit(p, v) - 1
 end
 
 function coding.interval.read(p, code, at, std)
+  if p.prior then
+    local m = marginal.of(p)
+    local v = m:value(code[at])
+    return v, std and std[at] * m:slope(v) or 0
+  end
   local v, d = parameter.from_unit(p, (code[at] + 1) / 2), std and std[at] or 0
   return v, d / 2 * (p.scale == "log" and v * parameter.range(p) or parameter.range(p))
 end
@@ -319,11 +396,20 @@ function parameter.value_text(p, v)
   return string.format("%s = %.6g", p.name, v)
 end
 
+--- The bounds, and a prior other than uniform: "8 to 24", "0 to 1, beta(2, 5)", "normal(0, 1)".
+function parameter.bounds_text(p)
+  if not p.prior then return string.format("%.4g to %.4g", p.low, p.high) end
+  local low, high = marginal.truncation(p)
+  local bounds = low and high and string.format("%.4g to %.4g, ", low, high)
+    or low and string.format("from %.4g, ", low) or high and string.format("to %.4g, ", high) or ""
+  return bounds .. marginal.text(p.prior)
+end
+
 --- A name and its range: "x 8 to 24 px".
 function parameter.range_text(p)
   if p.levels then return string.format("%s 1 to %d", p.name, p.levels) end
   local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
-  return string.format("%s %.4g to %.4g%s", p.name, p.low, p.high, unit)
+  return string.format("%s %s%s", p.name, parameter.bounds_text(p), unit)
 end
 
 --- What kind of scale it has: "4 classes", "period 360", "log" or "linear".
@@ -336,10 +422,12 @@ end
 
 --- What of a declaration tells a parameter's values: plain values, for a file.
 -- @tparam table p
--- @treturn table name, low, high, unit, scale, period, levels
+-- @treturn table name, low, high, unit, scale, period, levels, prior; low and high where they are no infinity
 function parameter.declaration(p)
-  return { name = p.name, low = p.low, high = p.high, unit = p.unit, scale = p.scale, period = p.period,
-    levels = p.levels }
+  local low, high = p.low, p.high
+  if p.prior then low, high = marginal.declared(p) end
+  return { name = p.name, low = low, high = high, unit = p.unit, scale = p.scale, period = p.period,
+    levels = p.levels, prior = p.prior and { table.unpack(p.prior) } or nil }
 end
 
 -- Numbers that a text of 14 digits cannot tell apart are the same: earlier versions wrote such texts.
@@ -353,7 +441,8 @@ local function said(v)
 end
 
 --- The first field in which two declarations differ.
--- @tparam table a a declaration; low, high, unit and scale may be left out as in sv.simulator
+-- @tparam table a a declaration; low, high, unit and scale may be left out as in sv.simulator; checked where it is of a
+-- file
 -- @tparam table b
 -- @tparam ?boolean units whether the unit's text counts
 -- @treturn ?string the field; nil: none
@@ -361,15 +450,17 @@ end
 -- @treturn ?string its value in b
 function parameter.mismatch(a, b, units)
   local function values(q)
-    return { scale = q.scale or "linear", levels = q.levels, low = q.low or q.levels and 1, high = q.high or q.levels,
-      unit = q.unit or "", period = q.period }
+    local low, high, scale = marginal.declared(q)
+    return { scale = scale or "linear", levels = q.levels, low = low or q.levels and 1, high = high or q.levels,
+      unit = q.unit or "", period = q.period, prior = q.prior and marginal.text(q.prior, "%.14g") }
   end
   local old, new = values(a), values(b)
-  for _, field in ipairs { "scale", "levels", "low", "high", "unit", "period" } do
+  local ends = b.axis or new
+  for _, field in ipairs { "scale", "levels", "prior", "low", "high", "unit", "period" } do
     local v, w = old[field], new[field]
     local same = v == w or field == "unit" and not units
     if not same and type(v) == "number" and type(w) == "number" and field ~= "levels" then
-      same = same_number(v, w, math.abs(new.high - new.low))
+      same = same_number(v, w, math.abs(ends.high - ends.low))
     end
     if not same then return field, said(v), said(w) end
   end

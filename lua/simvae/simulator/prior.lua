@@ -1,10 +1,57 @@
---- Samples of a simulator's prior.
+--- A simulator's prior: field `prior` of sv.simulator. Without it the parameters are independent, each with its own
+-- prior (simvae.simulator.marginal).
+--
+--     prior = function(rng) return { x = …, y = … } end       draws, by name or in order
+--     prior = { draw = function(rng) … end,
+--               log_density = function(z) … end }             and the logarithm of their density at z (by name or
+--                                                             position), per unit of each parameter; a constant may be
+--                                                             left out
+--
+-- Draws lie within the bounds of the parameters. The priors of parameters then say which values are usual, for codes
+-- and axes, and parameters without bounds need one.
+local agreement = require "simvae.simulator.agreement"
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local parameter = require "simvae.simulator.parameter"
 local point = require "simvae.simulator.point"
 local streams = require "simvae.simulator.streams"
 
 local prior = {}
+
+local FORMS = "a function(rng), or { draw = function(rng), log_density = function(z) }"
+
+--- Reads the field `prior`: afterwards self.prior is the function that draws, or nil, and self.log_density that of the
+-- density, or nil.
+-- @tparam string what whose it is, for messages
+-- @tparam Simulator self
+-- @raise at the caller of sv.simulator
+function prior.read(what, self)
+  local given = self.prior
+  if type(given) ~= "table" then return end
+  local draw, log_density = given.draw, given.log_density
+  for k in pairs(given) do
+    if k ~= "draw" and k ~= "log_density" then
+      check.fail(3, "%s: prior has an unknown field %s; it is %s; the prior of one parameter stands in params", what,
+        check.describe(k), FORMS)
+    end
+  end
+  if type(draw) ~= "function" or log_density ~= nil and type(log_density) ~= "function" then
+    check.fail(3, "%s: prior is %s; got draw = %s, log_density = %s", what, FORMS, check.describe(draw),
+      check.describe(log_density))
+  end
+  self.prior, self.log_density = draw, log_density
+end
+
+-- The log density that the user's function gives; -inf is one.
+local function own_density(self, z)
+  local ok, value = pcall(self.log_density, z)
+  if not ok then error(value, 0) end
+  if type(value) ~= "number" or value ~= value or value == math.huge then
+    error(string.format("simulator '%s': the prior's log_density is %s at %s; it returns a number, or -math.huge "
+      .. "outside the support", self.name, check.describe(value), tostring(z)), 0)
+  end
+  return value
+end
 
 -- One draw by the user's prior.
 local function draw_own(self, rng, number)
@@ -13,6 +60,9 @@ local function draw_own(self, rng, number)
   local values = point.values(self, "the prior", result)
   for i, p in ipairs(self.params) do
     local v = values[i]
+    if v ~= v or math.abs(v) == math.huge then
+      error(string.format("simulator '%s': the prior drew %s = %g (draw %d)", self.name, p.name, v, number), 0)
+    end
     if parameter.outside(p, v) then
       error(string.format("simulator '%s': the prior drew %s = %g (draw %d), outside its bounds %g to %g",
         self.name, p.name, v, number, p.low, p.high), 0)
@@ -43,6 +93,39 @@ function prior.draw(self, n, seed, sample, attempt)
     for i = 1, K do set(z, values and values[i] or draw(params[i], rng), s, i) end
   end
   return z
+end
+
+--- Raises where the draws of a prior with a log density do not follow it (simvae.simulator.agreement).
+-- @tparam Simulator self
+function prior.check_density(self)
+  if not self.log_density then return end
+  local why = agreement.fault(self.params, function(rng, number) return draw_own(self, rng, number) end,
+    function(row) return own_density(self, point.new(self, row)) end)
+  if why then error(string.format("simulator '%s': %s", self.name, why), 0) end
+end
+
+--- The logarithm of the prior's density, per unit of each parameter (of a class: of its probability); -inf outside the
+-- support. A constant is missing where the user's log_density leaves it out.
+-- @tparam Simulator self
+-- @tparam tensor z (N, K), in units
+-- @treturn ?tensor (N,); nil where the prior is a function without a density
+function prior.log_density(self, z)
+  if self.prior and not self.log_density then return nil end
+  local values = {}
+  for n, row in ipairs(z:totable()) do
+    local total = 0
+    for i, p in ipairs(self.params) do
+      local u = parameter.share(p, row[i])
+      if not u then
+        total = -math.huge
+      elseif not self.log_density then
+        total = total + (p.levels and -math.log(p.levels) or parameter.log_share_slope(p, row[i]))
+      end
+    end
+    values[n] = total > -math.huge and self.log_density and own_density(self, point.new(self, row)) or total
+  end
+  if #values == 0 then return core.zeros(0) end
+  return core.tensor(values)
 end
 
 return prior

@@ -6,6 +6,7 @@
 --     i + a 2^40               simulator.streams          parameters of sample i, a-th draw in its place (from 0)
 --     i + a 2^40 + 2^62        simulator.streams          its output: the rng of simulate
 --     i + 2^61                 simulator.noise            the noise of sample i where it is measured
+--     CUBE                     posterior.support.cube     draws of independent priors by tensor ops
 --     WEIGHTS                  model                      initial weights
 --     NOISE                    train                      noise of stage 2, and the directions of its distances
 --     e + 1                    sampler.epochs             the order of epoch e (from 0) of a data set
@@ -20,6 +21,7 @@
 --     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
+--     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
 -- WEIGHTS and NOISE are also streams of samples: sample 7,234,932 of a training shares random numbers with the initial
@@ -39,6 +41,7 @@ local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
+local AGREEMENT = 0x61677265       -- "agre"
 local HALVES = 0x68616c66          -- "half"
 
 --- Offset between the streams of a sample's attempts, larger than the number of samples.
@@ -48,6 +51,17 @@ local MEASUREMENT = 1 << 61
 
 --- The noise of sample i of a seed.
 function streams.measurement(seed, i) return core.rng(seed, MEASUREMENT + i) end
+
+local CUBE = 3 << 60
+
+--- Draws of the prior on the unit cube.
+-- @tparam integer seed
+-- @tparam integer before numbers that come before them
+function streams.cube(seed, before)
+  local rng = core.rng(seed, CUBE)
+  rng:take(before)
+  return rng
+end
 
 --- Offset from the stream of a sample's parameters to that of its output.
 streams.SIMULATION = 1 << 62
@@ -84,6 +98,9 @@ function streams.summaries(first) return core.rng(SUMMARIES, first) end
 
 --- Draws of a posterior whose mean is an estimate.
 function streams.estimates() return core.rng(ESTIMATES) end
+
+--- Draws of a prior (stream i: draw i), and a Markov chain on them.
+function streams.agreement() return core.rng(AGREEMENT) end
 
 --- The halves of two coupling transforms.
 -- @tparam integer pair from 1

@@ -1,31 +1,28 @@
 --- The unit cube on which densities of posteriors are defined: one number u in [0, 1] a parameter.
 --
---   interval   linear between the bounds, or in the logarithm; so a parameter whose range is less than its period
+--   interval   the prior's distribution function: linear between the bounds, or in the logarithm, where no other prior
+--              is declared; so a parameter whose range is less than its period
 --   circle     the phase in turns from low
 --   class      class c of n: (c - 1/2) / n
 --
--- Under the independent priors of sv.simulator the prior is uniform on it.
+-- Under the priors of parameters (simvae.simulator.marginal) the prior is uniform on it.
 local core = require "simvae.core"
+local marginal = require "simvae.simulator.marginal"
 local parameter = require "simvae.simulator.parameter"
+local streams = require "simvae.util.streams"
 
 local cube = {}
 
-local WHOLE = 1 - 1e-6 -- a range of at least this share of its period is a circle
+local WHOLE = 1 + 1e-6
 
 --- The kind of a parameter on the cube: "interval", "circle" or "class".
 -- @tparam table part of a Latent
 -- @treturn string
 function cube.kind(part)
-  local p = part.param
-  if part.kind == "circle" and p.high - p.low < WHOLE * p.period then return "interval" end
-  return part.kind
+  return parameter.share_kind(part.param)
 end
 
--- The distance of u = 1 from low.
-local function range(part)
-  local p = part.param
-  return cube.kind(part) == "circle" and p.period or p.high - p.low
-end
+local function range(part) return parameter.share_range(part.param) end
 
 --- One column of a batch of points.
 -- @tparam tensor t (…, K)
@@ -63,6 +60,8 @@ function cube.to_units(latent, u)
     if part.kind == "class" then
       local shape = v.shape
       columns[i] = core.reshape(core.argmax(cube.one_hot(v, p.levels), last), shape)
+    elseif p.prior then
+      columns[i] = marginal.of(p):values(core.normal_quantile(v))
     elseif p.scale == "log" then
       columns[i] = core.clamp(core.exp(v * parameter.range(p)) * p.low, p.low, p.high)
     else
@@ -72,7 +71,7 @@ function cube.to_units(latent, u)
   return #columns == 1 and columns[1] or core.concat(columns, last)
 end
 
---- Codes at points of the cube.
+--- Codes at points of the cube, by tensor ops; so codes of fresh draws need no parameters in units.
 -- @tparam Latent latent
 -- @tparam tensor u (…, K)
 -- @treturn tensor (…, size)
@@ -80,7 +79,9 @@ function cube.to_code(latent, u)
   local pieces = {}
   for i, part in ipairs(latent.parts) do
     local v = cube.column(u, i)
-    if part.kind == "interval" then
+    if part.param.prior then
+      pieces[#pieces + 1] = core.clamp(core.normal_quantile(v), -part.limit, part.limit)
+    elseif part.kind == "interval" then
       pieces[#pieces + 1] = v * 2 - 1
     elseif part.kind == "circle" then
       local phase = v * (2 * math.pi * range(part) / part.param.period)
@@ -92,35 +93,71 @@ function cube.to_code(latent, u)
   return #pieces == 1 and pieces[1] or core.concat(pieces, u.ndim)
 end
 
+-- Phases in turns, in [0, 1): c and s (N, 1).
+local function phase_of(c, s)
+  local rows, sines = core.reshape(c, -1):totable(), core.reshape(s, -1):totable()
+  for i, x in ipairs(rows) do rows[i] = math.atan(sines[i], x) / (2 * math.pi) % 1 end
+  return core.reshape(core.tensor(rows), c.shape)
+end
+
 --- Points of the cube from codes within the support.
 -- @tparam Latent latent
 -- @tparam tensor code (N, size)
 -- @treturn tensor (N, K)
 function cube.from_code(latent, code)
-  local rows = latent:to_units(code):totable()
-  return core.reshape(core.tensor((cube.from_units(latent, rows))), #rows, #latent.parts)
+  local columns = {}
+  for i, part in ipairs(latent.parts) do
+    local c = core.slice(code, 2, part.first, part.last)
+    if part.param.prior then
+      columns[i] = core.normal_cdf(c)
+    elseif part.kind == "interval" then
+      columns[i] = core.clamp((c + 1) * 0.5, 0, 1)
+    elseif part.kind == "circle" then
+      local phase = phase_of(core.slice(c, 2, 1, 1), core.slice(c, 2, 2, 2))
+      columns[i] = core.clamp(phase * (part.param.period / range(part)), 0, 1)
+    else
+      columns[i] = cube.of_class(core.reshape(core.argmax(c, 2), -1, 1), part.param.levels)
+    end
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 2)
+end
+
+--- Draws of a simulator's prior on the cube, by tensor ops where its parameters are independent. Draw i of a seed is a
+-- function of the seed and i; it is another one than sim:sample's, which is drawn in units.
+-- @tparam Latent latent of the simulator
+-- @tparam Simulator sim
+-- @tparam integer n
+-- @tparam rng rng n samples of it are used up
+-- @treturn tensor (n, K); cube.to_code and cube.to_units give the draws' codes and parameters
+function cube.draw(latent, sim, n, rng)
+  local K = #latent.parts
+  local wound = false -- more than once round a circle
+  for _, part in ipairs(latent.parts) do
+    wound = wound or cube.kind(part) == "circle" and part.param.high - part.param.low > part.param.period * WHOLE
+  end
+  if sim.prior or wound then
+    local z = sim:sample(n, rng)
+    return core.reshape(core.tensor((cube.from_units(latent, z:totable()))), n, K)
+  end
+  local seed, first = rng:samples(n)
+  local u = streams.cube(seed, first * K):uniform(0, 1, { n, K })
+  if latent.plain then return u end
+  local columns = {}
+  for i, part in ipairs(latent.parts) do
+    local v = cube.column(u, i)
+    if part.kind == "class" then
+      local levels = part.param.levels
+      local edges = core.arange(1, levels - 1) / levels
+      v = cube.of_class(core.sum(core.clamp((v - edges) * 1e9, 0, 1), 2, true) + 1, levels)
+    elseif part.kind == "circle" and cube.kind(part) == "circle" then
+      v = v * ((part.param.high - part.param.low) / part.param.period)
+    end
+    columns[i] = v
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 2)
 end
 
 -- ---- from units ---------------------------------------------------------------------------
-
--- The point of one value; nil outside the prior's support.
-local function point_of(part, v)
-  local p = part.param
-  if v ~= v or math.abs(v) == math.huge then return nil end
-  if part.kind == "class" then return v % 1 == 0 and v >= 1 and v <= p.levels and (v - 0.5) / p.levels or nil end
-  v = parameter.wrap(p, v)
-  if cube.kind(part) == "circle" then return (v - p.low) / p.period end
-  if parameter.outside(p, v) then return nil end
-  return parameter.to_unit(p, math.max(p.low, math.min(p.high, v)))
-end
-
--- log du/dz at one value.
-local function log_slope(part, v)
-  local p = part.param
-  if part.kind == "class" then return 0 end
-  if p.scale == "log" then return -math.log(math.max(v, p.low) * parameter.range(p)) end
-  return -math.log(range(part))
-end
 
 --- Points of the cube from parameters.
 -- @tparam Latent latent
@@ -128,13 +165,14 @@ end
 -- @treturn {table,...} lists of K numbers in [0, 1]; 0.5 for a value outside the prior's support
 -- @treturn {number,...} log |du/dz| of each row: 0 for classes, -inf outside the support
 function cube.from_units(latent, rows)
+  local share, log_slope = parameter.share, parameter.log_share_slope
   local points, slopes = {}, {}
   for n, row in ipairs(rows) do
     local point, slope = {}, 0
     for i, part in ipairs(latent.parts) do
-      local u = point_of(part, row[i])
+      local u = share(part.param, row[i])
       point[i] = u or 0.5
-      slope = u and slope + log_slope(part, row[i]) or -math.huge
+      slope = u and slope + log_slope(part.param, row[i]) or -math.huge
     end
     points[n], slopes[n] = point, slope
   end
