@@ -193,6 +193,16 @@ local function seen_of(t)
   return result
 end
 
+-- Of a model that was trained in rounds, what simvae.model.focus has beside the observation.
+local function focus_of(t)
+  if t == nil then return nil end
+  if type(t) ~= "table" then refuse("focus takes a table; got %s", shown(t)) end
+  known_fields(t, "focus", { rounds = true, distance = true })
+  local distance = finite(t.distance, "focus.distance")
+  if distance < 0 then refuse("focus.distance takes a number from 0 on; got %g", distance) end
+  return { rounds = whole(t.rounds, "focus.rounds", 1, MAX_AXIS), distance = distance }
+end
+
 -- Elements of an output, each axis and all of them within what a tensor can have.
 local function output_of(t)
   local shape, count = {}, 1
@@ -208,7 +218,8 @@ end
 --- The checked description: each field of the right type and within bounds, or refused (file.refuse).
 -- @tparam table t as decoded
 -- @tparam integer numbers in all tensors of the file: what is larger cannot be of this file
--- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] } and, where there is any, seen
+-- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] } and, where there are any, seen and
+-- focus
 function description.check(t, numbers)
   if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
   t = description.current(t)
@@ -244,7 +255,7 @@ function description.check(t, numbers)
     refuse("loss_given is true or false; got %s", shown(t.loss_given))
   end
   d.loss_given = t.loss_given
-  d.trained, d.seen = trained_of(t.trained), seen_of(t.seen)
+  d.trained, d.seen, d.focus = trained_of(t.trained), seen_of(t.seen), focus_of(t.focus)
   return d
 end
 

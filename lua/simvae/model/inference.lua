@@ -1,6 +1,7 @@
 --- The parameters of outputs, as a trained model infers them: estimates, components, and the whole posterior.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local focus = require "simvae.model.focus"
 local input = require "simvae.model.input"
 local notice = require "simvae.model.notice"
 local novelty = require "simvae.model.novelty"
@@ -130,6 +131,7 @@ end
 -- @treturn Posterior of N outputs
 function Model:posterior(x)
   x = input.outputs("posterior", self, x)
+  focus.check("posterior", self, x)
   if type(self.net) == "string" and (self.trained.encoder or 0) + (self.trained.sleep or 0) == 0 then
     notice(self, "untrained", "posterior: the model's encoder has not been trained")
   end

@@ -127,7 +127,8 @@ function Model:__tostring()
   local count = self.members > 1 and string.format("%d members, ", self.members) or ""
   return string.format("model of %s: %sdecoder %d, encoder %d parameters; %s", self.simulator.name, count,
     self.decoder:count(), self.encoder:count(),
-    steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
+    (steps == 0 and "untrained" or "trained for " .. stages.text(self.trained) .. " steps")
+      .. (self.focus and string.format(", in %d rounds for one observation", self.focus.rounds) or ""))
 end
 
 --- Sets the precision of the model's convolutions, in training and in use.
@@ -157,7 +158,7 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
-  "decoder", "encoder", "trained", "seconds", "precision", "members" })
+  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus" })
 model.class = Model
 
 return model

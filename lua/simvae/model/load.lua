@@ -99,6 +99,17 @@ local function build(options, numbers, own)
   refuse("no model can be built from its description: %s", without_place(result))
 end
 
+-- The observation of a model that was trained in rounds.
+local function focus_of(self, d, state)
+  if not d.focus then return nil end
+  local x, wanted = state.observation, check.shape_text { 1, table.unpack(self.simulator.output) }
+  if not x or check.shape_text(x.shape) ~= wanted then
+    refuse("'observation' has shape %s, where this model has %s", x and check.shape_text(x.shape) or "none", wanted)
+  end
+  d.focus.observation = core.buffer(x)
+  return d.focus
+end
+
 -- Builds the model of a file's tensors and description.
 local function make(state, metadata, path, sim, settings)
   if metadata.format ~= "simvae" or not metadata.model then refuse("a safetensors file, but not of a simvae model") end
@@ -122,6 +133,7 @@ local function make(state, metadata, path, sim, settings)
   local self = build(options, numbers, settings.net)
   local ok, misfit = self:load_state(state)
   if not ok then refuse("%s", misfit) end
+  self.focus = focus_of(self, d, state)
   local own = self:state()
   for name in pairs(state) do
     if not name:find "^output%." and not own[name] then refuse("'%s' belongs to no part of the model", name) end

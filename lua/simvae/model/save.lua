@@ -25,6 +25,7 @@ function Model:state()
   for part, layer in pairs(parts_of(self)) do
     for name, t in pairs(layer:state()) do map[part .. "." .. name] = t end
   end
+  if self.focus then map.observation = self.focus.observation end
   return map
 end
 
@@ -78,6 +79,7 @@ function Model:save(path)
   check.value("save", "path", path, { "string" })
   local about = self:description()
   about.trained, about.seen = self.trained, self.seen or nil
+  if self.focus then about.focus = { rounds = self.focus.rounds, distance = self.focus.distance } end
   return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
     format = "simvae", version = core.version, model = json.encode(about),
   }, checksum = true })

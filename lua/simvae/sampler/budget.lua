@@ -24,6 +24,21 @@ function pool.new(source, simulations)
   }, Pool)
 end
 
+--- Samples that are there already, in epochs, each of which is a permutation of them.
+-- @tparam Simulator sim
+-- @tparam tensor z (N, K), in units
+-- @tparam tensor x (N, …output)
+-- @tparam integer seed of the order
+-- @tparam integer batch
+-- @treturn Sampler as of new; peek returns the first rows
+function pool.of(sim, z, x, seed, batch)
+  local n = z.shape[1]
+  local source = { simulator = sim, close = function() end, counts = function() return 0, n end,
+    peek = function(_, count) return core.slice(z, 1, 1, count), core.slice(x, 1, 1, count) end }
+  return setmetatable({ source = source, batch = batch, simulations = n, drawn = n, kept = n,
+    shuffled = epochs(seed, n), z = z, x = x }, Pool)
+end
+
 -- Has the first `count` samples made.
 local function fill(self, count)
   while self.kept < count do

@@ -13,7 +13,7 @@ local checkpoint = {}
 local function configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
-  about.simulations = run.simulations
+  about.simulations, about.rounds = run.simulations, run.about
   for _, stage in ipairs(stages) do
     local o = run[stage]
     if options.takes(run, stage) then

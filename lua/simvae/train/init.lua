@@ -26,6 +26,7 @@ local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
 local progress = require "simvae.train.progress"
+local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
 local sleep = require "simvae.train.sleep"
 local stages_of = require "simvae.train.stages"
@@ -68,6 +69,7 @@ end
 
 -- Forks its workers here, before threads are started and memory is allocated.
 local function make_sampler(self, run)
+  if run.source then return run.source { seed = run.seed, batch = run.batch } end
   local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
   for _, stage in ipairs(stages_of.names) do
     if options.simulates(self, run, stage) then o.total = o.total + run[stage].steps * run[stage].batch end
@@ -91,7 +93,7 @@ local function prepare(self, run)
   -- samples of the prior besides those of batches, functions of the step, so that a resumed run has the same
   local function draws(rng, at, n)
     rng:take(at)
-    return self.simulator:sample(n, rng)
+    return (run.simulator or self.simulator):sample(n, rng)
   end
   run.prior = function(n) return self.latent:to_code(draws(streams.prior(run.seed), (run.step - 1) * n, n)) end
   -- samples of the sleep phase, in units
@@ -132,9 +134,18 @@ local function set_precision(self, run)
   return precision.during({ self.decoder, self.encoder }, precision.check("train", run.precision, 4))
 end
 
-local function train(self, given, stages)
+-- One training. extras: simulator, source and about, as of simvae.train.rounds.
+local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
+  if not extras then
+    rounds.check(self, run, 4)
+    if run.rounds then
+      return rounds.run(self, given, run, function(o, with) return train(self, o, stages, with) end)
+    end
+  end
+  self.focus = nil
+  for name, value in pairs(extras or {}) do run[name] = value end
   local signals <close> = interrupt.watch(true)
   run.signals = signals
   signals:hold()
@@ -197,7 +208,10 @@ end
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
 -- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions during the run;
 -- sums, weights and everything else are fp32. Default: the model's. refit (false): determines the scale of outputs
--- again, for a model that continues with other outputs
+-- again, for a model that continues with other outputs.
+-- rounds, observation (1, …output), truncation (1e-4): trains in so many rounds for the posterior of one observation,
+-- each on simulations of the prior restricted to the posterior's support so far, all but `truncation` of its mass
+-- (simvae.train.rounds); simulations is then the number in all rounds together, and steps are those of each round
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures
@@ -231,6 +245,7 @@ function Model:train_stage(stage, t)
     return pairs(all)
   end }))
   local top, own = {}, {}
+  if t and t.rounds then check.fail(2, "train_%s: rounds train both stages: model:train { rounds = … }", stage) end
   for k, v in pairs(t or {}) do
     if options.stage[k] then own[k] = v else top[k] = v end
   end

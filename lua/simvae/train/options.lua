@@ -2,6 +2,7 @@
 local check = require "simvae.util.check"
 local optim = require "simvae.nn.optim"
 local recipes = require "simvae.train.recipes"
+local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
 
 local STAGES = require "simvae.train.stages".names
@@ -44,6 +45,7 @@ local train_options = {
   precision = { "string" },
   refit = { "boolean", default = false },
 }
+for name, rule in pairs(rounds.options) do train_options[name] = rule end
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
 --- Whether a run has a stage: the sleep phase is skipped if it has no steps.

@@ -22,6 +22,7 @@
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
+--     seed ~ ROUNDS            train.rounds               draws of restricted priors: stream r, those after round r
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
 -- WEIGHTS and NOISE are also streams of samples: sample 7,234,932 of a training shares random numbers with the initial
@@ -42,6 +43,7 @@ local CALIBRATION = 0x63616c6962 << 16 -- "calib"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
+local ROUNDS = 0x726f756e64 << 16 -- "round"
 local HALVES = 0x68616c66          -- "half"
 
 --- Offset between the streams of a sample's attempts, larger than the number of samples.
@@ -101,6 +103,9 @@ function streams.estimates() return core.rng(ESTIMATES) end
 
 --- Draws of a prior (stream i: draw i), and a Markov chain on them.
 function streams.agreement() return core.rng(AGREEMENT) end
+
+--- Draws of the prior within the support of the posterior after a round.
+function streams.rounds(seed, round) return core.rng(seed ~ ROUNDS, round) end
 
 --- The halves of two coupling transforms.
 -- @tparam integer pair from 1

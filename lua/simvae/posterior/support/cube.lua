@@ -135,7 +135,7 @@ function cube.draw(latent, sim, n, rng)
   for _, part in ipairs(latent.parts) do
     wound = wound or cube.kind(part) == "circle" and part.param.high - part.param.low > part.param.period * WHOLE
   end
-  if sim.prior or wound then
+  if sim.prior or sim.draws or wound then
     local z = sim:sample(n, rng)
     return core.reshape(core.tensor((cube.from_units(latent, z:totable()))), n, K)
   end

@@ -1,0 +1,199 @@
+--- Rounds of training for one observation (truncated sequential neural posterior estimation: Deistler, Goncalves and
+-- Macke 2022).
+--
+--     model:train { rounds = 3, observation = x, simulations = 3000, out = "runs/x" }
+--
+-- The first round simulates draws of the prior; each later one draws of the prior restricted to the support of the
+-- posterior at the observation (simvae.posterior.support.truncation). Every round trains both stages, from the weights
+-- of the round before, on the simulations of all rounds so far; draws of the prior that go through the decoder are of
+-- the round's restricted prior. Within the smallest region the parameters of all rounds together follow the prior, so
+-- that the likelihood needs no correction at the observation.
+--
+-- With `out`, each round is a run of its own in out/round_N, with its simulations in samples.bin there; the same call
+-- goes on from where it was interrupted.
+local budget = require "simvae.sampler.budget"
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local focus = require "simvae.model.focus"
+local input = require "simvae.model.input"
+local interrupt = require "simvae.util.interrupt"
+local noise = require "simvae.simulator.noise"
+local prior = require "simvae.simulator.prior"
+local progress = require "simvae.train.progress"
+local sampler = require "simvae.sampler"
+local streams = require "simvae.util.streams"
+local truncation = require "simvae.posterior.support.truncation"
+
+local rounds = {}
+
+local FEWEST = 64        -- simulations of a round
+local PRIOR_DRAWS = 16384 -- of a restricted prior, at least
+local AT_ONCE = 64       -- simulations between two updates of the progress bar
+
+--- Options of train for rounds.
+rounds.options = {
+  rounds = { "integer", min = 1, max = 100 },
+  observation = { "tensor|table" },
+  truncation = { "number", above = 0, max = 0.1 },
+}
+
+--- Raises for options that exclude each other.
+-- @tparam Model self
+-- @tparam table run options of train
+-- @tparam integer level of train's caller
+function rounds.check(self, run, level)
+  local function fail(...) check.fail(level + 1, ...) end
+  if not run.rounds then
+    for _, name in ipairs { "observation", "truncation" } do
+      if run[name] ~= nil then fail("train: %s needs rounds = 2 or more", name) end
+    end
+    return
+  end
+  if run.observation == nil then
+    fail("train: rounds need observation = x, the output whose posterior they are for")
+  end
+  if not self.head.likelihood then
+    fail("train: rounds take a posterior that is trained by likelihood, such as \"flow\"; this model's is \"%s\"",
+      self.head.name)
+  end
+  if run.offline then fail("train: rounds run the simulator at parameters of their own; offline reads a cache") end
+  if self.simulator.rows then
+    fail("train: rounds run the simulator at parameters of their own; '%s' is a data set, which has %d rows and no "
+      .. "others", self.simulator.name, self.simulator.rows)
+  end
+  if not run.simulations then
+    fail("train: rounds need simulations = N, their number in all rounds together")
+  elseif run.simulations < FEWEST * run.rounds then
+    fail("train: %d rounds take simulations = %d or more; got %d", run.rounds, FEWEST * run.rounds, run.simulations)
+  end
+  if run.encoder.steps == 0 then
+    fail("train: rounds need steps of the encoder, whose posterior restricts the prior")
+  end
+end
+
+-- ---- simulations ----------------------------------------------------------------------------
+
+-- The first sample's number and the number of simulations of round r.
+local function share(run, r)
+  local before = run.simulations * (r - 1) // run.rounds
+  return before, run.simulations * r // run.rounds - before
+end
+
+local function folder_of(run, r)
+  return run.out and string.format("%s/round_%d", run.out, r)
+end
+
+local function sampler_of(sim, run, r, first, count)
+  local folder = folder_of(run, r)
+  if folder then
+    local ok, why = core.system.mkdir(folder)
+    if not ok then error("train: out cannot be made: " .. why, 0) end
+  end
+  local o = { simulator = sim, seed = run.seed, batch = math.min(AT_ONCE, count), total = first + count }
+  for name in pairs(sampler.options) do o[name] = run[name] end
+  if run.cache and r > 1 then o.cache = string.format("%s.round_%d", run.cache, r) end
+  o.cache = o.cache or folder and folder .. "/samples.bin"
+  o.failures = o.failures or folder and folder .. "/failures.csv"
+  local made, why = sampler.new(o)
+  if not made then error("train: " .. why, 0) end
+  made:restore { drawn = first }
+  return made
+end
+
+-- Simulates round r: z (n, K) and x (n, …output).
+local function simulate(sim, run, r)
+  local first, count = share(run, r)
+  local source <close> = sampler_of(sim, run, r, first, count)
+  local z = core.buffer(core.zeros(count, #sim.params))
+  local x = core.buffer(core.zeros { count, table.unpack(sim.output) })
+  local bar <close> = progress.new { title = string.format("round %d: simulations", r), total = count,
+    quiet = run.quiet }
+  local done = 0
+  while done < count do
+    local scope <close> = core.scope()
+    source.batch = math.min(source.batch, count - done)
+    local some_z, some_x = source:next()
+    for s = 1, source.batch do
+      z[done + s]:copy(some_z[s])
+      x[done + s]:copy(some_x[s])
+    end
+    done = done + source.batch
+    local failed = source:counts()
+    bar:update(done, failed > 0 and failed .. " failed" or "")
+  end
+  bar:finish(string.format("%d simulations", count))
+  return z, x
+end
+
+-- The simulator with the prior of round r + 1, from the posterior of round r.
+local function restricted(self, run, observation, r)
+  local rng = streams.rounds(run.seed, r)
+  local region = truncation.new(self, self:posterior(observation).h, run.truncation, rng)
+  local _, count = share(run, r + 1)
+  local n = math.max(PRIOR_DRAWS, 2 * count)
+  local bar <close> = progress.new { title = string.format("round %d: prior", r + 1), total = n, quiet = run.quiet }
+  local z, kept = region:draw(n, rng, function(done) bar:update(done, "draws within the posterior's support") end)
+  bar:finish(kept and string.format("%d draws, %.2g of the candidates", n, kept)
+    or string.format("%d draws by importance resampling", n))
+  return prior.fixed(self.simulator, z)
+end
+
+-- ---- the rounds -------------------------------------------------------------------------------
+
+-- A number that differs where observations differ, as text.
+local function fingerprint(x)
+  local sum = x.count
+  for _, v in ipairs(core.reshape(x, x.count):totable()) do
+    sum = sum * 31 + string.unpack("<i8", string.pack("<d", v))
+  end
+  return string.format("%016x", sum)
+end
+
+-- The options of a round's training.
+local function options_of(given, run, r)
+  local o = {}
+  for k, v in pairs(given) do o[k] = v end
+  for name in pairs(rounds.options) do o[name] = nil end
+  for name in pairs(sampler.options) do o[name] = nil end
+  o.simulations, o.out = nil, folder_of(run, r)
+  return o
+end
+
+local function joined(new, old)
+  return old and core.buffer(core.concat({ new, old }, 1)) or new
+end
+
+--- Trains in rounds.
+-- @tparam Model self
+-- @tparam table given options of train
+-- @tparam table run the same with defaults, checked
+-- @tparam function train (options, extras): one training. extras: simulator, with the prior of the round; source: a
+-- function { seed, batch } -> Sampler of its simulations; about: what a checkpoint's configuration says of the round
+-- @treturn Model itself
+function rounds.run(self, given, run, train)
+  local observation = core.buffer(input.outputs("train", self, run.observation))
+  if observation.shape[1] ~= 1 then
+    error(string.format("train: observation takes one output; got %d", observation.shape[1]), 0)
+  end
+  run.truncation = run.truncation or 1e-4
+  local sim, all_z, all_x, last_z, last_x = self.simulator, nil, nil, nil, nil
+  for r = 1, run.rounds do
+    if r > 1 then sim = interrupt.during("train: interrupted", restricted, self, run, observation, r - 1) end
+    last_z, last_x = interrupt.during("train: interrupted", simulate, sim, run, r)
+    all_z, all_x = joined(last_z, all_z), joined(last_x, all_x) -- the newest first: peek is of these
+    train(options_of(given, run, r), { simulator = sim,
+      source = function(o) return budget.of(self.simulator, all_z, all_x, o.seed, o.batch) end,
+      about = { round = r, of = run.rounds, simulations = run.simulations, truncation = run.truncation,
+        observation = fingerprint(observation) } })
+  end
+  local scope <close> = core.scope()
+  local measured = noise.add(self.simulator, last_z, last_x, streams.rounds(run.seed, run.rounds))
+  self.focus = focus.new(self, observation, run.rounds, measured)
+  if run.out then
+    local ok, why = self:save(run.out .. "/model.safetensors")
+    if not ok then error("train: " .. why, 0) end
+  end
+  return self
+end
+
+return rounds
