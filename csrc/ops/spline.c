@@ -1,150 +1,67 @@
-/* spline.c: monotonic rational-quadratic splines on [0, 1], the element-wise transform of a neural spline flow.
- *
- * Durkan, Bekasov, Murray and Papamakarios, "Neural Spline Flows" (2019), eqs. 4 to 8; on the circle: Rezende et al.,
- * "Normalizing Flows on Tori and Spheres" (2020). K bins have widths and heights from softmaxes and K + 1 slopes at
- * the knots from softplus, all at least MIN. On the circle the slopes at 0 and 1 are one, and the last parameter is a
- * rotation before the spline.
- *
- * Formulas in double precision: their differences cancel. */
+/* spline.c: rational-quadratic splines (kernels/spline.h) of the numbers of a matrix, and of some of its columns: the
+ * element-wise transforms of a neural spline flow. */
+#include "../kernels/spline.h"
 #include "../kernels/loops.h"
-#include "../kernels/vmath.h"
 #include "../simvae.h"
 
-#include <math.h>
 #include <string.h>
 
-enum { INVERSE, MAX_BINS = 64 };
+enum { LANES = SV_SPLINE_LANES };
+enum { INVERSE }; /* option */
 
-static const double MIN = 1e-3; /* of a bin's width and height, and of a slope */
-
-/* A number's spline: knots from its 3 K + 1 parameters. */
-typedef struct {
-    int bins;
-    bool circle;
-    double width[MAX_BINS], height[MAX_BINS], slope[MAX_BINS + 1];
-    double width_share[MAX_BINS], height_share[MAX_BINS]; /* softmax */
-    double rotation;
-} spline;
-
-static void softmax(int n, const sv_real *x, double *share) {
-    double top = (double)x[0], sum = 0;
-    for (int i = 1; i < n; i++) top = (double)x[i] > top ? (double)x[i] : top;
-    for (int i = 0; i < n; i++) sum += share[i] = (double)sv_exp((sv_real)((double)x[i] - top));
-    for (int i = 0; i < n; i++) share[i] /= sum;
-}
-
-/* softplus, moved so that a parameter of 0 has a slope of 1. */
-static const double SLOPE_SHIFT = 0.5397424172369522; /* log(exp(1 - MIN) - 1) */
-
-static void read_spline(spline *s, int bins, bool circle, const sv_real *p) {
-    s->bins = bins;
-    s->circle = circle;
-    softmax(bins, p, s->width_share);
-    softmax(bins, p + bins, s->height_share);
-    for (int k = 0; k < bins; k++) {
-        s->width[k] = MIN + (1 - MIN * bins) * s->width_share[k];
-        s->height[k] = MIN + (1 - MIN * bins) * s->height_share[k];
-    }
-    const sv_real *d = p + 2 * bins;
-    int slopes = circle ? bins : bins + 1;
-    for (int k = 0; k < slopes; k++) s->slope[k] = MIN + (double)sv_softplus((sv_real)((double)d[k] + SLOPE_SHIFT));
-    if (circle) s->slope[bins] = s->slope[0];
-    s->rotation = circle ? (double)d[bins] : 0;
-}
-
-/* Where a value lies: bin k, and the knots' x and y below it. */
-typedef struct {
-    int k;
-    double x, y;
-} place;
-
-static place find(const spline *s, double at, bool by_height) {
-    place p = {0, 0, 0};
-    while (p.k < s->bins - 1 && at >= (by_height ? p.y + s->height[p.k] : p.x + s->width[p.k])) {
-        p.x += s->width[p.k];
-        p.y += s->height[p.k];
-        p.k++;
-    }
-    return p;
-}
-
-/* Value, log-slope, and the derivatives of both by what they depend on. */
-typedef struct {
-    double y, log_slope;
-    double dy[7], dl[7]; /* by x, the knot's x, width, the knot's y, height, slope below, slope above */
-} value;
-
-enum { BY_X, BY_KNOT_X, BY_WIDTH, BY_KNOT_Y, BY_HEIGHT, BY_BELOW, BY_ABOVE };
-
-static double unit(double t) { return t < 0 ? 0 : t > 1 ? 1 : t; }
-
-static value evaluate(const spline *s, place p, double x) {
-    double w = s->width[p.k], h = s->height[p.k], below = s->slope[p.k], above = s->slope[p.k + 1];
-    double t = unit((x - p.x) / w), u = t * (1 - t), v = 1 - 2 * t, rise = h / w, c = below + above - 2 * rise;
-    double top = rise * t * t + below * u, bottom = rise + c * u, ratio = top / bottom;
-    double middle = above * t * t + 2 * rise * u + below * (1 - t) * (1 - t);
-    value r = {p.y + h * ratio, 2 * log(rise) + log(middle) - 2 * log(bottom), {0}, {0}};
-    double ratio_t = (2 * rise * t + below * v - ratio * c * v) / bottom;
-    double ratio_rise = (t * t - ratio * (1 - 2 * u)) / bottom;
-    double log_t = (2 * above * t + 2 * rise * v - 2 * below * (1 - t)) / middle - 2 * c * v / bottom;
-    double log_rise = 2 / rise + 2 * u / middle - 2 * (1 - 2 * u) / bottom;
-    r.dy[BY_X] = h * ratio_t / w;
-    r.dy[BY_KNOT_X] = -r.dy[BY_X];
-    r.dy[BY_WIDTH] = -h * (ratio_t * t + ratio_rise * rise) / w;
-    r.dy[BY_KNOT_Y] = 1;
-    r.dy[BY_HEIGHT] = ratio + h * ratio_rise / w;
-    r.dy[BY_BELOW] = h * (u - ratio * u) / bottom;
-    r.dy[BY_ABOVE] = -h * ratio * u / bottom;
-    r.dl[BY_X] = log_t / w;
-    r.dl[BY_KNOT_X] = -r.dl[BY_X];
-    r.dl[BY_WIDTH] = -(log_t * t + log_rise * rise) / w;
-    r.dl[BY_HEIGHT] = log_rise / w;
-    r.dl[BY_BELOW] = (1 - t) * (1 - t) / middle - 2 * u / bottom;
-    r.dl[BY_ABOVE] = t * t / middle - 2 * u / bottom;
-    return r;
-}
-
-/* The x of a y in the bin at p: the root of a quadratic, eq. 8 of the paper in its stable form. */
-static double invert(const spline *s, place p, double y) {
-    double w = s->width[p.k], h = s->height[p.k], below = s->slope[p.k], above = s->slope[p.k + 1];
-    double rise = h / w, up = y - p.y, c = below + above - 2 * rise;
-    double a = h * (rise - below) + up * c, b = h * below - up * c, d = b * b + 4 * a * rise * up;
-    double t = 2 * rise * up / (b + sqrt(d > 0 ? d : 0));
-    return p.x + w * unit(t);
-}
-
-static double wrapped(double x) { return x - floor(x); }
-
-/* What forward and backward share: the spline, and x and y of one number. */
-static value run(const spline *s, bool inverse, double in, place *p, double *out) {
-    if (!inverse) {
-        double x = s->circle ? wrapped(in + s->rotation) : unit(in);
-        *p = find(s, x, false);
-        value v = evaluate(s, *p, x);
-        *out = unit(v.y);
-        return v;
-    }
-    double y = unit(in);
-    *p = find(s, y, true);
-    double x = invert(s, *p, y);
-    value v = evaluate(s, *p, x);
-    *out = s->circle ? wrapped(x - s->rotation) : x;
-    return v;
-}
-
+/* Rows of numbers, some columns of which pass splines. A row of parameters serves `each` rows. Work is cut into pieces
+ * of rows; where many rows share parameters, into those of the groups that do. */
 typedef struct {
     sv_args *a;
-    int bins, per;
-    long columns;
-    const sv_real *circle;
+    bool inverse, coupling; /* coupling: the last column is the sum of the slopes' logarithms */
+    int bins;
+    long width, columns; /* columns of the matrix, and those with splines */
+    long rows, each;
+    long group, piece, pieces; /* rows of a group and of a piece, pieces of a group */
 } job;
 
-static job job_of(sv_args *a) {
-    const sv_tensor *p = a->in[1];
-    job j = {.a = a, .per = (int)p->shape[2], .columns = (long)a->in[0]->shape[1]};
-    j.bins = (j.per - 1) / 3;
-    j.circle = a->in[2] ? a->in[2]->data : NULL;
+enum { SHARED_PIECE = 256, PIECE = 64 }; /* rows */
+
+static bool shares(const job *j) { return j->each >= LANES; }
+
+static job make_job(sv_args *a, bool coupling) {
+    const sv_tensor *x = a->in[0], *p = a->in[1], *marks = a->in[2];
+    job j = {.a = a, .inverse = a->opt[INVERSE] != 0, .coupling = coupling};
+    j.rows = (long)x->shape[0];
+    j.width = (long)x->shape[1] - coupling;
+    j.columns = coupling ? 0 : j.width;
+    for (long d = 0; coupling && d < j.width; d++) j.columns += marks->data[d] != 0;
+    size_t per = coupling ? p->shape[1] / (size_t)sv_max(1, j.columns) : p->shape[2];
+    j.bins = ((int)per - 1) / 3;
+    j.each = p->shape[0] > 0 ? j.rows / (long)p->shape[0] : 1;
+    j.group = shares(&j) ? j.each : j.rows;
+    j.piece = shares(&j) ? SHARED_PIECE : sv_max(1, j.each) * sv_max(1, PIECE / sv_max(1, j.each));
+    j.pieces = divide_up(j.group, j.piece);
     return j;
+}
+
+static long groups(const job *j) { return j->group > 0 ? j->rows / j->group : 0; }
+
+/* Blocks of lanes of a column in a piece, and rows of lanes that are kept of a block. */
+static long blocks_of(const job *j) { return divide_up(sv_min(j->piece, j->group), LANES); }
+static long kept_of(const job *j) { return SV_KEPT_ROWS + 2 * j->bins; }
+
+static bool is_circle(const job *j, long d) {
+    const sv_tensor *marks = j->a->in[2];
+    return marks && marks->data[d] == (j->coupling ? 2 : 1);
+}
+
+static bool passes(const job *j, long d) { return !j->coupling || j->a->in[2]->data[d] != 0; }
+
+static bool check_bins(sv_args *a, size_t per) {
+    if (per >= 7 && per % 3 == 1 && (per - 1) / 3 <= SV_SPLINE_BINS) return true;
+    return sv_fail(a, "parameters have 3 K + 1 numbers for K = 2 to %d bins; got %zu", SV_SPLINE_BINS, per);
+}
+
+static void plan_kept(sv_args *a, bool coupling) {
+    if (!a->in[0]->needs_grad && !a->in[1]->needs_grad) return;
+    job j = make_job(a, coupling);
+    a->aux_count[0] = (size_t)(groups(&j) * j.pieces * j.columns * blocks_of(&j) * kept_of(&j) * LANES);
 }
 
 static bool spline_shape(sv_args *a) {
@@ -152,11 +69,10 @@ static bool spline_shape(sv_args *a) {
     if (x->ndim != 2) return sv_fail(a, "x must be (N, D)");
     if (p->ndim != 3 || p->shape[0] != x->shape[0] || p->shape[1] != x->shape[1])
         return sv_fail(a, "parameters must be (%zu, %zu, 3 K + 1)", x->shape[0], x->shape[1]);
-    size_t per = p->shape[2];
-    if (per < 7 || per % 3 != 1 || (per - 1) / 3 > MAX_BINS)
-        return sv_fail(a, "parameters have 3 K + 1 numbers for K = 2 to %d bins; got %zu", MAX_BINS, per);
+    if (!check_bins(a, p->shape[2])) return false;
     if (circle && (circle->ndim != 1 || circle->shape[0] != x->shape[1]))
         return sv_fail(a, "circle must be (%zu,)", x->shape[1]);
+    plan_kept(a, false);
     a->ndim = 3;
     a->shape[0] = 2;
     a->shape[1] = x->shape[0];
@@ -164,99 +80,161 @@ static bool spline_shape(sv_args *a) {
     return true;
 }
 
-enum { PIECE = 64 }; /* numbers of a piece of work */
+static bool coupling_shape(sv_args *a) {
+    const sv_tensor *x = a->in[0], *p = a->in[1], *columns = a->in[2];
+    if (x->ndim != 2 || x->shape[1] < 2) return sv_fail(a, "state must be (R, D + 1)");
+    if (columns->ndim != 1 || columns->shape[0] + 1 != x->shape[1])
+        return sv_fail(a, "columns must be (%zu,)", x->shape[1] - 1);
+    size_t marked = 0;
+    for (size_t d = 0; d < columns->count; d++) marked += columns->data[d] != 0;
+    if (p->ndim != 2 || marked == 0 || p->shape[1] % marked != 0)
+        return sv_fail(a, "parameters must be (n, %zu (3 K + 1))", marked);
+    if (p->shape[0] == 0 ? x->shape[0] > 0 : x->shape[0] % p->shape[0] != 0)
+        return sv_fail(a, "the %zu rows of the state are no multiple of the %zu of parameters", x->shape[0],
+                       p->shape[0]);
+    if (!check_bins(a, p->shape[1] / marked)) return false;
+    plan_kept(a, true);
+    return sv_same_shape(a, x);
+}
 
-static void spline_forward_piece(void *arg, long piece, int worker) {
-    (void)worker;
-    const job *j = arg;
-    const sv_args *a = j->a;
-    long count = (long)a->in[0]->count, to = (piece + 1) * PIECE < count ? (piece + 1) * PIECE : count;
-    for (long i = piece * PIECE; i < to; i++) {
-        spline s;
-        place p;
-        double out;
-        read_spline(&s, j->bins, j->circle && j->circle[i % j->columns] != 0, a->in[1]->data + i * j->per);
-        value v = run(&s, a->opt[INVERSE] != 0, (double)a->in[0]->data[i], &p, &out);
-        a->out->data[i] = (sv_real)out;
-        a->out->data[count + i] = (sv_real)(a->opt[INVERSE] != 0 ? -v.log_slope : v.log_slope);
+/* ---- blocks of a piece ----------------------------------------------------------------------- */
+
+/* The parameters of n rows from row on, for column c of those with splines; lanes beyond n repeat the last. */
+static void gather(const job *j, long c, long row, long n, sv_splines *s) {
+    const int per = 3 * j->bins + 1;
+    for (long l = 0; l < LANES; l++) {
+        long q = (row + sv_min(l, n - 1)) / j->each;
+        const sv_real *p = j->a->in[1]->data + (q * j->columns + c) * per;
+        for (int k = 0; k < per; k++) s->raw[k][l] = p[k];
     }
+    sv_spline_knots(s);
 }
 
-static long pieces(const sv_args *a) { return divide_up((long)a->in[0]->count, PIECE); }
-
-static void spline_forward(sv_args *a) {
-    job j = job_of(a);
-    sv_parallel(pieces(a), spline_forward_piece, &j);
+static void load(long n, const sv_real *from, long stride, sv_real *lanes) {
+    for (long l = 0; l < LANES; l++) lanes[l] = from[sv_min(l, n - 1) * stride];
 }
 
-/* d loss / d softmax inputs, from those of widths (or heights) and of the knot below bin k. */
-static void through_softmax(const spline *s, const double *share, int k, double by_knot, double by_size, sv_real *to) {
-    double scale = 1 - MIN * s->bins, mean = 0;
-    for (int i = 0; i <= k; i++) mean += share[i] * (i < k ? by_knot : by_size);
-    for (int i = 0; i < s->bins; i++) {
-        double g = i < k ? by_knot : i == k ? by_size : 0;
-        to[i] = (sv_real)(scale * share[i] * (g - mean));
-    }
+/* Rows from … to - 1 of a piece. */
+static void piece_rows(const job *j, long piece, long *from, long *to) {
+    *from = piece / j->pieces * j->group + piece % j->pieces * j->piece;
+    *to = sv_min(*from + j->piece, (piece / j->pieces + 1) * j->group);
 }
 
-/* Gradients of one number's parameters from `by`, those of what the bin is made of. */
-static void through_parameters(const spline *s, int k, const double *by, double by_rotation, const sv_real *given,
-                               sv_real *to) {
-    through_softmax(s, s->width_share, k, by[BY_KNOT_X], by[BY_WIDTH], to);
-    through_softmax(s, s->height_share, k, by[BY_KNOT_Y], by[BY_HEIGHT], to + s->bins);
-    const sv_real *d = given + 2 * s->bins;
-    sv_real *slopes = to + 2 * s->bins;
-    memset(slopes, 0, (size_t)(s->bins + 1) * sizeof *slopes);
-    int above = s->circle && k + 1 == s->bins ? 0 : k + 1;
-    slopes[k] += (sv_real)(by[BY_BELOW] * (double)sv_sigmoid((sv_real)((double)d[k] + SLOPE_SHIFT)));
-    slopes[above] += (sv_real)(by[BY_ABOVE] * (double)sv_sigmoid((sv_real)((double)d[above] + SLOPE_SHIFT)));
-    if (s->circle) slopes[s->bins] = (sv_real)by_rotation;
+static sv_lanes *kept_at(const job *j, long piece, long c, long block) {
+    sv_lanes *kept = (sv_lanes *)(void *)j->a->aux[0];
+    return kept + ((piece * j->columns + c) * blocks_of(j) + block) * kept_of(j);
 }
 
-/* With y = f(x, c) and l = log f': the inverse has dx = (dy - f_c dc) / f', and -l changes by -(l_c dc + l_x dx). */
-static void spline_backward_piece(void *arg, long piece, int worker) {
-    (void)worker;
+/* Where the logarithm of the slope of column d in a row is, of the results and of their gradient. */
+static long log_at(const job *j, long row, long d) {
+    return j->coupling ? row * (j->width + 1) + j->width : j->rows * j->width + row * j->width + d;
+}
+
+static void forward_piece(void *arg, long piece, int worker) {
     const job *j = arg;
-    sv_args *a = j->a;
-    bool inverse = a->opt[INVERSE] != 0;
-    long count = (long)a->in[0]->count, to = (piece + 1) * PIECE < count ? (piece + 1) * PIECE : count;
-    for (long i = piece * PIECE; i < to; i++) {
-        spline s;
-        place p;
-        double out, by[7], by_in, given = (double)a->in[0]->data[i];
-        const sv_real *parameters = a->in[1]->data + i * j->per;
-        read_spline(&s, j->bins, j->circle && j->circle[i % j->columns] != 0, parameters);
-        value v = run(&s, inverse, given, &p, &out);
-        double g = (double)a->grad_out[i], gl = (double)a->grad_out[count + i], by_rotation = 0;
-        if (!inverse) {
-            for (int c = 0; c < 7; c++) by[c] = g * v.dy[c] + gl * v.dl[c];
-            by_in = by_rotation = by[BY_X];
-        } else {
-            double gx = (g - gl * v.dl[BY_X]) / v.dy[BY_X];
-            for (int c = 0; c < 7; c++) by[c] = -gx * v.dy[c] - gl * v.dl[c];
-            by_in = gx;
-            by_rotation = -g;
+    const sv_real *x = j->a->in[0]->data;
+    sv_real *y = j->a->out->data;
+    sv_splines *s = sv_scratch(worker);
+    long from, to, stride = j->width + j->coupling, c = 0;
+    piece_rows(j, piece, &from, &to);
+    if (j->coupling) memcpy(y + from * stride, x + from * stride, (size_t)((to - from) * stride) * sizeof *y);
+    s->bins = j->bins;
+    for (long d = 0; d < j->width; d++) {
+        if (!passes(j, d)) continue;
+        s->circle = is_circle(j, d);
+        for (long row = from; row < to; row += LANES) {
+            long n = sv_min(LANES, to - row);
+            sv_lanes in, out, log;
+            if (row == from || !shares(j)) gather(j, c, row, n, s);
+            load(n, x + row * stride + d, stride, in);
+            sv_spline_apply(s, j->inverse, in, out, log,
+                            j->a->training ? kept_at(j, piece, c, (row - from) / LANES) : NULL);
+            for (long l = 0; l < n; l++) {
+                y[(row + l) * stride + d] = out[l];
+                y[log_at(j, row + l, d)] = (j->coupling ? y[log_at(j, row + l, d)] : 0) + log[l];
+            }
         }
-        if (!s.circle && (given < 0 || given > 1)) by_in = 0;
-        if (a->grad_in[0]) a->grad_in[0][i] = (sv_real)by_in;
-        if (a->grad_in[1]) through_parameters(&s, p.k, by, by_rotation, parameters, a->grad_in[1] + i * j->per);
+        c++;
     }
 }
 
-static void spline_backward(sv_args *a) {
-    job j = job_of(a);
-    sv_parallel(pieces(a), spline_backward_piece, &j);
+/* ---- gradients ------------------------------------------------------------------------------- */
+
+/* Adds the gradients of n rows' parameters. */
+static void scatter(const job *j, long c, long row, long n, sv_lanes *by) {
+    const int per = 3 * j->bins + 1;
+    for (long l = 0; l < n; l++) {
+        sv_real *to = j->a->grad_in[1] + ((row + l) / j->each * j->columns + c) * per;
+        if (j->each == 1)
+            for (int k = 0; k < per; k++) to[k] = by[k][l];
+        else
+            for (int k = 0; k < per; k++) to[k] += by[k][l];
+    }
+}
+
+static void backward_piece(const job *j, long piece, sv_lanes *by) {
+    const sv_real *g = j->a->grad_out;
+    sv_real *to = j->a->grad_in[0];
+    long from, end, stride = j->width + j->coupling, c = 0;
+    piece_rows(j, piece, &from, &end);
+    if (to && j->coupling) memcpy(to + from * stride, g + from * stride, (size_t)((end - from) * stride) * sizeof *g);
+    for (long d = 0; d < j->width; d++) {
+        if (!passes(j, d)) continue;
+        for (long row = from; row < end; row += LANES) {
+            long n = sv_min(LANES, end - row);
+            sv_lanes by_out, by_log, in;
+            load(n, g + row * stride + d, stride, by_out);
+            load(n, g + log_at(j, row, d), stride, by_log);
+            sv_spline_gradient(j->bins, is_circle(j, d), j->inverse, kept_at(j, piece, c, (row - from) / LANES), by_out,
+                               by_log, in, by);
+            for (long l = 0; to && l < n; l++) to[(row + l) * stride + d] = in[l];
+            if (j->a->grad_in[1]) scatter(j, c, row, n, by);
+        }
+        c++;
+    }
+}
+
+/* A group that shares its parameters, or a piece. */
+static void backward_task(void *arg, long i, int worker) {
+    const job *j = arg;
+    long from, to, first = shares(j) ? i * j->pieces : i, count = shares(j) ? j->pieces : 1;
+    long per = j->columns * (3 * j->bins + 1);
+    piece_rows(j, first, &from, &to);
+    if (j->a->grad_in[1] && j->each > 1)
+        memset(j->a->grad_in[1] + from / j->each * per, 0,
+               (size_t)(divide_up(to - from, j->each) * per) * sizeof(sv_real));
+    for (long p = first; p < first + count; p++) backward_piece(j, p, sv_scratch(worker));
+}
+
+static void run_forward(sv_args *a, bool coupling) {
+    job j = make_job(a, coupling);
+    sv_parallel(groups(&j) * j.pieces, forward_piece, &j);
+}
+
+static void run_backward(sv_args *a, bool coupling) {
+    job j = make_job(a, coupling);
+    sv_parallel(groups(&j) * (shares(&j) ? 1 : j.pieces), backward_task, &j);
     if (a->in[2] && a->grad_in[2]) memset(a->grad_in[2], 0, a->in[2]->count * sizeof(sv_real));
 }
+
+static void spline_forward(sv_args *a) { run_forward(a, false); }
+static void spline_backward(sv_args *a) { run_backward(a, false); }
+static void coupling_forward(sv_args *a) { run_forward(a, true); }
+static void coupling_backward(sv_args *a) { run_backward(a, true); }
 
 const sv_op sv_ops_spline[] = {
     {"rational_quadratic_spline", "x, parameters, circle?; inverse:bool=false", spline_shape, spline_forward,
      spline_backward, 0,
      "x (N, D) in [0, 1] (clamped), parameters (N, D, 3 K + 1) of any size -> (2, N, D): y in [0, 1], and the "
-     "logarithm "
-     "of dy/dx. Each number goes through a monotonic rational-quadratic spline of K bins (Durkan et al. 2019): K "
+     "logarithm of dy/dx. Each number passes a monotonic rational-quadratic spline of K bins (Durkan et al. 2019): K "
      "numbers for the bins' widths, K for their heights, K + 1 for the slopes at the knots. Columns where circle (D,) "
      "is 1 are phases (Rezende et al. 2020): K slopes, and a rotation in turns. inverse: from y to x.",
      "(r(3, 2) * 0.3 + 0.5), r(3, 2, 10), tensor{0, 1}"},
+    {"spline_coupling", "state, parameters, columns; inverse:bool=false", coupling_shape, coupling_forward,
+     coupling_backward, SV_OP_INTERNAL,
+     "state (R, D + 1): D numbers in [0, 1] and a sum, parameters (n, C (3 K + 1)), each row for R / n rows of the "
+     "state -> (R, D + 1): the C columns of which columns (D,) is 1 (or 2: phases) pass a spline as of "
+     "rational_quadratic_spline, the logarithms of their slopes are added to the sum.",
+     "(r(4, 4) * 0.3 + 0.5), r(2, 20), tensor{1, 0, 2}"},
     {0},
 };

@@ -5,91 +5,77 @@
 -- [0, 1] onto itself, with parameters of a conditioner: those of the first half from the context alone, those of
 -- the second from the context and the first half. Each transform and its inverse therefore take one pass, the density
 -- is the product of the slopes, and no draw leaves the cube. The halves change from transform to transform.
+--
+-- Points pass as a state (R, D + 1): the coordinates, and the sum of the logarithms of the slopes so far.
 local core = require "simvae.core"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 
 local HIDDEN = 64 -- units of the two hidden layers of a conditioner
 local FIRST = 0.01 -- standard deviation of its last layer's initial weights: an initially almost uniform density
+local spline_coupling, conditioner_layer = core.ops.spline_coupling.call, core.ops.conditioner_layer.call
 
--- ---- conditioners -------------------------------------------------------------------------
+local AT_ONCE = 2048 -- points that are drawn at once: their hidden layers fit into the second-level cache
 
--- The parameters of `count` splines from the context, and from `inputs` further numbers where there are any.
-local function conditioner(context, inputs, count, per, rng)
-  local function linear(from, to, std, bias)
-    return nn.linear(from, to, { std = std or math.sqrt(2 / from), bias = bias, rng = rng })
+-- ---- transforms ---------------------------------------------------------------------------
+
+local function linear(from, to, std, rng)
+  return nn.linear(from, to, { std = std or math.sqrt(2 / from), rng = rng })
+end
+
+-- For the ops: 0 a coordinate that is not in the list, 1 an interval, 2 a phase; and how many features they have.
+local function marks_of(list, circle)
+  local marks, features = {}, 0
+  for i = 1, #circle do marks[i] = 0 end
+  for _, i in ipairs(list) do
+    marks[i] = circle[i] and 2 or 1
+    features = features + marks[i]
   end
-  local around = linear(context, HIDDEN, 1 / math.sqrt(context))
-  local among = inputs > 0 and linear(inputs, HIDDEN, 1 / math.sqrt(inputs), false) or nil
-  local deep, last = linear(HIDDEN, HIDDEN), linear(HIDDEN, count * per, FIRST)
+  return core.buffer(core.tensor(marks)), features
+end
+
+-- The splines of some coordinates, with parameters from the context alone.
+local function alone(list, circle, context, per, rng)
+  local marks = marks_of(list, circle)
+  local around, deep, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, HIDDEN, nil, rng),
+    linear(HIDDEN, #list * per, FIRST, rng)
   return nn.layer {
-    label = string.format("conditioner of %d splines", count), inner = { around, deep, last, among },
-    -- context (N, F), features (N M, inputs) or nil -> (N M, count, per)
-    forward = function(_, c, M, features)
-      local n = c.shape[1]
-      local h = around(c)
-      if features then
-        h = core.reshape(core.reshape(h, n, 1, HIDDEN) + core.reshape(among(features), n, M, HIDDEN), n * M, HIDDEN)
-      end
-      local p = last(core.silu(deep(core.silu(h))))
-      if not features and M > 1 then
-        p = core.expand(core.reshape(p, n, 1, count * per), n, M, count * per)
-      end
-      return core.reshape(p, n * M, count, per)
+    label = string.format("splines of %d coordinates", #list), inner = { around, deep, last },
+    forward = function(_, state, c, inverse)
+      local p = last:forward(deep:forward(around:forward(c, "silu"), "silu"))
+      return spline_coupling(state, p, marks, inverse)
     end,
   }
 end
 
--- ---- transforms ---------------------------------------------------------------------------
-
--- A conditioner's input for coordinates: those of intervals in [-1, 1], cosine and sine of phases.
-local function features_of(columns, list, circle)
-  local pieces = {}
-  for _, i in ipairs(list) do
-    if circle[i] then
-      pieces[#pieces + 1] = core.cos(columns[i] * (2 * math.pi))
-      pieces[#pieces + 1] = core.sin(columns[i] * (2 * math.pi))
-    else
-      pieces[#pieces + 1] = columns[i] * 2 - 1
-    end
-  end
-  return #pieces == 1 and pieces[1] or core.concat(pieces, 2)
-end
-
--- The splines of some coordinates: replaces their columns (R, 1), and returns the sum of the logarithms of their slopes
--- (R,).
-local function apply(columns, list, parameters, circles, inverse)
-  local x = {}
-  for k, i in ipairs(list) do x[k] = columns[i] end
-  x = #x == 1 and x[1] or core.concat(x, 2)
-  local y = core.rational_quadratic_spline(x, parameters, circles, { inverse = inverse })
-  local moved = core.reshape(core.slice(y, 1, 1, 1), x.shape)
-  for k, i in ipairs(list) do columns[i] = #list == 1 and moved or core.slice(moved, 2, k, k) end
-  return core.sum(core.reshape(core.slice(y, 1, 2, 2), x.shape), 2)
+-- The splines of some coordinates, with parameters from the context and the coordinates `given`.
+local function joint(list, given, circle, context, per, rng)
+  local marks = marks_of(list, circle)
+  local known, features = marks_of(given, circle)
+  local around, deep, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, HIDDEN, nil, rng),
+    linear(HIDDEN, #list * per, FIRST, rng)
+  return nn.layer {
+    label = string.format("splines of %d coordinates given %d", #list, #given), inner = { around, deep, last },
+    own = { given = core.parameter(rng:normal(0, 1 / math.sqrt(features), { features, HIDDEN })) },
+    -- seen: the state that holds the coordinates `given`
+    forward = function(self, state, seen, c, inverse)
+      local h = conditioner_layer(around:forward(c), seen, self.own.given, known)
+      return spline_coupling(state, last:forward(deep:forward(h, "silu")), marks, inverse)
+    end,
+  }
 end
 
 -- A transform of the coordinates `first` and `second`.
 local function transform(first, second, circle, context, bins, rng)
-  local per, inputs = 3 * bins + 1, 0
-  for _, i in ipairs(first) do inputs = inputs + (circle[i] and 2 or 1) end
-  local function circles(list)
-    local marks = {}
-    for k, i in ipairs(list) do marks[k] = circle[i] and 1 or 0 end
-    return #list > 0 and core.buffer(core.tensor(marks)) or nil
-  end
-  local alone = #first > 0 and conditioner(context, 0, #first, per, rng) or nil
-  local joint = conditioner(context, inputs, #second, per, rng)
-  local circles_first, circles_second = circles(first), circles(second)
+  local per = 3 * bins + 1
+  if #first == 0 then return alone(second, circle, context, per, rng) end
+  local one, other = alone(first, circle, context, per, rng), joint(second, first, circle, context, per, rng)
   return nn.layer {
-    label = string.format("coupling of %d and %d coordinates", #first, #second), inner = { joint, alone },
-    -- Replaces columns; returns the logarithm of the slopes of the way from the cube to the base.
-    forward = function(_, columns, M, c, inverse)
-      local total, features
-      if alone and not inverse then features = features_of(columns, first, circle) end
-      if alone then total = apply(columns, first, alone(c, M), circles_first, inverse) end
-      if alone and inverse then features = features_of(columns, first, circle) end
-      local slope = apply(columns, second, joint(c, M, features), circles_second, inverse)
-      return total and total + slope or slope
+    label = string.format("coupling of %d and %d coordinates", #first, #second), inner = { one, other },
+    -- state (R, D + 1), c (n, F), each row for R / n rows of the state
+    forward = function(_, state, c, inverse)
+      local moved = one:forward(state, c, inverse)
+      return other:forward(moved, inverse and moved or state, c, inverse)
     end,
   }
 end
@@ -108,10 +94,27 @@ end
 
 -- ---- the flow -----------------------------------------------------------------------------
 
-local function columns_of(u)
-  local rows, columns = core.reshape(u, -1, u.shape[3]), {}
-  for i = 1, u.shape[3] do columns[i] = core.slice(rows, 2, i, i) end
-  return columns
+local function state_of(u)
+  local D = u.shape[3]
+  local rows = core.reshape(u, -1, D)
+  return core.concat({ rows, core.zeros(rows.shape[1], 1) }, 2)
+end
+
+-- f(context, base) of pieces of at most AT_ONCE points, joined.
+local function in_pieces(context, base, f)
+  local N, M = base.shape[1], base.shape[2]
+  if N * M <= AT_ONCE then return f(context, base) end
+  local parts, rows = {}, math.max(1, AT_ONCE // math.max(M, 1))
+  for from = 1, N, rows do
+    local to = math.min(from + rows - 1, N)
+    local c, part = core.slice(context, 1, from, to), core.slice(base, 1, from, to)
+    for m = 1, M, AT_ONCE do
+      local scope <close> = core.scope()
+      local last = math.min(m + AT_ONCE - 1, M)
+      parts[#parts + 1] = scope:keep(f(c, M <= AT_ONCE and part or core.slice(part, 2, m, last)))
+    end
+  end
+  return core.reshape(core.concat(parts, M <= AT_ONCE and 1 or 2), base.shape)
 end
 
 --- A flow as a layer, with methods density and draw.
@@ -129,19 +132,18 @@ return function(t)
   --- context (N, F), u (N, M, D) in [0, 1] -> log density (N, M); second result: the points of the base.
   function layer.density(context, u)
     local N, M = u.shape[1], u.shape[2]
-    local columns, total = columns_of(u), nil
-    for _, step in ipairs(steps) do
-      local slope = step(columns, M, context, false)
-      total = total and total + slope or slope
-    end
-    return core.reshape(total, N, M), core.reshape(D == 1 and columns[1] or core.concat(columns, 2), N, M, D)
+    local state = state_of(u)
+    for _, step in ipairs(steps) do state = step:forward(state, context, false) end
+    return core.reshape(core.slice(state, 2, D + 1, D + 1), N, M), core.reshape(core.slice(state, 2, 1, D), N, M, D)
   end
 
-  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D).
+  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D); without gradients.
   function layer.draw(context, base)
-    local columns = columns_of(base)
-    for i = #steps, 1, -1 do steps[i](columns, base.shape[2], context, true) end
-    return core.reshape(D == 1 and columns[1] or core.concat(columns, 2), base.shape)
+    return core.no_grad(in_pieces, context, base, function(c, points)
+      local state = state_of(points)
+      for i = #steps, 1, -1 do state = steps[i]:forward(state, c, true) end
+      return core.reshape(core.slice(state, 2, 1, D), points.shape)
+    end)
   end
 
   return layer
