@@ -95,3 +95,68 @@ describe("a rational-quadratic spline", function()
     helper.raises("circle must be %(2,%)", sv.rational_quadratic_spline, grid(), parameters, sv.ones(3))
   end)
 end)
+
+describe("splines of a coupling transform", function()
+  local coupling, layer = core.ops.spline_coupling.call, core.ops.conditioner_layer.call
+  local marks = sv.tensor { 1, 0, 2 }
+
+  -- Gradients of f(…) weighted by fixed numbers, and its value.
+  local function gradients(f, ...)
+    local leaves = { ... }
+    for i, t in ipairs(leaves) do leaves[i] = core.parameter(t) end
+    local tape <close> = sv.tape()
+    local y = tape:keep(f(table.unpack(leaves)))
+    tape:backward(sv.sum(y * sv.rng(5):normal(y.shape)))
+    return y, leaves
+  end
+  local function same(a, b, tolerance) assert.is_true(largest(a - b) < tolerance, tostring(largest(a - b))) end
+
+  -- One row of parameters for all rows, for each few, and for each row.
+  for _, shape in ipairs { { 150, 1 }, { 150, 50 }, { 150, 150 }, { 600, 2 } } do
+    local rows, n = table.unpack(shape)
+    it(string.format("are those of its columns: %d rows, %d of parameters", rows, n), function()
+      local state = rng:uniform(0, 1, { rows, 4 })
+      local p = rng:normal(0, 0.5, { n, 2 * (3 * K + 1) })
+      local function in_one(s, q) return coupling(s, q, marks) end
+      local function composed(s, q)
+        local both = sv.concat({ sv.slice(s, 2, 1, 1), sv.slice(s, 2, 3, 3) }, 2)
+        local each = sv.reshape(sv.expand(sv.reshape(q, n, 1, 2 * (3 * K + 1)), n, rows // n, 2 * (3 * K + 1)),
+          rows, 2, 3 * K + 1)
+        local y = sv.rational_quadratic_spline(both, each, circle)
+        local moved, logs = sv.reshape(y:slice(1, 1, 1), rows, 2), sv.reshape(y:slice(1, 2, 2), rows, 2)
+        return sv.concat({ sv.slice(moved, 2, 1, 1), sv.slice(s, 2, 2, 2), sv.slice(moved, 2, 2, 2),
+          sv.slice(s, 2, 4, 4) + sv.sum(logs, 2, true) }, 2)
+      end
+      local y, leaves = gradients(in_one, state, p)
+      local expected, wanted = gradients(composed, state, p)
+      same(y, expected, 1e-5)
+      same(leaves[1].grad, wanted[1].grad, 1e-3)
+      same(leaves[2].grad, wanted[2].grad, 1e-3)
+      local back = coupling(y:detach(), p, marks, true)
+      for _, at in ipairs { 1, 2, 4 } do same(back:slice(2, at, at), state:slice(2, at, at), 1e-4) end
+    end)
+  end
+
+  it("have a first layer of the context and of features of the columns", function()
+    local context, state, weight = rng:normal { 5, 7 }, rng:uniform(0, 1, { 20, 4 }), rng:normal { 3, 7 }
+    local function composed(c, s, w)
+      local turns = sv.slice(s, 2, 3, 3) * (2 * math.pi)
+      local features = sv.concat({ sv.slice(s, 2, 1, 1) * 2 - 1, sv.cos(turns), sv.sin(turns) }, 2)
+      return sv.silu(sv.reshape(sv.expand(sv.reshape(c, 5, 1, 7), 5, 4, 7), 20, 7) + sv.matmul(features, w))
+    end
+    local y, leaves = gradients(function(c, s, w) return layer(c, s, w, marks) end, context, state, weight)
+    local expected, wanted = gradients(composed, context, state, weight)
+    same(y, expected, 1e-5)
+    for i = 1, 3 do same(leaves[i].grad, wanted[i].grad, 1e-4) end
+  end)
+
+  it("name bad input", function()
+    local state, p = sv.ones(4, 4), sv.ones(2, 20)
+    helper.raises("state must be %(R, D %+ 1%)", coupling, sv.ones(4), p, marks)
+    helper.raises("columns must be %(3,%)", coupling, state, p, sv.ones(2))
+    helper.raises("parameters must be %(n, 2 %(3 K %+ 1%)%)", coupling, state, sv.ones(2, 21), marks)
+    helper.raises("no multiple", coupling, state, sv.ones(3, 20), marks)
+    helper.raises("weight must be %(3, 7%)", layer, sv.ones(2, 7), state, sv.ones(2, 7), marks)
+    helper.raises("no multiple", layer, sv.ones(3, 7), state, sv.ones(3, 7), marks)
+  end)
+end)
