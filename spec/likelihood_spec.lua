@@ -211,6 +211,27 @@ describe("importance resampling", function()
     assert.is_nil(none)
   end)
 
+  it("weighs by the prior's density, of the parameters' own priors and of a function's", function()
+    -- a ~ N(0, 1), x ~ N(a, 0.25): a | x ~ N(0.8 x, 0.2)
+    local sims = {
+      { params = { { name = "a", prior = { "normal", 0, 1 } } } },
+      { params = { { name = "a", low = -8, high = 8 } }, prior = { draw = function(rng) return { rng:normal() } end,
+        log_density = function(z) return -z.a ^ 2 / 2 end } },
+    }
+    for i, t in ipairs(sims) do
+      t.name, t.output, t.simulate = "normal", { 1 }, function() end
+      local model = sv.model { simulator = sv.simulator(t), net = {
+        decoder = sv.nn.func(function(code) return i == 1 and code or code * 8 end),
+        encoder = sv.nn.func(function(x) return core.zeros(x.shape[1], 2) end) } }
+      model.likelihood.net.buffers.std:copy(core.tensor { 0.5 })
+      local z, sizes = model:posterior({ { 1.5 } }):sample(4000, sv.rng(2), { resample = true })
+      local n = math.min(4000, sizes:item())
+      assert.is_true(n > 1000)
+      assert.near(1.2, core.mean(z):item(), 5 * math.sqrt(0.2 / n))
+      assert.near(0.2, core.var(z, 2):item(), 5 * 0.2 * math.sqrt(2 / n))
+    end
+  end)
+
   it("gives effective sample sizes: (mean w)^2 / mean w^2 of the proposals", function()
     local model = known()
     local x = { { 1, 110 } }
@@ -243,7 +264,7 @@ describe("importance resampling", function()
     local own = known({ posterior = "gaussian", prior = function(rng)
       return { a = rng:uniform(-5, 5), b = rng:uniform(-5, 5) }
     end })
-    raises("prior of its own, whose density is not known", function()
+    raises("prior of simulator 'plane' is a function without one", function()
       own:posterior({ { 1, 110 } }):sample(10, sv.rng(1), { resample = true })
     end)
     raises("unknown option 'resampled'", function()

@@ -59,7 +59,9 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few
 -- simulations leave it uncertain; everything takes as many times longer,
 -- decoder ("homoscedastic"; simvae.likelihood): the distribution q(x | z) about the decoder's output:
--- "homoscedastic": a normal one whose standard deviations are those of its errors; "normal": they depend on z,
+-- "homoscedastic": a normal one whose standard deviations are those of its errors; learned in stage 1: "normal", whose
+-- standard deviations depend on z; of vectors { "lowrank", rank = 4 }, normal with correlations, { "mixture",
+-- components = 4 } of normals, { "flow", transforms = 5, bins = 8 }, of any shape; of outputs in [0, 1] "bernoulli",
 -- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
 -- @treturn Model
 function model.new(t)

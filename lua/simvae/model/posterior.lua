@@ -65,9 +65,9 @@ local function resampled(self, n, rng)
   local model = self.model
   if not self.x then check.fail(3, "sample: resample needs a posterior of outputs, as model:posterior(x) gives it") end
   likelihood.check("sample: resample", model, 4)
-  if model.simulator.prior then
-    check.fail(3, "sample: resample weighs draws by the prior's density, and simulator '%s' has a prior of its own, "
-      .. "whose density is not known", model.simulator.name)
+  if model.simulator.prior and not model.simulator.log_density then
+    check.fail(3, "sample: resample weighs draws by the prior's density, and the prior of simulator '%s' is a function "
+      .. "without one: prior = { draw = function(rng) … end, log_density = function(z) … end }", model.simulator.name)
   end
   if self.count == 0 then return core.zeros(0, n, #model.simulator.params), core.zeros(0) end
   model.decoder:eval()

@@ -61,6 +61,13 @@ local function shuffled(list, rng)
   return result
 end
 
+-- The log density of the prior over the cube: rows of u (R, K) -> (R,); 0 where it is uniform there.
+local function log_prior(model, u)
+  local z = cube.to_units(model.latent, u)
+  local _, slopes = cube.from_units(model.latent, z:totable())
+  return model.simulator:log_prior(z) - core.tensor(slopes)
+end
+
 --- Draws of some posteriors.
 -- @tparam Model model
 -- @tparam tensor h (N, outputs) what its encoder gives
@@ -75,6 +82,9 @@ function resample.draw(model, h, x, n, m, rng)
   local N, K = u.shape[1], u.shape[3]
   local codes = cube.to_code(model.latent, u)
   local weights = likelihood.at(model, x, codes) - model.head:log_prob(h, u)
+  if model.simulator.prior then
+    weights = weights + core.reshape(log_prior(model, core.reshape(u, N * m, K)), N, m)
+  end
   local rows, sizes = weights:totable(), {}
   for i, list in ipairs(rows) do
     local sum, squares = weigh(list)
