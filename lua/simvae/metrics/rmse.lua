@@ -81,7 +81,8 @@ end
 function reported.measure(run, _, r)
   local range = { names = run.names, low = {}, high = {}, period = {}, log = {} }
   for i, p in ipairs(run.params) do
-    range.low[i], range.high[i], range.period[i], range.log[i] = p.low, p.high, p.period, p.scale == "log"
+    local ends = p.axis or p
+    range.low[i], range.high[i], range.period[i], range.log[i] = ends.low, ends.high, p.period, p.scale == "log"
   end
   local absolute, relative = rmse(core.tensor(run.positive), core.tensor(run.z), range)
   r.rmse, r.rmse_relative = parameters.by_name(run.params, absolute), parameters.by_name(run.params, relative)

@@ -96,13 +96,14 @@ function input.parameters(what, model, z)
       if p.levels and (v < 0.5 or v >= p.levels + 0.5) then
         check.fail(3, "%s: sample %d, '%s' is %g; its classes count from 1 to %d", what, s, p.name, v, p.levels)
       elseif p.scale == "log" and v <= 0 then
-        check.fail(3, "%s: sample %d, '%s' is %g; on a log scale it is above 0 (%g to %g)", what, s, p.name, v, p.low,
-          p.high)
+        check.fail(3, "%s: sample %d, '%s' is %g; on a log scale it is above 0 (%s)", what, s, p.name, v,
+          parameter.bounds_text(p))
       end
       local _, share = parameter.confine(p, v)
       if share > maximum then
         maximum, name = share, p.name
-        place = string.format("sample %d has %s = %g, bounds %g to %g", s, p.name, v, p.low, p.high)
+        place = string.format("sample %d has %s = %g, %s %s", s, p.name, v, p.prior and "prior" or "bounds",
+          parameter.bounds_text(p))
       end
     end
   end

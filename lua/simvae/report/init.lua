@@ -3,6 +3,7 @@
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local marginal = require "simvae.simulator.marginal"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 
@@ -38,8 +39,10 @@ local function parameters(sim, r)
     end
   end
   for i, p in ipairs(sim.params) do
+    local low, high = marginal.declared(p)
     local row = { escape(p.name) .. (p.doc and ' <span class="soft">' .. escape(p.doc) .. "</span>" or ""),
-      escape(p.unit or ""), number(p.low), number(p.high), parameter.scale_text(p) }
+      escape(p.unit or ""), number(low), number(high),
+      parameter.scale_text(p) .. (p.prior and ", " .. marginal.text(p.prior) or "") }
     for _, c in ipairs(columns) do
       local cells = c.cells(r, p)
       table.move(cells, 1, #cells, #row + 1, row)

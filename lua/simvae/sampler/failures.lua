@@ -5,6 +5,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local csv = require "simvae.io.csv"
+local parameter = require "simvae.simulator.parameter"
 local row_files = require "simvae.io.rows"
 local streams = require "simvae.simulator.streams"
 
@@ -189,7 +190,7 @@ function Log:table()
   for i, p in ipairs(self.sim.params) do
     local unit = p.unit ~= "" and " " .. p.unit or ""
     where[#where + 1] = { p.name, string.format("%.4g to %.4g%s", self.low[i], self.high[i], unit),
-      string.format("%.4g to %.4g%s", p.low, p.high, unit) }
+      parameter.bounds_text(p) .. unit }
   end
   return aligned(why) .. "\n" .. aligned(where)
     .. (self.path and string.format("\n  sv.replay(simulator, %q) runs them again", self.path) or "")

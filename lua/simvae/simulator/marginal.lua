@@ -26,7 +26,7 @@ marginal.LIMIT = 5.25
 
 local KNOTS = 1025          -- of a tabulated quantile function: errors of cubics below 1e-9
 local AXIS = 1e-3           -- quantile at which an axis ends
-local NEAR = 0.25           -- a bound ends the axis instead where it is nearer to that quantile, in widths of the axis
+local NEAR = 0.25           -- the last value ends it instead where it is nearer to that quantile, in widths of the axis
 local LEAST_MASS = 1e-6     -- of the distribution within the bounds
 local LARGEST_SHAPE = 1e6
 
@@ -164,15 +164,14 @@ local function bounds_fault(q, kind)
   end
 end
 
--- Where an axis ends: the quantile, or the bound where it is near.
+-- Where an axis ends: the quantile, or the end of what scores tell apart where that is near.
 local function axis_of(q, m)
-  local function at(below, above) return m.from_t(m.numbers, m:quantile_t(below, above), q) end
-  local low, high = at(AXIS, 1 - AXIS), at(1 - AXIS, AXIS)
+  local low, high = m:quantile(AXIS, 1 - AXIS), m:quantile(1 - AXIS, AXIS)
   local to = q.scale == "log" and math.log or function(v) return v end
-  local a, b = to(low), to(high)
-  local width = b - a
-  if q.low > -huge and (q.scale ~= "log" or q.low > 0) and a - to(q.low) < NEAR * width then low = q.low end
-  if q.high < huge and to(q.high) - b < NEAR * width then high = q.high end
+  local width = NEAR * (to(high) - to(low))
+  local within = m.within
+  if to(low) - to(within.low) < width then low = within.low end
+  if to(within.high) - to(high) < width then high = within.high end
   return { low = low, high = high, scale = q.scale }
 end
 
@@ -240,7 +239,8 @@ end
 
 local made = setmetatable({}, { __mode = "k" })
 
---- The distribution of a parameter that has a prior.
+--- The distribution of a parameter that has a prior; its field within = { low, high, … } is the range of the scores
+-- within the limit.
 -- @tparam table p as checked, with p.prior
 -- @treturn Marginal
 function marginal.of(p)
@@ -256,6 +256,9 @@ function marginal.of(p)
     m.mass = low < 0.5 and high - low or low_above - high_above
   end
   made[p] = m
+  local limit = marginal.LIMIT
+  m.within = setmetatable({ low = m:value(-limit), high = m:value(limit) },
+    { __index = function(_, key) return p[key] end })
   return m
 end
 

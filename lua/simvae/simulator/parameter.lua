@@ -257,7 +257,8 @@ function parameter.outside(p, v)
   return not within
 end
 
---- A value as the simulator takes it: whole for a class, a period wrapped, and within the bounds, at the nearer one.
+--- A value as the simulator takes it: whole for a class, a period wrapped, and within the bounds, at the nearer one;
+-- with a prior other than uniform, within what the limit of scores leaves of them.
 -- @tparam table p
 -- @tparam number v
 -- @treturn number
@@ -265,6 +266,7 @@ end
 function parameter.confine(p, v)
   if p.levels then v = math.floor(v + 0.5) end
   v = parameter.wrap(p, v)
+  if p.prior then p = marginal.of(p).within end
   if v >= p.low and v <= p.high then return v, 0 end
   local above, below = gaps(p, v)
   if p.period then below = p.low + p.period - v end -- the lower bound of the next turn

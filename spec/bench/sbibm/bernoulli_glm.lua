@@ -4,12 +4,7 @@
 --     dofile "spec/bench/sbibm/bernoulli_glm.lua" (stimulus)     -- (100,), bernoulli_glm_stimulus.npy
 local sv = require "simvae"
 
-local BOUND = 12 -- of every parameter: beyond five standard deviations of its prior
-
-local params = {}
-for i = 1, 10 do params[i] = { name = i == 1 and "offset" or "f" .. i - 1, low = -BOUND, high = BOUND } end
-
--- The inverse of F = D D + diag(sqrt(i / 9)), D first differences: f = F^-1 n has precision F' F for normal n.
+-- F = D D + diag(sqrt(i / 9)), D first differences, and its inverse: f = F^-1 n has precision F' F for normal n.
 local function filter_factor()
   local d = sv.zeros(9, 9)
   for i = 1, 9 do
@@ -18,11 +13,18 @@ local function filter_factor()
   end
   local f = sv.matmul(d, d)
   for i = 1, 9 do f:set(f:get(i, i) + math.sqrt((i - 1) / 9), i, i) end
-  return sv.linalg.inv(f):totable()
+  return f:totable(), sv.linalg.inv(f):totable()
 end
 
 return function(stimulus)
-  local inverse, current = filter_factor(), stimulus:totable()
+  local factor, inverse = filter_factor()
+  local current = stimulus:totable()
+  local params = { { name = "offset", prior = { "normal", 0, math.sqrt(2) } } }
+  for i, row in ipairs(inverse) do
+    local variance = 0
+    for _, v in ipairs(row) do variance = variance + v * v end
+    params[i + 1] = { name = "f" .. i, prior = { "normal", 0, math.sqrt(variance) } }
+  end
   local function draw(rng)
     local z, n = { rng:normal(0, math.sqrt(2)) }, {}
     for i = 1, 9 do n[i] = rng:normal(0, 1) end
@@ -33,16 +35,18 @@ return function(stimulus)
     end
     return z
   end
+  local function log_density(z)
+    local sum = z[1] ^ 2 / 2
+    for _, row in ipairs(factor) do
+      local n = 0
+      for j = 1, 9 do n = n + row[j] * z[j + 1] end
+      sum = sum + n * n
+    end
+    return -sum / 2
+  end
   return sv.simulator {
     name = "bernoulli_glm", output = { 10 }, params = params, correlated = true,
-    prior = function(rng)
-      local z, inside
-      repeat
-        z, inside = draw(rng), true
-        for i = 1, 10 do inside = inside and math.abs(z[i]) < BOUND end
-      until inside
-      return z
-    end,
+    prior = { draw = draw, log_density = log_density },
     simulate = function(z, _, rng)
       local sums = {}
       for i = 1, 10 do sums[i] = 0 end

@@ -6,16 +6,11 @@ local TIMES, BETWEEN, STEPS = 10, 2.1, 100
 local mean = { alpha = -0.125, beta = -3, gamma = -0.125, delta = -3 }
 local params = {}
 for i, name in ipairs { "alpha", "beta", "gamma", "delta" } do
-  params[i] = support.log_normal_param(name, mean[name], 0.5)
+  params[i] = { name = name, prior = { "lognormal", mean[name], 0.5 } }
 end
 
 return sv.simulator {
   name = "lotka_volterra", output = { 2 * TIMES }, params = params,
-  prior = function(rng)
-    local z = {}
-    for i, p in ipairs(params) do z[i] = support.log_normal(rng, mean[p.name], 0.5, p) end
-    return z
-  end,
   simulate = function(z, out, rng)
     local x, y = 30, 1
     local function flow(a, b) return z.alpha * a - z.beta * a * b, -z.gamma * b + z.delta * a * b end

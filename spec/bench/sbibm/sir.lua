@@ -4,15 +4,12 @@ local support = dofile "spec/bench/sbibm/support.lua"
 
 local PEOPLE, TESTED, TIMES, DAYS, STEPS = 1e6, 1000, 10, 17, 68
 local params = {
-  support.log_normal_param("beta", math.log(0.4), 0.5), support.log_normal_param("gamma", math.log(0.125), 0.2),
+  { name = "beta", prior = { "lognormal", math.log(0.4), 0.5 } },
+  { name = "gamma", prior = { "lognormal", math.log(0.125), 0.2 } },
 }
 
 return sv.simulator {
   name = "sir", output = { TIMES }, params = params,
-  prior = function(rng)
-    return { support.log_normal(rng, math.log(0.4), 0.5, params[1]),
-      support.log_normal(rng, math.log(0.125), 0.2, params[2]) }
-  end,
   simulate = function(z, out, rng)
     local susceptible, infected = PEOPLE - 1, 1
     local function flow(s, i)

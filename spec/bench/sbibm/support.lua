@@ -31,20 +31,4 @@ function support.binomial(n, p, rng)
   return successes
 end
 
---- A log-normal number within bounds.
--- @tparam rng rng
--- @tparam number mean of the logarithm
--- @tparam number std of the logarithm
--- @tparam table p the parameter with low and high
-function support.log_normal(rng, mean, std, p)
-  local v
-  repeat v = math.exp(rng:normal(mean, std)) until v > p.low and v < p.high
-  return v
-end
-
---- A parameter whose logarithm is normal, with bounds at five standard deviations, which cut off 6e-7.
-function support.log_normal_param(name, mean, std)
-  return { name = name, scale = "log", low = math.exp(mean - 5 * std), high = math.exp(mean + 5 * std) }
-end
-
 return support

@@ -49,7 +49,7 @@ function pair_axis.new(p, lists, truth, K)
   axis.value = function(c) return p.scale == "log" and 10 ^ c or c end
   axis.shown = function(v) return parameter.wrap(p, v) end
   axis.coordinate = function(v)
-    if p.scale == "log" then return math.log(math.max(v, p.low and p.low * 1e-3 or 1e-300), 10) end
+    if p.scale == "log" then return math.log(math.max(v, p.low and (p.axis or p).low * 1e-3 or 1e-300), 10) end
     return p.period and centre + parameter.difference(p, v, centre) or v
   end
   if p.levels then

@@ -3,8 +3,8 @@
 --
 -- An output's numbers are, of each component, `size` means and `size` logarithms of standard deviations, then the
 -- logits of the components' probabilities where there are several. As a density over the unit cube, a component is a
--- product: of an interval a normal distribution truncated to the prior's bounds, of a circle a wrapped one over the
--- phase, of a class the probabilities themselves.
+-- product: of an interval a normal distribution truncated to the prior's bounds (of scores, which have none, a normal
+-- distribution of the score), of a circle a wrapped one over the phase, of a class the probabilities themselves.
 local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
@@ -156,6 +156,8 @@ local function factors(self, mean, std)
     if kind == "class" then
       local share = core.clamp(m, 1e-7, 1)
       list[i] = { kind = kind, levels = part.param.levels, log = core.log(share / core.sum(share, 3, true)) }
+    elseif part.param.prior then
+      list[i] = { kind = "score", mean = m, std = s, limit = part.limit }
     elseif part.kind == "circle" then
       local p, gap = part.param, 1
       local phase = phase_of(core.slice(m, 3, 1, 1), core.slice(m, 3, 2, 2))
@@ -175,6 +177,10 @@ local WRAPS = 3 -- turns of a wrapped normal distribution on either side; its st
 local function log_normal(f, u)
   local n, A = f.mean.shape[1], f.mean.shape[2]
   local mean, std = core.reshape(f.mean, n, 1, A), core.reshape(f.std, n, 1, A)
+  if f.kind == "score" then -- the density of the score over that of the standard normal distribution
+    local score = core.clamp(core.normal_quantile(u), -f.limit, f.limit)
+    return core.square((score - mean) / std) * -0.5 - core.log(std) + core.square(score) * 0.5
+  end
   local away = u - mean
   local scale = core.log(std) + 0.5 * math.log(2 * math.pi)
   if f.kind == "interval" then return core.square(away / std) * -0.5 - (scale + log_inside(mean, std)) end
@@ -235,6 +241,8 @@ function Normals:sample(h, n, rng)
     if f.kind == "class" then
       local class = categorical.draw(core.exp(rows_of(f.log, index)), n, rng)
       columns[i] = core.reshape(cube.of_class(class, f.levels), N, n, 1)
+    elseif f.kind == "score" then
+      columns[i] = core.normal_cdf(rows_of(f.mean, index) + rows_of(f.std, index) * rng:normal { N, n, 1 })
     elseif f.kind == "interval" then
       columns[i] = truncated(rows_of(f.mean, index), rows_of(f.std, index), rng)
     else

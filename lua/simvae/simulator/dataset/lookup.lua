@@ -62,14 +62,16 @@ local function find_in_rows(rows, params)
   local K, place = #params, {}
   local format = string.rep("d", K)
   for r = #rows, 1, -1 do place[string.pack(format, table.unpack(rows[r]))] = r end
+  local low, high = {}, {}
+  for k, p in ipairs(params) do low[k], high[k] = (p.axis or p).low, (p.axis or p).high end
   return function(row)
     local exact = place[string.pack(format, table.unpack(row))]
     if exact then return exact end
     local best, minimum = 1, math.huge
     for r, other in ipairs(rows) do
       local distance = 0
-      for k, p in ipairs(params) do
-        local d = (row[k] - other[k]) / (p.high - p.low)
+      for k = 1, K do
+        local d = (row[k] - other[k]) / (high[k] - low[k])
         distance = distance + d * d
       end
       if distance < minimum then best, minimum = r, distance end
