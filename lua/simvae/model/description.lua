@@ -32,6 +32,7 @@ function description.of(model)
   for option, value in pairs(model.likelihood.settings) do about.likelihood[option] = value end
   for option, value in pairs(model.head.settings) do about[option] = value end
   if model.members > 1 then about.members = model.members end
+  if model.set then about.set = { low = model.set.low, high = model.set.high } end
   return about
 end
 
@@ -193,6 +194,15 @@ local function seen_of(t)
   return result
 end
 
+-- The sizes of a model's sets.
+local function set_of(t)
+  if t == nil then return nil end
+  if type(t) ~= "table" then refuse("set takes a table; got %s", shown(t)) end
+  known_fields(t, "set", { low = true, high = true })
+  local low = whole(t.low, "set.low", 1, MAX_AXIS)
+  return { low = low, high = whole(t.high, "set.high", low, MAX_AXIS) }
+end
+
 -- Of a model that was trained in rounds, what simvae.model.focus has beside the observation.
 local function focus_of(t)
   if t == nil then return nil end
@@ -255,6 +265,7 @@ function description.check(t, numbers)
     refuse("loss_given is true or false; got %s", shown(t.loss_given))
   end
   d.loss_given = t.loss_given
+  d.set = set_of(t.set)
   d.trained, d.seen, d.focus = trained_of(t.trained), seen_of(t.seen), focus_of(t.focus)
   return d
 end

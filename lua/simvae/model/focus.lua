@@ -3,12 +3,19 @@
 -- outputs of the last round were from it at most, root mean square in the networks' units.
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
+local sets = require "simvae.model.sets"
 
 local focus = {}
 
+-- Observations; of sets their means.
+local function means(model, x)
+  x = model.loss:standardise(x)
+  return sets.is(model, x) and core.mean(x, 2) or x
+end
+
 -- (N,)
 local function distances(model, x, observation)
-  local away = core.square(model.loss:standardise(x) - model.loss:standardise(observation))
+  local away = core.square(means(model, x) - means(model, observation))
   return core.sqrt(core.mean(core.reshape(away, x.shape[1], -1), 2))
 end
 

@@ -6,6 +6,7 @@ local input = require "simvae.model.input"
 local notice = require "simvae.model.notice"
 local novelty = require "simvae.model.novelty"
 local posterior = require "simvae.model.posterior"
+local sets = require "simvae.model.sets"
 
 local Model = {} -- methods that simvae.model takes over
 local inference = { methods = Model }
@@ -35,7 +36,7 @@ local function order_of(self, codes, x)
   local n, count, misfits = x.shape[1], #codes, {}
   for a, code in ipairs(codes) do
     local scope <close> = core.scope()
-    misfits[a] = self.loss:misfit(self.decoder(code), x):totable()
+    misfits[a] = sets.misfit(self.loss, self.decoder(code), x):totable()
     for i, v in ipairs(misfits[a]) do misfits[a][i] = v == v and v or math.huge end
   end
   local order = {}
@@ -127,7 +128,7 @@ end
 
 --- The posterior q(z | x) of outputs: samples, densities, mean, standard deviation, quantiles and mode
 -- (simvae.model.posterior).
--- @tparam tensor x (N, …output), or one output
+-- @tparam tensor x (N, …output), or one output; of a model of sets (N, M, …output), M measurements each
 -- @treturn Posterior of N outputs
 function Model:posterior(x)
   x = input.outputs("posterior", self, x)

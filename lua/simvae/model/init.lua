@@ -22,6 +22,8 @@ local names = require "simvae.util.names"
 local nets = require "simvae.nn.build"
 local posterior = require "simvae.posterior"
 local precision = require "simvae.nn.precision"
+local set_encoder = require "simvae.nn.set"
+local sets = require "simvae.model.sets"
 local simulator = require "simvae.simulator"
 local stages = require "simvae.train.stages"
 local streams = require "simvae.util.streams"
@@ -41,6 +43,7 @@ local options = {
   bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
   posterior = { "string", default = posterior.default, one_of = posterior.names },
   members = { "integer", default = 1, min = 1, max = 64 },
+  set = { "boolean|table" },
   decoder = { "string|table" },
   precision = { "string" },
 }
@@ -58,6 +61,8 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- members (1): of an ensemble, each with networks of its own, trained together by the mean of their losses: decode
 -- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few
 -- simulations leave it uncertain; everything takes as many times longer,
+-- set (true, or { low = 1, high = 16 }): an observation is a set of so many measurements of the same parameters
+-- (simvae.model.sets),
 -- decoder ("homoscedastic"; simvae.likelihood): the distribution q(x | z) about the decoder's output:
 -- "homoscedastic": a normal one whose standard deviations are those of its errors; learned in stage 1: "normal", whose
 -- standard deviations depend on z; of vectors { "lowrank", rank = 4 }, normal with correlations, { "mixture",
@@ -93,7 +98,7 @@ function model.build(self, rng)
   if self.width == nil then self.width = nets.width(self.net) end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
-  self.members = self.members or 1
+  self.members, self.set = self.members or 1, sets.check(self.set, 3)
   if self.members > 1 and type(self.net) == "table" then
     check.fail(2, "model: members = %d takes a net by name or a builder function, which makes a network for each; got "
       .. "two layers", self.members)
@@ -103,9 +108,10 @@ function model.build(self, rng)
   local one, decoders, encoders = self.members > 1 and self.head.members[1] or self.head, {}, {}
   for i = 1, self.members do
     decoders[i], encoders[i] = nets.nets(self.net, {
-      code = self.latent.size, heads = one.outputs, locations = one.locations, output = sim.output, width = self.width,
-      rng = rng,
+      code = self.latent.size, heads = self.set and set_encoder.features or one.outputs,
+      locations = not self.set and one.locations or nil, output = sim.output, width = self.width, rng = rng,
     })
+    if self.set then encoders[i] = set_encoder.encoder(encoders[i], sim.output, one.outputs, rng) end
   end
   self.decoder, self.encoder = members.join(decoders, encoders)
   if self.head.build then self.head:build(rng) end
@@ -160,7 +166,8 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
-  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus" })
+  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus",
+  "set" })
 model.class = Model
 
 return model

@@ -4,6 +4,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
 local parameter = require "simvae.simulator.parameter"
+local sets = require "simvae.model.sets"
 
 local input = {}
 
@@ -65,13 +66,35 @@ function input.number(x, at)
   return string.format("%g", x:reshape(x.count):get(at))
 end
 
+-- Sets of measurements (N, M, …output) of a model of sets, as they are.
+local function check_sets(what, model, x)
+  local set, shape, sizes = model.set, model.simulator.output, {}
+  local M = sets.is(model, x) and x.shape[2] or 1
+  if M < set.low or M > set.high then
+    check.fail(4, "%s: the model is of sets of %d to %d measurements; got %d", what, set.low, set.high, M)
+  end
+  if not sets.is(model, x) then return false end
+  for i, n in ipairs(shape) do sizes[i] = x.shape[i + 2] == n end
+  for i in ipairs(shape) do
+    if not sizes[i] then
+      check.fail(4, "%s: takes sets of measurements (N, M, %s); got %s", what, table.concat(shape, ", "),
+        check.shape_text(x.shape))
+    end
+  end
+  return true
+end
+
 --- Outputs of a simulator as a model's method takes them.
 -- @tparam string what the method's name
 -- @tparam Model model
 -- @param x as the caller gave it
--- @treturn tensor (N, …output)
+-- @treturn tensor (N, …output); of a model of sets also (N, M, …output)
 function input.outputs(what, model, x)
   local shape = model.simulator.output
+  if model.set then
+    if type(x) == "table" and getmetatable(x) == nil then x = core.tensor(x) end
+    if check_sets(what, model, x) then shape = { x.shape[2], table.unpack(shape) } end
+  end
   x = input.check_batch(what, x, shape, table.concat(shape, ", "))
   input.check_finite(what, x, shape)
   local why = not model.simulator.noise and model.loss:outside(x)

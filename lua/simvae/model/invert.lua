@@ -10,6 +10,7 @@ local input = require "simvae.model.input"
 local interrupt = require "simvae.util.interrupt"
 local novelty = require "simvae.model.novelty"
 local optim = require "simvae.nn.optim"
+local sets = require "simvae.model.sets"
 
 local Model = {} -- methods that simvae.model takes over
 
@@ -34,7 +35,7 @@ function Best:offer(code)
   local of = self.model
   local units = of.latent:to_units(code)
   local again = of.latent:to_code(units)
-  local misfit = core.no_grad(function() return of.loss:misfit(of.decoder(again), self.x) end):totable()
+  local misfit = core.no_grad(function() return sets.misfit(of.loss, of.decoder(again), self.x) end):totable()
   local rows = units:totable()
   for i, value in ipairs(misfit) do
     if not self.misfit[i] or value < self.misfit[i] then self.misfit[i], self.rows[i] = value, rows[i] end
@@ -51,7 +52,7 @@ local function descend(self, x, code, o)
   local opt = optim.adam({ raw }, { lr = o.lr })
   for step = 1, o.steps do
     local tape <close> = core.tape()
-    local misfit = self.loss:misfit(self.decoder(self.latent:squash(raw)), x)
+    local misfit = sets.misfit(self.loss, self.decoder(self.latent:squash(raw)), x)
     -- sums, so that the result does not depend on the batch size
     tape:backward(core.sum(misfit) + self.latent:overshoot(raw) * x.shape[1])
     opt:step(o.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / o.steps)))

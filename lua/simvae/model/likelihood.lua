@@ -8,6 +8,7 @@ local core = require "simvae.core"
 local input = require "simvae.model.input"
 local measurement = require "simvae.simulator.noise"
 local normal = require "simvae.likelihood.support.normal"
+local sets = require "simvae.model.sets"
 
 local Model = {} -- methods that simvae.model takes over
 local likelihood = { methods = Model }
@@ -114,12 +115,16 @@ end
 -- @tparam tensor z (N, K) in units
 -- @tparam tensor code (N, size) of them
 -- @tparam rng rng
--- @treturn tensor (N, …output), in the units that networks see
+-- @treturn tensor (N, …output), of a model of sets (N, M, …output), in the units that networks see
 function likelihood.draw(model, z, code, rng)
-  local raw = drawn(model, code, rng)
-  local x = core.reshape(model.likelihood:draw(decoded(model, raw), code, 1, rng), raw.shape)
-  if model.likelihood.as_measured or not model.simulator.noise then return x end
-  return model.loss:standardise(measurement.add(model.simulator, z, model.loss:restore(x), rng))
+  local M, raw = sets.size(model), drawn(model, code, rng)
+  local shape = { raw.shape[1] * M, table.unpack(model.simulator.output) }
+  local x = core.reshape(model.likelihood:draw(decoded(model, raw), code, M, rng), shape)
+  if not model.likelihood.as_measured and model.simulator.noise then
+    x = measurement.add(model.simulator, sets.repeated(z, M), model.loss:restore(x), rng)
+    x = model.loss:standardise(x)
+  end
+  return model.set and sets.grouped(x, M) or x
 end
 
 -- ---- use --------------------------------------------------------------------------------------
@@ -155,12 +160,21 @@ local function log_prob(model, x, code, variance)
   return #logs == 1 and logs[1] or core.logsumexp(core.stack(logs, 2), 2) - math.log(#logs)
 end
 
---- log q(x | z) at codes, in pieces, without checks.
+--- log q(x | z) at codes, in pieces, without checks; of sets the sum over their measurements.
 -- @tparam Model model
--- @tparam tensor x (N, …output) as measured, in units
+-- @tparam tensor x (N, …output) as measured, in units; of a model of sets also (N, m, …output)
 -- @tparam tensor codes (N, M, size)
 -- @treturn tensor (N, M)
 function likelihood.at(model, x, codes)
+  if sets.is(model, x) then
+    local total
+    for m = 1, x.shape[2] do
+      local one = core.reshape(core.slice(x, 2, m, m), x.shape[1], table.unpack(model.simulator.output))
+      local log = likelihood.at(model, one, codes)
+      total = total and total + log or log
+    end
+    return total
+  end
   local n, M, size = table.unpack(codes.shape)
   local own = core.reshape(model.loss:standardise(x), n, 1, -1)
   local count, variance, scale = own.shape[3], variance_of(model), log_scale(model)

@@ -7,6 +7,7 @@ local file = require "simvae.io.file"
 local json = require "simvae.io.json"
 local notice = require "simvae.model.notice"
 local posterior = require "simvae.posterior"
+local sets = require "simvae.model.sets"
 local simulator = require "simvae.simulator"
 
 local refuse = file.refuse
@@ -102,7 +103,10 @@ end
 -- The observation of a model that was trained in rounds.
 local function focus_of(self, d, state)
   if not d.focus then return nil end
-  local x, wanted = state.observation, check.shape_text { 1, table.unpack(self.simulator.output) }
+  local x = state.observation
+  local M = x and sets.is(self, x) and { x.shape[2] } or {}
+  local wanted = check.shape_text { 1, table.unpack(table.move(self.simulator.output, 1, #self.simulator.output,
+    #M + 1, M)) }
   if not x or check.shape_text(x.shape) ~= wanted then
     refuse("'observation' has shape %s, where this model has %s", x and check.shape_text(x.shape) or "none", wanted)
   end
@@ -127,7 +131,7 @@ local function make(state, metadata, path, sim, settings)
   local options = {
     simulator = simulator_of(d, sim, path), net = settings.net or d.net, width = d.width, seed = d.seed,
     loss = settings.loss or d.loss_given and d.loss ~= "function" and d.loss or nil, bounded = d.bounded,
-    posterior = d.posterior, decoder = d.likelihood, members = d.members,
+    posterior = d.posterior, decoder = d.likelihood, members = d.members, set = d.set,
   }
   for option in pairs(posterior.rules(d.posterior)) do options[option] = d[option] end
   local self = build(options, numbers, settings.net)

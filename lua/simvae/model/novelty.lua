@@ -5,6 +5,7 @@
 -- records the maximum of each over its last batch; an output beyond a multiple of them is a notice, once.
 local core = require "simvae.core"
 local notice = require "simvae.model.notice"
+local sets = require "simvae.model.sets"
 
 local novelty = {}
 
@@ -27,9 +28,9 @@ end
 
 -- (N,)
 local function misfits(model, x, code)
-  local y = model.decoder(code)
+  local y, own, M = sets.beside(model.decoder(code), x)
   if not model.loss.mean then y = core.sigmoid(y) end
-  return core.sqrt(core.mean(rows(core.square(y - x)), 2))
+  return core.sqrt(sets.mean(core.mean(rows(core.square(y - own)), 2), M))
 end
 
 local function largest(t)

@@ -28,6 +28,7 @@ local precision = require "simvae.nn.precision"
 local progress = require "simvae.train.progress"
 local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
+local sets = require "simvae.model.sets"
 local sleep = require "simvae.train.sleep"
 local stages_of = require "simvae.train.stages"
 local standardise = require "simvae.model.standardise"
@@ -138,6 +139,7 @@ end
 local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
+  sets.check_training(self, run, 4)
   if not extras then
     rounds.check(self, run, 4)
     if run.rounds then

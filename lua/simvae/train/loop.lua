@@ -6,6 +6,7 @@ local log = require "simvae.train.log"
 local members = require "simvae.nn.members"
 local optim = require "simvae.nn.optim"
 local progress = require "simvae.train.progress"
+local sets = require "simvae.model.sets"
 local sleep = require "simvae.train.sleep"
 local streams = require "simvae.util.streams"
 
@@ -44,11 +45,6 @@ local function samples(self, run)
   return z, self.loss:standardise(x)
 end
 
--- Outputs as networks see them, with the noise of a measurement.
-local function measured(self, run, z, x)
-  return self.simulator.noise and sleep.measured(self, z, x, run.rng) or x
-end
-
 --- One step of stage 1 on a batch, under the caller's tape.
 -- @treturn tensor the loss
 function step.decoder(self, run)
@@ -73,7 +69,7 @@ local function likelihood_step(self, run)
   local o, own = run.encoder, nil
   if o.labels > 0 then
     local z, x = samples(self, run)
-    own = self.head:loss(self.encoder(measured(self, run, z, x)), { self.latent:to_code(z) })
+    own = self.head:loss(self.encoder(sleep.measured(self, z, x, run.rng)), { self.latent:to_code(z) })
     if o.labels == 1 then return own end
   end
   run.signals:hold()
@@ -85,7 +81,7 @@ end
 function step.encoder(self, run)
   if self.head.likelihood then return likelihood_step(self, run) end
   local z, x = samples(self, run)
-  local code, mean, penalty = self.head:draw(self.encoder(measured(self, run, z, x)), run.rng, run.noise)
+  local code, mean, penalty = self.head:draw(self.encoder(sleep.measured(self, z, x, run.rng)), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
@@ -131,6 +127,7 @@ end
 -- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
 local function take_step(self, run, stage)
   local tape <close> = core.tape()
+  if stage ~= "decoder" then sets.draw_size(self, run.rng) end
   local value = step[stage](self, run)
   local number = value:item()
   if number ~= number or number == math.huge or number == -math.huge then return number end

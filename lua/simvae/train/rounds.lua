@@ -173,7 +173,8 @@ end
 function rounds.run(self, given, run, train)
   local observation = core.buffer(input.outputs("train", self, run.observation))
   if observation.shape[1] ~= 1 then
-    error(string.format("train: observation takes one output; got %d", observation.shape[1]), 0)
+    error(string.format("train: observation takes one output%s; got %d", self.set and ", a set (1, M, …)" or "",
+      observation.shape[1]), 0)
   end
   run.truncation = run.truncation or 1e-4
   local sim, all_z, all_x, last_z, last_x = self.simulator, nil, nil, nil, nil

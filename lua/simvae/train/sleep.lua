@@ -12,6 +12,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local likelihood = require "simvae.model.likelihood"
 local measurement = require "simvae.simulator.noise"
+local sets = require "simvae.model.sets"
 local symmetry = require "simvae.simulator.symmetry"
 
 local sleep = {}
@@ -50,11 +51,14 @@ end
 -- @tparam tensor z (N, K) their parameters, in units
 -- @tparam tensor x (N, …output), in the units that networks see
 -- @tparam rng rng
--- @treturn tensor in the same units
+-- @treturn tensor in the same units; of a model of sets (N, M, …output), M measurements of each
 function sleep.measured(model, z, x, rng)
-  if not model.simulator.noise then return x end
-  local loss = model.loss
-  return loss:standardise(measurement.add(model.simulator, z, loss:restore(x), rng))
+  local loss, M = model.loss, sets.size(model)
+  x = sets.repeated(x, M)
+  if model.simulator.noise then
+    x = loss:standardise(measurement.add(model.simulator, sets.repeated(z, M), loss:restore(x), rng))
+  end
+  return model.set and sets.grouped(x, M) or x
 end
 
 --- The loss of one step of sleep.
