@@ -277,7 +277,8 @@ bench:
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
 # Benchmarks of kernels and renderers in C: make build/bench/kernels build/bench/render
-# Posteriors against those of the benchmark sbibm, whose data lie in SBIBM (see spec/bench/sbibm/run.lua).
+# Posteriors against those of the benchmark sbibm, whose data lie in SBIBM (see spec/bench/sbibm/run.lua); SBIBM.md is written
+# by SBIBM_ARGS="--markdown spec/bench/SBIBM.md --python PYTHON", where PYTHON has sbi and scikit-learn.
 .PHONY: sbibm
 sbibm:
 	@$(MAKE) all

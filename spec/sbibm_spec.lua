@@ -51,3 +51,49 @@ describe("the tasks of sbibm", function()
     end)
   end
 end)
+
+describe("the benchmark of sbibm", function()
+  local folder_of_run = helper.temporary_folder()
+
+  -- Runs it without Python, so that simvae is measured alone; what it printed, its exit code.
+  local function run(...)
+    return helper.run(helper.lua_command("spec/bench/sbibm/run.lua", "--python", "no-such-python", "--work",
+      folder_of_run .. "/work", ...))
+  end
+
+  it("refuses a folder, tasks, budgets and methods that there are none of", function()
+    for _, case in ipairs {
+      { "there is no folder 'nowhere'", "--data", "nowhere" },
+      { "'two_suns' is none of two_moons, slcp", "--data", ".", "--tasks", "two_moons,two_suns" },
+      { "takes whole numbers of 100 or more; got '1e1'", "--data", ".", "--simulations", "1e1" },
+      { "'npe' is none of simvae, sbi", "--data", ".", "--methods", "npe" },
+      { "--tasks names none", "--data", ".", "--tasks", "," },
+      { "no observation of two_moons from 1 to 10", "--data", ".", "--tasks", "two_moons", "--simulations", "100" },
+    } do
+      local out, code = run(table.unpack(case, 2))
+      assert.equal(1, code, out)
+      assert.matches(case[1], out, 1, true)
+    end
+  end)
+
+  it("measures a posterior, keeps the result and goes on from there", function()
+    -- the reference: gaussian_linear has the posterior N(x / 2, 0.05 I)
+    local rng, place = sv.rng(3), folder_of_run .. "/data/gaussian_linear/2"
+    assert(os.execute("mkdir -p " .. helper.quote(place)))
+    local x = rng:normal { 1, 10 } * 0.4
+    assert(sv.io.save_npy(place .. "/observation.npy", x))
+    assert(sv.io.save_npy(place .. "/reference.npy", x * 0.5 + rng:normal { 100, 10 } * math.sqrt(0.05)))
+    local words = { "--data", folder_of_run .. "/data", "--tasks", "gaussian_linear", "--simulations", "100", "--steps",
+      "2", "--markdown", folder_of_run .. "/table.md" }
+    local out, code = run(table.unpack(words))
+    assert.equal(0, code, out)
+    assert.matches("without peer.py: ", out, 1, true)
+    local row = "\n| gaussian_linear | 100 | (0%.%d+) | (0%.%d+) | – | (%d%.%d+) | %d+ | %d+ | –"
+    local mean, worst = out:match(row)
+    assert.equal(mean, worst, out) -- of one observation
+    assert.equal(out:match "\n(| gaussian_linear[^\n]*)", helper.read(folder_of_run .. "/table.md"):match
+      "\n(| gaussian_linear[^\n]*)")
+    local again = run(table.unpack(words))
+    assert.equal(out:match "\n(| gaussian_linear[^\n]*)", again:match "\n(| gaussian_linear[^\n]*)")
+  end)
+end)

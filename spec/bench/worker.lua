@@ -15,8 +15,9 @@ end
 --- Starts one and waits until it is ready.
 -- @tparam {string,...} command
 -- @tparam table env changes of the environment
+-- @tparam ?number answer seconds until it has answered a request (1200)
 -- @treturn Worker with versions, a string; or nil and why not
-function worker.start(command, env)
+function worker.start(command, env, answer)
   local launch = { env = env, table.unpack(command) }
   local child, why = core.process.spawn(launch)
   if not child then return nil, why end
@@ -31,7 +32,7 @@ function worker.start(command, env)
     child:close()
     return nil, rest or line
   end
-  return setmetatable({ child = child, versions = rest }, Worker)
+  return setmetatable({ child = child, versions = rest, answer = answer or ANSWER }, Worker)
 end
 
 --- One request. @treturn string the answer; or nil and why not
@@ -39,7 +40,7 @@ function Worker:ask(...)
   if not self.child then return nil, self.gone end
   local sent, why = self.child:write(table.concat({ ... }, "\t") .. "\n", 10)
   local line
-  if sent then line, why = self.child:read_line(ANSWER) end
+  if sent then line, why = self.child:read_line(self.answer) end
   if not line then
     self.gone = why == "closed" and "it ended: " .. last_words(self.child) or why
     self.child:close()
