@@ -9,6 +9,7 @@ local marginal = require "simvae.simulator.marginal"
 local nets = require "simvae.nn.build"
 local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
+local recalibration = require "simvae.model.recalibration"
 
 local description = {}
 
@@ -228,8 +229,8 @@ end
 --- The checked description: each field of the right type and within bounds, or refused (file.refuse).
 -- @tparam table t as decoded
 -- @tparam integer numbers in all tensors of the file: what is larger cannot be of this file
--- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] } and, where there are any, seen and
--- focus
+-- @treturn table as `of` gives it, trained = { decoder =, encoder =[, sleep =] }, recalibration (or false) and, where
+-- there are any, seen and focus
 function description.check(t, numbers)
   if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
   t = description.current(t)
@@ -267,6 +268,7 @@ function description.check(t, numbers)
   d.loss_given = t.loss_given
   d.set = set_of(t.set)
   d.trained, d.seen, d.focus = trained_of(t.trained), seen_of(t.seen), focus_of(t.focus)
+  d.recalibration = recalibration.check(t.recalibration, d.params)
   return d
 end
 

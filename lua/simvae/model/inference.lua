@@ -6,6 +6,7 @@ local input = require "simvae.model.input"
 local notice = require "simvae.model.notice"
 local novelty = require "simvae.model.novelty"
 local posterior = require "simvae.model.posterior"
+local recalibration = require "simvae.model.recalibration"
 local sets = require "simvae.model.sets"
 
 local Model = {} -- methods that simvae.model takes over
@@ -91,7 +92,8 @@ function Model:encode(x)
     part = self.loss:standardise(part)
     local codes, spreads = self:ranked(part)
     novelty.check("encode", self, part, function() return codes[1] end, before)
-    return self.latent:to_units(codes[1], spreads[1])
+    local mean, std = self.latent:to_units(codes[1], spreads[1])
+    return mean, recalibration.spread(self, std)
   end)
 end
 

@@ -32,7 +32,7 @@ local model = {}
 local Model = {}
 Model.__index = Model
 class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
-  "simvae.model.invert", "simvae.train")
+  "simvae.model.invert", "simvae.model.recalibration", "simvae.train")
 
 local options = {
   simulator = { "table", required = true },
@@ -120,6 +120,7 @@ function model.build(self, rng)
   self.encoder:eval()
   if self.precision then set_precision(self, self.precision) end
   self.trained = content { decoder = 0, encoder = 0 }
+  self.recalibration = false
   self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
 end
@@ -166,8 +167,7 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
-  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus",
-  "set" })
+  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus", "set", "recalibration" })
 model.class = Model
 
 return model

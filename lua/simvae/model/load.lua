@@ -142,7 +142,7 @@ local function make(state, metadata, path, sim, settings)
   for name in pairs(state) do
     if not name:find "^output%." and not own[name] then refuse("'%s' belongs to no part of the model", name) end
   end
-  self.trained, self.seen = d.trained, d.seen or false
+  self.trained, self.seen, self.recalibration = d.trained, d.seen or false, d.recalibration
   if sim and sim.name ~= d.simulator then
     notice(self, "simulator", string.format("load: %s is of the simulator '%s'; the one given is '%s'", path,
       d.simulator, sim.name))

@@ -11,6 +11,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
+local recalibration = require "simvae.model.recalibration"
 local parameters = require "simvae.simulator.parameters"
 local resample = require "simvae.model.resample"
 local streams = require "simvae.util.streams"
@@ -32,11 +33,17 @@ local posterior = {}
 -- @tparam ?tensor x (N, …output) the outputs themselves, in units, for importance resampling
 -- @treturn Posterior
 function posterior.new(model, h, x)
-  return setmetatable({ model = model, h = h, x = x or false, count = h.shape[1] }, Posterior)
+  local head, numbers = recalibration.head(model, h)
+  return setmetatable({ model = model, head = head, h = numbers, x = x or false, count = h.shape[1] }, Posterior)
+end
+
+-- The posterior of some of the outputs, from their numbers.
+local function part_of(self, h)
+  return setmetatable({ model = self.model, head = self.head, h = h, x = false, count = h.shape[1] }, Posterior)
 end
 
 function Posterior:__tostring()
-  return string.format("posterior \"%s\" of %d output%s of %s over %s", self.model.head.name, self.count,
+  return string.format("posterior \"%s\" of %d output%s of %s over %s", self.head.name, self.count,
     self.count == 1 and "" or "s", self.model.simulator.name, table.concat(self.model.simulator.names, ", "))
 end
 
@@ -73,7 +80,7 @@ local function resampled(self, n, rng)
   model.decoder:eval()
   local m = resample.proposals(n)
   local z, sizes = in_pieces(self, m, function(h, from, to)
-    return resample.draw(model, h, core.slice(self.x, 1, from, to), n, m, rng)
+    return resample.draw(model, self.head, h, core.slice(self.x, 1, from, to), n, m, rng)
   end)
   local at = math.tointeger(core.argmin(sizes):item())
   if sizes:get(at) < FEW then
@@ -100,7 +107,7 @@ function Posterior:sample(n, rng, t)
     local z, sizes = resampled(self, n, rng) -- no tail call: errors point at the caller
     return z, sizes
   end
-  local head, latent = self.model.head, self.model.latent
+  local head, latent = self.head, self.model.latent
   return (in_pieces(self, n, function(h) return cube.to_units(latent, head:sample(h, n, rng)) end))
 end
 
@@ -122,7 +129,7 @@ end
 -- @treturn tensor (N,) or (N, M)
 function Posterior:log_prob(z)
   local whole, several = points(self, z)
-  local head, latent = self.model.head, self.model.latent
+  local head, latent = self.head, self.model.latent
   local M, K = whole.shape[2], whole.shape[3]
   local result = in_pieces(self, math.max(M, 1), function(h, from, to)
     local n = to - from + 1
@@ -138,7 +145,7 @@ end
 
 -- The draws (n, DRAWS, K) of some of the posteriors, of a fixed stream.
 local function draws(self, h, first)
-  return cube.to_units(self.model.latent, self.model.head:sample(h, DRAWS, streams.summaries(first)))
+  return cube.to_units(self.model.latent, self.head:sample(h, DRAWS, streams.summaries(first)))
 end
 
 -- Applies f(values, p) to each parameter's draws, lists in ascending order of each posterior's, circles unwrapped about
@@ -255,18 +262,18 @@ function Posterior:mode()
     local n = h.shape[1]
     if n == 0 then return core.zeros(0, K) end
     local found = { draws(self, h, from) }
-    for _, code in ipairs((model.head:candidates(h))) do
+    for _, code in ipairs((self.head:candidates(h))) do
       local centre = model.latent:to_units(code):totable()
       for i, row in ipairs(centre) do centre[i] = parameters.within(model.simulator.params, row) end
       found[#found + 1] = core.reshape(core.tensor(centre), n, 1, K)
     end
     local z = core.concat(found, 2)
-    local best = core.argmax(posterior.new(model, h):log_prob(z), 2)
+    local best = core.argmax(part_of(self, h):log_prob(z), 2)
     return core.reshape(core.gather(z, core.expand(core.reshape(best, n, 1, 1), n, 1, K), 2), n, K)
   end
   return in_pieces(self, DRAWS, densest)
 end
 
-names.class(Posterior, "posterior", { "model", "h", "x", "count" })
+names.class(Posterior, "posterior", { "model", "head", "h", "x", "count" })
 
 return posterior

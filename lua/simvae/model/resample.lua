@@ -70,18 +70,19 @@ end
 
 --- Draws of some posteriors.
 -- @tparam Model model
--- @tparam tensor h (N, outputs) what its encoder gives
+-- @tparam table head whose draws are proposals
+-- @tparam tensor h (N, outputs) its numbers
 -- @tparam tensor x (N, …output) as measured, in units
 -- @tparam integer n
 -- @tparam integer m proposals of each posterior
 -- @tparam rng rng
 -- @treturn tensor (N, n, K), in units
 -- @treturn tensor (N,) effective sample sizes, at most m
-function resample.draw(model, h, x, n, m, rng)
-  local u = model.head:sample(h, m, rng)
+function resample.draw(model, head, h, x, n, m, rng)
+  local u = head:sample(h, m, rng)
   local N, K = u.shape[1], u.shape[3]
   local codes = cube.to_code(model.latent, u)
-  local weights = likelihood.at(model, x, codes) - model.head:log_prob(h, u)
+  local weights = likelihood.at(model, x, codes) - head:log_prob(h, u)
   if model.simulator.prior then
     weights = weights + core.reshape(log_prior(model, core.reshape(u, N * m, K)), N, m)
   end

@@ -3,6 +3,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local description = require "simvae.model.description"
 local json = require "simvae.io.json"
+local recalibration = require "simvae.model.recalibration"
 
 local Model = {} -- methods that simvae.model takes over
 
@@ -80,6 +81,7 @@ function Model:save(path)
   local about = self:description()
   about.trained, about.seen = self.trained, self.seen or nil
   if self.focus then about.focus = { rounds = self.focus.rounds, distance = self.focus.distance } end
+  about.recalibration = recalibration.description(self)
   return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
     format = "simvae", version = core.version, model = json.encode(about),
   }, checksum = true })

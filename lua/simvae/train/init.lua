@@ -148,6 +148,7 @@ local function train(self, given, stages, extras)
   end
   self.focus = nil
   for name, value in pairs(extras or {}) do run[name] = value end
+  self.recalibration = false -- it was of other weights
   local signals <close> = interrupt.watch(true)
   run.signals = signals
   signals:hold()

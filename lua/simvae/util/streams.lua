@@ -19,6 +19,8 @@
 --     seed + FIT               train                      noise of a measurement, where the decoder's noise is measured
 --     HELD_OUT                 sampler.offline            which samples are held out: stream i decides on sample i
 --     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
+--     seed ~ RECALIBRATION     model.recalibration        held-out simulations
+--     KNOTS                    posterior.support.recalibrated draws of a posterior, for its quantiles
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
@@ -40,6 +42,8 @@ local FIT = 0x666974               -- "fit"
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
+local RECALIBRATION = 0x726563616c << 16 -- "recal"
+local KNOTS = 0x6b6e6f74           -- "knot"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
@@ -93,6 +97,12 @@ function streams.held_out() return core.rng(HELD_OUT) end
 
 --- Draws of the posteriors for an evaluation's calibration.
 function streams.calibration(seed) return core.rng(seed ~ CALIBRATION) end
+
+--- Held-out simulations that a posterior is recalibrated on.
+function streams.recalibration(seed) return core.rng(seed ~ RECALIBRATION) end
+
+--- Draws of a posterior whose quantiles are the knots of its recalibration.
+function streams.knots() return core.rng(KNOTS) end
 
 --- Draws of a posterior for its summaries.
 -- @tparam integer first number of the posterior among those that are summarised together

@@ -1,0 +1,249 @@
+--- Recalibration: correction of a trained posterior on held-out simulations, so that its intervals hold the truth as
+-- often as they state.
+--
+--     model:recalibrate { simulations = 1000 }
+--     model:recalibrate(false)                      -- as it was trained
+--
+-- For model:posterior a monotone map of each parameter's marginal quantiles (simvae.posterior.support.recalibrated); of
+-- model:encode a factor of each parameter's standard deviations: the 68.3% quantile of the errors in stated standard
+-- deviations (conformal prediction: Lei and others 2018), so that one of them holds 68.3% of the truths.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local cube = require "simvae.posterior.support.cube"
+local file = require "simvae.io.file"
+local input = require "simvae.model.input"
+local interrupt = require "simvae.util.interrupt"
+local parameter = require "simvae.simulator.parameter"
+local recalibrated = require "simvae.posterior.support.recalibrated"
+local streams = require "simvae.util.streams"
+
+local Model = {} -- methods that simvae.model takes over
+local recalibration = { methods = Model }
+
+local LEAST = 100               -- simulations
+local NORMAL = 0.6827           -- of a normal distribution within one standard deviation
+local LEVELS = { -2.3263, -2, -1.6449, -1.2816, -0.8416, -0.4399, 0, 0.4399, 0.8416, 1.2816, 1.6449, 2, 2.3263 }
+local BEYOND = 5                -- simulations beyond the outermost level, at least
+local DISTANCE = 1e-3           -- of two values of a map, at least
+local REFINED = 2               -- times
+local CHUNK = 256
+
+local options = {
+  simulations = { "integer", default = 1000, min = LEAST },
+  seed = { "integer", default = 1 },
+  z = { "tensor" }, x = { "tensor" },
+  workers = { "integer", min = 0, max = 256 }, timeout = { "number", above = 0 },
+}
+
+-- ---- fitting --------------------------------------------------------------------------------
+
+-- Where among standard normal levels coordinates lie: levels and their quantiles.
+local function quantiles_of(coordinates)
+  table.sort(coordinates)
+  local n, levels, values = #coordinates, {}, {}
+  for _, level in ipairs(LEVELS) do
+    local share = recalibrated.share_below(level)
+    if math.min(share, 1 - share) * n >= BEYOND then
+      local at = share * n + 0.5
+      local below = math.max(1, math.min(n - 1, math.floor(at)))
+      local v = coordinates[below] + (at - below) * (coordinates[below + 1] - coordinates[below])
+      levels[#levels + 1] = level
+      values[#values + 1] = math.max(v, (values[#values] or -math.huge) + DISTANCE)
+    end
+  end
+  return levels, values
+end
+
+-- The map of one parameter, from the coordinates of some outputs and the true numbers of the cube: quantiles of the
+-- truths' coordinates, and once more of those that they have then, as distributions that are cut off at the bounds
+-- differ.
+local function map_of(measured, truths)
+  local coordinates = {}
+  for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate(measured[i], u) end
+  local levels, values = quantiles_of(coordinates)
+  for _ = 1, REFINED do
+    local g = recalibrated.map(levels, values)
+    for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate_before(measured[i], g, u) end
+    local _, again = quantiles_of(coordinates)
+    for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
+  end
+  return { levels = levels, values = values }
+end
+
+-- The factor of a parameter's standard deviations from the errors in stated ones.
+local function factor_of(errors)
+  table.sort(errors)
+  return math.max(errors[math.min(#errors, math.ceil(NORMAL * (#errors + 1)))], 1e-6)
+end
+
+-- Errors of encode's estimates in its standard deviations: lists of each parameter; of classes none.
+local function errors_of(self, z, mean, std)
+  local lists = {}
+  local known, estimates, stds = z:totable(), mean:totable(), std:totable()
+  for k, p in ipairs(self.simulator.params) do
+    lists[k] = {}
+    for i = 1, p.levels and 0 or #known do
+      local d, width = parameter.difference(p, known[i][k], estimates[i][k]), stds[i][k]
+      if p.scale == "log" and estimates[i][k] > 0 then
+        d, width = math.log(known[i][k] / estimates[i][k]), width / estimates[i][k]
+      end
+      lists[k][#lists[k] + 1] = math.abs(d) / math.max(width, 1e-30)
+    end
+  end
+  return lists
+end
+
+local function fit(self, z, x)
+  local K, n = #self.simulator.params, z.shape[1]
+  local result = { simulations = n, maps = {}, factors = {} }
+  local kinds, measured, truths, errors = recalibrated.kinds(self.latent), {}, {}, {}
+  for k = 1, K do measured[k], truths[k], errors[k] = {}, {}, {} end
+  for from = 1, n, CHUNK do
+    local scope <close> = core.scope()
+    local to = math.min(from + CHUNK - 1, n)
+    local part, known = core.slice(x, 1, from, to), core.slice(z, 1, from, to)
+    local p = self:posterior(part)
+    local rows, points = recalibrated.measure(p.head, p.h, kinds), cube.from_units(self.latent, known:totable())
+    for i, u in ipairs(points) do
+      for k = 1, K do measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], u[k] end
+    end
+    local off = errors_of(self, known, self:encode(part))
+    for k = 1, K do table.move(off[k], 1, #off[k], #errors[k] + 1, errors[k]) end
+  end
+  for k, p in ipairs(self.simulator.params) do
+    result.maps[k] = not p.levels and map_of(measured[k], truths[k])
+    result.factors[k] = #errors[k] > 0 and factor_of(errors[k]) or 1
+  end
+  return result
+end
+
+-- ---- use ----------------------------------------------------------------------------------
+
+--- The head that a model's posteriors draw from and are judged by.
+-- @tparam Model model
+-- @tparam tensor h (N, outputs) of the model's own head
+-- @treturn table the head
+-- @treturn tensor its numbers
+function recalibration.head(model, h)
+  local r = model.recalibration
+  if not r then return model.head, h end
+  if not r.head then
+    local maps = {}
+    for k, map in ipairs(r.maps) do maps[k] = map and recalibrated.map(map.levels, map.values) end
+    r.head = recalibrated.new(model.head, model.latent, maps)
+  end
+  return r.head, r.head:extend(h)
+end
+
+--- Standard deviations of encode's estimates, corrected.
+-- @tparam Model model
+-- @tparam tensor std (N, K)
+-- @treturn tensor
+function recalibration.spread(model, std)
+  local r = model.recalibration
+  return r and std * core.tensor(r.factors) or std
+end
+
+--- What a model file keeps of it: plain values.
+function recalibration.description(model)
+  local r = model.recalibration
+  return r and { simulations = r.simulations, maps = r.maps, factors = r.factors } or nil
+end
+
+-- ---- files --------------------------------------------------------------------------------
+
+local function numbers(t, what, minimum, maximum)
+  if type(t) ~= "table" or #t < minimum or #t > maximum then
+    file.refuse("%s takes %d to %d numbers", what, minimum, maximum)
+  end
+  for i, v in ipairs(t) do
+    if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then
+      file.refuse("%s takes finite numbers; number %d is %s", what, i, tostring(v))
+    end
+  end
+  return t
+end
+
+--- What a file says, checked: untrusted (simvae.model.description).
+-- @param t as decoded
+-- @tparam {table,...} params their declarations
+-- @treturn table
+function recalibration.check(t, params)
+  if t == nil then return false end
+  local what = "recalibration"
+  if type(t) ~= "table" then file.refuse("%s takes a table", what) end
+  local n = math.tointeger(t.simulations)
+  if not n or n < 1 then file.refuse("%s.simulations takes a whole number from 1 on", what) end
+  local result = { simulations = n, maps = {}, factors = numbers(t.factors, what .. ".factors", #params, #params) }
+  if type(t.maps) ~= "table" or #t.maps ~= #params then file.refuse("%s.maps takes one for each parameter", what) end
+  for k, factor in ipairs(t.factors) do
+    if factor <= 0 then file.refuse("%s.factors are above 0; number %d is %g", what, k, factor) end
+    local map = t.maps[k]
+    if map ~= false then
+      if type(map) ~= "table" then file.refuse("%s.maps[%d] takes levels and values", what, k) end
+      local levels = numbers(map.levels, what .. ".levels", 3, #LEVELS)
+      local values = numbers(map.values, what .. ".values", #levels, #levels)
+      for i = 2, #levels do
+        if levels[i] <= levels[i - 1] or values[i] <= values[i - 1] then
+          file.refuse("%s.maps[%d] takes ascending numbers", what, k)
+        end
+      end
+      map = { levels = levels, values = values }
+    end
+    result.maps[k] = map
+  end
+  return result
+end
+
+-- ---- the method -----------------------------------------------------------------------------
+
+-- Held-out pairs: given ones, or fresh simulations as they are measured.
+local function pairs_of(self, o)
+  local sim = self.simulator
+  if o.z or o.x then
+    if not (o.z and o.x) then check.fail(3, "recalibrate: takes z and x together, parameters and outputs") end
+    local z = input.parameters("recalibrate", self, o.z)
+    local x = input.outputs("recalibrate", self, o.x)
+    if z.shape[1] ~= x.shape[1] or z.shape[1] < LEAST then
+      check.fail(3, "recalibrate: takes %d pairs or more, as many rows of z as of x; got %d and %d", LEAST, z.shape[1],
+        x.shape[1])
+    end
+    return z, x
+  end
+  if sim.rows then
+    check.fail(3, "recalibrate: the rows of a data set were used in training; give z and x, pairs that were not")
+  end
+  local z, x = require "simvae.sampler".simulate(sim, o.simulations, streams.recalibration(o.seed),
+    { workers = o.workers, timeout = o.timeout })
+  return z, x
+end
+
+--- Recalibrates the posterior on held-out simulations. sample, log_prob (which stays normalised), mean, std, quantile
+-- and mode of model:posterior use the correction, and encode's standard deviations; the model's file keeps it, and
+-- further training ends it. Probabilities of classes stay as they are.
+-- @tparam ?table|false t simulations (1000; at least 100): fresh draws of the prior that the simulator runs on, with
+-- workers and timeout as of sv.simulate and seed (1); or z (N, K) and x (N, …): pairs of parameters and measured
+-- outputs that training has not seen. false: removes the correction
+-- @treturn Model itself
+-- @raise a model whose encoder was never trained; too few pairs
+function Model:recalibrate(t)
+  if t == false then
+    self.recalibration = false
+    return self
+  end
+  local o = check.options("recalibrate", t, options)
+  if type(self.net) == "string" and (self.trained.encoder or 0) + (self.trained.sleep or 0) == 0 then
+    check.fail(2, "recalibrate: the model's encoder has not been trained")
+  end
+  local scope <close> = core.scope()
+  local z, x = pairs_of(self, o)
+  local before = self.recalibration
+  local _scope <close> = setmetatable({}, { __close = function() -- errors included
+    self.recalibration = self.recalibration or before
+  end })
+  self.recalibration = false
+  self.recalibration = interrupt.during("recalibrate: interrupted; nothing was changed", fit, self, z, x)
+  return self
+end
+
+return recalibration
