@@ -88,8 +88,7 @@ function Flow:log_prob(h, u)
   return core.reshape(total, N, M)
 end
 
-function Flow:loss(h, codes)
-  local u = cube.from_code(self.latent, codes[1])
+function Flow:loss(h, u)
   return -core.mean(self:log_prob(h, core.reshape(u, u.shape[1], 1, u.shape[2])))
 end
 

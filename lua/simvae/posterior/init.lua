@@ -22,7 +22,7 @@
 --                                                  about the most probable mean; penalty: one number, or nil (a head
 --                                                  with `likelihood` has none)
 --     loss(h, codes) -> number                     sleep, with gradients: codes {(N, size), ...} are equivalent causes
---                                                  (with `likelihood`: one, those that were drawn)
+--     loss(h, u) -> number                         instead, with `likelihood`: the points u (N, K) that were drawn
 --     typical(h) -> code                           (N, size): one for comparison by the decoder
 --     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
 --                                                  estimates, up to n as starts of an inversion

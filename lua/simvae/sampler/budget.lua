@@ -2,9 +2,12 @@
 -- step.
 --
 -- The first epoch returns the samples of another sampler in its order and keeps them in memory; each later epoch is a
--- permutation of them, a function of the seed and the epoch.
+-- permutation of them, a function of the seed and the epoch. The last ones may be held out: they are in no epoch.
 local core = require "simvae.core"
 local epochs = require "simvae.sampler.epochs"
+
+local SHORT = 256   -- numbers of a row that `gather` copies faster than a call a row does
+local EXACT = 1 << 24 -- row numbers that single precision holds
 
 local pool = {}
 local Pool = {}
@@ -12,12 +15,13 @@ Pool.__index = Pool
 
 --- Wraps a sampler.
 -- @tparam Sampler source at its start; closed with the budget
--- @tparam integer simulations how many of its samples are used
--- @treturn Sampler with next, peek, state, restore, counts, close
-function pool.new(source, simulations)
+-- @tparam integer simulations how many of its samples are used in epochs
+-- @tparam integer held how many samples after these are held out
+-- @treturn Sampler with next, peek, held_out_samples, state, restore, counts, close
+function pool.new(source, simulations, held)
   local sim = source.simulator
   return setmetatable({
-    source = source, batch = source.batch, simulations = simulations, drawn = 0, kept = 0,
+    source = source, batch = source.batch, simulations = simulations, held = held, drawn = 0, kept = 0,
     shuffled = epochs(source.seed, simulations),
     z = core.buffer(core.zeros(simulations, #sim.params)),
     x = core.buffer(core.zeros { simulations, table.unpack(sim.output) }),
@@ -28,17 +32,6 @@ end
 -- @tparam Simulator sim
 -- @tparam tensor z (N, K), in units
 -- @tparam tensor x (N, …output)
--- @tparam integer seed of the order
--- @tparam integer batch
--- @treturn Sampler as of new; peek returns the first rows
-function pool.of(sim, z, x, seed, batch)
-  local n = z.shape[1]
-  local source = { simulator = sim, close = function() end, counts = function() return 0, n end,
-    peek = function(_, count) return core.slice(z, 1, 1, count), core.slice(x, 1, 1, count) end }
-  return setmetatable({ source = source, batch = batch, simulations = n, drawn = n, kept = n,
-    shuffled = epochs(seed, n), z = z, x = x }, Pool)
-end
-
 -- Has the first `count` samples made.
 local function fill(self, count)
   while self.kept < count do
@@ -60,26 +53,64 @@ local function row_at(self, k)
   return self.shuffled(epoch, place)
 end
 
+-- Copies of some rows of t.
+local function rows_of(t, rows)
+  local n, each = #rows, t.count // math.max(t.shape[1], 1)
+  local shape = table.move(t.shape, 2, t.ndim, 2, { n })
+  if each <= SHORT and t.shape[1] <= EXACT then
+    local index = core.expand(core.reshape(core.tensor(rows), n, 1), n, each)
+    return core.reshape(core.gather(core.reshape(t, t.shape[1], each), index, 1), shape)
+  end
+  local picked = core.zeros(shape)
+  for s, row in ipairs(rows) do picked[s]:copy(t[row]) end
+  return picked
+end
+
+--- Samples that are there already, in epochs, each of which is a permutation of them.
+-- @tparam Simulator sim
+-- @tparam tensor z (N, K), in units
+-- @tparam tensor x (N, …output)
+-- @tparam table o seed of the order, batch; held_out: how many of the first `among` are held out, at equal distances
+-- @treturn Sampler as of new; peek returns the first rows
+function pool.of(sim, z, x, o)
+  local n, rows, held = z.shape[1], {}, {}
+  for i = 1, n do
+    local list = i <= o.among and i * o.held_out // o.among > (i - 1) * o.held_out // o.among and held or rows
+    list[#list + 1] = i
+  end
+  local function part(list) return core.buffer(rows_of(z, list)), core.buffer(rows_of(x, list)) end
+  local own_z, own_x = z, x
+  if #held > 0 then own_z, own_x = part(rows) end
+  local source = { simulator = sim, close = function() end, counts = function() return 0, n end,
+    peek = function(_, count) return core.slice(own_z, 1, 1, count), core.slice(own_x, 1, 1, count) end,
+    after = function(_, _, count) return part(table.move(held, 1, count, 1, {})) end }
+  return setmetatable({ source = source, batch = o.batch, simulations = #rows, held = #held, drawn = #rows,
+    kept = #rows, shuffled = epochs(o.seed, #rows), z = own_z, x = own_x }, Pool)
+end
+
 --- The next batch.
 -- @treturn tensor z (batch, K), in units
 -- @treturn tensor x (batch, …output)
 function Pool:next()
-  local n = self.batch
+  local n, rows = self.batch, {}
   fill(self, math.min(self.drawn + n, self.simulations))
-  local z = core.zeros(n, #self.source.simulator.params)
-  local x = core.zeros { n, table.unpack(self.source.simulator.output) }
-  for s = 1, n do
-    local row = row_at(self, self.drawn + s - 1)
-    z[s]:copy(self.z[row])
-    x[s]:copy(self.x[row])
-  end
+  for s = 1, n do rows[s] = row_at(self, self.drawn + s - 1) end
   self.drawn = self.drawn + n
-  return z, x
+  return rows_of(self.z, rows), rows_of(self.x, rows)
 end
 
 --- The first samples that next will return (at most all of them), without consuming them.
 function Pool:peek(n, watch)
   return self.source:peek(math.min(n, self.simulations), watch)
+end
+
+--- The held-out samples, at most n of them.
+-- @tparam integer n
+-- @tparam ?function watch as of peek
+-- @treturn tensor z
+-- @treturn tensor x
+function Pool:held_out_samples(n, watch)
+  return self.source:after(self.simulations, math.min(n, self.held), watch)
 end
 
 function Pool:counts() return self.source:counts() end

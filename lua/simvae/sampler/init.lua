@@ -28,11 +28,14 @@ local budget = require "simvae.sampler.budget"
 local prior = require "simvae.simulator.prior"
 local noise = require "simvae.simulator.noise"
 local simulator = require "simvae.simulator"
+local ids = require "simvae.util.streams"
 local streams = require "simvae.simulator.streams"
 
 local sampler = { replay = failures.replay }
 local Sampler = {}
 Sampler.__index = Sampler
+
+local FAR = ids.ATTEMPT // 2 -- samples before those that are held out of an unlimited number
 
 --- Options shared by simulate, sampler.new and training.
 local shared_options = {
@@ -114,9 +117,10 @@ local function open(self)
       return nil, differs
     end
   end
-  if self.simulations then self.total = math.min(self.total or self.simulations, self.simulations) end
+  local held = self.simulations and math.floor((self.held_out or 0) * self.simulations + 0.5)
+  if held then self.total = math.min(self.total or self.simulations, self.simulations - held) end
   if self.workers > 0 then start_workers(self) end
-  return self.simulations and budget.new(self, self.simulations) or self
+  return self.simulations and budget.new(self, self.simulations - held, held) or self
 end
 
 --- Raises for options that exclude each other.
@@ -139,8 +143,15 @@ function sampler.check(what, self, level)
   if self.offline and self.simulations then
     check.fail(level, "%s: simulations has no use with offline: the simulator is not run", what)
   end
-  for _, name in ipairs { "held_out", "part", "shuffle", "epochs" } do
+  for _, name in ipairs { "part", "shuffle", "epochs" } do
     if self[name] ~= nil and not self.offline then check.fail(level, "%s: %s needs offline = true", what, name) end
+  end
+  if self.held_out and not (self.offline or self.simulations) then
+    check.fail(level, "%s: held_out needs offline = true or simulations", what)
+  end
+  if self.simulations and math.floor((self.held_out or 0) * self.simulations + 0.5) == self.simulations then
+    check.fail(level, "%s: held_out = %g leaves none of the %d simulations for training", what, self.held_out,
+      self.simulations)
   end
 end
 
@@ -155,8 +166,10 @@ end
 --   failures: a file for failed samples; max_failures (0.2): the share of failures that is an error;
 --   total: samples that will be requested, where known: no more are prefetched;
 --   simulations: total number of simulations (no limit); after them come epochs over them, from memory;
---   offline (false): the cache alone, without the simulator; then held_out (0): the share of its samples that is held
---   out, part ("training"): or "held_out", shuffle (true), epochs (no limit; next returns nil after them)
+--   offline (false): the cache alone, without the simulator;
+--   held_out (0): the share of the simulations, or of the cache's samples, that next never returns
+--   (held_out_samples does); of a cache also part ("training"): or "held_out", shuffle (true), epochs (no limit; next
+--   returns nil after them)
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
 function sampler.new(t)
   local self = check.options("sampler", t, options)
@@ -263,12 +276,16 @@ local function gather(self, first, z, x)
   end
 end
 
+-- Continues the log of failures of an interrupted run.
+local function open_log(self)
+  if self.log.opened then return end
+  self.log.opened = true
+  self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
+    math.max(self.drawn, self.cache and self.cache.count or 0))
+end
+
 local function take(self, count)
-  if not self.log.opened then
-    self.log.opened = true
-    self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
-      math.max(self.drawn, self.cache and self.cache.count or 0))
-  end
+  open_log(self)
   local first = self.drawn + 1
   self.wanted = self.drawn + count
   if not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0) then
@@ -316,6 +333,26 @@ function Sampler:peek(n, watch)
   self.total, self.watch = total, nil
   forget_ahead(self)
   return z, x
+end
+
+--- n samples after a number of others, without consuming them.
+-- @tparam integer before
+-- @tparam integer n
+-- @tparam ?function watch as of peek
+-- @treturn tensor z (n, K)
+-- @treturn tensor x (n, …output)
+function Sampler:after(before, n, watch)
+  open_log(self)
+  local drawn = self.drawn
+  self:restore { drawn = before }
+  local z, x = self:peek(n, watch)
+  self:restore { drawn = drawn }
+  return z, x
+end
+
+--- Held-out samples: n that `next` does not reach.
+function Sampler:held_out_samples(n, watch)
+  return self:after(FAR, n, watch)
 end
 
 --- How many samples failed so far, and how many were tried.

@@ -14,10 +14,12 @@ local function configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
   about.simulations, about.rounds = run.simulations, run.about
+  about.held_out = run.share ~= 0 and run.share or nil
   for _, stage in ipairs(stages) do
     local o = run[stage]
     if options.takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
+        labels = o.labels, patience = o.patience,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
   end
@@ -70,11 +72,16 @@ function checkpoint.save(self, run)
   local io = require "simvae.io"
   local map, numbers = self:state(), {}
   if run.optimizer then add_optimizer_state(run, map, numbers) end
+  local early, best
+  if run.early then
+    early, best = run.early:state()
+    for name, t in pairs(best) do map["best." .. name] = t end
+  end
   local at = run.settled
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
-    seen = self.seen or nil,
+    seen = self.seen or nil, early = early,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {
@@ -161,15 +168,27 @@ function checkpoint.resume(self, run)
   return true
 end
 
+-- The tensors of a checkpoint whose names have a prefix.
+local function tensors_of(resumed, prefix)
+  local tensors = {}
+  for name, t in pairs(resumed.map) do
+    if name:sub(1, #prefix) == prefix then tensors[name:sub(#prefix + 1)] = t end
+  end
+  return tensors
+end
+
+--- Restores the early stopping of a run's stage, where the checkpoint holds one.
+-- @tparam table resumed as resume leaves it in run.resumed
+-- @tparam EarlyStopping early
+function checkpoint.restore_early(resumed, early)
+  if resumed.where.early then early:restore(resumed.where.early, tensors_of(resumed, "best.")) end
+end
+
 --- The state of the optimizer in a checkpoint.
 -- @tparam table resumed as resume leaves it in run.resumed
 -- @treturn table for load_state
 function checkpoint.optimizer_state(resumed)
-  local state = {}
-  for name, t in pairs(resumed.map) do
-    local own = name:match "^optimizer%.(.+)"
-    if own then state[own] = t end
-  end
+  local state = tensors_of(resumed, "optimizer.")
   for name, v in pairs(resumed.where.optimizer) do state[name] = v end
   return state
 end

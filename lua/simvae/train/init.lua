@@ -18,6 +18,7 @@ local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local folder = require "simvae.train.folder"
+local held_out = require "simvae.train.held_out"
 local interrupt = require "simvae.util.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
@@ -25,6 +26,7 @@ local noise = require "simvae.simulator.noise"
 local novelty = require "simvae.model.novelty"
 local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
+local prior_draws = require "simvae.train.prior_draws"
 local progress = require "simvae.train.progress"
 local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
@@ -56,6 +58,14 @@ local function fit_outputs(self, run)
   run.fitted = true
 end
 
+-- Draws the held-out samples.
+local function take_held_out(self, run)
+  local bar <close> = progress.new { title = "held-out samples", total = 1, quiet = run.quiet }
+  held_out.take(self, run, stages_of.names, function(done)
+    if core.system.clock() - bar.started > 2 then bar:update(done, "") end
+  end)
+end
+
 -- Reference for later outputs: the training's last batch, drawn again if the run stopped right after it.
 local function measure_novelty(self, run)
   local scope <close> = core.scope()
@@ -70,16 +80,26 @@ end
 
 -- Forks its workers here, before threads are started and memory is allocated.
 local function make_sampler(self, run)
-  if run.source then return run.source { seed = run.seed, batch = run.batch } end
-  local o = { simulator = self.simulator, batch = run.batch, seed = run.seed, total = 0 }
+  if run.source then
+    return run.source { seed = run.seed, batch = run.batch, among = run.simulated,
+      held_out = math.floor(run.share * run.simulated + 0.5) }
+  end
+  local source = run.rows and run.rows.training or self.simulator
+  local o = { simulator = source, batch = run.batch, seed = run.seed, total = 0 }
   for _, stage in ipairs(stages_of.names) do
     if options.simulates(self, run, stage) then o.total = o.total + run[stage].steps * run[stage].batch end
   end
   for name in pairs(sampler.options) do o[name] = run[name] end
   o.failures = o.failures or run.out and run.out .. "/failures.csv"
-  o.offline, o.held_out, o.simulations = run.offline, run.held_out, run.simulations
+  o.offline, o.simulations = run.offline, run.simulations
+  o.held_out = (o.offline or o.simulations) and run.share > 0 and run.share or nil
   sampler.check("train", o, 5)
   local made, why = sampler.new(o)
+  if made and run.offline and run.share > 0 and not held_out.enough(run, made, 5) then
+    made:close()
+    run.share, o.held_out = 0, nil
+    made, why = sampler.new(o)
+  end
   if not made then check.fail(4, "train: %s", why) end
   local damaged = made.cache and made.cache.damaged or 0
   if damaged > 0 and not run.quiet then
@@ -89,19 +109,12 @@ local function make_sampler(self, run)
 end
 
 local function prepare(self, run)
+  run.share = held_out.share(self, run, 5)
+  local part = rawget(self.simulator, "part")
+  run.rows = part and run.share > 0 and not run.offline and not run.simulations and part(run.share) or nil
   run.sampler = make_sampler(self, run)
   run.rng = streams.noise(run.seed)
-  -- samples of the prior besides those of batches, functions of the step, so that a resumed run has the same
-  local function draws(rng, at, n)
-    rng:take(at)
-    return (run.simulator or self.simulator):sample(n, rng)
-  end
-  run.prior = function(n) return self.latent:to_code(draws(streams.prior(run.seed), (run.step - 1) * n, n)) end
-  -- samples of the sleep phase, in units
-  run.dreams = function(n)
-    local before = run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0
-    return draws(streams.dreams(run.seed), before + (run.step - 1) * n, n)
-  end
+  run.prior = prior_draws.new(self.latent, run.simulator or self.simulator, run.seed)
   run.stage, run.step = "decoder", 0
   local started, before = core.system.clock(), 0
   run.seconds = function() return before + core.system.clock() - started end
@@ -112,6 +125,7 @@ local function run_all(self, run, stages)
   run.signals:allow()
   if run.stage == "done" then return end
   fit_outputs(self, run)
+  take_held_out(self, run)
   for _, stage in ipairs(stages_of.names) do
     local behind = options.place[stage] < options.place[run.stage]
     if stages[stage] and not behind and options.takes(run, stage) then
@@ -203,15 +217,17 @@ end
 -- step; 0.5 after a sleep phase, else 0), prior (weight of prior matching of a batch's codes during the first half; 0
 -- where many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink,
 -- or "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
--- "flow": 0; up to 1: the share of the loss that is of the simulator's pairs of parameters and output, in place of the
--- decoder's: where its noise is no normal distribution about the decoder's output) },
--- recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps),
--- quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step, or
--- { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
--- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, held_out,
--- simulations: as of sv.sampler.new. precision ("fp32", "bf16"): of the factors of convolutions during the run;
--- sums, weights and everything else are fp32. Default: the model's. refit (false): determines the scale of outputs
--- again, for a model that continues with other outputs.
+-- "flow": 0; up to 1: the share of a batch that is the simulator's own pairs of parameters and output, in place of the
+-- decoder's samples) }, and of each stage patience: steps without improvement on held-out samples that end it (a
+-- quarter of its steps), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every
+-- (50 steps), quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step,
+-- or { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
+-- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, simulations: as
+-- of sv.sampler.new. held_out: the share of the simulations, or of a data set, that is not trained on but decides when
+-- stages end, which then keep their best weights, and measures the decoder's noise; of posteriors trained by likelihood
+-- a tenth (at most 1,000 samples; of less than 500 up to a quarter), of others 0. precision ("fp32", "bf16"): of the
+-- factors of convolutions during the run; sums, weights and everything else are fp32. Default: the model's.
+-- refit (false): determines the scale of outputs again, for a model that continues with other outputs.
 -- rounds, observation (1, …output), truncation (1e-4): trains in so many rounds for the posterior of one observation,
 -- each on simulations of the prior restricted to the posterior's support so far, all but `truncation` of its mass
 -- (simvae.train.rounds); simulations is then the number in all rounds together, and steps are those of each round

@@ -1,4 +1,4 @@
---- log.csv: a row of the loss at intervals.
+--- log.csv: a row of the loss at intervals, with the measure of the held-out samples where it was taken.
 --
 -- Rows are appended; where a resumed run drops rows, the file is replaced as a whole.
 local place = require("simvae.train.options").place
@@ -6,14 +6,14 @@ local rows = require "simvae.io.rows"
 
 local log = {}
 
-local HEADER = "step,stage,loss,lr,samples/s,seconds\n"
+local HEADER = "step,stage,loss,lr,samples/s,seconds,held_out\n"
 
 -- The rows of a log up to the run's position; an incomplete last line is dropped.
 local function rows_until(text, stage, step)
   local kept = {}
   for line in text:gmatch "([^\n]*)\n" do
     local at, of, rest = line:match "^(%d+),(%a+)(,.*)$"
-    local whole = rest and select(2, rest:gsub(",", "")) == 4
+    local whole = rest and select(2, rest:gsub(",", "")) >= 4
     local past = whole and ((place[of] or 0) > place[stage] or of == stage and tonumber(at) > step)
     if whole and not past then kept[#kept + 1] = line .. "\n" end
   end
@@ -33,9 +33,16 @@ function log.open(run, resumed)
 end
 
 --- Adds a row.
-function log.row(run, stage, value, lr, rate)
+-- @tparam table run
+-- @tparam string stage
+-- @tparam number value the loss
+-- @tparam number lr
+-- @tparam number rate samples per second
+-- @tparam ?number held measure of the held-out samples (simvae.train.early_stopping)
+function log.row(run, stage, value, lr, rate, held)
   if not run.log then return end
-  run.log:add(string.format("%d,%s,%.8g,%.6g,%.1f,%.2f\n", run.step, stage, value, lr, rate, run.seconds()))
+  run.log:add(string.format("%d,%s,%.8g,%.6g,%.1f,%.2f,%s\n", run.step, stage, value, lr, rate, run.seconds(),
+    held and string.format("%.6g", held) or ""))
 end
 
 --- Ends the log.

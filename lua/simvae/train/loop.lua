@@ -1,9 +1,11 @@
 --- The training loop: the steps of a stage.
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
+local early_stopping = require "simvae.train.early_stopping"
 local likelihood = require "simvae.model.likelihood"
 local log = require "simvae.train.log"
 local members = require "simvae.nn.members"
+local npe = require "simvae.train.npe"
 local optim = require "simvae.nn.optim"
 local progress = require "simvae.train.progress"
 local sets = require "simvae.model.sets"
@@ -57,35 +59,28 @@ function step.decoder(self, run)
   end)
 end
 
---- One step of the sleep phase: decoder samples.
-function step.sleep(self, run)
+-- A step of stage 2 of a posterior that is trained by likelihood.
+local function likelihood_step(self, run, stage)
   run.signals:hold()
-  return sleep.loss(self, run.dreams(run.sleep.batch), run.rng)
+  return npe.loss(self, run, run[stage], function() return samples(self, run) end)
 end
 
--- Stage 2 of a posterior that is trained by likelihood: on the decoder's outputs with noise, and with the weight
--- `labels` on the simulator's own pairs.
-local function likelihood_step(self, run)
-  local o, own = run.encoder, nil
-  if o.labels > 0 then
-    local z, x = samples(self, run)
-    own = self.head:loss(self.encoder(sleep.measured(self, z, x, run.rng)), { self.latent:to_code(z) })
-    if o.labels == 1 then return own end
-  end
+--- One step of the sleep phase: decoder samples.
+function step.sleep(self, run)
+  if self.head.likelihood then return likelihood_step(self, run, "sleep") end
   run.signals:hold()
-  local dreamt = sleep.loss(self, run.dreams(o.batch), run.rng)
-  return own and own * o.labels + dreamt * (1 - o.labels) or dreamt
+  return sleep.loss(self, run.prior:dreams(run, run.sleep.batch), run.rng)
 end
 
 --- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep`.
 function step.encoder(self, run)
-  if self.head.likelihood then return likelihood_step(self, run) end
+  if self.head.likelihood then return likelihood_step(self, run, "encoder") end
   local z, x = samples(self, run)
   local code, mean, penalty = self.head:draw(self.encoder(sleep.measured(self, z, x, run.rng)), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
-  if o.sleep > 0 then loss = loss + sleep.loss(self, run.dreams((o.batch + 1) // 2), run.rng) * o.sleep end
+  if o.sleep > 0 then loss = loss + sleep.loss(self, run.prior:dreams(run, (o.batch + 1) // 2), run.rng) * o.sleep end
   return loss
 end
 
@@ -158,10 +153,15 @@ local function last_samples(run, n)
   return z, x
 end
 
--- Measures the decoder's distribution on the last samples of stage 1: of those that are simulated once, the decoder has
--- learned from each no more than once.
+-- Measures the decoder's distribution on the held-out samples; without them on the last samples of stage 1: of those
+-- that are simulated once, the decoder has learned from each no more than once.
 local function fit_likelihood(self, run)
   local scope <close> = core.scope()
+  if run.held then
+    likelihood.fit(self, run.held.z, run.held.x, streams.fit(run.seed))
+    run.kept = nil
+    return
+  end
   local drawn, n = run.sampler:state().drawn, fit_count(self)
   local z, x
   if drawn == 0 then z, x = run.sampler:peek(n) else z, x = last_samples(run, math.min(n, drawn)) end
@@ -177,12 +177,14 @@ local function begin(self, run, stage)
   run.optimizer = make_optimizer(self, run, stage)
   run.parameters = parameters_of(self, stage)
   run.noise = o.noise
-  run.sampler.batch = o.batch
+  run.sampler.batch = stage == "encoder" and self.head.likelihood and math.max(npe.pairs(o), 1) or o.batch
+  run.early = early_stopping.new(self, run, stage, nets_of(self, stage))
   if stage == "encoder" then run.last, run.last_z = nil, nil end
   run.kept = stage == "decoder" and {} or nil
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
     if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end
+    if run.resumed.where.stage == stage and run.early then checkpoint.restore_early(run.resumed, run.early) end
   end
   if stage == "decoder" then
     self.decoder:unfreeze()
@@ -219,7 +221,8 @@ function loop.run_stage(self, run, stage)
   local bar <close> = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
   local window, since, saved = 0, core.system.clock(), core.system.clock()
   local smooth
-  while run.step < total do
+  local early = run.early
+  while run.step < total and not (early and early.stopped) do
     run.step = run.step + 1
     local value = take_step(self, run, stage)
     checkpoint.settle(run)
@@ -230,15 +233,17 @@ function loop.run_stage(self, run, stage)
     self.trained[stage] = (self.trained[stage] or 0) + 1
     smooth = smooth and smooth + 0.05 * (value - smooth) or value
     window = window + 1
+    local measured = early and early:after(run.step, total)
     local now = core.system.clock()
-    if run.step % run.log_every == 0 or run.step == total then
+    if run.step % run.log_every == 0 or run.step == total or measured then
       local rate = window * o.batch / (now - since)
-      log.row(run, stage, value, run.lr, rate)
+      log.row(run, stage, value, run.lr, rate, measured and early.value)
       window, since = 0, now
       run.rate = rate
     end
     local failed = run.sampler:counts()
-    bar:update(run.step, string.format("loss %.5f  %.0f samples/s%s", smooth,
+    bar:update(run.step, string.format("loss %.5f%s  %.0f samples/s%s", smooth,
+      early and early.value and "  " .. early:text(early.value) or "",
       run.rate or window * o.batch / math.max(now - since, 1e-9), failed > 0 and "  " .. failed .. " failed" or ""))
     if run.out and now - saved >= run.checkpoint_every then
       saved = now
@@ -248,10 +253,12 @@ function loop.run_stage(self, run, stage)
     run.signals:allow()
     if run.on_step and run.on_step(stage, run.step, value) == false then break end
   end
+  local best = early and early:finish(run.step) or ""
+  run.early = nil
   for _, net in ipairs(nets_of(self, stage)) do net:eval() end
   self.decoder:unfreeze()
   if stage == "decoder" then fit_likelihood(self, run) end
-  bar:finish(string.format("%d steps, loss %.5f", run.step, smooth or 0 / 0))
+  bar:finish(string.format("%d steps, loss %.5f%s", run.step, smooth or 0 / 0, best))
 end
 
 return loop

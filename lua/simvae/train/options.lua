@@ -18,6 +18,7 @@ local stage_options = {
   sleep = { "number", min = 0 },
   labels = { "number", min = 0, max = 1 },
   prior = { "number", min = 0 },
+  patience = { "integer", min = 1 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
 
@@ -55,7 +56,7 @@ end
 
 --- Whether a stage takes samples of the simulator.
 function options.simulates(self, run, stage)
-  return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels > 0)
+  return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels ~= 0)
 end
 
 options.stage, options.train = stage_options, train_options
@@ -87,7 +88,7 @@ function options.resolve(self, given, stages)
     end
     run[stage] = o
   end
-  run.encoder.labels = run.encoder.labels or 0
+  if self.head.likelihood then run.encoder.labels = run.encoder.labels or 0 end
   run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
   return run
 end

@@ -59,7 +59,7 @@ recipes.default = content {
     local total = plainly and model.loss(raw, x) or core.mean(model.loss:misfit(raw, x, run.encoder.errors))
     local weight = prior_weight(run)
     if weight > 0 then
-      total = total + sliced_wasserstein(mean, run.prior(mean.shape[1]), run.rng) * weight
+      total = total + sliced_wasserstein(mean, run.prior:codes(run, mean.shape[1]), run.rng) * weight
     end
     return total
   end,

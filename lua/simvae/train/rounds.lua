@@ -5,9 +5,9 @@
 --
 -- The first round simulates draws of the prior; each later one draws of the prior restricted to the support of the
 -- posterior at the observation (simvae.posterior.support.truncation). Every round trains both stages, from the weights
--- of the round before, on the simulations of all rounds so far; draws of the prior that go through the decoder are of
--- the round's restricted prior. Within the smallest region the parameters of all rounds together follow the prior, so
--- that the likelihood needs no correction at the observation.
+-- of the round before, on the simulations of all rounds so far (some of its own are held out); draws of the prior that
+-- go through the decoder are of the round's restricted prior. Within the smallest region the parameters of all rounds
+-- together follow the prior, so that the likelihood needs no correction at the observation.
 --
 -- With `out`, each round is a run of its own in out/round_N, with its simulations in samples.bin there; the same call
 -- goes on from where it was interrupted.
@@ -168,7 +168,8 @@ end
 -- @tparam table given options of train
 -- @tparam table run the same with defaults, checked
 -- @tparam function train (options, extras): one training. extras: simulator, with the prior of the round; source: a
--- function { seed, batch } -> Sampler of its simulations; about: what a checkpoint's configuration says of the round
+-- function { seed, batch, held_out, among } -> Sampler; simulated: how many simulations are of this round; about: what
+-- a checkpoint's configuration says of the round
 -- @treturn Model itself
 function rounds.run(self, given, run, train)
   local observation = core.buffer(input.outputs("train", self, run.observation))
@@ -183,7 +184,7 @@ function rounds.run(self, given, run, train)
     last_z, last_x = interrupt.during("train: interrupted", simulate, sim, run, r)
     all_z, all_x = joined(last_z, all_z), joined(last_x, all_x) -- the newest first: peek is of these
     train(options_of(given, run, r), { simulator = sim,
-      source = function(o) return budget.of(self.simulator, all_z, all_x, o.seed, o.batch) end,
+      source = function(o) return budget.of(self.simulator, all_z, all_x, o) end, simulated = last_z.shape[1],
       about = { round = r, of = run.rounds, simulations = run.simulations, truncation = run.truncation,
         observation = fingerprint(observation) } })
   end

@@ -6,11 +6,10 @@
 -- regression on z. No labels of the simulator are used.
 --
 -- Many z may give one output. A posterior that is trained by its nearest component (simvae.posterior.support.normals)
--- is given all equivalents of z under the declared symmetry; one that is trained by likelihood is given z alone, and
--- learns the distribution over the equivalents.
+-- is given all equivalents of z under the declared symmetry; one that is trained by likelihood
+-- (simvae.train.npe) is given z alone, and learns the distribution over the equivalents.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local likelihood = require "simvae.model.likelihood"
 local measurement = require "simvae.simulator.noise"
 local sets = require "simvae.model.sets"
 local symmetry = require "simvae.simulator.symmetry"
@@ -33,7 +32,7 @@ function sleep.check(model, run, level)
     check.fail(level, "train: %s are learned in sleep: sleep = { steps = … }, or encoder = { sleep = 0.5 }, or a model "
       .. "with another posterior", head.needs_sleep)
   end
-  if run.encoder.labels > 0 and not head.likelihood then
+  if run.encoder.labels and not head.likelihood then
     check.fail(level, "train: labels is an option of posteriors that are trained by likelihood; this model's is \"%s\"",
       head.name)
   end
@@ -61,23 +60,18 @@ function sleep.measured(model, z, x, rng)
   return model.set and sets.grouped(x, M) or x
 end
 
---- The loss of one step of sleep.
+--- The loss of one step of sleep, of a posterior that is trained by its nearest component (those that are trained by
+-- likelihood: simvae.train.npe).
 -- @tparam Model model
 -- @tparam tensor z (N, K) draws of the prior, in units
--- @tparam rng rng of the decoder's distribution, for a posterior that is trained by likelihood, and of the noise of a
--- measurement
+-- @tparam rng rng of the noise of a measurement
 -- @treturn tensor one number
 function sleep.loss(model, z, rng)
   local codes = {}
-  if model.head.likelihood then
-    codes[1] = model.latent:to_code(z)
-  else
-    for i, rows in ipairs(symmetry.images(model.simulator, z:totable())) do
-      codes[i] = model.latent:to_code(core.tensor(rows))
-    end
+  for i, rows in ipairs(symmetry.images(model.simulator, z:totable())) do
+    codes[i] = model.latent:to_code(core.tensor(rows))
   end
   local drawn = core.no_grad(function()
-    if model.head.likelihood then return likelihood.draw(model, z, codes[1], rng) end
     return sleep.measured(model, z, as_seen(model, model.decoder(codes[1])), rng)
   end)
   return model.head:loss(model.encoder(drawn), codes)

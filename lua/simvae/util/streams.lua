@@ -8,6 +8,7 @@
 --     i + 2^61                 simulator.noise            the noise of sample i where it is measured
 --     CUBE                     posterior.support.cube     draws of independent priors by tensor ops
 --     WEIGHTS                  model                      initial weights
+--     HELD_NOISE               train                      noise of the measurement of held-out samples
 --     NOISE                    train                      noise of stage 2, and the directions of its distances
 --     e + 1                    sampler.epochs             the order of epoch e (from 0) of a data set
 --
@@ -39,6 +40,7 @@ local NOISE = 0x6e6f697365         -- "noise"
 local PRIOR = 0x7072696f72         -- "prior"
 local SLEEP = 0x736c656570         -- "sleep"
 local FIT = 0x666974               -- "fit"
+local HELD_NOISE = 3 << 60
 local EVALUATION = 0x6576616c << 24 -- "eval"
 local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
@@ -86,6 +88,8 @@ function streams.dreams(seed) return core.rng(seed + SLEEP) end
 
 --- The noise of a measurement on the samples that the decoder's distribution is measured on.
 function streams.fit(seed) return core.rng(seed + FIT) end
+--- The noise of the measurement of a training's held-out samples.
+function streams.held_noise(seed) return core.rng(seed, HELD_NOISE) end
 
 --- A stream of an evaluation.
 -- @tparam integer seed

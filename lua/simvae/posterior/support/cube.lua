@@ -122,6 +122,34 @@ function cube.from_code(latent, code)
   return #columns == 1 and columns[1] or core.concat(columns, 2)
 end
 
+-- Shares of values one by one.
+local function shares(p, v)
+  local rows = core.reshape(v, -1):totable()
+  for i, x in ipairs(rows) do rows[i] = parameter.share(p, x) end
+  return core.reshape(core.tensor(rows), v.shape)
+end
+
+--- Points of the cube from parameters within the prior's support, by tensor ops where the prior is uniform.
+-- @tparam Latent latent
+-- @tparam tensor z (N, K), in units
+-- @treturn tensor (N, K) in [0, 1]
+function cube.points(latent, z)
+  local columns = {}
+  for i, part in ipairs(latent.parts) do
+    local p, v = part.param, cube.column(z, i)
+    if part.kind == "class" then
+      columns[i] = cube.of_class(v, p.levels)
+    elseif p.prior or p.period then
+      columns[i] = shares(p, v)
+    elseif p.scale == "log" then
+      columns[i] = core.clamp(core.log(v / p.low) / parameter.range(p), 0, 1)
+    else
+      columns[i] = core.clamp((v - p.low) / range(part), 0, 1)
+    end
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 2)
+end
+
 --- Draws of a simulator's prior on the cube, by tensor ops where its parameters are independent. Draw i of a seed is a
 -- function of the seed and i; it is another one than sim:sample's, which is drawn in units.
 -- @tparam Latent latent of the simulator
@@ -136,8 +164,7 @@ function cube.draw(latent, sim, n, rng)
     wound = wound or cube.kind(part) == "circle" and part.param.high - part.param.low > part.param.period * WHOLE
   end
   if sim.prior or sim.draws or wound then
-    local z = sim:sample(n, rng)
-    return core.reshape(core.tensor((cube.from_units(latent, z:totable()))), n, K)
+    return cube.points(latent, sim:sample(n, rng))
   end
   local seed, first = rng:samples(n)
   local u = streams.cube(seed, first * K):uniform(0, 1, { n, K })

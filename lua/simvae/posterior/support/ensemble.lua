@@ -61,8 +61,8 @@ end
 
 -- ---- training -----------------------------------------------------------------------------
 
-function Ensemble:loss(h, codes)
-  return mean(of_each(self, h, function(head, own) return head:loss(own, codes) end))
+function Ensemble:loss(h, truth)
+  return mean(of_each(self, h, function(head, own) return head:loss(own, truth) end))
 end
 
 --- Each row's code is that of one member, drawn at random.

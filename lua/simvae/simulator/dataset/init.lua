@@ -13,6 +13,7 @@
 local check = require "simvae.util.check"
 local layout = require "simvae.simulator.dataset.layout"
 local lookup = require "simvae.simulator.dataset.lookup"
+local part = require "simvae.simulator.dataset.part"
 local simulator = require "simvae.simulator"
 local sources = require "simvae.simulator.dataset.sources"
 
@@ -110,8 +111,8 @@ end
 -- go above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
 -- .npz file's outputs that may be held (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry,
 -- invariants, doc
--- @treturn Simulator with `.rows` (N) and, of a complete grid, `.grid`: the list of values of each parameter; or nil,
--- message
+-- @treturn Simulator with `.rows` (N), `.part(share)` (simvae.simulator.dataset.part) and, of a complete grid, `.grid`:
+-- the list of values of each parameter; or nil, message
 function dataset.dataset(t)
   local what = type(t) == "table" and type(t.name) == "string" and "dataset '" .. t.name .. "'" or "dataset"
   local given = check.options(what, t, fields)
@@ -163,7 +164,7 @@ function dataset.dataset(t)
   if all.correlated == nil then all.correlated = not levels end
   made = simulator.new(all)
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
-  made.rows, made.grid = #rows, levels
+  made.rows, made.grid, made.part = #rows, levels, part(made, rows)
   return made
 end
 

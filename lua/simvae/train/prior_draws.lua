@@ -1,0 +1,44 @@
+--- Draws of the prior besides those of batches: functions of the stage and the step, which a resumed run repeats.
+local cube = require "simvae.posterior.support.cube"
+local streams = require "simvae.util.streams"
+
+local prior_draws = {}
+local Draws = {}
+Draws.__index = Draws
+
+--- @tparam Latent latent
+-- @tparam Simulator sim
+-- @tparam integer seed
+function prior_draws.new(latent, sim, seed)
+  return setmetatable({ latent = latent, simulator = sim, seed = seed }, Draws)
+end
+
+-- n draws in units, of which a number have been drawn before.
+local function draws(self, rng, before, n)
+  rng:take(before)
+  return self.simulator:sample(n, rng)
+end
+
+--- Codes that those of a batch are compared with, (n, size).
+function Draws:codes(run, n)
+  return self.latent:to_code(draws(self, streams.prior(self.seed), (run.step - 1) * n, n))
+end
+
+-- Draws of the sleep phase before the run's step, of n a step.
+local function before(run, n)
+  return (run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0) + (run.step - 1) * n
+end
+
+--- Parameters that the sleep phase decodes, (n, K) in units.
+function Draws:dreams(run, n)
+  return draws(self, streams.dreams(self.seed), before(run, n), n)
+end
+
+--- The same as points of the unit cube (n, K), for posteriors trained by likelihood.
+function Draws:points(run, n)
+  local rng = streams.dreams(self.seed)
+  rng:take(before(run, run[run.stage].batch))
+  return cube.draw(self.latent, self.simulator, n, rng)
+end
+
+return prior_draws
