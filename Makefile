@@ -277,13 +277,14 @@ bench:
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/run.lua $(BENCH_ARGS)
 
 # Benchmarks of kernels and renderers in C: make build/bench/kernels build/bench/render
-# Posteriors against those of the benchmark sbibm, whose data lie in SBIBM (see spec/bench/sbibm/run.lua); SBIBM.md is written
-# by SBIBM_ARGS="--markdown spec/bench/SBIBM.md --python PYTHON", where PYTHON has sbi and scikit-learn.
+# Posteriors against those of the benchmark sbibm, whose data lie in SBIBM (see spec/bench/sbibm/run.lua). Hours with
+# sbi beside it; SBIBM_ARGS="--tasks two_moons --simulations 1000 --python PYTHON", where PYTHON has sbi and scikit-learn.
 .PHONY: sbibm
 sbibm:
 	@$(MAKE) all
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(call in_tree,$(BUILD)) $(LUA) spec/bench/sbibm/run.lua \
-		--data "$(or $(SBIBM),$(error SBIBM=folder: observations and reference samples of the tasks))" $(SBIBM_ARGS)
+		--data "$(or $(SBIBM),$(error SBIBM=folder: observations and reference samples of the tasks))" \
+		--markdown spec/bench/SBIBM.md $(SBIBM_ARGS)
 
 $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	@mkdir -p $(@D)

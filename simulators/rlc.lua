@@ -7,6 +7,7 @@
 --
 --     local rlc = require "simvae.simulators.rlc"        -- through ngspice
 --     local fast = rlc { engine = "analytic" }           -- in closed form, where ngspice is missing
+--     local measured = rlc { noise = 0.3 }               -- noise of a measurement, as of sv.simulator
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -23,9 +24,10 @@ local function make(options)
     engine = { "string", default = "ngspice", one_of = engines },
     timeout = { "number", default = 60, above = 0 },
     restart = { "integer", default = 20000, min = 1 },
+    noise = { "number|table|tensor|function" },
   })
   local t = {
-    name = "rlc",
+    name = "rlc", noise = options.noise,
     doc = core.builtin.rlc.doc,
     params = {
       { name = "R", low = 10, high = 1000, unit = "ohm", scale = "log", doc = "resistance" },

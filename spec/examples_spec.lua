@@ -85,6 +85,51 @@ describe("an example", function()
   end)
 end)
 
+describe("the examples of posteriors", function()
+  it("train, compare with exact samples and draw them", function()
+    local out, code = run("examples/train_posterior.lua", "--simulations", "200", "--steps", "3", "--width", "8",
+      "--quiet", "--out", "moons")
+    assert.equal(0, code, out)
+    local count = 0
+    for score in out:gmatch "C2ST (%d%.%d+)" do
+      count = count + 1
+      assert.is_true(tonumber(score) > 0.9) -- of a flow of three steps
+    end
+    assert.equal(3, count)
+    local files = table.concat(core.system.list(folder .. "/moons"), " ")
+    assert.matches("model.safetensors", files, 1, true)
+    assert.matches("moons_3.dat", files, 1, true)
+    assert(os.execute("rm -r " .. helper.quote(folder .. "/moons")))
+  end)
+
+  it("give intervals of a measured curve, and refuse a file that is none", function()
+    local out, code = run("examples/train_noisy_filter.lua", "--steps", "3", "--width", "8", "--quiet", "--out",
+      "filter")
+    assert.equal(0, code, out)
+    for _, name in ipairs { "R", "L", "C", "f0", "Q" } do
+      local low, middle, high = out:match("\n" .. name .. " +(%S+) +(%S+) +(%S+)")
+      low, middle, high = tonumber(low), tonumber(middle), tonumber(high)
+      assert.is_true(low < middle and middle < high, out)
+    end
+    assert.matches("%d+%% of the measured numbers", out)
+    local path = folder .. "/short.csv"
+    for _, case in ipairs {
+      { "takes 61 rows of frequency, gain and phase; it has 1 rows of 3", "f,gain,phase\n100,0,0\n" },
+      { "line 3: takes a gain and a phase at 112.2 Hz; got '120,0,0'", "f,gain,phase\n100,0,0\n120,0,0\n"
+        .. ("200,0,0\n"):rep(59) },
+    } do
+      do
+        local file <close> = assert(io.open(path, "w"))
+        file:write(case[2])
+      end
+      out, code = run("examples/train_noisy_filter.lua", "--measured", path)
+      assert.equal(1, code)
+      assert.matches(case[1], out, 1, true)
+    end
+    assert(os.execute("rm -r " .. helper.quote(folder .. "/filter") .. " " .. helper.quote(path)))
+  end)
+end)
+
 describe("the list of experiments", function()
   it("is printed, and one with its settings", function()
     local out, code = run("examples/experiments.lua")

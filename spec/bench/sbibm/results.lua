@@ -86,19 +86,37 @@ Both methods see the same simulations and use their defaults. Published C2ST of 
 ten observations.
 ]]
 
---- Writes the table.
+-- The rows of all results of a seed, in the order of budgets and tasks.
+local function rows_of(self, seed)
+  local budgets, known, rows = {}, {}, {}
+  for _, r in ipairs(self.list) do
+    if not known[r.simulations] then budgets[#budgets + 1] = r.simulations end
+    known[r.simulations] = known[r.simulations] or {}
+    if r.seed == seed then known[r.simulations][r.task] = true end
+  end
+  table.sort(budgets)
+  for _, simulations in ipairs(budgets) do
+    for _, task in ipairs(tasks.names) do
+      local key = { task = task, simulations = simulations, seed = seed }
+      if known[simulations][task] then rows[#rows + 1] = self:row(key) end
+    end
+  end
+  return rows
+end
+
+--- Writes the table of all results of a seed.
 -- @tparam string path of the Markdown
--- @tparam {string,...} rows
+-- @tparam integer seed
 -- @tparam string about the settings of the run, a sentence
 -- @treturn boolean true; or nil and why not
-function Results:write(path, rows, about)
+function Results:write(path, seed, about)
   local versions, named = {}, {}
   for _, r in ipairs(self.list) do
     if not named[r.versions] then versions[#versions + 1] = r.versions end
     named[r.versions] = true
   end
   return core.io.write(path, { "# sbibm\n\n`make sbibm`. ", table.concat(versions, "; "), "; ", about, "\n\n",
-    EXPLAINED, "\n", results.head(), "\n", table.concat(rows, "\n"), "\n" })
+    EXPLAINED, "\n", results.head(), "\n", table.concat(rows_of(self, seed), "\n"), "\n" })
 end
 
 return results

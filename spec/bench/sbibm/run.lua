@@ -151,7 +151,6 @@ if table.concat(methods, ","):find "sbi" then
   versions.sbi = sbi and sbi.versions
 end
 print(results.head())
-local rows = {}
 for _, simulations in ipairs(budgets) do
   for _, name in ipairs(wanted) do
     local key
@@ -160,8 +159,7 @@ for _, simulations in ipairs(budgets) do
       local known = found:find(key) and not (a.again and method == "simvae")
       if not known and (method ~= "sbi" or sbi) then measure(key) end
     end
-    rows[#rows + 1] = found:row(key)
-    print(rows[#rows])
+    print(found:row(key))
     io.stdout:flush()
   end
 end
@@ -171,6 +169,6 @@ if a.markdown then
   local about = string.format("%s, %d thread%s; seed %d, observations %d to %d, %d samples.",
     (core.system.processor()), a.threads, a.threads == 1 and "" or "s", a.seed, a.first, a.first + a.observations - 1,
     a.samples)
-  local ok, why = found:write(a.markdown, rows, about)
+  local ok, why = found:write(a.markdown, a.seed, about)
   if not ok then error(why, 0) end
 end
