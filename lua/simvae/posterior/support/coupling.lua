@@ -11,7 +11,7 @@ local core = require "simvae.core"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 
-local HIDDEN = 64 -- units of the two hidden layers of a conditioner
+local HIDDEN = 64 -- units of a hidden layer: of one after the context alone, of two where coordinates are given too
 local FIRST = 0.01 -- standard deviation of its last layer's initial weights: an initially almost uniform density
 local spline_coupling, conditioner_layer = core.ops.spline_coupling.call, core.ops.conditioner_layer.call
 
@@ -37,13 +37,11 @@ end
 -- The splines of some coordinates, with parameters from the context alone.
 local function alone(list, circle, context, per, rng)
   local marks = marks_of(list, circle)
-  local around, deep, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, HIDDEN, nil, rng),
-    linear(HIDDEN, #list * per, FIRST, rng)
+  local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, #list * per, FIRST, rng)
   return nn.layer {
-    label = string.format("splines of %d coordinates", #list), inner = { around, deep, last },
+    label = string.format("splines of %d coordinates", #list), inner = { around, last },
     forward = function(_, state, c, inverse)
-      local p = last:forward(deep:forward(around:forward(c, "silu"), "silu"))
-      return spline_coupling(state, p, marks, inverse)
+      return spline_coupling(state, last:forward(around:forward(c, "silu")), marks, inverse)
     end,
   }
 end
