@@ -13,6 +13,7 @@ local core = require "simvae.core"
 local evaluation = require "simvae.evaluate.options"
 local interrupt = require "simvae.util.interrupt"
 local json = require "simvae.io.json"
+local noise = require "simvae.simulator.noise"
 local posterior = require "simvae.posterior"
 local sampler = require "simvae.sampler"
 local simulator = require "simvae.simulator"
@@ -89,7 +90,7 @@ function experiment.figures(model, r, out, pictures, base)
   for i, p in ipairs(sim.params) do c.units[i], c.log[i], c.period[i] = p.unit, p.scale == "log", p.period end
   function c.examples(n)
     local z, x = sim:simulate_batch(n, core.rng(2))
-    return z, x, (model:encode(x))
+    return z, x, (model:encode(x, noise.least(sim)))
   end
   local folder, list = out .. "/figures", {}
   local ok, refused = core.system.mkdir(folder)

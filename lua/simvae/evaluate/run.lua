@@ -13,6 +13,7 @@
 -- and a batch, as `add` gets it after the encoder has answered,
 --   z, mean, std      rows of the samples that the simulator worked on; known: z as a tensor
 --   x, measured       their outputs, and the same with the noise of a measurement, which the encoder has seen
+--   levels            (n,) the levels of the noise, where the simulator has a range of them
 --   again, seen       outputs of the simulator for the estimates (moved into the bounds), and x of the same samples;
 --                     again is nil where it failed on all
 --   number(i)         which of the batch's samples row i of seen is
@@ -91,10 +92,10 @@ function Run:batch(n, rng, measures, states)
   local scope <close> = core.scope()
   local z, x = draw(self, n, rng)
   if not x then return end
-  local measured = noise.add(self.sim, z, x, self.noise_rng)
-  local mean, std = self.model:encode(measured)
-  local batch = { known = z, z = z:totable(), x = x, measured = measured, first = #self.z, mean = mean:totable(),
-    std = std:totable() }
+  local measured, levels = noise.add(self.sim, z, x, self.noise_rng)
+  local mean, std = self.model:encode(measured, noise.told(levels, 1, x.shape[1]))
+  local batch = { known = z, z = z:totable(), x = x, measured = measured, levels = levels, first = #self.z,
+    mean = mean:totable(), std = std:totable() }
   self.check_finite(mean, "mean", batch.first)
   self.check_finite(std, "standard deviation", batch.first)
   answer_again(self, batch)

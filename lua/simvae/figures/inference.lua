@@ -2,14 +2,17 @@
 -- G(E(x)).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local noise = require "simvae.simulator.noise"
 
-local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" } }
+local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" },
+  noise = { "number|table|tensor" } }
 
 --- Draws the inference on images.
 -- @tparam string path of the PNG
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.model.preprocess
--- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess
+-- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess;
+-- noise: as of model:encode
 -- @treturn string|nil path, or nil and a message (an image that cannot be read)
 -- @treturn tensor the parameters (N, K), in units
 -- @treturn tensor the images as preprocessed for the encoder (N, C, H, W)
@@ -35,7 +38,7 @@ local function inference(path, model, pictures, opts)
     end
     x[i] = one
   end
-  local z = model:encode(x)
+  local z = model:encode(x, opts.noise and { noise = opts.noise } or nil)
   local rows = z:totable()
   for i, row in ipairs(rows) do rows[i] = require "simvae.simulator.parameters".within(sim.params, row) end
   local ok, message = require "simvae.figures.grid".draw(path, { x, sim:run(core.tensor(rows)), model:decode(z) }, {
@@ -49,7 +52,7 @@ local reported = { order = 30 }
 
 function reported.figures(folder, c)
   if #c.sim.output ~= 3 or not c.pictures then return {} end
-  local path, why = inference(folder .. "/inference.png", c.model, c.pictures)
+  local path, why = inference(folder .. "/inference.png", c.model, c.pictures, noise.least(c.sim))
   return { { path = path, why = why, caption = "Images from elsewhere, and simulator and decoder on the "
     .. "parameters inferred from them." } }
 end

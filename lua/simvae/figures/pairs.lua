@@ -4,6 +4,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local density = require "simvae.figures.support.density"
 local matrix = require "simvae.metrics.support.matrix"
+local noise = require "simvae.simulator.noise"
 local output = require "simvae.figures.support.output"
 local pair_axis = require "simvae.figures.support.pair_axis"
 local palette = require "simvae.figures.support.palette"
@@ -306,7 +307,7 @@ local MAX_SHOWN = 10 -- parameters
 function reported.figures(folder, c)
   if type(c.model.posterior) ~= "function" or #c.sim.params > MAX_SHOWN then return {} end
   local z, x = c.examples(1)
-  local path, why = pairs_of(c.model:posterior(x), folder .. "/pairs.png", { truth = z })
+  local path, why = pairs_of(c.model:posterior(x, noise.least(c.sim)), folder .. "/pairs.png", { truth = z })
   return { { path = path, why = why, caption = "The posterior of one output, with the true parameters." } }
 end
 

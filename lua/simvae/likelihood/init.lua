@@ -20,7 +20,8 @@
 -- and methods over y (R, count), the decoder's outputs, codes (R, size) and outputs x (R, count), all in the units that
 -- networks see:
 --
---     log_prob(y, code, x, variance) -> (R,)   log density; variance (1, count): of further, normal noise, or nil
+--     log_prob(y, code, x, variance) -> (R,)   log density; variance (1, count) or (R, count): of
+--                                           further, normal noise, or nil
 --     draw(y, code, n, rng) -> (R, n, count)
 --     trained         true: stage 1 minimises -log_prob on detached y, so that the decoder's outputs stay those of
 --                     its own loss (optional)
@@ -77,6 +78,10 @@ function likelihood.take(model, t, level)
   if module.logits and (loss.kind ~= "bce" or sim.noise) then
     check.fail(level + 1, "model: decoder \"%s\" takes outputs in [0, 1] under loss \"bce\", without noise of a "
       .. "measurement; %s", name, sim.noise and "the simulator declares noise" or "the loss is \"" .. loss.name .. "\"")
+  end
+  if module.continuous and sim.noise_range then
+    check.fail(level + 1, "model: decoder \"%s\" learns the noise of a measurement, and is not told its level; "
+      .. "simulator '%s' has a range of them: \"normal\" adds the noise of the level", name, sim.name)
   end
   t.unknown, t.count = likelihood.unknown, 1
   t.floor = loss.mean and 1e-4 or 1e-3 -- images in [0, 1]: the rounding of 8 bits

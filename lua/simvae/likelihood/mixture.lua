@@ -24,7 +24,7 @@ end
 function Mixture:log_prob(y, code, x, variance)
   local log, mean, std = parts(self, code)
   local R, A = log.shape[1], log.shape[2]
-  if variance then variance = core.reshape(variance, 1, 1, -1) end
+  if variance then variance = core.reshape(variance, variance.shape[1], 1, self.count) end
   local away = core.reshape(x - y, R, 1, self.count) - mean
   return core.logsumexp(core.reshape(normal.log_prob(away, normal.widened(std, variance)), R, A) + log, 2)
 end

@@ -7,6 +7,7 @@
 --
 -- Known weaknesses: as of sbc and tarp. 500 samples tell a share of 68% to 2.1 points (one standard deviation).
 local core = require "simvae.core"
+local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local sbc = require "simvae.metrics.sbc".compute
 local streams = require "simvae.util.streams"
@@ -24,7 +25,7 @@ end
 function reported.add(state, batch, run)
   local n = math.min(run.o.calibration - state.count, batch.measured.shape[1])
   if type(run.model.posterior) ~= "function" or n < 1 then return end
-  local p = run.model:posterior(core.slice(batch.measured, 1, 1, n))
+  local p = run.model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
   state.draws[#state.draws + 1] = core.buffer(p:sample(DRAWS, state.rng))
   for i = 1, n do state.truth[state.count + i] = batch.z[i] end
   state.count = state.count + n

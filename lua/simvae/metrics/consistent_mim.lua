@@ -22,6 +22,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
+local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
@@ -102,7 +103,7 @@ end
 -- Pairs of an estimate and of the estimate from its simulated output.
 function reported.add(state, batch, run)
   if not batch.again then return end
-  local same = run.model:encode(batch.again)
+  local same = run.model:encode(batch.again, noise.least(run.sim))
   run.check_finite(same, "mean", batch.first)
   for i, row in ipairs(same:totable()) do
     state.same[#state.same + 1] = row

@@ -12,6 +12,7 @@
 -- places say nothing of the distance from the orbit; pooled places miss errors that cancel over outputs.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 local rerun = require "simvae.metrics.support.rerun"
@@ -134,7 +135,8 @@ end
 function reported.add(state, batch, run)
   local n = math.min(SAMPLES - state.count, batch.measured.shape[1])
   if not state.applies or n < 1 then return end
-  local draws = run.model:posterior(core.slice(batch.measured, 1, 1, n)):sample(DRAWS, state.rng)
+  local draws = run.model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
+    :sample(DRAWS, state.rng)
   run_again(state, run.sim, core.slice(batch.x, 1, 1, n), draws)
   state.draws[#state.draws + 1] = core.buffer(draws)
   for i = 1, n do state.truth[state.count + i] = batch.z[i] end

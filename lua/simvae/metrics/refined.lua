@@ -60,7 +60,7 @@ local function refined(model, z, opts)
       local known = {}
       for i = 1, x.shape[1] do known[i] = rows[good and good[i] or i] end
       local batch = batch_of(sim, known, x, (model:invert(x, { steps = o.steps, lr = o.lr, starts = o.starts,
-        spread = o.spread, seed = 1 })))
+        spread = o.spread, seed = 1, noise = sim.noise_range and sim.noise_range.low })))
       table.move(known, 1, #known, #run.z + 1, run.z)
       table.move(batch.mean, 1, #known, #run.positive + 1, run.positive)
       for i, m in ipairs(measured) do

@@ -33,6 +33,8 @@ function description.of(model)
   for option, value in pairs(model.likelihood.settings) do about.likelihood[option] = value end
   for option, value in pairs(model.head.settings) do about[option] = value end
   if model.members > 1 then about.members = model.members end
+  local range = sim.noise_range
+  if range then about.noise = { low = range.low, high = range.high } end
   if model.set then about.set = { low = model.set.low, high = model.set.high } end
   return about
 end
@@ -195,6 +197,16 @@ local function seen_of(t)
   return result
 end
 
+-- The levels of noise that a model's encoder is told.
+local function noise_of(t)
+  if t == nil then return nil end
+  if type(t) ~= "table" then refuse("noise takes a range of levels; got %s", shown(t)) end
+  known_fields(t, "noise", { low = true, high = true })
+  local low, high = finite(t.low, "noise.low"), finite(t.high, "noise.high")
+  if low <= 0 or low >= high then refuse("noise has levels from %g to %g", low, high) end
+  return { low = low, high = high }
+end
+
 -- The sizes of a model's sets.
 local function set_of(t)
   if t == nil then return nil end
@@ -266,7 +278,7 @@ function description.check(t, numbers)
     refuse("loss_given is true or false; got %s", shown(t.loss_given))
   end
   d.loss_given = t.loss_given
-  d.set = set_of(t.set)
+  d.set, d.noise = set_of(t.set), noise_of(t.noise)
   d.trained, d.seen, d.focus = trained_of(t.trained), seen_of(t.seen), focus_of(t.focus)
   d.recalibration = recalibration.check(t.recalibration, d.params)
   return d
@@ -290,6 +302,11 @@ function description.difference(d, sim)
     if field then
       return string.format("parameter '%s' has %s = %s, the simulator's %s", a.name, field, old, new)
     end
+  end
+  local function levels(range) return range and string.format("%.10g to %.10g", range.low, range.high) or "none" end
+  if levels(d.noise) ~= levels(sim.noise_range) then
+    return string.format("its encoder is told levels of noise, %s, the simulator's are %s", levels(d.noise),
+      levels(sim.noise_range))
   end
   if check.shape_text(d.output) ~= check.shape_text(sim.output) then
     return string.format("its output is %s, the simulator's %s", check.shape_text(d.output),

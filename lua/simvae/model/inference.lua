@@ -3,6 +3,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local focus = require "simvae.model.focus"
 local input = require "simvae.model.input"
+local levels = require "simvae.model.levels"
 local notice = require "simvae.model.notice"
 local novelty = require "simvae.model.novelty"
 local posterior = require "simvae.model.posterior"
@@ -55,7 +56,7 @@ local function order_of(self, codes, x)
 end
 
 --- The posterior's candidates, sorted by the decoder's error.
--- @tparam tensor x (N, …), standardised
+-- @tparam tensor x (N, …), as the encoder takes it
 -- @tparam ?integer n starts of an inversion that are wanted
 -- @treturn {tensor,...} codes (N, size)
 -- @treturn {tensor,...} their standard deviations (N, size)
@@ -65,12 +66,17 @@ function Model:ranked(x, n)
   local size = codes[1].shape[2]
   local all, all_spreads = core.stack(codes, 2), core.stack(spreads, 2)
   local means, stds = {}, {}
-  for rank, list in ipairs(order_of(self, codes, x)) do
+  for rank, list in ipairs(order_of(self, codes, levels.plain(self.simulator, x))) do
     local index = core.expand(core.reshape(core.tensor(list), #list, 1, 1), #list, 1, size)
     means[rank] = core.reshape(core.gather(all, index, 2), #list, size)
     stds[rank] = core.reshape(core.gather(all_spreads, index, 2), #list, size)
   end
   return means, stds
+end
+
+-- Rows of outputs as the encoder takes them: those behind `before` of a batch.
+local function seen(self, x, noise, before)
+  return levels.seen(self, x, levels.part(noise, before + 1, before + x.shape[1]))
 end
 
 -- Sets the networks to evaluation mode.
@@ -83,13 +89,16 @@ end
 --- Infers the parameters of outputs: one estimate and its spread. For a mixture it is the component whose decoded
 -- output is closest, which may be far from the posterior's mean (see posterior); for a flow the mean of 128 draws.
 -- @tparam tensor x (N, …output), or one output
+-- @tparam ?table t noise: the level of the noise of x, a number or one for each output, where the simulator declares a
+-- range of levels
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
-function Model:encode(x)
+function Model:encode(x, t)
   x = input.outputs("encode", self, x)
+  local noise = levels.read("encode", self, t, x.shape[1])
   settle(self)
   return inference.in_chunks(x, function(part, before)
-    part = self.loss:standardise(part)
+    part = seen(self, part, noise, before)
     local codes, spreads = self:ranked(part)
     novelty.check("encode", self, part, function() return codes[1] end, before)
     local mean, std = self.latent:to_units(codes[1], spreads[1])
@@ -104,12 +113,14 @@ end
 
 --- The components of a posterior that is a mixture of normal distributions (of "gaussian": one).
 -- @tparam tensor x (N, …output), or one output
+-- @tparam ?table t noise: as of encode
 -- @treturn tensor means (N, A, K), in the simulator's units; A is `components` of sv.model
 -- @treturn tensor standard deviations (N, A, K), in the same units
 -- @treturn tensor probabilities (N, A)
 -- @raise a posterior without components
-function Model:infer(x)
+function Model:infer(x, t)
   x = input.outputs("infer", self, x)
+  local noise = levels.read("infer", self, t, x.shape[1])
   local head = self.head
   if not head.components then
     check.fail(2, "infer: the posterior \"%s\" has no components; model:posterior(x) gives its samples and density",
@@ -117,7 +128,7 @@ function Model:infer(x)
   end
   settle(self)
   return inference.in_chunks(x, function(part, before)
-    part = self.loss:standardise(part)
+    part = seen(self, part, noise, before)
     local h = self.encoder(part)
     check_novelty("infer", self, part, h, before)
     local codes, spreads, shares = head:components(h)
@@ -131,20 +142,22 @@ end
 --- The posterior q(z | x) of outputs: samples, densities, mean, standard deviation, quantiles and mode
 -- (simvae.model.posterior).
 -- @tparam tensor x (N, …output), or one output; of a model of sets (N, M, …output), M measurements each
+-- @tparam ?table t noise: as of encode
 -- @treturn Posterior of N outputs
-function Model:posterior(x)
+function Model:posterior(x, t)
   x = input.outputs("posterior", self, x)
+  local noise = levels.read("posterior", self, t, x.shape[1])
   focus.check("posterior", self, x)
   if type(self.net) == "string" and (self.trained.encoder or 0) + (self.trained.sleep or 0) == 0 then
     notice(self, "untrained", "posterior: the model's encoder has not been trained")
   end
   settle(self)
   return posterior.new(self, (inference.in_chunks(x, function(part, before)
-    part = self.loss:standardise(part)
+    part = seen(self, part, noise, before)
     local h = self.encoder(part)
     check_novelty("posterior", self, part, h, before)
     return h
-  end)), x)
+  end)), x, noise)
 end
 
 return inference

@@ -16,6 +16,7 @@ local input = require "simvae.model.input"
 local latent = require "simvae.model.latent"
 local distribution = require "simvae.model.likelihood"
 local likelihood = require "simvae.likelihood"
+local levels = require "simvae.model.levels"
 local loss = require "simvae.model.loss"
 local members = require "simvae.nn.members"
 local names = require "simvae.util.names"
@@ -106,12 +107,14 @@ function model.build(self, rng)
   self.head = posterior.take(self, { latent = self.latent, bounded = self.bounded, members = self.members }, 3)
   local q = likelihood.take(self, { code = self.latent.size, output = sim.output }, 3)
   local one, decoders, encoders = self.members > 1 and self.head.members[1] or self.head, {}, {}
+  local seen = levels.input(sim)
   for i = 1, self.members do
     decoders[i], encoders[i] = nets.nets(self.net, {
       code = self.latent.size, heads = self.set and set_encoder.features or one.outputs,
-      locations = not self.set and one.locations or nil, output = sim.output, width = self.width, rng = rng,
+      locations = not self.set and one.locations or nil, output = sim.output, input = seen, width = self.width,
+      rng = rng,
     })
-    if self.set then encoders[i] = set_encoder.encoder(encoders[i], sim.output, one.outputs, rng) end
+    if self.set then encoders[i] = set_encoder.encoder(encoders[i], seen, one.outputs, rng) end
   end
   self.decoder, self.encoder = members.join(decoders, encoders)
   if self.head.build then self.head:build(rng) end
@@ -153,7 +156,8 @@ end
 --- Predicts the simulator's output.
 -- @tparam tensor z (N, K), in units
 -- @tparam ?table t samples: how many draws of q(x | z) instead, as they are measured; rng of them; noise (true; false:
--- without the noise of a measurement that the simulator declares)
+-- without the noise of a measurement that the simulator declares; of a range of levels: the level, a number or one for
+-- each row)
 -- @treturn tensor (N, …output), or of draws (N, samples, …output)
 function Model:decode(z, t)
   z = input.parameters("decode", self, z)

@@ -8,6 +8,8 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
 local interrupt = require "simvae.util.interrupt"
+local levels = require "simvae.model.levels"
+local noise = require "simvae.simulator.noise"
 local novelty = require "simvae.model.novelty"
 local optim = require "simvae.nn.optim"
 local sets = require "simvae.model.sets"
@@ -23,6 +25,7 @@ local options = {
   starts = { "integer", default = 1, min = 1 },
   spread = { "number", default = 0.3, above = 0 },
   seed = { "integer", default = 1 },
+  noise = { "number|table|tensor" },
 }
 
 -- The best parameters so far for the outputs of one chunk: rows in units, and their misfits.
@@ -80,9 +83,11 @@ local function refine(self, x, o)
   local rows, total, n = {}, 0, x.shape[1]
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
-    local part = self.loss:standardise(core.slice(x, 1, from, math.min(from + CHUNK - 1, n)))
-    local codes = core.no_grad(self.ranked, self, part, o.starts)
-    core.no_grad(novelty.check, "invert", self, part, function() return codes[1] end, from - 1)
+    local to = math.min(from + CHUNK - 1, n)
+    local seen = levels.seen(self, core.slice(x, 1, from, to), levels.part(o.noise, from, to))
+    local part = levels.plain(self.simulator, seen)
+    local codes = core.no_grad(self.ranked, self, seen, o.starts)
+    core.no_grad(novelty.check, "invert", self, seen, function() return codes[1] end, from - 1)
     local rng = core.rng(o.seed, from)
     local best = best_of(self, part)
     best:offer(codes[1])
@@ -106,13 +111,15 @@ end
 -- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
 -- answers first, the best before the others, then each the best of eight at normal distances about the first, of
 -- which spread (0.3: as a share of half the range) is the standard deviation; the best result is kept.
--- seed (1) of these
+-- seed (1) of these; noise: the level of the noise of x, a number or one for each output, where the simulator declares
+-- a range of levels
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
 -- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
 function Model:invert(x, options_given)
   local o = check.options("invert", options_given, options)
   x = input.outputs("invert", self, x)
+  o.noise = noise.levels("invert", self.simulator, o.noise, x.shape[1], 2)
   return interrupt.during("invert: interrupted", refine, self, x, o)
 end
 

@@ -6,6 +6,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
+local levels = require "simvae.model.levels"
 local measurement = require "simvae.simulator.noise"
 local normal = require "simvae.likelihood.support.normal"
 local sets = require "simvae.model.sets"
@@ -42,14 +43,15 @@ local function decoded(model, raw)
 end
 
 -- The variance of the noise of a measurement that is added to a distribution, in the units that networks see:
--- (1, count), nil where there is none.
-local function variance_of(model)
+-- (1, count), nil where there is none; of levels (N,) that of each, (N, count).
+local function variance_of(model, given)
   local q, sim, loss = model.likelihood, model.simulator, model.loss
   if not sim.noise or q.as_measured then return nil end
   if not sim.noise_std then return core.reshape(q.net.buffers.measurement, 1, -1) end
   local std = sim.noise_std
   if loss.std then std = std / loss.std end
-  return core.reshape(core.expand(core.square(std), sim.output), 1, -1)
+  local variance = core.reshape(core.expand(core.square(std), sim.output), 1, -1)
+  return given and variance * core.square(core.reshape(given, given.count, 1)) or variance
 end
 
 -- ---- training -------------------------------------------------------------------------------
@@ -115,15 +117,12 @@ end
 -- @tparam tensor z (N, K) in units
 -- @tparam tensor code (N, size) of them
 -- @tparam rng rng
--- @treturn tensor (N, …output), of a model of sets (N, M, …output), in the units that networks see
+-- @treturn tensor (N, …output), of a model of sets (N, M, …output), as an encoder takes them
 function likelihood.draw(model, z, code, rng)
   local M, raw = sets.size(model), drawn(model, code, rng)
   local shape = { raw.shape[1] * M, table.unpack(model.simulator.output) }
   local x = core.reshape(model.likelihood:draw(decoded(model, raw), code, M, rng), shape)
-  if not model.likelihood.as_measured and model.simulator.noise then
-    x = measurement.add(model.simulator, sets.repeated(z, M), model.loss:restore(x), rng)
-    x = model.loss:standardise(x)
-  end
+  if not model.likelihood.as_measured then x = levels.measured(model, z, x, rng) end
   return model.set and sets.grouped(x, M) or x
 end
 
@@ -164,20 +163,21 @@ end
 -- @tparam Model model
 -- @tparam tensor x (N, …output) as measured, in units; of a model of sets also (N, m, …output)
 -- @tparam tensor codes (N, M, size)
+-- @tparam ?tensor given (N,) levels of the noise (simvae.model.levels)
 -- @treturn tensor (N, M)
-function likelihood.at(model, x, codes)
+function likelihood.at(model, x, codes, given)
   if sets.is(model, x) then
     local total
     for m = 1, x.shape[2] do
       local one = core.reshape(core.slice(x, 2, m, m), x.shape[1], table.unpack(model.simulator.output))
-      local log = likelihood.at(model, one, codes)
+      local log = likelihood.at(model, one, codes, given)
       total = total and total + log or log
     end
     return total
   end
   local n, M, size = table.unpack(codes.shape)
   local own = core.reshape(model.loss:standardise(x), n, 1, -1)
-  local count, variance, scale = own.shape[3], variance_of(model), log_scale(model)
+  local count, variance, scale = own.shape[3], variance_of(model, given), log_scale(model)
   local step = math.max(1, NUMBERS // (16 * count))
   local outputs = math.max(1, step // M) -- outputs of a piece, each with `columns` codes
   local columns = outputs > 1 and M or math.min(M, step)
@@ -190,8 +190,9 @@ function likelihood.at(model, x, codes)
       local to = math.min(j + columns - 1, M)
       local width = to - j + 1
       local code = core.reshape(core.slice(core.slice(codes, 1, i, last), 2, j, to), k * width, size)
-      local part = core.reshape(core.expand(core.slice(own, 1, i, last), k, width, count), k * width, count)
-      row[#row + 1] = scope:keep(core.reshape(log_prob(model, part, code, variance) + scale, k, width))
+      local function each(t) return core.reshape(core.expand(core.slice(t, 1, i, last), k, width, count), -1, count) end
+      local added = given and each(core.reshape(variance, n, 1, count)) or variance
+      row[#row + 1] = scope:keep(core.reshape(log_prob(model, each(own), code, added) + scale, k, width))
     end
     rows[#rows + 1] = #row == 1 and row[1] or core.concat(row, 2)
   end
@@ -203,10 +204,13 @@ end
 -- declares.
 -- @tparam tensor x (N, …output), or one output
 -- @tparam tensor z (N, K), a row for each output, or (N, M, K), M rows for each; in units
+-- @tparam ?table t noise: the level of the noise of x, a number or one for each output, where the simulator declares a
+-- range of levels
 -- @treturn tensor (N,) or (N, M)
 -- @raise a model whose decoder has not been trained
-function Model:log_likelihood(x, z)
+function Model:log_likelihood(x, z, t)
   x = input.outputs("log_likelihood", self, x)
+  local noise = levels.read("log_likelihood", self, t, x.shape[1])
   likelihood.check("log_likelihood", self, 3)
   if type(z) == "table" and getmetatable(z) == nil then z = core.tensor(z) end
   local names, N = self.simulator.names, x.shape[1]
@@ -220,7 +224,7 @@ function Model:log_likelihood(x, z)
   local rows = input.parameters("log_likelihood", self, core.reshape(z, N * M, K))
   self.decoder:eval()
   local result = core.no_grad(function()
-    return likelihood.at(self, x, core.reshape(self.latent:to_code(rows), N, M, self.latent.size))
+    return likelihood.at(self, x, core.reshape(self.latent:to_code(rows), N, M, self.latent.size), noise)
   end)
   return z.ndim == 3 and result or core.reshape(result, N)
 end
@@ -228,11 +232,11 @@ end
 local sample_options = {
   samples = { "integer", min = 1, max = 1 << 24 },
   rng = { "rng" },
-  noise = { "boolean", default = true },
+  noise = { "boolean|number|table|tensor", default = true },
 }
 
--- n draws for each row of z, in units.
-local function draws(self, z, n, rng, noise)
+-- n draws for each row of z, in units; given: levels of the noise.
+local function draws(self, z, n, rng, noise, given)
   local code, N = self.latent:to_code(z), z.shape[1]
   local x
   if self.decoder.members then
@@ -245,7 +249,7 @@ local function draws(self, z, n, rng, noise)
   if noise and self.simulator.noise and not self.likelihood.as_measured then
     local K = z.shape[2]
     z = core.reshape(core.expand(core.reshape(z, N, 1, K), N, n, K), N * n, K)
-    x = measurement.add(self.simulator, z, x, rng)
+    x = measurement.add(self.simulator, z, x, rng, given and sets.repeated(given, n))
   end
   return core.reshape(x, N, n, table.unpack(self.simulator.output))
 end
@@ -261,7 +265,11 @@ function likelihood.samples(self, z, t, level)
   if not t.samples then check.fail(level, "decode: option 'samples' is missing: how many draws of q(x | z)") end
   check.value("decode", "rng", t.rng, sample_options.rng, level)
   likelihood.check("decode", self, level + 1)
-  if not t.noise and self.likelihood.as_measured then
+  local given
+  if t.noise then
+    local levels_given = t.noise ~= true and t.noise or nil
+    given = measurement.levels("decode", self.simulator, levels_given, z.shape[1], level)
+  elseif self.likelihood.as_measured then
     check.fail(level, "decode: noise = false is not known to the decoder's distribution \"%s\", which is of outputs "
       .. "as measured", self.likelihood.name)
   end
@@ -272,7 +280,8 @@ function likelihood.samples(self, z, t, level)
   for from = 1, z.shape[1], step do
     local scope <close> = core.scope()
     local part = core.slice(z, 1, from, math.min(from + step - 1, z.shape[1]))
-    parts[#parts + 1] = scope:keep(core.no_grad(draws, self, part, t.samples, t.rng, t.noise))
+    parts[#parts + 1] = scope:keep(core.no_grad(draws, self, part, t.samples, t.rng, t.noise,
+      levels.part(given, from, from + part.shape[1] - 1)))
   end
   return #parts == 1 and parts[1] or core.concat(parts, 1)
 end

@@ -83,7 +83,8 @@ local function simulator_of(d, given, path)
   local message = string.format("this model was loaded without its simulator: sv.load(%q, simulator)%s", path,
     why or "")
   local ok, made = pcall(simulator.new, {
-    name = d.simulator, params = d.params, output = d.output, simulate = function() error(message, 0) end,
+    name = d.simulator, params = d.params, output = d.output, noise = d.noise,
+    simulate = function() error(message, 0) end,
   })
   if not ok then refuse("no simulator fits its description: %s", without_place(made)) end
   return made
@@ -153,7 +154,7 @@ end
 --- Loads a model.
 -- @tparam string path
 -- @tparam ?Simulator sim a simulator of your own that the model belongs to: names, bounds, scales, units, periods,
--- levels and output have to be the model's
+-- levels, output and range of noise levels have to be the model's
 -- @tparam ?table settings net and loss, where the model had its own
 -- @treturn Model or nil and why not (a file that cannot be read, is damaged, or is not of this simulator)
 return function(path, sim, settings)

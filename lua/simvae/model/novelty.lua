@@ -4,6 +4,7 @@
 -- the root mean square difference between the output and the decoder's output for the encoder's estimate. Training
 -- records the maximum of each over its last batch; an output beyond a multiple of them is a notice, once.
 local core = require "simvae.core"
+local levels = require "simvae.model.levels"
 local notice = require "simvae.model.notice"
 local sets = require "simvae.model.sets"
 
@@ -40,11 +41,12 @@ end
 --- Takes the measures of outputs like those of the training; the model keeps them as `seen`.
 -- @tparam Model model
 -- @tparam tensor x (N, …output)
-function novelty.measure(model, x)
+-- @tparam ?tensor noise (N,) levels of it (simvae.model.levels)
+function novelty.measure(model, x, noise)
   local scope <close> = core.scope()
   core.no_grad(function()
+    local codes = model:ranked(levels.seen(model, x, noise))
     x = model.loss:standardise(x)
-    local codes = model:ranked(x)
     local seen = { draws = x.shape[1], distance = largest(distances(model, x)),
       misfit = largest(misfits(model, x, codes[1])) }
     model.seen = seen.distance < math.huge and seen.misfit < math.huge and seen
@@ -54,13 +56,14 @@ end
 --- Gives notice of the first sample that is far from all that was seen.
 -- @tparam string what the method's name
 -- @tparam Model model
--- @tparam tensor x (N, …) standardised
+-- @tparam tensor x (N, …) as the encoder takes it
 -- @tparam function code () -> (N, size), the encoder's answers: called where the decoder is asked
 -- @tparam integer before samples of the caller's batch that came before these
 function novelty.check(what, model, x, code, before)
   local seen = model.seen
   if not seen or model.noticed.novelty or x.shape[1] == 0 then return end
   local scope <close> = core.scope()
+  x = levels.plain(model.simulator, x)
   local times = BEYOND * (1 + 8 / seen.draws)
   local away, place = distances(model, x)
   if away and largest(away) > times * seen.distance then

@@ -31,15 +31,18 @@ local posterior = {}
 --- @tparam Model model
 -- @tparam tensor h (N, outputs) what its encoder gives
 -- @tparam ?tensor x (N, …output) the outputs themselves, in units, for importance resampling
+-- @tparam ?tensor noise (N,) levels of the outputs' noise (simvae.model.levels)
 -- @treturn Posterior
-function posterior.new(model, h, x)
+function posterior.new(model, h, x, noise)
   local head, numbers = recalibration.head(model, h)
-  return setmetatable({ model = model, head = head, h = numbers, x = x or false, count = h.shape[1] }, Posterior)
+  return setmetatable({ model = model, head = head, h = numbers, x = x or false, noise = noise or false,
+    count = h.shape[1] }, Posterior)
 end
 
 -- The posterior of some of the outputs, from their numbers.
 local function part_of(self, h)
-  return setmetatable({ model = self.model, head = self.head, h = h, x = false, count = h.shape[1] }, Posterior)
+  return setmetatable({ model = self.model, head = self.head, h = h, x = false, noise = false,
+    count = h.shape[1] }, Posterior)
 end
 
 function Posterior:__tostring()
@@ -80,7 +83,8 @@ local function resampled(self, n, rng)
   model.decoder:eval()
   local m = resample.proposals(n)
   local z, sizes = in_pieces(self, m, function(h, from, to)
-    return resample.draw(model, self.head, h, core.slice(self.x, 1, from, to), n, m, rng)
+    return resample.draw(model, self.head, h, core.slice(self.x, 1, from, to), n, m, rng,
+      self.noise and core.slice(self.noise, 1, from, to))
   end)
   local at = math.tointeger(core.argmin(sizes):item())
   if sizes:get(at) < FEW then
@@ -274,6 +278,6 @@ function Posterior:mode()
   return in_pieces(self, DRAWS, densest)
 end
 
-names.class(Posterior, "posterior", { "model", "head", "h", "x", "count" })
+names.class(Posterior, "posterior", { "model", "head", "h", "x", "noise", "count" })
 
 return posterior

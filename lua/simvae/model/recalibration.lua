@@ -13,6 +13,7 @@ local cube = require "simvae.posterior.support.cube"
 local file = require "simvae.io.file"
 local input = require "simvae.model.input"
 local interrupt = require "simvae.util.interrupt"
+local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
 local recalibrated = require "simvae.posterior.support.recalibrated"
 local streams = require "simvae.util.streams"
@@ -31,7 +32,7 @@ local CHUNK = 256
 local options = {
   simulations = { "integer", default = 1000, min = LEAST },
   seed = { "integer", default = 1 },
-  z = { "tensor" }, x = { "tensor" },
+  z = { "tensor" }, x = { "tensor" }, noise = { "number|table|tensor" },
   workers = { "integer", min = 0, max = 256 }, timeout = { "number", above = 0 },
 }
 
@@ -93,7 +94,7 @@ local function errors_of(self, z, mean, std)
   return lists
 end
 
-local function fit(self, z, x)
+local function fit(self, z, x, levels)
   local K, n = #self.simulator.params, z.shape[1]
   local result = { simulations = n, maps = {}, factors = {} }
   local kinds, measured, truths, errors = recalibrated.kinds(self.latent), {}, {}, {}
@@ -102,12 +103,13 @@ local function fit(self, z, x)
     local scope <close> = core.scope()
     local to = math.min(from + CHUNK - 1, n)
     local part, known = core.slice(x, 1, from, to), core.slice(z, 1, from, to)
-    local p = self:posterior(part)
+    local told = noise.told(levels, from, to)
+    local p = self:posterior(part, told)
     local rows, points = recalibrated.measure(p.head, p.h, kinds), cube.from_units(self.latent, known:totable())
     for i, u in ipairs(points) do
       for k = 1, K do measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], u[k] end
     end
-    local off = errors_of(self, known, self:encode(part))
+    local off = errors_of(self, known, self:encode(part, told))
     for k = 1, K do table.move(off[k], 1, #off[k], #errors[k] + 1, errors[k]) end
   end
   for k, p in ipairs(self.simulator.params) do
@@ -197,7 +199,7 @@ end
 
 -- ---- the method -----------------------------------------------------------------------------
 
--- Held-out pairs: given ones, or fresh simulations as they are measured.
+-- Held-out pairs, and levels of their noise: given ones, or fresh simulations as they are measured.
 local function pairs_of(self, o)
   local sim = self.simulator
   if o.z or o.x then
@@ -208,14 +210,14 @@ local function pairs_of(self, o)
       check.fail(3, "recalibrate: takes %d pairs or more, as many rows of z as of x; got %d and %d", LEAST, z.shape[1],
         x.shape[1])
     end
-    return z, x
+    return z, x, noise.levels("recalibrate", sim, o.noise, z.shape[1], 3)
   end
   if sim.rows then
     check.fail(3, "recalibrate: the rows of a data set were used in training; give z and x, pairs that were not")
   end
-  local z, x = require "simvae.sampler".simulate(sim, o.simulations, streams.recalibration(o.seed),
+  local z, x, _, levels = require "simvae.sampler".simulate(sim, o.simulations, streams.recalibration(o.seed),
     { workers = o.workers, timeout = o.timeout })
-  return z, x
+  return z, x, levels
 end
 
 --- Recalibrates the posterior on held-out simulations. sample, log_prob (which stays normalised), mean, std, quantile
@@ -223,7 +225,8 @@ end
 -- further training ends it. Probabilities of classes stay as they are.
 -- @tparam ?table|false t simulations (1000; at least 100): fresh draws of the prior that the simulator runs on, with
 -- workers and timeout as of sv.simulate and seed (1); or z (N, K) and x (N, …): pairs of parameters and measured
--- outputs that training has not seen. false: removes the correction
+-- outputs that training has not seen, with noise, as of encode, where the simulator has a range of levels. false:
+-- removes the correction
 -- @treturn Model itself
 -- @raise a model whose encoder was never trained; too few pairs
 function Model:recalibrate(t)
@@ -236,13 +239,13 @@ function Model:recalibrate(t)
     check.fail(2, "recalibrate: the model's encoder has not been trained")
   end
   local scope <close> = core.scope()
-  local z, x = pairs_of(self, o)
+  local z, x, levels = pairs_of(self, o)
   local before = self.recalibration
   local _scope <close> = setmetatable({}, { __close = function() -- errors included
     self.recalibration = self.recalibration or before
   end })
   self.recalibration = false
-  self.recalibration = interrupt.during("recalibrate: interrupted; nothing was changed", fit, self, z, x)
+  self.recalibration = interrupt.during("recalibrate: interrupted; nothing was changed", fit, self, z, x, levels)
   return self
 end
 

@@ -76,13 +76,14 @@ end
 -- @tparam integer n
 -- @tparam integer m proposals of each posterior
 -- @tparam rng rng
+-- @tparam ?tensor noise (N,) levels of the noise of x
 -- @treturn tensor (N, n, K), in units
 -- @treturn tensor (N,) effective sample sizes, at most m
-function resample.draw(model, head, h, x, n, m, rng)
+function resample.draw(model, head, h, x, n, m, rng, noise)
   local u = head:sample(h, m, rng)
   local N, K = u.shape[1], u.shape[3]
   local codes = cube.to_code(model.latent, u)
-  local weights = likelihood.at(model, x, codes) - head:log_prob(h, u)
+  local weights = likelihood.at(model, x, codes, noise) - head:log_prob(h, u)
   if model.simulator.prior then
     weights = weights + core.reshape(log_prior(model, core.reshape(u, N * m, K)), N, m)
   end

@@ -45,7 +45,7 @@ end
 local function own_nets(decoder, encoder, t)
   decoder, encoder = own_layer(decoder, "decoder"), own_layer(encoder, "encoder")
   try_shapes(decoder, "decoder", { 2, t.code }, { 2, table.unpack(t.output) })
-  try_shapes(encoder, "encoder", { 2, table.unpack(t.output) }, { 2, t.heads })
+  try_shapes(encoder, "encoder", { 2, table.unpack(t.input or t.output) }, { 2, t.heads })
   return decoder, encoder
 end
 

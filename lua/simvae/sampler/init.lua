@@ -383,18 +383,19 @@ function Sampler:close()
 end
 Sampler.__close = Sampler.close
 
-local function draw_all(self, n, rng, measured)
+local function draw_all(self, n, rng, measured, given)
   local first
   self.seed, first = rng:samples(n)
   local made <close>, why = open(setmetatable(self, Sampler))
   if not made then return nil, why end
   made.total, made.drawn = 0, first
   local z, x = take(made, n)
-  if measured then x = noise.of_samples(made.simulator, z, x, self.seed, first + 1) end
-  return z, x, made.log.failed
+  local levels
+  if measured then x, levels = noise.of_samples(made.simulator, z, x, self.seed, first + 1, given) end
+  return z, x, made.log.failed, levels
 end
 
-local simulate_options = { noise = { "boolean", default = true } }
+local simulate_options = { noise = { "boolean|number|table|tensor", default = true } }
 for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 
 --- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output) as measured, with the simulator's noise.
@@ -402,25 +403,28 @@ for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 -- @tparam integer n
 -- @tparam ?rng rng sv.rng(seed); n samples of it are consumed (default: sv.rng(1); within another simulator's simulate,
 -- that sample's own)
--- @tparam ?table t noise (true; false: without it), workers (0), cache, max_failures (0.2), timeout, restart_after,
+-- @tparam ?table t noise (true; false: without it; of a simulator with a range of levels also a level, or one for each
+-- sample), workers (0), cache, max_failures (0.2), timeout, restart_after,
 -- failures (as of sv.sampler.new)
 -- @treturn tensor z
 -- @treturn tensor x
 -- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
+-- @treturn ?tensor the levels of the noise (n,), of a simulator with a range of them
 -- @raise if more fail than max_failures allows
 function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })
   n = math.tointeger(n)
   local self = check.options("simulate", t, simulate_options)
-  local measured = self.noise
+  local measured, given = self.noise ~= false, nil
+  if measured and self.noise ~= true then given = noise.levels("simulate", sim, self.noise, n, 2) end
   self.noise, self.simulator = nil, sim
   sampler.check("simulate", self)
   if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
   rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
   if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- limits the ring's memory
-  return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured)
+  return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured, given)
 end
 
 function Sampler:__tostring()

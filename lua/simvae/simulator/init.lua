@@ -127,7 +127,7 @@ function simulator.new(t)
   check_output(what, self.output)
   self.params, self.output = content(params), setmetatable(table.move(self.output, 1, #self.output, 1, {}), core.shape)
   prior.read(what, self)
-  self.noise_std = noise.check(what, self.noise, self.output)
+  self.noise_std, self.noise_range = noise.check(what, self.noise, self.output)
   check_maps(what, "symmetry", self.symmetry, "map")
   check_maps(what, "invariants", self.invariants, "value")
   local series = self.series
@@ -251,7 +251,7 @@ function Simulator:simulate_batch(n, rng)
   return z, run_all(self, z, streams.simulation(seed, first + 1))
 end
 
-local members = { "noise_std", "log_density", "index", "names", "fills", "variant", "refused", "frame",
+local members = { "noise_std", "noise_range", "log_density", "index", "names", "fills", "variant", "refused", "frame",
   "point_metatable", "draws", "rows", "grid" }
 for name in pairs(fields) do members[#members + 1] = name end
 require("simvae.util.names").class(Simulator, "simulator", members)

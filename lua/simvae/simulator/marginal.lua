@@ -330,6 +330,15 @@ function Marginal:slope(v)
   return math.exp(distribution.log_density("normal", self:score(v)) - self:log_density(v))
 end
 
+--- The scores of values within the bounds, by tensor ops; nil where there are none for this distribution.
+-- @tparam tensor v of any shape
+-- @treturn ?tensor of the same shape
+function Marginal:scores(v)
+  if not self.kind.straight or self.cut then return nil end
+  if self.kind.scale == "log" then v = core.log(v) end
+  return (v - self.numbers[1]) / self.numbers[2]
+end
+
 -- t at equidistant scores, and its slopes.
 local function tabulate(self)
   local limit, values, slopes = marginal.LIMIT, {}, {}

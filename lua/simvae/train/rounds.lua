@@ -34,6 +34,7 @@ local AT_ONCE = 64       -- simulations between two updates of the progress bar
 rounds.options = {
   rounds = { "integer", min = 1, max = 100 },
   observation = { "tensor|table" },
+  observation_noise = { "number", above = 0 },
   truncation = { "number", above = 0, max = 0.1 },
 }
 
@@ -44,7 +45,7 @@ rounds.options = {
 function rounds.check(self, run, level)
   local function fail(...) check.fail(level + 1, ...) end
   if not run.rounds then
-    for _, name in ipairs { "observation", "truncation" } do
+    for _, name in ipairs { "observation", "observation_noise", "truncation" } do
       if run[name] ~= nil then fail("train: %s needs rounds = 2 or more", name) end
     end
     return
@@ -52,6 +53,12 @@ function rounds.check(self, run, level)
   if run.observation == nil then
     fail("train: rounds need observation = x, the output whose posterior they are for")
   end
+  local range = self.simulator.noise_range
+  if range and run.observation_noise == nil then
+    fail("train: option 'observation_noise' is missing: the level of the noise of the observation, %g to %g",
+      range.low, range.high)
+  end
+  noise.levels("train: observation", self.simulator, run.observation_noise, 1, level + 1)
   if not self.head.likelihood then
     fail("train: rounds take a posterior that is trained by likelihood, such as \"flow\"; this model's is \"%s\"",
       self.head.name)
@@ -128,7 +135,8 @@ end
 -- The simulator with the prior of round r + 1, from the posterior of round r.
 local function restricted(self, run, observation, r)
   local rng = streams.rounds(run.seed, r)
-  local region = truncation.new(self, self:posterior(observation).h, run.truncation, rng)
+  local h = self:posterior(observation, { noise = run.observation_noise }).h
+  local region = truncation.new(self, h, run.truncation, rng)
   local _, count = share(run, r + 1)
   local n = math.max(PRIOR_DRAWS, 2 * count)
   local bar <close> = progress.new { title = string.format("round %d: prior", r + 1), total = n, quiet = run.quiet }

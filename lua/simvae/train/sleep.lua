@@ -10,7 +10,7 @@
 -- (simvae.train.npe) is given z alone, and learns the distribution over the equivalents.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local measurement = require "simvae.simulator.noise"
+local levels = require "simvae.model.levels"
 local sets = require "simvae.model.sets"
 local symmetry = require "simvae.simulator.symmetry"
 
@@ -45,18 +45,15 @@ function sleep.check(model, run, level)
   end
 end
 
---- Outputs with the noise of a measurement that the simulator declares.
+--- Outputs with the noise of a measurement that the simulator declares, as an encoder takes them.
 -- @tparam Model model
 -- @tparam tensor z (N, K) their parameters, in units
 -- @tparam tensor x (N, …output), in the units that networks see
 -- @tparam rng rng
 -- @treturn tensor in the same units; of a model of sets (N, M, …output), M measurements of each
 function sleep.measured(model, z, x, rng)
-  local loss, M = model.loss, sets.size(model)
-  x = sets.repeated(x, M)
-  if model.simulator.noise then
-    x = loss:standardise(measurement.add(model.simulator, sets.repeated(z, M), loss:restore(x), rng))
-  end
+  local M = sets.size(model)
+  x = levels.measured(model, z, sets.repeated(x, M), rng)
   return model.set and sets.grouped(x, M) or x
 end
 

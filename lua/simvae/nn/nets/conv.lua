@@ -21,7 +21,7 @@ local function conv(t)
     decoder[#decoder + 1] = layers.doubling(from, to, rng)
     if level > 1 then decoder[#decoder + 1] = nn.silu() end
   end
-  local encoder = layers.halving_layers({}, channels, width, 1, levels, rng)
+  local encoder = layers.halving_layers({}, layers.input(t)[1], width, 1, levels, rng)
   encoder[#encoder + 1] = nn.reshape { top * base * base }
   layers.hidden_layers(encoder, top * base * base, 1, nn.leaky_relu, rng)
   encoder[#encoder + 1] = nn.linear(hidden, t.heads, { std = layers.he(hidden, 0.3), rng = rng })

@@ -70,7 +70,7 @@ local function point_encoder(t, levels, base)
   local count = (located + 1) // 2
   local down, up = {}, {}
   for level = 1, levels do
-    down[level] = nn.sequential(layers.halving_layers({}, t.output[1], width, level, level, rng))
+    down[level] = nn.sequential(layers.halving_layers({}, layers.input(t)[1], width, level, level, rng))
   end
   for level = levels - 1, 2, -1 do
     up[#up + 1] = nn.sequential { layers.doubling(layers.channels_at(width, level + 1),

@@ -17,7 +17,7 @@ local function dcgan(t)
     nn.batch_norm(top, { std = std, rng = rng }), nn.relu(),
   }
   local encoder = {
-    nn.conv2d(channels, width, 4, { stride = 2, padding = 1, std = std, rng = rng }), nn.leaky_relu(0.2),
+    nn.conv2d(layers.input(t)[1], width, 4, { stride = 2, padding = 1, std = std, rng = rng }), nn.leaky_relu(0.2),
   }
   for level = 1, levels - 1 do
     local inner, outer = layers.channels_at(width, levels - level + 1), layers.channels_at(width, levels - level)

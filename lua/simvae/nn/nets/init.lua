@@ -4,9 +4,9 @@
 --
 -- A net is a file of this folder. It returns a table: `build`, the function that sv.nets.NAME is, and `width`, its
 -- default width. build takes { code = inputs of the decoder, heads = outputs of the encoder, output = {C, H, W} or {n},
--- width =, rng =, locations = } and returns decoder, encoder. locations = { count =, size = }: the first numbers of
--- heads are `count` groups of `size` numbers that a location in code space is, followed by as many that are none
--- (simvae.posterior).
+-- input = what the encoder takes, where that is more than the output, width =, rng =, locations = } and returns
+-- decoder, encoder. locations = { count =, size = }: the first numbers of heads are `count` groups of `size` numbers
+-- that a location in code space is, followed by as many that are none (simvae.posterior).
 local check = require "simvae.util.check"
 local names = require "simvae.util.names"
 
@@ -14,6 +14,7 @@ local fields = {
   code = { "integer", required = true, min = 1 },
   heads = { "integer", required = true, min = 1 },
   output = { "table", required = true },
+  input = { "table" },
   width = { "integer", min = 1 },
   rng = { "rng" },
   locations = { "table" },

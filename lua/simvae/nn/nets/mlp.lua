@@ -1,4 +1,5 @@
 --- Multilayer perceptrons for outputs of any shape.
+local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 
 local WIDTH = 128
@@ -6,8 +7,7 @@ local WIDTH = 128
 --- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in
 -- both directions, GELU (the paper's "simple feed-forward architecture" for vectors).
 local function mlp(t)
-  local outputs = 1
-  for _, n in ipairs(t.output) do outputs = outputs * n end
+  local outputs, inputs = layers.count(t.output), layers.count(layers.input(t))
   local width, rng = t.width or WIDTH, t.rng
   local function stack(from, to)
     return {
@@ -17,10 +17,10 @@ local function mlp(t)
       nn.linear(width, to, { rng = rng }),
     }
   end
-  local decoder, encoder = stack(t.code, outputs), stack(outputs, t.heads)
+  local decoder, encoder = stack(t.code, outputs), stack(inputs, t.heads)
   if #t.output > 1 then
     decoder[#decoder + 1] = nn.reshape(t.output)
-    table.insert(encoder, 1, nn.reshape { outputs })
+    table.insert(encoder, 1, nn.reshape { inputs })
   end
   return nn.sequential(decoder), nn.sequential(encoder)
 end

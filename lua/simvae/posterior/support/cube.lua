@@ -139,6 +139,8 @@ function cube.points(latent, z)
     local p, v = part.param, cube.column(z, i)
     if part.kind == "class" then
       columns[i] = cube.of_class(v, p.levels)
+    elseif p.prior and marginal.of(p):scores(v) then
+      columns[i] = core.normal_cdf(marginal.of(p):scores(v))
     elseif p.prior or p.period then
       columns[i] = shares(p, v)
     elseif p.scale == "log" then
