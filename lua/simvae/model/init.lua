@@ -123,7 +123,7 @@ function model.build(self, rng)
   self.encoder:eval()
   if self.precision then set_precision(self, self.precision) end
   self.trained = content { decoder = 0, encoder = 0 }
-  self.recalibration = false
+  self.recalibration, self.usual = false, false
   self.seen, self.noticed = false, {} -- see simvae.model.novelty and notice
   return setmetatable(self, Model)
 end
@@ -171,7 +171,8 @@ end
 model.load = require "simvae.model.load"
 
 names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
-  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus", "set", "recalibration" })
+  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus", "set", "recalibration",
+  "usual" })
 model.class = Model
 
 return model

@@ -6,6 +6,7 @@
 --     p:log_prob(z)                                   -- (N,): the log density at z (N, K), per unit of each parameter
 --     p:mean() p:std() p:mode()                       -- (N, K)
 --     p:quantile { 0.05, 0.5, 0.95 }                  -- (N, 3, K)
+--     p.surprise                                      -- (N,): how unusual each output is, a quantile (model.surprise)
 --
 -- Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, of a fixed stream.
 local check = require "simvae.util.check"
@@ -15,6 +16,7 @@ local recalibration = require "simvae.model.recalibration"
 local parameters = require "simvae.simulator.parameters"
 local resample = require "simvae.model.resample"
 local streams = require "simvae.util.streams"
+local surprise = require "simvae.model.surprise"
 local likelihood = require "simvae.model.likelihood"
 local names = require "simvae.util.names"
 local notice = require "simvae.model.notice"
@@ -24,7 +26,21 @@ local DRAWS = 2048         -- of each posterior, for its summaries
 local AT_ONCE = 1 << 16    -- draws or points per chunk
 
 local Posterior = {}
-Posterior.__index = Posterior
+
+-- surprise is measured when it is first asked for.
+function Posterior.__index(self, name)
+  if name ~= "surprise" then return Posterior[name] end
+  local model = rawget(self, "model")
+  if not (model and rawget(self, "x")) then return nil end
+  local h = core.slice(self.h, 2, 1, model.head.outputs)
+  local value = surprise.of(model, h, self.x)
+  if not value then
+    check.fail(2, "posterior: surprise needs a reference, simulations that the end of a training takes; this model has "
+      .. "none")
+  end
+  rawset(self, "surprise", value)
+  return value
+end
 
 local posterior = {}
 

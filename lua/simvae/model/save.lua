@@ -4,6 +4,7 @@ local core = require "simvae.core"
 local description = require "simvae.model.description"
 local json = require "simvae.io.json"
 local recalibration = require "simvae.model.recalibration"
+local surprise = require "simvae.model.surprise"
 
 local Model = {} -- methods that simvae.model takes over
 
@@ -26,6 +27,7 @@ function Model:state()
   for part, layer in pairs(parts_of(self)) do
     for name, t in pairs(layer:state()) do map[part .. "." .. name] = t end
   end
+  for name, t in pairs(surprise.state(self)) do map[name] = t end
   if self.focus then map.observation = self.focus.observation end
   return map
 end
@@ -63,7 +65,7 @@ function Model:load_state(map)
     if map[name] then t:copy(map[name]) end
   end
   self.loss:restored()
-  return true
+  return surprise.load(self, map)
 end
 
 --- What identifies the model besides its weights.

@@ -35,6 +35,7 @@ local sleep = require "simvae.train.sleep"
 local stages_of = require "simvae.train.stages"
 local standardise = require "simvae.model.standardise"
 local streams = require "simvae.util.streams"
+local surprise = require "simvae.model.surprise"
 
 local Model = {} -- methods that simvae.model takes over
 
@@ -76,6 +77,17 @@ local function measure_novelty(self, run)
     z, x = run.sampler:next()
   end
   if x then novelty.measure(self, noise.add(self.simulator, z, x, run.rng)) end
+end
+
+-- Reference of how usual an output is: the training's last simulations, or a few where it ran none.
+local function measure_surprise(self, run)
+  local scope <close> = core.scope()
+  local at = run.sampler:state()
+  local n = surprise.samples(self.simulator, at.drawn)
+  run.sampler:restore { drawn = math.max(0, at.drawn - n) }
+  local z, x = run.sampler:peek(n)
+  run.sampler:restore(at)
+  surprise.measure(self, noise.add(self.simulator, z, x, run.rng))
 end
 
 -- Forks its workers here, before threads are started and memory is allocated.
@@ -135,7 +147,10 @@ local function run_all(self, run, stages)
     end
   end
   if (self.trained.encoder or 0) + (self.trained.sleep or 0) > 0 then
-    local ok, why = pcall(measure_novelty, self, run)
+    local ok, why = pcall(function()
+      measure_novelty(self, run)
+      measure_surprise(self, run)
+    end)
     if not ok and tostring(why):find("interrupted!", 1, true) then error(why, 0) end
     if not ok then io.stderr:write("simvae: no measure of how usual an output is: ", tostring(why), "\n") end
   end

@@ -22,6 +22,7 @@
 --     seed ~ CALIBRATION       metrics.calibration        draws of the posteriors for calibration
 --     seed ~ RECALIBRATION     model.recalibration        held-out simulations
 --     KNOTS                    posterior.support.recalibrated draws of a posterior, for its quantiles
+--     DIRECTIONS               model.surprise             projections of the encoder's numbers
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
@@ -46,6 +47,7 @@ local HELD_OUT = 0x73706c6974      -- "split"
 local CALIBRATION = 0x63616c6962 << 16 -- "calib"
 local RECALIBRATION = 0x726563616c << 16 -- "recal"
 local KNOTS = 0x6b6e6f74           -- "knot"
+local DIRECTIONS = 0x64697273       -- "dirs"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
@@ -107,6 +109,9 @@ function streams.recalibration(seed) return core.rng(seed ~ RECALIBRATION) end
 
 --- Draws of a posterior whose quantiles are the knots of its recalibration.
 function streams.knots() return core.rng(KNOTS) end
+
+--- Random directions in the space of an encoder's numbers.
+function streams.directions() return core.rng(DIRECTIONS) end
 
 --- Draws of a posterior for its summaries.
 -- @tparam integer first number of the posterior among those that are summarised together
