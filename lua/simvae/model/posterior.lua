@@ -14,6 +14,7 @@ local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local recalibration = require "simvae.model.recalibration"
 local parameters = require "simvae.simulator.parameters"
+local prior = require "simvae.simulator.prior"
 local resample = require "simvae.model.resample"
 local streams = require "simvae.util.streams"
 local surprise = require "simvae.model.surprise"
@@ -91,7 +92,7 @@ local function resampled(self, n, rng)
   local model = self.model
   if not self.x then check.fail(3, "sample: resample needs a posterior of outputs, as model:posterior(x) gives it") end
   likelihood.check("sample: resample", model, 4)
-  if model.simulator.prior and not model.simulator.log_density then
+  if not prior.known(model.simulator) then
     check.fail(3, "sample: resample weighs draws by the prior's density, and the prior of simulator '%s' is a function "
       .. "without one: prior = { draw = function(rng) … end, log_density = function(z) … end }", model.simulator.name)
   end

@@ -251,8 +251,8 @@ function Simulator:simulate_batch(n, rng)
   return z, run_all(self, z, streams.simulation(seed, first + 1))
 end
 
-local members = { "noise_std", "noise_range", "log_density", "index", "names", "fills", "variant", "refused", "frame",
-  "point_metatable", "draws", "rows", "grid" }
+local members = { "fresh", "noise_std", "noise_range", "log_density", "index", "names", "fills", "variant", "refused",
+  "frame", "point_metatable" }
 for name in pairs(fields) do members[#members + 1] = name end
 require("simvae.util.names").class(Simulator, "simulator", members)
 

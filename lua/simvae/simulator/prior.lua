@@ -24,19 +24,19 @@ local FORMS = "a function(rng), or { draw = function(rng), log_density = functio
 -- density, or nil.
 -- @tparam string what whose it is, for messages
 -- @tparam Simulator self
--- @raise at the caller of sv.simulator
-function prior.read(what, self)
+-- @tparam ?integer level of the caller that is blamed (3: that of sv.simulator)
+function prior.read(what, self, level)
   local given = self.prior
   if type(given) ~= "table" then return end
   local draw, log_density = given.draw, given.log_density
   for k in pairs(given) do
     if k ~= "draw" and k ~= "log_density" then
-      check.fail(3, "%s: prior has an unknown field %s; it is %s; the prior of one parameter stands in params", what,
-        check.describe(k), FORMS)
+      check.fail(level or 3, "%s: prior has an unknown field %s; it is %s; the prior of one parameter stands in params",
+        what, check.describe(k), FORMS)
     end
   end
   if type(draw) ~= "function" or log_density ~= nil and type(log_density) ~= "function" then
-    check.fail(3, "%s: prior is %s; got draw = %s, log_density = %s", what, FORMS, check.describe(draw),
+    check.fail(level or 3, "%s: prior is %s; got draw = %s, log_density = %s", what, FORMS, check.describe(draw),
       check.describe(log_density))
   end
   self.prior, self.log_density = draw, log_density
@@ -129,12 +129,19 @@ function prior.check_density(self)
   if why then error(string.format("simulator '%s': %s", self.name, why), 0) end
 end
 
+--- Whether the density of a simulator's prior is known.
+function prior.known(self)
+  self = self.fresh and self.fresh() or self
+  return not self.prior or self.log_density ~= nil
+end
+
 --- The logarithm of the prior's density, per unit of each parameter (of a class: of its probability); -inf outside the
 -- support. A constant is missing where the user's log_density leaves it out.
 -- @tparam Simulator self
 -- @tparam tensor z (N, K), in units
 -- @treturn ?tensor (N,); nil where the prior is a function without a density
 function prior.log_density(self, z)
+  self = self.fresh and self.fresh() or self -- of a data set, its prior beyond the rows
   if self.prior and not self.log_density then return nil end
   local values = {}
   for n, row in ipairs(z:totable()) do

@@ -1,4 +1,5 @@
---- Draws of the prior besides those of batches: functions of the stage and the step, which a resumed run repeats.
+--- Draws of the prior besides those of batches: functions of the stage and the step, which a resumed run repeats. Those
+-- that the decoder decodes are, of a data set, not its rows (simvae.simulator.dataset.fresh).
 local cube = require "simvae.posterior.support.cube"
 local streams = require "simvae.util.streams"
 
@@ -10,18 +11,19 @@ Draws.__index = Draws
 -- @tparam Simulator sim
 -- @tparam integer seed
 function prior_draws.new(latent, sim, seed)
-  return setmetatable({ latent = latent, simulator = sim, seed = seed }, Draws)
+  return setmetatable({ latent = latent, simulator = sim, fresh = sim.fresh or function() return sim end, seed = seed },
+    Draws)
 end
 
 -- n draws in units, of which a number have been drawn before.
-local function draws(self, rng, before, n)
+local function draws(sim, rng, before, n)
   rng:take(before)
-  return self.simulator:sample(n, rng)
+  return sim:sample(n, rng)
 end
 
 --- Codes that those of a batch are compared with, (n, size).
 function Draws:codes(run, n)
-  return self.latent:to_code(draws(self, streams.prior(self.seed), (run.step - 1) * n, n))
+  return self.latent:to_code(draws(self.simulator, streams.prior(self.seed), (run.step - 1) * n, n))
 end
 
 -- Draws of the sleep phase before the run's step, of n a step.
@@ -31,14 +33,14 @@ end
 
 --- Parameters that the sleep phase decodes, (n, K) in units.
 function Draws:dreams(run, n)
-  return draws(self, streams.dreams(self.seed), before(run, n), n)
+  return draws(self.fresh(), streams.dreams(self.seed), before(run, n), n)
 end
 
 --- The same as points of the unit cube (n, K), for posteriors trained by likelihood.
 function Draws:points(run, n)
   local rng = streams.dreams(self.seed)
   rng:take(before(run, run[run.stage].batch))
-  return cube.draw(self.latent, self.simulator, n, rng)
+  return cube.draw(self.latent, self.fresh(), n, rng)
 end
 
 return prior_draws

@@ -5,12 +5,13 @@
 --     local faces = sv.dataset { path = "folder" }                            -- PNGs, and a CSV that names them
 --     local faces = sv.dataset { path = "runs/samples" }                      -- a sample cache
 --
--- Its prior draws rows of the data; run returns the row of given parameters, or the nearest
--- one. Outputs stay on disk: rows of a .npy file and PNGs are read when they are
--- drawn; a .npz file's outputs that are larger than `memory` are unpacked once into a .npy file.
--- Where the rows are the complete grid of a few values of each parameter, the grid is detected
--- (dataset.grid), and the nearest row is found directly.
+-- Its prior draws rows of the data; what training draws beyond them is the option `prior`
+-- (simvae.simulator.dataset.fresh). run returns the row of given parameters, or the nearest one. Outputs stay on disk:
+-- rows of a .npy file and PNGs are read when they are drawn; a .npz file's outputs that are larger than `memory` are
+-- unpacked once into a .npy file. Where the rows are the complete grid of a few values of each parameter, the grid is
+-- detected (dataset.grid), and the nearest row is found directly.
 local check = require "simvae.util.check"
+local fresh = require "simvae.simulator.dataset.fresh"
 local layout = require "simvae.simulator.dataset.layout"
 local lookup = require "simvae.simulator.dataset.lookup"
 local part = require "simvae.simulator.dataset.part"
@@ -33,7 +34,8 @@ local fields = {
   memory = { "integer", default = 1 << 30, min = 0 },     -- maximum bytes of outputs in memory
   unpacked = { "string" },
 }
-local shared = simulator.share_options(fields, { prior = true, series = true }) -- its rows are the prior
+local shared = simulator.share_options(fields, { prior = true, series = true })
+fields.prior = { "string|function|table" } -- what is drawn beyond the rows (simvae.simulator.dataset.fresh)
 
 -- ---- the simulator -------------------------------------------------------------------------------
 
@@ -109,8 +111,9 @@ end
 -- features), "picture" (height, width), "channels_first" or "channels_last", where
 -- simvae.simulator.dataset.layout finds it ambiguous; `scale`: outputs are divided by it (default: 255 for bytes that
 -- go above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
--- .npz file's outputs that may be held (1 GiB); `unpacked`: where larger ones are unpacked to; `name`, loss, symmetry,
--- invariants, doc
+-- .npz file's outputs that may be held (1 GiB); `unpacked`: where larger ones are unpacked to; `prior`: what training
+-- draws beyond the rows, "independent", "fitted", "rows", or as of sv.simulator (simvae.simulator.dataset.fresh);
+-- `name`, loss, symmetry, invariants, doc
 -- @treturn Simulator with `.rows` (N), `.part(share)` (simvae.simulator.dataset.part) and, of a complete grid, `.grid`:
 -- the list of values of each parameter; or nil, message
 function dataset.dataset(t)
@@ -165,6 +168,7 @@ function dataset.dataset(t)
   made = simulator.new(all)
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
   made.rows, made.grid, made.part = #rows, levels, part(made, rows)
+  made.fresh = fresh.of(what, made, rows, given.prior, 2)
   return made
 end
 
