@@ -183,3 +183,62 @@ describe("the held-out part", function()
     end)
   end)
 end)
+
+-- A model of the line whose decoder is given: its formula, or one that is wrong by a quarter.
+local function with_decoder(factor, sim)
+  local weights = core.tensor { { factor, factor, factor }, { 2, 4, 6 } }
+  local function net(t)
+    local _, encoder = sv.nets.mlp(t)
+    return sv.nn.func(function(code) return core.matmul(code, weights) + core.tensor { 2, 4, 6 } end), encoder
+  end
+  local model = sv.model { simulator = sim or line(), posterior = "flow", transforms = 1, bins = 4, width = 16,
+    seed = 5, loss = "mse", net = net }
+  model.loss.fitted = true -- the formula is in the simulator's units
+  return model
+end
+
+describe("labels = \"auto\"", function()
+  local function train(model, more)
+    local t = { simulations = 80, batch = 40, decoder = { steps = 0 }, seed = 7,
+      encoder = { steps = 400, lr = 5e-3, labels = "auto", patience = 400 } }
+    for k, v in pairs(more or {}) do t[k] = v end
+    return model:train(t)
+  end
+
+  it("takes samples of a decoder that is right where simulations are few, and the simulator's of one that is wrong",
+    function()
+      local function share(model)
+        return helper.stderr_of(train, model):match "encoder: (%S+) of a batch are the simulator's pairs"
+      end
+      assert.equal("0", share(with_decoder(1)))
+      assert.equal("1", share(with_decoder(-1)))
+    end)
+
+  it("goes on from an interruption before, within and after its trials as if there had been none", function()
+    local folder = helper.temporary_folder()
+    local calls, last = 0, math.huge
+    local sim = sv.simulator { name = "line", output = { 3 }, params = line().params,
+      simulate = function(z, out) for i = 1, 3 do out[i] = z.a + z.b * i end end,
+      noise = function(x, rng)
+        calls = calls + 1
+        if calls == last then error("interrupted!", 0) end
+        return x + rng:normal { 3 } * 0.3
+      end }
+    local function run(out)
+      calls = 0
+      return train(with_decoder(1, sim), { quiet = true, batch = 8, simulations = 80, out = out,
+        encoder = { steps = 140, lr = 5e-3, labels = "auto" } })
+    end
+    local whole = run(folder .. "/whole")
+    local all = calls
+    for i, part in ipairs { 0.3, 0.5, 0.6, 0.9 } do
+      local out = folder .. "/part" .. i
+      last = math.floor(part * all)
+      assert.is_false(pcall(run, out))
+      last = math.huge
+      local again = run(out)
+      same_weights(whole, again)
+      assert.same(measures(folder .. "/whole", "encoder"), measures(out, "encoder"))
+    end
+  end)
+end)

@@ -58,7 +58,7 @@ end
 
 --- Records the position of the run between two steps, as an interruption may come within one.
 function checkpoint.settle(run)
-  run.settled = { stage = run.stage, step = run.step, norm = run.norm, sampler = run.sampler:state(),
+  run.settled = { stage = run.stage, step = run.step, norm = run.norm, mix = run.mix, sampler = run.sampler:state(),
     rng = { run.rng:state() } }
 end
 
@@ -81,7 +81,7 @@ function checkpoint.save(self, run)
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
-    seen = self.seen or nil, early = early,
+    seen = self.seen or nil, early = early, mix = at.mix,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {

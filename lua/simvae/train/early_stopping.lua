@@ -53,8 +53,11 @@ function measures.encoder(self, run)
 end
 measures.sleep = measures.encoder
 
--- The weights of a stage by name, as they are in the model.
-local function weights_of(self, stage)
+--- The weights of a stage by name, as they are in the model.
+-- @tparam Model self
+-- @tparam string stage
+-- @treturn {[string]=tensor}
+function early_stopping.weights(self, stage)
   local map = {}
   for name, t in pairs(self:state()) do
     local second = name:find "^encoder%." ~= nil or name:find "^posterior%." ~= nil
@@ -79,8 +82,8 @@ end
 -- @tparam {Layer,...} nets of the stage
 -- @treturn ?EarlyStopping
 function early_stopping.new(self, run, stage, nets)
-  if not measured(self, run, stage) then return nil end
   local o = run[stage]
+  if o.steps == 0 or not measured(self, run, stage) then return nil end
   local interval = math.max(1, math.ceil(run.held.z.shape[1] / (FORWARD * COST * o.batch)))
   return setmetatable({ model = self, run = run, stage = stage, nets = nets, interval = interval,
     patience = o.patience or math.max(math.ceil(PATIENCE * o.steps), MEASURES * interval) }, Early)
@@ -104,7 +107,7 @@ local function note(self, step)
   self.value, self.at = self:measure(), step
   if self.value > (self.best or -math.huge) then
     self.best, self.best_at = self.value, step
-    local now = weights_of(self.model, self.stage)
+    local now = early_stopping.weights(self.model, self.stage)
     if not self.weights then
       self.weights = copy(now)
     else
@@ -117,9 +120,10 @@ end
 --- After a step.
 -- @tparam integer step
 -- @tparam integer total steps of the stage
+-- @tparam boolean always also between the intervals
 -- @treturn boolean whether it was measured
-function Early:after(step, total)
-  if step % self.interval ~= 0 and step ~= total then return false end
+function Early:after(step, total, always)
+  if step % self.interval ~= 0 and step ~= total and not always then return false end
   note(self, step)
   return true
 end
@@ -130,7 +134,7 @@ end
 function Early:finish(step)
   if self.at ~= step then note(self, step) end
   if not self.weights then return "" end
-  for name, t in pairs(weights_of(self.model, self.stage)) do t:copy(self.weights[name]) end
+  for name, t in pairs(early_stopping.weights(self.model, self.stage)) do t:copy(self.weights[name]) end
   return string.format(", best on held-out samples at step %d (%s)", self.best_at, self:text(self.best))
 end
 

@@ -232,11 +232,12 @@ end
 -- step; 0.5 after a sleep phase, else 0), prior (weight of prior matching of a batch's codes during the first half; 0
 -- where many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink,
 -- or "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
--- "flow": 0; up to 1: the share of a batch that is the simulator's own pairs of parameters and output, in place of the
--- decoder's samples) }, and of each stage patience: steps without improvement on held-out samples that end it (a
--- quarter of its steps), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s), log_every
--- (50 steps), quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of the step,
--- or { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
+-- "flow": from 0 to 1, the share of a batch that is the simulator's own pairs of parameters and output, in place of the
+-- decoder's samples; "auto": all of a simulator without limit, of a number of simulations or a data set what held-out
+-- ones favour (simvae.train.mixing)) }, and of each stage patience: steps without improvement on held-out samples that
+-- end it (a quarter of its steps), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s),
+-- log_every (50 steps), quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of
+-- the step, or { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, simulations: as
 -- of sv.sampler.new. held_out: the share of the simulations, or of a data set, that is not trained on but decides when
 -- stages end, which then keep their best weights, and measures the decoder's noise; of posteriors trained by likelihood

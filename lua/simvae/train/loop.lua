@@ -5,6 +5,7 @@ local early_stopping = require "simvae.train.early_stopping"
 local likelihood = require "simvae.model.likelihood"
 local log = require "simvae.train.log"
 local members = require "simvae.nn.members"
+local mixing = require "simvae.train.mixing"
 local npe = require "simvae.train.npe"
 local optim = require "simvae.nn.optim"
 local progress = require "simvae.train.progress"
@@ -62,7 +63,7 @@ end
 -- A step of stage 2 of a posterior that is trained by likelihood.
 local function likelihood_step(self, run, stage)
   run.signals:hold()
-  return npe.loss(self, run, run[stage], function() return samples(self, run) end)
+  return npe.loss(self, run, run[stage].batch, function() return samples(self, run) end)
 end
 
 --- One step of the sleep phase: decoder samples.
@@ -169,6 +170,12 @@ local function fit_likelihood(self, run)
   run.kept = nil
 end
 
+-- Sets the share of a batch that is the simulator's pairs.
+local function set_mix(run, stage, share)
+  run.mix = share
+  run.sampler.batch = math.max(npe.pairs(run, run[stage].batch), 1)
+end
+
 -- Prepares the nets and the optimizer for a stage, from the checkpoint where the run resumes within it.
 local function begin(self, run, stage)
   local o = run[stage]
@@ -177,7 +184,12 @@ local function begin(self, run, stage)
   run.optimizer = make_optimizer(self, run, stage)
   run.parameters = parameters_of(self, stage)
   run.noise = o.noise
-  run.sampler.batch = stage == "encoder" and self.head.likelihood and math.max(npe.pairs(o), 1) or o.batch
+  if self.head.likelihood and stage ~= "decoder" then
+    set_mix(run, stage, run.resumed and run.resumed.where.stage == stage and run.resumed.where.mix
+      or mixing.start(run, stage))
+  else
+    run.sampler.batch = o.batch
+  end
   run.early = early_stopping.new(self, run, stage, nets_of(self, stage))
   if stage == "encoder" then run.last, run.last_z = nil, nil end
   run.kept = stage == "decoder" and {} or nil
@@ -208,6 +220,25 @@ local function keep_checkpoint(self, run)
   run.unsaved = not ok
 end
 
+-- The next step, or the trials of mixing: the loss, and the number of steps.
+local function advance(self, run, stage)
+  local first, value = run.step
+  if mixing.due(run, stage) then
+    value = mixing.run(self, run, function(share) set_mix(run, stage, share) end,
+      function() return take_step(self, run, stage) end)
+  else
+    run.step = run.step + 1
+    value = take_step(self, run, stage)
+  end
+  checkpoint.settle(run)
+  if value ~= value or value == math.huge or value == -math.huge then
+    error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
+      value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
+  end
+  self.trained[stage] = (self.trained[stage] or 0) + run.step - first
+  return value, run.step - first
+end
+
 --- Runs the remaining steps of a stage.
 -- @tparam Model self
 -- @tparam table run
@@ -223,17 +254,10 @@ function loop.run_stage(self, run, stage)
   local smooth
   local early = run.early
   while run.step < total and not (early and early.stopped) do
-    run.step = run.step + 1
-    local value = take_step(self, run, stage)
-    checkpoint.settle(run)
-    if value ~= value or value == math.huge or value == -math.huge then
-      error(string.format("the loss of the %s became %s at step %d; a smaller lr or clip = 1 may help%s", stage,
-        value, run.step, run.out and "; the last good state is in " .. run.out .. "/checkpoint.safetensors" or ""), 0)
-    end
-    self.trained[stage] = (self.trained[stage] or 0) + 1
+    local value, taken = advance(self, run, stage)
     smooth = smooth and smooth + 0.05 * (value - smooth) or value
-    window = window + 1
-    local measured = early and early:after(run.step, total)
+    window = window + taken
+    local measured = early and early:after(run.step, total, taken > 1)
     local now = core.system.clock()
     if run.step % run.log_every == 0 or run.step == total or measured then
       local rate = window * o.batch / (now - since)

@@ -47,28 +47,31 @@ end
 --- The loss of one step.
 -- @tparam Model model
 -- @tparam table run
--- @tparam table o options of the stage, with batch and labels
+-- @tparam integer batch
 -- @tparam function samples () -> z, x: a batch of the simulator's pairs, x standardised
 -- @treturn tensor one number
-function npe.loss(model, run, o, samples)
-  local own, u, x = npe.pairs(o), nil, nil
+function npe.loss(model, run, batch, samples)
+  local own, u, x = npe.pairs(run, batch), nil, nil
   if own > 0 then
     local z
     z, x = samples()
     u, x = cube.points(model.latent, z), sleep.measured(model, z, x, run.rng)
   end
-  if own < o.batch then
-    local dreamt_u, dreamt = dreams(model, run, o.batch - own)
+  if own < batch then
+    local dreamt_u, dreamt = dreams(model, run, batch - own)
     u, x = u and core.concat({ u, dreamt_u }, 1) or dreamt_u, x and core.concat({ x, dreamt }, 1) or dreamt
   end
   return model.head:loss(model.encoder(x), u)
 end
 
---- How many samples of a batch are the simulator's pairs.
-function npe.pairs(o)
-  local labels = o.labels or 0
-  if labels == 0 or labels == 1 then return math.tointeger(labels * o.batch) end
-  return math.max(1, math.min(o.batch - 1, math.floor(labels * o.batch + 0.5)))
+--- How many samples of a batch are the simulator's pairs, by the share run.mix.
+-- @tparam table run
+-- @tparam integer batch
+-- @treturn integer
+function npe.pairs(run, batch)
+  local share = run.mix
+  if share == 0 or share == 1 then return math.tointeger(share * batch) end
+  return math.max(1, math.min(batch - 1, math.floor(share * batch + 0.5)))
 end
 
 return npe

@@ -1,0 +1,128 @@
+--- encoder = { labels = "auto" }: the share of a batch that is the simulator's own pairs, by held-out simulations.
+--
+-- Pairs of a simulator without limit are exact and never the same: they are all of a batch. A limited number of pairs
+-- is overfitted, while decoder samples are without number but have the decoder's errors; which of them matters more
+-- depends on the simulator. The stage starts with half of each. After a part of its steps, a trial goes on from the
+-- same state with each of a few shares, and the one whose posterior gives held-out simulations the highest likelihood
+-- stays. A trial changes nothing that is saved until all have ended: an interrupted run repeats them.
+local core = require "simvae.core"
+local early_stopping = require "simvae.train.early_stopping"
+local held_out = require "simvae.train.held_out"
+local progress = require "simvae.train.progress"
+
+local mixing = {}
+
+local START = 0.5
+local SHARES = { 0, 0.5, 1 }
+local BEFORE, TRIAL = 0.4, 0.08 -- shares of the stage's steps: those before the trials, and those of each
+local SHORTEST = 50             -- steps of a trial
+local MEASURES = 4              -- in the second half of a trial
+
+--- The share that a stage starts with.
+-- @tparam table run
+-- @tparam string stage
+-- @treturn number
+function mixing.start(run, stage)
+  local labels = stage == "encoder" and run.encoder.labels or 0
+  if labels ~= "auto" then return labels end
+  return held_out.limited(run) and START or 1
+end
+
+--- The step after which the trials start, and the number of steps of each; nil: there are none.
+local function plan(run)
+  local steps = run.encoder.steps
+  local before, length = math.floor(BEFORE * steps), math.max(SHORTEST, math.floor(TRIAL * steps))
+  if before < length or before + length > steps then return nil end
+  return before, length
+end
+
+--- Whether the trials come next.
+-- @tparam table run
+-- @tparam string stage
+-- @treturn boolean
+function mixing.due(run, stage)
+  return stage == "encoder" and run.encoder.labels == "auto" and run.early ~= nil and held_out.limited(run)
+    and plan(run) == run.step
+end
+
+-- ---- the state of a stage --------------------------------------------------------------------
+
+local function copies(map)
+  local result = {}
+  for name, v in pairs(map) do result[name] = type(v) == "number" and v or core.buffer(v) end
+  return result
+end
+
+local function snapshot(self, run)
+  return { weights = copies(early_stopping.weights(self, "encoder")), optimizer = copies(run.optimizer:state()),
+    norm = run.norm, rng = { run.rng:state() }, sampler = run.sampler:state(), step = run.step, mix = run.mix }
+end
+
+local function restore(self, run, at)
+  for name, t in pairs(early_stopping.weights(self, "encoder")) do t:copy(at.weights[name]) end
+  run.optimizer:load_state(at.optimizer)
+  run.norm, run.step, run.mix = at.norm, at.step, at.mix
+  run.rng:restore(table.unpack(at.rng))
+  run.sampler:restore(at.sampler)
+end
+
+-- ---- trials ------------------------------------------------------------------------------------
+
+-- One trial: the best held-out measure in its second half, -inf where a loss was not finite; and the last loss.
+local function try(run, length, take)
+  local best, loss = -math.huge, nil
+  for k = 1, length do
+    run.step = run.step + 1
+    loss = take()
+    run.signals:allow()
+    if loss ~= loss or math.abs(loss) == math.huge then return -math.huge, loss end
+    if (length - k) % (length // (2 * MEASURES)) == 0 and k > length // 2 then
+      best = math.max(best, run.early:measure())
+    end
+  end
+  return best, loss
+end
+
+local function trials(self, run, length, set, take)
+  local start, best = snapshot(self, run), nil
+  local values = {}
+  for i, share in ipairs(SHARES) do
+    restore(self, run, start)
+    set(share)
+    local value, loss = try(run, length, take)
+    values[i] = string.format("%g: %.4f", share, value)
+    if not best or value > best.value then
+      best = { value = value, loss = loss, state = snapshot(self, run) }
+    end
+    collectgarbage()
+  end
+  return best, table.concat(values, ", ")
+end
+
+--- Runs the trials, and goes on from the best one's end.
+-- @tparam Model self
+-- @tparam table run at the step before them
+-- @tparam function set (share) sets the share of the next steps
+-- @tparam function take () takes a step, and gives its loss
+-- @treturn number the loss of the last step
+function mixing.run(self, run, set, take)
+  local _, length = plan(run)
+  local start = snapshot(self, run)
+  local ok, best, text = pcall(trials, self, run, length, set, take)
+  run.signals:hold()
+  if not ok then -- an interruption, or an error of the simulator
+    restore(self, run, start)
+    set(start.mix)
+    error(best, 0)
+  end
+  restore(self, run, best.state)
+  set(run.mix)
+  if not run.quiet then
+    progress.clear()
+    io.stderr:write(string.format("encoder: %g of a batch are the simulator's pairs (held-out log-likelihood by this "
+      .. "share, after %d steps of each: %s)\n", run.mix, length, text))
+  end
+  return best.loss
+end
+
+return mixing
