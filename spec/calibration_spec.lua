@@ -159,6 +159,7 @@ describe("an evaluation of a model's posterior", function()
     assert.near(0.95, c.coverage.by.a.two, 0.03)
     assert.is_true(c.sbc.a.uniform)
     assert.near(0, c.tarp.atc, 0.03)
+    assert.same({}, sv.evaluate(model_of(1), options).warnings)
   end)
 
   it("finds one of half the width too narrow, and says so in numbers and in the report", function()
@@ -172,6 +173,26 @@ describe("an evaluation of a model's posterior", function()
       assert.equal("Calibration poor", title .. " " .. grade)
       assert.matches("not uniform for a", text)
     end)
+    assert.equal(1, #r.warnings)
+    assert.matches("intervals do not hold %(too narrow%): of 'a' %d+%% of the truths in 68%% intervals", r.warnings[1])
+    assert.matches("model:recalibrate", r.warnings[1], 1, true)
+    local folder = helper.temporary_folder()
+    assert(sv.report(folder, { model = model, results = r }))
+    assert.matches('<p class="warning">The posterior&#39;s stated intervals do not hold', helper.read(folder
+      .. "/report.html"), 1, true)
+    if helper.have "gnuplot" then
+      local c = r.calibration
+      for _, name in ipairs { "ranks", "coverage" } do
+        local path = folder .. "/" .. name .. ".png"
+        assert.equal(path, sv.figures[name](path, c.sbc, c.draws, r.names))
+        assert.is_true(assert(sv.io.load_png(path)):mean():item() < 0.99)
+      end
+      -- share within the central 68%: 2 Phi(0.497) - 1 of a posterior of half the width
+      local at = tonumber(helper.read(folder .. "/coverage.dat"):match "# a\n.-\n0%.68 (%S+)")
+      assert.near(c.coverage.one, at, 1e-6)
+    end
+    helper.raises("ranks: takes what metrics.sbc returned", sv.figures.ranks, "x.png", {}, 9)
+    helper.raises("coverage: takes what metrics.sbc returned", sv.figures.coverage, "x.png", {}, 9)
     model.posterior = nil
     assert.is_nil(sv.evaluate(model, options).calibration)
   end)

@@ -45,8 +45,8 @@ describe("the surprise of vectors", function()
   local model, x
 
   setup(function()
-    model = sv.model { simulator = wave(0.05), posterior = "flow", transforms = 2, width = 48 }
-    model:train { quiet = true, decoder = { steps = 400, lr = 3e-3 }, encoder = { steps = 300, lr = 2e-3 } }
+    model = sv.model { simulator = wave(0.05), width = 64 }
+    model:train { quiet = true, decoder = { steps = 700, lr = 3e-3 }, encoder = { steps = 500, lr = 2e-3 } }
     x = select(2, sv.simulate(wave(0.05), 400, sv.rng(5)))
   end)
 

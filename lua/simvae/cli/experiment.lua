@@ -116,7 +116,7 @@ function experiment.numbers(model, r)
     width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
     processor = (core.system.processor()), training_seconds = model.seconds,
     samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
-    notes = r.notes, evaluation_seconds = r.seconds,
+    notes = r.notes, warnings = r.warnings, evaluation_seconds = r.seconds,
   }
   for _, m in ipairs(catalogue.reported "simvae.metrics") do
     for name, value in pairs(m.numbers and m.numbers(r) or {}) do all[name] = value end
@@ -193,6 +193,7 @@ local function run(t, a, model, stages, asked)
   local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
   sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
   print(experiment.line(model, r))
+  for _, warning in ipairs(r.warnings) do print("WARNING: " .. warning) end
   print("report: " .. a.out .. "/report.html")
   return model, r
 end

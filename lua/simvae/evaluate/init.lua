@@ -24,7 +24,7 @@ local function evaluate_on(model, o, factors)
   local r = {
     z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std),
     outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
-    notes = all:notes(),
+    notes = all:notes(), warnings = {},
   }
   for i, m in ipairs(measures) do m.measure(all, states[i], r) end
   r.seconds = core.system.clock() - started
@@ -62,7 +62,8 @@ end
 -- parameters;
 --   refined: where asked for, of model:invert's estimates: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
 --   steps, starts, seconds;
---   samples, failures, seconds, names, notes (warnings), options
+--   samples, failures, seconds, names, notes, warnings (sentences: what cannot be trusted and what
+--   to do), options
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
 local function evaluate(model, opts)
   local o, factors = options.check(model, opts)

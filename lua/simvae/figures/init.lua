@@ -7,6 +7,8 @@
 --     sv.figures.curves("curves.png", { x, y }, { labels = { "S(z)", "G(z)" }, series = rlc.series })
 --     sv.figures.scatter("scatter.png", z, z_hat, { "w", "h" }, { "px", "px" })
 --     sv.figures.pairs(model:posterior(x), "pairs.png", { truth = z })
+--     sv.figures.ranks("ranks.png", r.calibration.sbc, r.calibration.draws, r.names)
+--     sv.figures.coverage("coverage.png", r.calibration.sbc, r.calibration.draws, r.names)
 --     sv.figures.traversals("traversals.png", model)
 --     sv.figures.worst("worst.png", x, y)
 --     sv.figures.inference("inference.png", model, { "curve.png", "sketch.png" })

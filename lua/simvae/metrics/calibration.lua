@@ -42,6 +42,35 @@ local function shares(ranks)
   return one / #ranks, two / #ranks
 end
 
+-- A share of n samples is off where chance alone explains it badly, and it matters.
+local function is_off(share, stated, least, n)
+  return math.abs(share - stated) > math.max(least, 3 * math.sqrt(stated * (1 - stated) / n))
+end
+
+-- What is wrong with the intervals, with the numbers, and what helps; nil: nothing.
+local function warning(c, names, model)
+  local found, narrow, wide = {}, false, false
+  for _, name in ipairs(names) do
+    local by = c.coverage.by[name]
+    local one = is_off(by.one, ONE, 0.04, c.samples)
+    if one or is_off(by.two, TWO, 0.02, c.samples) then
+      found[#found + 1] = string.format("of '%s' %s of the truths in 68%% intervals, %s in 95%% intervals", name,
+        page.percent(by.one), page.percent(by.two))
+      local below = one and by.one < ONE or not one and by.two < TWO
+      narrow, wide = narrow or below, wide or not below
+    end
+  end
+  if #found == 0 then return nil end
+  local head = rawget(model, "head")
+  local more = { "more training steps or simulations" }
+  if head and not head.likelihood then more[2] = "posterior = \"flow\"" end
+  return string.format("The posterior's stated intervals do not hold (%s): %s, over %d samples. model:recalibrate { "
+    .. "simulations = 1000 } corrects stated intervals%s; %s improve the posterior itself.",
+    narrow and wide and "too narrow and too wide" or narrow and "too narrow" or "too wide", table.concat(found, "; "),
+    c.samples, rawget(model, "recalibration") and " (this model was corrected, on other simulations)" or "",
+    table.concat(more, ", "))
+end
+
 function reported.measure(run, state, r)
   if state.count == 0 then return end
   local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
@@ -54,7 +83,9 @@ function reported.measure(run, state, r)
   end
   r.calibration = { samples = state.count, draws = DRAWS, sbc = ranks,
     tarp = tarp(draws, truth, { seed = run.o.seed }),
-    coverage = { one = one / #run.names, two = two / #run.names, by = by } }
+    coverage = { one = one / #run.names, two = two / #run.names, by = by },
+    recalibrated = (rawget(run.model, "recalibration") or {}).simulations }
+  r.warnings[#r.warnings + 1] = warning(r.calibration, run.names, run.model)
 end
 
 function reported.numbers(r)
@@ -66,7 +97,7 @@ function reported.numbers(r)
     by[name] = { p = s.p, uniform = s.uniform, one = c.coverage.by[name].one, two = c.coverage.by[name].two }
   end
   return { calibration = { samples = c.samples, draws = c.draws, one = c.coverage.one, two = c.coverage.two, by = by,
-    tarp = { atc = c.tarp.atc, p = c.tarp.p } } }
+    tarp = { atc = c.tarp.atc, p = c.tarp.p }, recalibrated = c.recalibrated } }
 end
 
 function reported.cards(r, add)
@@ -76,11 +107,14 @@ function reported.cards(r, add)
   for i, name in ipairs(r.names) do
     if not c.sbc[i].uniform then off[#off + 1] = name end
   end
+  local corrected = c.recalibrated and string.format(" The posterior is recalibrated on %d simulations.",
+    c.recalibrated) or ""
   add("Calibration", page.percent(c.coverage.one), page.grade(math.abs(c.coverage.one - ONE), 0.04, 0.1),
     string.format("Share of true parameters within the posterior's central 68%% intervals, over %d samples; within "
       .. "95%% intervals: %s. Ranks of the truth are %s. Good within 4 points of 68%%, fair within 10. Lower: the "
       .. "posterior is too narrow; higher: too wide.", c.samples, page.percent(c.coverage.two),
-      #off == 0 and "uniform (simulation-based calibration)" or "not uniform for " .. table.concat(off, ", ")))
+      #off == 0 and "uniform (simulation-based calibration)" or "not uniform for " .. table.concat(off, ", "))
+      .. corrected)
 end
 
 reported.parameter = {

@@ -5,6 +5,7 @@
 -- share above 0.99 is that of false alarms at this threshold: 1% is right, and more where training met few simulations,
 -- which the decoder then reproduces better than others.
 local core = require "simvae.core"
+local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local uniformity = require "simvae.metrics.support.uniformity"
 
@@ -20,7 +21,7 @@ function reported.add(state, batch, run)
   local n = math.min(run.o.calibration - #state.values, batch.measured.shape[1])
   local model = run.model
   if n < 1 or type(model.posterior) ~= "function" or not rawget(model, "usual") then return end
-  local p = run.model:posterior(core.slice(batch.measured, 1, 1, n))
+  local p = model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
   table.move(p.surprise:totable(), 1, n, #state.values + 1, state.values)
 end
 

@@ -12,6 +12,7 @@
 -- [0, 1] for the simulator's own outputs. Vectors' differences are divided by the reference's root mean square in each
 -- element.
 local core = require "simvae.core"
+local levels = require "simvae.model.levels"
 local sets = require "simvae.model.sets"
 local streams = require "simvae.util.streams"
 
@@ -205,12 +206,12 @@ local function scale_of(model, h, x)
   return core.buffer(mean + math.max(RIDGE * core.mean(mean):item(), 1e-12))
 end
 
-local function measured(model, x)
-  x = model.loss:standardise(x)
-  local pieces = {}
+local function measured(model, x, noise)
+  local seen, pieces = levels.seen(model, x, noise), {}
   for from = 1, x.shape[1], CHUNK do
-    pieces[#pieces + 1] = model.encoder(core.slice(x, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
+    pieces[#pieces + 1] = model.encoder(core.slice(seen, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
   end
+  x = model.loss:standardise(x)
   local h = #pieces == 1 and pieces[1] or core.concat(pieces, 1)
   local centre, whiten = whitening(h)
   local usual = { centre = core.buffer(centre), whiten = core.buffer(whiten), scale = scale_of(model, h, x) }
@@ -233,11 +234,12 @@ end
 -- are not finite.
 -- @tparam Model model
 -- @tparam tensor x (n, …output) as measured, in units; 4 or more
-function surprise.measure(model, x)
+-- @tparam ?tensor noise (n,) levels of it (simvae.model.levels)
+function surprise.measure(model, x, noise)
   model.usual = false
   if x.shape[1] < 4 then return end
   local scope <close> = core.scope()
-  local usual = core.no_grad(measured, model, x)
+  local usual = core.no_grad(measured, model, x, noise)
   for _, t in pairs(usual) do
     if t and not t:finite() then return end
   end

@@ -106,6 +106,13 @@ local function sentences(r, notes)
   return #items > 0 and "<h2>Notes</h2><ul>" .. table.concat(items) .. "</ul>" or ""
 end
 
+-- What cannot be trusted, in red.
+local function warnings(r)
+  local out = {}
+  for i, text in ipairs(r.warnings or {}) do out[i] = '<p class="warning">' .. escape(text) .. "</p>" end
+  return table.concat(out)
+end
+
 --- Writes dir/report.html.
 -- @tparam string dir an existing directory
 -- @tparam table data
@@ -129,7 +136,7 @@ local function report(dir, data)
     "<h1>", escape(title), "</h1>",
     '<p class="soft">A decoder learned to draw what the simulator draws; an encoder learned, without labels, to find ',
     "the parameters from the output. Measured on ", escape(r.samples or "?"), " fresh samples.</p>",
-    "<h2>How good it is</h2>", cards(r),
+    "<h2>How good it is</h2>", warnings(r), cards(r),
   }
   local function add(...)
     for _, s in ipairs { ... } do body[#body + 1] = s end

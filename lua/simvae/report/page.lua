@@ -41,6 +41,8 @@ th:first-child, td:first-child { text-align: left; }
 .two h3 { font-size: 1rem; margin: 8px 0; }
 .two > div { min-width: 0; }
 ul { padding-left: 1.2em; }
+.warning { background: #fdecea; border: 1px solid var(--poor); border-left: 6px solid var(--poor); color: var(--poor);
+  border-radius: 6px; padding: 10px 14px; font-weight: 600; }
 @media (max-width: 600px) {
   body { font-size: 15px; } main { padding: 12px 12px 48px; } h1 { font-size: 1.5rem; }
   th, td { padding: 6px 8px; } figure { padding: 8px; } .pairs td:first-child { width: 8em; }
