@@ -15,7 +15,7 @@ local function line(options)
 end
 
 local function model_of(sim, options)
-  local t = { simulator = sim, posterior = "flow", set = { low = 1, high = 8 }, loss = "mse", transforms = 1, bins = 8,
+  local t = { simulator = sim, posterior = "flow", set = { low = 1, high = 8 }, loss = "mse", transforms = 2, bins = 8,
     net = function(o)
       o.width = 32
       local _, encoder = sv.nets.mlp(o)

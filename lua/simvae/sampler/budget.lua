@@ -28,10 +28,6 @@ function pool.new(source, simulations, held)
   }, Pool)
 end
 
---- Samples that are there already, in epochs, each of which is a permutation of them.
--- @tparam Simulator sim
--- @tparam tensor z (N, K), in units
--- @tparam tensor x (N, …output)
 -- Has the first `count` samples made.
 local function fill(self, count)
   while self.kept < count do

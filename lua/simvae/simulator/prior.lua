@@ -77,21 +77,22 @@ end
 
 local AGAIN = 7919 -- rows between the draws of a sample's attempts
 
---- A simulator whose prior's draws are given: sample i is row i, and after the last one the first again.
+--- A simulator whose prior's draws are given: sample i is row i - first + 1, and after the last one the first again.
 -- @tparam Simulator sim
 -- @tparam tensor z (n, K), in units
+-- @tparam ?integer first (1)
 -- @treturn Simulator a copy of sim
-function prior.fixed(sim, z)
+function prior.fixed(sim, z, first)
   local copy = {}
   for k, v in pairs(sim) do copy[k] = v end
-  copy.draws, copy.frame = core.buffer(z), nil
+  copy.draws, copy.first_draw, copy.frame = core.buffer(z), first or 1, nil
   return setmetatable(copy, getmetatable(sim))
 end
 
 -- Rows of given draws.
-local function rows_of(draws, n, sample, attempt)
-  local count = draws.shape[1]
-  local first = (sample - 1 + attempt * AGAIN) % count
+local function rows_of(self, n, sample, attempt)
+  local draws, count = self.draws, self.draws.shape[1]
+  local first = (sample - self.first_draw + attempt * AGAIN) % count
   if first + n <= count then return core.slice(draws, 1, first + 1, first + n) * 1 end
   local index = {}
   for s = 1, n do index[s] = (first + s - 1) % count + 1 end
@@ -107,7 +108,7 @@ end
 -- @tparam ?integer attempt (0)
 -- @treturn tensor (n, K)
 function prior.draw(self, n, seed, sample, attempt)
-  if self.draws then return rows_of(self.draws, n, sample, attempt or 0) end
+  if self.draws then return rows_of(self, n, sample, attempt or 0) end
   local K, params = #self.params, self.params
   local z, set = core.zeros(n, K), core.methods.set
   local rng, draw = core.rng(seed), parameter.draw

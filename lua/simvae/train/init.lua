@@ -16,6 +16,7 @@
 -- a checkpoint first) or killed, with the same final weights. One training at a time uses a folder.
 local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
+local choose = require "simvae.train.choose"
 local core = require "simvae.core"
 local folder = require "simvae.train.folder"
 local held_out = require "simvae.train.held_out"
@@ -171,8 +172,11 @@ local function train(self, given, stages, extras)
   sets.check_training(self, run, 4)
   if not extras then
     rounds.check(self, run, 4)
+    choose.check(self, run, stages, 4)
     if run.rounds then
       return rounds.run(self, given, run, function(o, with) return train(self, o, stages, with) end)
+    elseif run.choose then
+      return choose.run(self, given, run, stages, function(o, of, with) return train(self, o, of, with) end)
     end
   end
   self.focus = nil
@@ -246,7 +250,9 @@ end
 -- refit (false): determines the scale of outputs again, for a model that continues with other outputs.
 -- rounds, observation (1, …output), truncation (1e-4): trains in so many rounds for the posterior of one observation,
 -- each on simulations of the prior restricted to the posterior's support so far, all but `truncation` of its mass
--- (simvae.train.rounds); simulations is then the number in all rounds together, and steps are those of each round
+-- (simvae.train.rounds); simulations is then the number in all rounds together, and steps are those of each round.
+-- choose (true, or { first = 0.25, batches = 6, pool = 2000 }): for slow simulators and a model of members; after the
+-- first share of the simulations, parameters at which the decoders differ are simulated (simvae.train.choose)
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures

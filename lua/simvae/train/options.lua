@@ -1,5 +1,6 @@
 --- Options of train and of its stages.
 local check = require "simvae.util.check"
+local choose = require "simvae.train.choose"
 local optim = require "simvae.nn.optim"
 local recipes = require "simvae.train.recipes"
 local rounds = require "simvae.train.rounds"
@@ -47,6 +48,7 @@ local train_options = {
   refit = { "boolean", default = false },
 }
 for name, rule in pairs(rounds.options) do train_options[name] = rule end
+for name, rule in pairs(choose.options) do train_options[name] = rule end
 for name, rule in pairs(sampler.options) do train_options[name] = rule end
 
 --- Whether a run has a stage: the sleep phase is skipped if it has no steps.

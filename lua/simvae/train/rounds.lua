@@ -11,16 +11,15 @@
 --
 -- With `out`, each round is a run of its own in out/round_N, with its simulations in samples.bin there; the same call
 -- goes on from where it was interrupted.
-local budget = require "simvae.sampler.budget"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local focus = require "simvae.model.focus"
 local input = require "simvae.model.input"
 local interrupt = require "simvae.util.interrupt"
 local noise = require "simvae.simulator.noise"
+local parts = require "simvae.train.parts"
 local prior = require "simvae.simulator.prior"
 local progress = require "simvae.train.progress"
-local sampler = require "simvae.sampler"
 local streams = require "simvae.util.streams"
 local truncation = require "simvae.posterior.support.truncation"
 
@@ -28,7 +27,6 @@ local rounds = {}
 
 local FEWEST = 64        -- simulations of a round
 local PRIOR_DRAWS = 16384 -- of a restricted prior, at least
-local AT_ONCE = 64       -- simulations between two updates of the progress bar
 
 --- Options of train for rounds.
 rounds.options = {
@@ -78,66 +76,13 @@ function rounds.check(self, run, level)
   end
 end
 
--- ---- simulations ----------------------------------------------------------------------------
+-- ---- the restricted prior -------------------------------------------------------------------------
 
--- The first sample's number and the number of simulations of round r.
-local function share(run, r)
-  local before = run.simulations * (r - 1) // run.rounds
-  return before, run.simulations * r // run.rounds - before
-end
-
-local function folder_of(run, r)
-  return run.out and string.format("%s/round_%d", run.out, r)
-end
-
-local function sampler_of(sim, run, r, first, count)
-  local folder = folder_of(run, r)
-  if folder then
-    local ok, why = core.system.mkdir(folder)
-    if not ok then error("train: out cannot be made: " .. why, 0) end
-  end
-  local o = { simulator = sim, seed = run.seed, batch = math.min(AT_ONCE, count), total = first + count }
-  for name in pairs(sampler.options) do o[name] = run[name] end
-  if run.cache and r > 1 then o.cache = string.format("%s.round_%d", run.cache, r) end
-  o.cache = o.cache or folder and folder .. "/samples.bin"
-  o.failures = o.failures or folder and folder .. "/failures.csv"
-  local made, why = sampler.new(o)
-  if not made then error("train: " .. why, 0) end
-  made:restore { drawn = first }
-  return made
-end
-
--- Simulates round r: z (n, K) and x (n, …output).
-local function simulate(sim, run, r)
-  local first, count = share(run, r)
-  local source <close> = sampler_of(sim, run, r, first, count)
-  local z = core.buffer(core.zeros(count, #sim.params))
-  local x = core.buffer(core.zeros { count, table.unpack(sim.output) })
-  local bar <close> = progress.new { title = string.format("round %d: simulations", r), total = count,
-    quiet = run.quiet }
-  local done = 0
-  while done < count do
-    local scope <close> = core.scope()
-    source.batch = math.min(source.batch, count - done)
-    local some_z, some_x = source:next()
-    for s = 1, source.batch do
-      z[done + s]:copy(some_z[s])
-      x[done + s]:copy(some_x[s])
-    end
-    done = done + source.batch
-    local failed = source:counts()
-    bar:update(done, failed > 0 and failed .. " failed" or "")
-  end
-  bar:finish(string.format("%d simulations", count))
-  return z, x
-end
-
--- The simulator with the prior of round r + 1, from the posterior of round r.
-local function restricted(self, run, observation, r)
+-- The simulator with the prior of the round after r, for `count` simulations, from the posterior of round r.
+local function restricted(self, run, observation, r, count)
   local rng = streams.rounds(run.seed, r)
   local h = self:posterior(observation, { noise = run.observation_noise }).h
   local region = truncation.new(self, h, run.truncation, rng)
-  local _, count = share(run, r + 1)
   local n = math.max(PRIOR_DRAWS, 2 * count)
   local bar <close> = progress.new { title = string.format("round %d: prior", r + 1), total = n, quiet = run.quiet }
   local z, kept = region:draw(n, rng, function(done) bar:update(done, "draws within the posterior's support") end)
@@ -157,27 +102,12 @@ local function fingerprint(x)
   return string.format("%016x", sum)
 end
 
--- The options of a round's training.
-local function options_of(given, run, r)
-  local o = {}
-  for k, v in pairs(given) do o[k] = v end
-  for name in pairs(rounds.options) do o[name] = nil end
-  for name in pairs(sampler.options) do o[name] = nil end
-  o.simulations, o.out = nil, folder_of(run, r)
-  return o
-end
-
-local function joined(new, old)
-  return old and core.buffer(core.concat({ new, old }, 1)) or new
-end
-
 --- Trains in rounds.
 -- @tparam Model self
 -- @tparam table given options of train
 -- @tparam table run the same with defaults, checked
--- @tparam function train (options, extras): one training. extras: simulator, with the prior of the round; source: a
--- function { seed, batch, held_out, among } -> Sampler; simulated: how many simulations are of this round; about: what
--- a checkpoint's configuration says of the round
+-- @tparam function train (options, extras): one training. extras: those of simvae.train.parts, and simulator, with the
+-- prior of the round
 -- @treturn Model itself
 function rounds.run(self, given, run, train)
   local observation = core.buffer(input.outputs("train", self, run.observation))
@@ -186,18 +116,21 @@ function rounds.run(self, given, run, train)
       observation.shape[1]), 0)
   end
   run.truncation = run.truncation or 1e-4
-  local sim, all_z, all_x, last_z, last_x = self.simulator, nil, nil, nil, nil
+  local counts = {}
   for r = 1, run.rounds do
-    if r > 1 then sim = interrupt.during("train: interrupted", restricted, self, run, observation, r - 1) end
-    last_z, last_x = interrupt.during("train: interrupted", simulate, sim, run, r)
-    all_z, all_x = joined(last_z, all_z), joined(last_x, all_x) -- the newest first: peek is of these
-    train(options_of(given, run, r), { simulator = sim,
-      source = function(o) return budget.of(self.simulator, all_z, all_x, o) end, simulated = last_z.shape[1],
-      about = { round = r, of = run.rounds, simulations = run.simulations, truncation = run.truncation,
-        observation = fingerprint(observation) } })
+    counts[r] = run.simulations * r // run.rounds - run.simulations * (r - 1) // run.rounds
+  end
+  local list, sim, z, x = parts.new(run, "round", counts, true), self.simulator, nil, nil
+  for r = 1, run.rounds do
+    if r > 1 then sim = interrupt.during("train: interrupted", restricted, self, run, observation, r - 1, counts[r]) end
+    z, x = list:simulate(sim)
+    local extras = list:extras(self.simulator, { truncation = run.truncation, observation = fingerprint(observation) },
+      counts[r])
+    extras.simulator = sim
+    train(list:options(given, rounds.options), extras)
   end
   local scope <close> = core.scope()
-  local measured = noise.add(self.simulator, last_z, last_x, streams.rounds(run.seed, run.rounds))
+  local measured = noise.add(self.simulator, z, x, streams.rounds(run.seed, run.rounds))
   self.focus = focus.new(self, observation, run.rounds, measured)
   if run.out then
     local ok, why = self:save(run.out .. "/model.safetensors")

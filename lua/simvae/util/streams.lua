@@ -27,6 +27,7 @@
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
 --     seed ~ ROUNDS            train.rounds               draws of restricted priors: stream r, those after round r
+--     seed ~ CHOICE            train.choose               pools of the prior's draws: stream p, after part p
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
 -- WEIGHTS and NOISE are also streams of samples: sample 7,234,932 of a training shares random numbers with the initial
@@ -52,6 +53,7 @@ local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
 local ROUNDS = 0x726f756e64 << 16 -- "round"
+local CHOICE = 0x63686f6f7365 << 8 -- "choose"
 local HALVES = 0x68616c66          -- "half"
 
 --- Offset between the streams of a sample's attempts, larger than the number of samples.
@@ -125,6 +127,9 @@ function streams.agreement() return core.rng(AGREEMENT) end
 
 --- Draws of the prior within the support of the posterior after a round.
 function streams.rounds(seed, round) return core.rng(seed ~ ROUNDS, round) end
+
+--- The pool of the prior's draws that parameters are chosen from after a part of the simulations, and the choice.
+function streams.choice(seed, part) return core.rng(seed ~ CHOICE, part << 40) end
 
 --- The halves of two coupling transforms.
 -- @tparam integer pair from 1
