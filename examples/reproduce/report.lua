@@ -50,6 +50,10 @@ local function report(a, results, list)
     add("<h2>The circuit's invariants</h2>", page.table("numbers", tables.invariant_head, escaped(invariants)),
       '<p class="soft">Of the inferred parameters over the true ones, f0 &lt; 10 kHz and Q &lt; 4.</p>')
   end
+  add("<h2>The posterior</h2>", page.table("numbers", tables.posterior_head, escaped(tables.posterior(results))),
+    '<p class="soft">', page.escape(tables.posterior_note), "</p>")
+  local orbit = tables.orbit(results)
+  if orbit then add(page.table("numbers", tables.orbit_head, escaped(orbit))) end
   add("<h2>What is good, and what is not</h2><ul>")
   for _, name in ipairs(results.names) do
     add("<li>", page.escape(sentence(name, results.simulators[name])), "</li>")

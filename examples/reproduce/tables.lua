@@ -49,6 +49,67 @@ function tables.invariants(results)
   return rows
 end
 
+tables.posterior_head = { "Simulator", "trained on", "within 68%", "each parameter", "within 95%", "each parameter",
+  "uniform ranks" }
+-- The least and the largest of a measure over parameters and runs, as text.
+local function span(runs, name)
+  local low, high
+  for _, r in ipairs(runs) do
+    for _, by in pairs(r.numbers.calibration.by) do
+      low, high = math.min(low or by[name], by[name]), math.max(high or by[name], by[name])
+    end
+  end
+  return string.format("%.3f to %.3f", low, high)
+end
+
+-- How many parameters' ranks are uniform, over runs, as text.
+local function uniform(runs)
+  local good, all = 0, 0
+  for _, r in ipairs(runs) do
+    for _, by in pairs(r.numbers.calibration.by) do good, all = good + (by.uniform and 1 or 0), all + 1 end
+  end
+  return string.format("%d of %d", good, all)
+end
+
+--- What a posterior was trained on, as text.
+function tables.pairs(labels)
+  if not labels or labels == 0 then return "the decoder's pairs (no labels)" end
+  return labels == 1 and "the simulator's pairs" or "the simulator's and the decoder's pairs"
+end
+
+--- Rows of the table of calibration.
+function tables.posterior(results)
+  local rows = {}
+  for _, name in ipairs(results.names) do
+    local r, runs = results.simulators[name], {}
+    for _, one in ipairs(r.runs) do
+      if one.recipe ~= "paper" and one.numbers.calibration then runs[#runs + 1] = one end
+    end
+    if #runs > 0 then
+      rows[#rows + 1] = { name, tables.pairs(runs[1].numbers.labels), summary.text(r.means, "calibration"),
+        span(runs, "one"), summary.text(r.means, "calibration_two"), span(runs, "two"), uniform(runs) }
+    end
+  end
+  return rows
+end
+
+tables.posterior_note = "Shares of true parameters within the central 68% and 95% intervals of the posterior: the mean "
+  .. "over parameters, and the least and the largest of any parameter and run; ranks that are uniform "
+  .. "(simulation-based calibration, 95% band), of all parameters and runs."
+
+tables.orbit_head = { "Simulator", "re-simulation R² of posterior draws", "Kolmogorov distance along the orbit" }
+--- Rows of the spread along orbits; nil without any.
+function tables.orbit(results)
+  local rows = {}
+  for _, name in ipairs(results.names) do
+    local means = results.simulators[name].means
+    if means.orbit_kolmogorov then
+      rows[#rows + 1] = { name, summary.text(means, "draws_r2"), summary.text(means, "orbit_kolmogorov") }
+    end
+  end
+  return #rows > 0 and rows or nil
+end
+
 --- A row for each run.
 function tables.runs(results)
   local rows = {}
@@ -94,6 +155,11 @@ function tables.page(a, results)
     parts[#parts + 1] = "## The circuit's invariants, f0 < 10 kHz and Q < 4\n"
     parts[#parts + 1] = tables.markdown(tables.invariant_head, invariants)
   end
+  parts[#parts + 1] = "## The posterior\n"
+  parts[#parts + 1] = tables.markdown(tables.posterior_head, tables.posterior(results))
+  parts[#parts + 1] = tables.posterior_note .. "\n"
+  local orbit = tables.orbit(results)
+  if orbit then parts[#parts + 1] = tables.markdown(tables.orbit_head, orbit) end
   parts[#parts + 1] = "## Beyond the paper's metric\n"
   parts[#parts + 1] = tables.markdown(tables.second_head(), tables.second(results))
   parts[#parts + 1] = "## Goals\n"

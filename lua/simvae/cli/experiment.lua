@@ -110,10 +110,14 @@ end
 -- ---- the experiment ---------------------------------------------------------------------
 
 --- The numbers of an evaluation, without its tensors: what metrics.json holds.
-function experiment.numbers(model, r)
+-- @tparam Model model
+-- @tparam table r of sv.evaluate
+-- @tparam ?number|string labels share of the simulator's pairs in the training of stage 2, as of model:train
+-- @treturn table
+function experiment.numbers(model, r, labels)
   local all = {
     simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
-    width = model.width, steps = model.trained, version = core.version, threads = core.threads(),
+    width = model.width, posterior = model.head.name, labels = labels, steps = model.trained, version = core.version, threads = core.threads(),
     processor = (core.system.processor()), training_seconds = model.seconds,
     samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
     notes = r.notes, warnings = r.warnings, evaluation_seconds = r.seconds,
@@ -188,10 +192,11 @@ local function run(t, a, model, stages, asked)
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
   local r = sv.evaluate(model, asked)
-  local written, refused = json.save(a.out .. "/metrics.json", experiment.numbers(model, r))
+  local numbers = experiment.numbers(model, r, stages.encoder.labels)
+  local written, refused = json.save(a.out .. "/metrics.json", numbers)
   if not written then error(refused, 0) end
   local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
-  sv.report(a.out, { model = model, results = r, figures = figures, numbers = experiment.numbers(model, r) })
+  sv.report(a.out, { model = model, results = r, figures = figures, numbers = numbers })
   print(experiment.line(model, r))
   for _, warning in ipairs(r.warnings) do print("WARNING: " .. warning) end
   print("report: " .. a.out .. "/report.html")
