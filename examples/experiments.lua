@@ -19,7 +19,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box: width, height and position of a rectangle, from its image.",
-    posterior = "flow", decoder = { steps = 6000 }, encoder = encoder(16000),
+    posterior = "flow", decoder = { steps = 6000 }, encoder = encoder(16000), recalibrate = 5000,
     demo = { steps = 2000, samples = 2000 },
   }
 end
@@ -32,7 +32,7 @@ function experiments.fourier()
   return {
     simulator = require "simvae.simulators.fourier",
     doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
-    posterior = "flow", encoder = encoder(12000),
+    posterior = "flow", encoder = encoder(12000), recalibrate = 5000,
     pictures = pictures,
   }
 end

@@ -43,6 +43,7 @@ local options = {
   timeout = { "number", above = 0 },
   doc = { "string" },
   factors = { "table" },       -- parameters that MIG is averaged over
+  recalibrate = { "integer", min = 100 }, -- simulations that the posterior is corrected on after the training
   refine = { "table", default = { steps = 60 } }, -- options of model:invert for the evaluation
   base = { "table" },          -- values of the other parameters in traversals; default: the middle
   pictures = { "table" },      -- PNGs from elsewhere, for the inference figure
@@ -117,8 +118,8 @@ end
 function experiment.numbers(model, r, labels)
   local all = {
     simulator = model.simulator.name, seed = model.seed, net = type(model.net) == "string" and model.net or "custom",
-    width = model.width, posterior = model.head.name, labels = labels, steps = model.trained, version = core.version, threads = core.threads(),
-    processor = (core.system.processor()), training_seconds = model.seconds,
+    width = model.width, posterior = model.head.name, labels = labels, steps = model.trained, version = core.version,
+    threads = core.threads(), processor = (core.system.processor()), training_seconds = model.seconds,
     samples = r.samples, failures = r.failures, outside = r.outside, factors = r.options.factors,
     notes = r.notes, warnings = r.warnings, evaluation_seconds = r.seconds,
   }
@@ -191,6 +192,11 @@ local function run(t, a, model, stages, asked)
     sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
+  if t.recalibrate and a.recipe ~= "paper" then
+    model:recalibrate { simulations = t.recalibrate, seed = model.seed }
+    local saved, refused = model:save(a.out .. "/model.safetensors")
+    if not saved then error(refused, 0) end
+  end
   local r = sv.evaluate(model, asked)
   local numbers = experiment.numbers(model, r, stages.encoder.labels)
   local written, refused = json.save(a.out .. "/metrics.json", numbers)
@@ -205,7 +211,8 @@ end
 
 --- Runs an experiment.
 -- @tparam table t simulator; net, width, posterior and its options, loss, batch, decoder, sleep, encoder, recipe (as of
--- sv.model and model:train); samples (10000); factors: names of the parameters that MIG is averaged over (all);
+-- sv.model and model:train); recalibrate: how many new simulations the trained posterior is corrected on, as of
+-- model:recalibrate (none); samples (10000); factors: names of the parameters that MIG is averaged over (all);
 -- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
 -- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
 -- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
