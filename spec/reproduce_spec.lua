@@ -23,7 +23,7 @@ describe("the reproduction", function()
     for seed, run in ipairs(polygon.runs) do
       assert.are.equal(seed, run.seed)
       assert.are.equal(seed, run.numbers.seed)
-      assert.are.same({ decoder = 2, sleep = 2, encoder = 2 }, run.numbers.steps)
+      assert.are.same({ decoder = 2, encoder = 2 }, run.numbers.steps)
       assert.are.equal("polygon-default-" .. seed, run.out)
       assert.is_true(run.measures.seconds > 0)
     end

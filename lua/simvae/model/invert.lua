@@ -18,6 +18,7 @@ local Model = {} -- methods that simvae.model takes over
 
 local CHUNK = 64      -- samples per chunk
 local CANDIDATES = 8  -- candidate points for each start besides the encoder's
+local POOL = 32       -- candidates of a posterior that is drawn from, of which the best are the starts
 
 local options = {
   steps = { "integer", default = 100, min = 0 },
@@ -86,7 +87,7 @@ local function refine(self, x, o)
     local to = math.min(from + CHUNK - 1, n)
     local seen = levels.seen(self, core.slice(x, 1, from, to), levels.part(o.noise, from, to))
     local part = levels.plain(self.simulator, seen)
-    local codes = core.no_grad(self.ranked, self, seen, o.starts)
+    local codes = core.no_grad(self.ranked, self, seen, math.max(o.starts, POOL))
     core.no_grad(novelty.check, "invert", self, seen, function() return codes[1] end, from - 1)
     local rng = core.rng(o.seed, from)
     local best = best_of(self, part)
@@ -109,8 +110,9 @@ end
 -- the decoder. Slower than encode, and never worse by that measure.
 -- @tparam tensor x (N, …output)
 -- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
--- answers first, the best before the others, then each the best of eight at normal distances about the first, of
--- which spread (0.3: as a share of half the range) is the standard deviation; the best result is kept.
+-- answers first (of a flow the best of 32 estimates and draws by the decoder), the best before the others, then each
+-- the best of eight at normal distances about the first, of which spread (0.3: as a share of half the range) is the
+-- standard deviation; the best result is kept.
 -- seed (1) of these; noise: the level of the noise of x, a number or one for each output, where the simulator declares
 -- a range of levels
 -- @treturn tensor z (N, K), in units
