@@ -97,8 +97,8 @@ describe("a covariance of a diagonal and low rank", function()
     local q = require "simvae.likelihood.lowrank".new { count = 2, rank = 2, code = 1, rng = sv.rng(1) }
     local s, v = { 0.5, 0.8 }, { { 0.3, -0.2 }, { 0.6, 0.4 } } -- standard deviations; factors
     q.net = function(code)
-      return core.expand(core.tensor { { math.log(s[1]), math.log(s[2]), v[1][1], v[1][2], v[2][1], v[2][2] } },
-        code.shape[1], 6)
+      return core.expand(core.tensor { { 0.1, -0.2, math.log(s[1]), math.log(s[2]), v[1][1], v[1][2], v[2][1],
+        v[2][2] } }, code.shape[1], 8) -- the first two are added to the mean
     end
     for _, noise in ipairs { 0, 0.7 } do
       local a = s[1] ^ 2 + noise + v[1][1] ^ 2 + v[1][2] ^ 2
@@ -106,7 +106,7 @@ describe("a covariance of a diagonal and low rank", function()
       local c = v[1][1] * v[2][1] + v[1][2] * v[2][2]
       local det, r, t = a * b - c * c, 0.4, -0.9
       local expected = -(b * r * r + a * t * t - 2 * c * r * t) / (2 * det) - math.log(det) / 2 - math.log(2 * math.pi)
-      local got = q:log_prob(core.tensor { { 1, 2 } }, core.zeros(1, 1), core.tensor { { 1.4, 1.1 } },
+      local got = q:log_prob(core.tensor { { 1, 2 } }, core.zeros(1, 1), core.tensor { { 1.5, 0.9 } },
         noise > 0 and core.full(noise, { 1, 2 }) or nil)
       assert.near(expected, got:item(), 1e-5)
     end

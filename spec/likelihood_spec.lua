@@ -222,7 +222,7 @@ describe("importance resampling", function()
       t.name, t.output, t.simulate = "normal", { 1 }, function() end
       local model = sv.model { simulator = sv.simulator(t), net = {
         decoder = sv.nn.func(function(code) return i == 1 and code or code * 8 end),
-        encoder = sv.nn.func(function(x) return core.zeros(x.shape[1], 2) end) } }
+        encoder = sv.nn.func(function(x) return core.expand(core.tensor { { 0, 2 - i } }, x.shape[1], 2) end) } }
       model.likelihood.net.buffers.std:copy(core.tensor { 0.5 })
       local z, sizes = model:posterior({ { 1.5 } }):sample(4000, sv.rng(2), { resample = true })
       local n = math.min(4000, sizes:item())

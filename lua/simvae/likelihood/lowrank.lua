@@ -1,5 +1,5 @@
 --- A normal distribution whose covariance depends on the parameters: a diagonal plus a matrix of low rank, D + V V',
--- about the decoder's output. Elements may be correlated, as those of a curve are.
+-- about the decoder's output and a correction. Elements may be correlated, as those of a curve are.
 --
 -- Determinant and inverse are those of a matrix (rank, rank), by the matrix determinant lemma and the identity of
 -- Sherman, Morrison and Woodbury.
@@ -10,20 +10,21 @@ local perceptron = require "simvae.likelihood.support.perceptron"
 local LowRank = { trained = true }
 LowRank.__index = LowRank
 
--- Standard deviations (R, count) of the diagonal part, and factors (R, count, rank).
+-- Means about the decoder's output and standard deviations (R, count) of the diagonal part, and factors
+-- (R, count, rank).
 local function parts(self, code)
   local numbers, count = self.net(code), self.count
-  local std = normal.std(core.slice(numbers, 2, 1, count))
-  local factors = core.slice(numbers, 2, count + 1, count * (1 + self.rank))
-  return std, core.reshape(factors, code.shape[1], count, self.rank)
+  local factors = core.slice(numbers, 2, 2 * count + 1, count * (2 + self.rank))
+  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count)),
+    core.reshape(factors, code.shape[1], count, self.rank)
 end
 
 function LowRank:log_prob(y, code, x, variance)
   local linalg = require "simvae.linalg"
-  local std, factors = parts(self, code)
+  local shift, std, factors = parts(self, code)
   std = normal.widened(std, variance)
   local R, count, rank = factors.shape[1], self.count, self.rank
-  local away = (x - y) / std
+  local away = (x - y - shift) / std
   local w = factors / core.reshape(std, R, count, 1)
   local across = core.transpose(w, 2, 3)
   local identity = core.tensor(self.identity)
@@ -35,10 +36,10 @@ function LowRank:log_prob(y, code, x, variance)
 end
 
 function LowRank:draw(y, code, n, rng)
-  local std, factors = parts(self, code)
+  local shift, std, factors = parts(self, code)
   local R, count = y.shape[1], self.count
   local common = core.matmul(rng:normal { R, n, self.rank }, core.transpose(factors, 2, 3))
-  return normal.repeated(y, n) + common + rng:normal { R, n, count } * normal.repeated(std, n)
+  return normal.repeated(y + shift, n) + common + rng:normal { R, n, count } * normal.repeated(std, n)
 end
 
 return {
@@ -51,6 +52,6 @@ return {
       for j = 1, t.rank do identity[i][j] = i == j and 1 or 0 end
     end
     return setmetatable({ count = t.count, rank = t.rank, identity = identity,
-      net = perceptron(t.code, t.count * (1 + t.rank), t.rng) }, LowRank)
+      net = perceptron(t.code, t.count * (2 + t.rank), t.rng) }, LowRank)
   end,
 }

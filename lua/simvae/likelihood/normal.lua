@@ -1,21 +1,33 @@
 --- A normal distribution whose standard deviations depend on the parameters (heteroscedastic regression: Nix and
--- Weigend 1994), about the decoder's output.
+-- Weigend 1994). Its mean is the decoder's output and a correction, as the squares that a decoder minimises weigh
+-- outputs of little noise too little.
+local core = require "simvae.core"
 local normal = require "simvae.likelihood.support.normal"
 local perceptron = require "simvae.likelihood.support.perceptron"
 
 local Normal = { trained = true }
 Normal.__index = Normal
 
+-- Means about the decoder's output, and standard deviations.
+local function parts(self, code)
+  local numbers, count = self.net(code), self.count
+  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count))
+end
+
 function Normal:log_prob(y, code, x, variance)
-  return normal.log_prob(x - y, normal.widened(normal.std(self.net(code)), variance))
+  local shift, std = parts(self, code)
+  return normal.log_prob(x - y - shift, normal.widened(std, variance))
 end
 
 function Normal:draw(y, code, n, rng)
-  local std = normal.repeated(normal.std(self.net(code)), n)
-  return normal.repeated(y, n) + rng:normal(std.shape) * std
+  local shift, std = parts(self, code)
+  local R, count = y.shape[1], self.count
+  return normal.repeated(y + shift, n) + rng:normal { R, n, count } * normal.repeated(std, n)
 end
 
 return {
   options = {},
-  new = function(t) return setmetatable({ net = perceptron(t.code, t.count, t.rng) }, Normal) end,
+  new = function(t)
+    return setmetatable({ count = t.count, net = perceptron(t.code, 2 * t.count, t.rng) }, Normal)
+  end,
 }
