@@ -97,14 +97,16 @@ tables.posterior_note = "Shares of true parameters within the central 68% and 95
   .. "over parameters, and the least and the largest of any parameter and run; ranks that are uniform "
   .. "(simulation-based calibration, 95% band), of all parameters and runs."
 
-tables.orbit_head = { "Simulator", "re-simulation R² of posterior draws", "Kolmogorov distance along the orbit" }
---- Rows of the spread along orbits; nil without any.
+tables.orbit_head = { "Simulator", "equivalents held", "re-simulation R² of posterior draws",
+  "Kolmogorov distance along the orbit" }
+--- Rows of how posteriors hold the equivalents of a symmetry; nil without any.
 function tables.orbit(results)
   local rows = {}
   for _, name in ipairs(results.names) do
     local means = results.simulators[name].means
-    if means.orbit_kolmogorov then
-      rows[#rows + 1] = { name, summary.text(means, "draws_r2"), summary.text(means, "orbit_kolmogorov") }
+    if means.orbit_kolmogorov or means.orbit_modes then
+      rows[#rows + 1] = { name, summary.text(means, "orbit_modes"), summary.text(means, "draws_r2"),
+        summary.text(means, "orbit_kolmogorov") }
     end
   end
   return #rows > 0 and rows or nil

@@ -56,7 +56,8 @@ end
 --   calibration: of the posterior, where the model has one (simvae.metrics.calibration): sbc and tarp (as of metrics),
 --   coverage: {one = share within the central 68% interval, two = 95%, by = {[name] = {one =, two =}}}, samples, draws;
 --   orbit_spread: as of metrics, of 1,000 draws for each of 200 samples, and resimulation_r2 of 100 of these draws,
---   where the exact spread along a continuous symmetry is known;
+--   where the exact spread along a continuous symmetry is known; orbit_modes: as of metrics, of 200 draws for each of
+--   200 samples, where a finite symmetry is declared;
 --   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
 -- parameters;
