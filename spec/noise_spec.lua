@@ -76,6 +76,36 @@ describe("the noise of a simulator", function()
   end)
 end)
 
+describe("a model's file", function()
+  it("holds the noise, so that a model without its simulator knows its likelihood", function()
+    local path = helper.temporary_folder() .. "/m.safetensors"
+    for _, given in ipairs { 0.3, { 0.1, 0.2 }, core.tensor { 0.2, 0.4 }, function(x) return x + 0.5 end } do
+      local sim = line(given)
+      local model = sv.model { simulator = sim, width = 4 }
+      model:train { decoder = { steps = 1 }, encoder = { steps = 1 }, batch = 8, quiet = true }
+      assert(model:save(path))
+      local again = assert(sv.load(path))
+      assert.equal(model:log_likelihood({ { 1, 2 } }, { { 1 } }):item(),
+        again:log_likelihood({ { 1, 2 } }, { { 1 } }):item())
+      assert.equal("", (helper.stderr_of(sv.load, path, sim)))
+    end
+    raises("loaded without its simulator", function()
+      assert(sv.load(path)):decode({ { 1 } }, { samples = 1, rng = sv.rng(1) })
+    end)
+  end)
+
+  it("is noticed where its noise is another than that of the simulator given", function()
+    local path = helper.temporary_folder() .. "/m.safetensors"
+    assert(sv.model { simulator = line(0.3), width = 4 }:save(path))
+    for _, given in ipairs { 0.4, { 0.3, 0.4 }, false } do
+      local said = helper.stderr_of(sv.load, path, line(given or nil))
+      assert.matches("was trained with another noise of the measurement", said, 1, true)
+    end
+    local _, why = sv.load(path, line(function(x) return x end))
+    assert.matches("its noise is declared by standard deviations, the simulator's by a function", why, 1, true)
+  end)
+end)
+
 describe("training with noise", function()
   local function model_of(sim, options)
     options.simulator, options.loss, options.width = sim, "mse", 16

@@ -7,6 +7,7 @@ local likelihood = require "simvae.likelihood"
 local loss = require "simvae.model.loss"
 local marginal = require "simvae.simulator.marginal"
 local nets = require "simvae.nn.build"
+local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
 local recalibration = require "simvae.model.recalibration"
@@ -33,8 +34,7 @@ function description.of(model)
   for option, value in pairs(model.likelihood.settings) do about.likelihood[option] = value end
   for option, value in pairs(model.head.settings) do about[option] = value end
   if model.members > 1 then about.members = model.members end
-  local range = sim.noise_range
-  if range then about.noise = { low = range.low, high = range.high } end
+  about.noise = noise.description(sim)
   if model.set then about.set = { low = model.set.low, high = model.set.high } end
   return about
 end
@@ -197,14 +197,26 @@ local function seen_of(t)
   return result
 end
 
--- The levels of noise that a model's encoder is told.
+-- The noise of a measurement (simvae.simulator.noise); files of earlier versions say nothing of it.
 local function noise_of(t)
   if t == nil then return nil end
-  if type(t) ~= "table" then refuse("noise takes a range of levels; got %s", shown(t)) end
-  known_fields(t, "noise", { low = true, high = true })
-  local low, high = finite(t.low, "noise.low"), finite(t.high, "noise.high")
-  if low <= 0 or low >= high then refuse("noise has levels from %g to %g", low, high) end
-  return { low = low, high = high }
+  if type(t) ~= "table" then refuse("noise takes a table; got %s", shown(t)) end
+  known_fields(t, "noise", { low = true, high = true, std = true })
+  local result = {}
+  if t.std ~= nil then
+    result.std = {}
+    for i, v in ipairs(list(t.std, "noise.std", noise.LISTED)) do
+      result.std[i] = finite(v, "noise.std")
+      if v < 0 then refuse("noise.std takes numbers from 0 on; got %g", v) end
+    end
+  end
+  if t.low == nil and t.high == nil then return result end
+  result.low, result.high = finite(t.low, "noise.low"), finite(t.high, "noise.high")
+  if result.low <= 0 or result.low >= result.high then
+    refuse("noise has levels from %g to %g", result.low, result.high)
+  end
+  if not result.std then refuse("noise has levels, and no standard deviations that they multiply") end
+  return result
 end
 
 -- The sizes of a model's sets.
@@ -303,10 +315,17 @@ function description.difference(d, sim)
       return string.format("parameter '%s' has %s = %s, the simulator's %s", a.name, field, old, new)
     end
   end
-  local function levels(range) return range and string.format("%.10g to %.10g", range.low, range.high) or "none" end
+  local function levels(range)
+    return range and range.low and string.format("%.10g to %.10g", range.low, range.high) or "none"
+  end
   if levels(d.noise) ~= levels(sim.noise_range) then
     return string.format("its encoder is told levels of noise, %s, the simulator's are %s", levels(d.noise),
       levels(sim.noise_range))
+  end
+  local own = d.noise and noise.description(sim)
+  if own and (own.std == nil) ~= (d.noise.std == nil) then
+    local function kind(t) return t.std and "standard deviations" or "a function" end
+    return string.format("its noise is declared by %s, the simulator's by %s", kind(d.noise), kind(own))
   end
   if check.shape_text(d.output) ~= check.shape_text(sim.output) then
     return string.format("its output is %s, the simulator's %s", check.shape_text(d.output),

@@ -162,7 +162,10 @@ end
 function Model:decode(z, t)
   z = input.parameters("decode", self, z)
   self.decoder:eval()
-  if t ~= nil then return distribution.samples(self, z, t, 3) end
+  if t ~= nil then
+    local draws = distribution.samples(self, z, t, 3)
+    return draws
+  end
   return inference.in_chunks(z, function(part)
     return self.loss:to_output(self.decoder(self.latent:to_code(part)))
   end)

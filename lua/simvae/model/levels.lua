@@ -22,7 +22,8 @@ local options = { noise = { "number|table|tensor" } }
 function levels.read(what, model, t, n, level)
   level = level or 3
   local o = check.options(what, t, options, level + 1)
-  return noise.levels(what, model.simulator, o.noise, n, level)
+  local given = noise.levels(what, model.simulator, o.noise, n, level)
+  return given
 end
 
 --- The levels of some rows.

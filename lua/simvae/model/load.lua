@@ -5,6 +5,7 @@ local core = require "simvae.core"
 local description = require "simvae.model.description"
 local file = require "simvae.io.file"
 local json = require "simvae.io.json"
+local noise = require "simvae.simulator.noise"
 local notice = require "simvae.model.notice"
 local posterior = require "simvae.posterior"
 local sets = require "simvae.model.sets"
@@ -76,6 +77,7 @@ local function simulator_of(d, given, path)
     if name == d.simulator then
       local builtin = require("simvae.simulators." .. name)
       why = description.difference(d, builtin)
+        or noise.differs(d.noise, builtin) and "the noise of its measurement differs"
       if not why then return builtin end
       why = string.format("; it is not the built-in '%s': %s", name, why)
     end
@@ -83,7 +85,8 @@ local function simulator_of(d, given, path)
   local message = string.format("this model was loaded without its simulator: sv.load(%q, simulator)%s", path,
     why or "")
   local ok, made = pcall(simulator.new, {
-    name = d.simulator, params = d.params, output = d.output, noise = d.noise,
+    name = d.simulator, params = d.params, output = d.output,
+    noise = d.noise and noise.of_description(d.noise, d.output, message),
     simulate = function() error(message, 0) end,
   })
   if not ok then refuse("no simulator fits its description: %s", without_place(made)) end
@@ -147,6 +150,10 @@ local function make(state, metadata, path, sim, settings)
   if sim and sim.name ~= d.simulator then
     notice(self, "simulator", string.format("load: %s is of the simulator '%s'; the one given is '%s'", path,
       d.simulator, sim.name))
+  end
+  if sim and d.noise and noise.differs(d.noise, sim) then
+    notice(self, "noise", string.format("load: %s was trained with another noise of the measurement than the simulator "
+      .. "given declares: its posteriors are of that", path))
   end
   return self
 end

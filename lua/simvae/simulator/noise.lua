@@ -78,9 +78,56 @@ function noise.check(what, given, output)
   if given == nil or type(given) == "function" then return nil end
   local levels = type(given) == "table" and getmetatable(given) ~= core.metatable
     and (given.low ~= nil or given.high ~= nil or given.std ~= nil)
-  if not levels then return read_std(what, given, output) end
-  local range = read_range(what, given)
-  return read_std(what, given.std or 1, output), range
+  local range = levels and read_range(what, given) or nil
+  local std = read_std(what, levels and (given.std or 1) or given, output)
+  return std, range
+end
+
+-- ---- in a file --------------------------------------------------------------------------------
+
+noise.LISTED = 16384 -- standard deviations that a description lists at most
+
+--- What a model's file says of a simulator's noise: plain values.
+-- @tparam Simulator sim
+-- @treturn ?table std: a list of standard deviations, in the order of the output's channels or elements, of a function
+-- or too many none; low and high of a range of levels; nil where there is no noise
+function noise.description(sim)
+  if sim.noise == nil then return nil end
+  local range, std = sim.noise_range or {}, sim.noise_std
+  return { low = range.low, high = range.high,
+    std = std and std.count <= noise.LISTED and core.reshape(std, std.count):totable() or nil }
+end
+
+--- The field `noise` of a simulator with such a description.
+-- @tparam table d checked
+-- @tparam {integer,...} output
+-- @tparam string message of the error where noise is added that the description does not hold
+function noise.of_description(d, output, message)
+  local std = d.std
+  if not std then return function() error(message, 0) end end
+  local count = 1
+  for _, n in ipairs(output) do count = count * n end
+  if #d.std == 1 and (not d.low or std[1] == 1) then
+    std = not d.low and std[1] or nil
+  elseif #d.std == count and #output == 3 then
+    std = core.reshape(core.tensor(std), output)
+  end
+  return d.low and { low = d.low, high = d.high, std = std } or std
+end
+
+--- Whether a simulator's noise is another than that of a description, as far as both are known.
+-- @tparam ?table d
+-- @tparam Simulator sim
+-- @treturn boolean
+function noise.differs(d, sim)
+  local own = noise.description(sim)
+  if not d or not own then return (d ~= nil) ~= (own ~= nil) end
+  if not d.std or not own.std then return d.std ~= own.std end
+  if #d.std ~= #own.std then return true end
+  for i, v in ipairs(d.std) do
+    if math.abs(v - own.std[i]) > 1e-6 * math.max(v, own.std[i]) then return true end
+  end
+  return false
 end
 
 -- ---- levels ---------------------------------------------------------------------------------
