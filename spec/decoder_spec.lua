@@ -29,7 +29,7 @@ local function log_density(x, z, noise)
 end
 
 local function trained(decoder, sim, t)
-  local model = sv.model { simulator = sim, decoder = decoder, width = 32, seed = 1, loss = t.loss }
+  local model = sv.model { simulator = sim, net = "mlp", decoder = decoder, width = 32, seed = 1 }
   return model:train_decoder { quiet = true, batch = 64, steps = t.steps, lr = { peak = 3e-3, warmup = 50 } }
 end
 
@@ -203,6 +203,45 @@ describe("distributions that are learned", function()
       assert.equal(model:log_likelihood(x, z):item(), again:log_likelihood(x, z):item())
     end
     os.remove(path)
+  end)
+
+  it("are resumed as if the training had not been interrupted", function()
+    local folder = helper.temporary_folder()
+    local function train(decoder, out, on_step)
+      local model = sv.model { simulator = correlated, decoder = decoder, width = 8, seed = 1 }
+      return model:train { quiet = true, batch = 16, out = out, on_step = on_step, decoder = { steps = 12 },
+        encoder = { steps = 2 } }
+    end
+    for _, decoder in ipairs { "homoscedastic", "normal", { "flow", transforms = 2, bins = 3 } } do
+      local out = folder .. "/" .. (decoder[1] or decoder)
+      local whole = train(decoder)
+      assert.is_false(pcall(train, decoder, out, function(stage, at)
+        if stage == "decoder" and at == 7 then error("interrupted!", 0) end
+      end))
+      local again = train(decoder, out):state()
+      for name, t in pairs(whole:state()) do
+        if name:find "^likelihood" then assert.equal(0, core.max(core.abs(t - again[name])):item(), name) end
+      end
+    end
+  end)
+
+  it("are those of images too, where they are normal", function()
+    local sim = sv.simulator { name = "noisy", output = { 1, 4, 4 }, params = { { name = "a", low = 0.2, high = 0.8 } },
+      simulate = function(z, out, rng)
+        for r = 1, 4 do
+          for c = 1, 4 do out:set(z.a + 0.1 * z.a * rng:normal(), 1, r, c) end
+        end
+      end, loss = "mse" }
+    local model = trained("normal", sim, { steps = 400 })
+    local z, x = sv.simulate(sim, 200, sv.rng(8))
+    local expected = 0
+    for i, row in ipairs(z:totable()) do
+      local std = 0.1 * row[1]
+      for _, v in ipairs(x[i]:reshape(16):totable()) do
+        expected = expected - ((v - row[1]) / std) ^ 2 / 2 - math.log(std * math.sqrt(2 * math.pi))
+      end
+    end
+    assert.near(expected / 200, core.mean(model:log_likelihood(x, z)):item(), 1) -- of 16 pixels together
   end)
 
   it("are refused where the output is no vector, or an option is another's", function()
