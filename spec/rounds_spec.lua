@@ -194,6 +194,10 @@ describe("training in rounds", function()
     local loaded = assert(sv.load(path, line()))
     assert.same(observation:totable(), loaded.focus.observation:totable())
     assert.same({ 3, model.focus.distance }, { loaded.focus.rounds, loaded.focus.distance })
+    raises("trained in rounds for one observation, whose posterior draws of the prior do not measure",
+      loaded.recalibrate, loaded)
+    local r = sv.evaluate(loaded, { samples = 400, calibration = 20, interval = 0, chance = 0 })
+    assert.matches("was trained in 3 rounds for one observation", r.warnings[1], 1, true)
     loaded:train { quiet = true, batch = 8, decoder = { steps = 1 }, encoder = { steps = 1 } }
     assert.is_nil(loaded.focus)
   end)

@@ -83,6 +83,7 @@ describe("the posterior of a set of measurements", function()
     local mean = model:encode(core.reshape(one, 5, 2))
     assert.near(0, core.max(core.abs(mean - model:encode(one))):item(), 1e-5)
     assert.same({ 5, 1 }, model:invert(x, { steps = 2 }).shape)
+    raises("recalibrate: the model is of sets of measurements; give z %(N, K%)", model.recalibrate, model)
   end)
 
   it("has the product of the measurements' likelihoods", function()

@@ -26,6 +26,11 @@ local function evaluate_on(model, o, factors)
     outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
     notes = all:notes(), warnings = {},
   }
+  if model.focus then
+    r.warnings[1] = string.format("The model was trained in %d rounds for one observation. These measures are of the "
+      .. "whole prior, most of which it has not learned: they say nothing of its posterior at the observation.",
+      model.focus.rounds)
+  end
   for i, m in ipairs(measures) do m.measure(all, states[i], r) end
   r.seconds = core.system.clock() - started
   return content(r)

@@ -212,7 +212,13 @@ local function pairs_of(self, o)
     end
     return z, x, noise.levels("recalibrate", sim, o.noise, z.shape[1], 3)
   end
-  if sim.rows then
+  if self.focus then
+    check.fail(3, "recalibrate: the model was trained in rounds for one observation, whose posterior draws of the "
+      .. "prior do not measure; give z and x, pairs near it")
+  elseif self.set then
+    check.fail(3, "recalibrate: the model is of sets of measurements; give z (N, K) and x (N, M, …), of as many "
+      .. "measurements as it is used for")
+  elseif sim.rows then
     check.fail(3, "recalibrate: the rows of a data set were used in training; give z and x, pairs that were not")
   end
   local z, x, _, levels = require "simvae.sampler".simulate(sim, o.simulations, streams.recalibration(o.seed),

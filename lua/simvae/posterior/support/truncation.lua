@@ -15,7 +15,7 @@ local MARGIN = 0.05      -- of the box on either side, as a share of its width
 local BATCH = 4096       -- points per evaluation of the density
 local RARE = 0.01        -- share of points that are kept, below which importance resampling takes over
 local EACH = 256         -- draws of the posterior for one that is resampled
-local HOPELESS = 1 << 18 -- points of which a share below RARE^2 lies in the region: an error
+local HOPELESS = 1 << 16 -- points of which a share below RARE^2 lies in the region: an error
 
 local Region = {}
 Region.__index = Region
