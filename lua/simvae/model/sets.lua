@@ -45,21 +45,26 @@ function sets.draw_size(model, rng)
   set.size = math.max(set.low, math.min(set.high, math.floor(M)))
 end
 
---- The number of measurements of a simulation: of the training's step, or the middle one. Without sets 1.
+--- The number of measurements of a simulation: of the training's step, or the middle one; of a simulator that draws
+-- random numbers 1. Without sets 1.
 -- @tparam Model model
 -- @treturn integer
 function sets.size(model)
   local set = model.set
-  return set and (set.size or math.floor(math.sqrt(set.low * set.high) + 0.5)) or 1
+  return set and (set.size or set.one and 1 or math.floor(math.sqrt(set.low * set.high) + 0.5)) or 1
 end
 
 --- Raises for simulators of which a set cannot be made: those that draw random numbers give one output for each
 -- parameters, and a set takes several; then posteriors learn from the decoder's distribution alone.
 -- @tparam Model model
--- @tparam table run options of train: labels of the encoder may be set to 0
+-- @tparam table run options of train: labels of the encoder become 0 there, and held_out where sets of one cannot be
+-- measured
+-- @tparam boolean first false: a later training of the same call, of which the simulator is known
 -- @tparam integer level of train's caller
-function sets.check_training(model, run, level)
-  if not model.set or run.encoder.steps + run.sleep.steps == 0 or not sets.is_random(model.simulator) then return end
+function sets.check_training(model, run, first, level)
+  if not model.set or run.encoder.steps + run.sleep.steps == 0 then return end
+  if first then model.set.one = sets.is_random(model.simulator) end
+  if not model.set.one then return end
   local o = run.encoder
   if not model.head.likelihood then
     check.fail(level + 1, "train: a set of measurements of '%s', which draws random numbers, takes a posterior that is "
@@ -71,6 +76,7 @@ function sets.check_training(model, run, level)
       model.simulator.name)
   end
   o.labels = 0
+  if model.set.low > 1 then run.held_out = run.held_out or 0 end
 end
 
 local TRIED = 4 -- parameters at which a simulator is run twice

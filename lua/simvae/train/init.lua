@@ -169,7 +169,7 @@ end
 local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
-  sets.check_training(self, run, 4)
+  sets.check_training(self, run, not extras, 4)
   if not extras then
     rounds.check(self, run, 4)
     choose.check(self, run, stages, 4)
