@@ -108,7 +108,7 @@ describe("a posterior's draws", function()
   it("lie within the support, and are the same from the same generator", function()
     local numbers, all = {}, { "a", "b", "turn", "kind", "arc" }
     local rng = core.rng(7)
-    for i = 1, 2 * 2 * 9 + 2 do numbers[i] = rng:uniform(-1, 1) end
+    for i = 1, 2 * (2 * 9 + 3) + 2 do numbers[i] = rng:uniform(-1, 1) end -- 3: correlations of a, b and arc
     local p = posterior(all, { posterior = "mixture", components = 2 }, numbers, 2)
     local z = p:sample(5000, sv.rng(3))
     assert.same({ 2, 5000, 5 }, z.shape)

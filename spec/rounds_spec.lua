@@ -219,8 +219,8 @@ describe("training in rounds", function()
     refused("train: takes %(N, 2%); got %(1, 3%)", { rounds = 2, observation = core.zeros(1, 3), simulations = 200 })
     refused("observation takes one output; got 2", { rounds = 2, observation = core.zeros(2, 2), simulations = 200 })
     refused("train: takes finite numbers", { rounds = 2, observation = x / 0, simulations = 200 })
-    refused("rounds take a posterior that is trained by likelihood, such as \"flow\"; this model's is \"mixture\"",
-      { rounds = 2, observation = x, simulations = 200, sleep = { steps = 1 } }, { posterior = "mixture" })
+    refused("rounds take a posterior that is trained by likelihood, such as \"flow\"; this model's is \"gaussian\"",
+      { rounds = 2, observation = x, simulations = 200, sleep = { steps = 1 } }, { posterior = "gaussian" })
     refused("rounds need simulations = N", { rounds = 2, observation = x })
     refused("2 rounds take simulations = 128 or more; got 20", { rounds = 2, observation = x, simulations = 20 })
     refused("rounds need steps of the encoder",

@@ -277,7 +277,7 @@ function description.check(t, numbers)
     end
   end
   for option, rule in pairs(posterior.rules(d.posterior)) do
-    d[option] = whole(t[option], option, rule.min, rule.max)
+    d[option] = t[option] == nil and rule.before or whole(t[option], option, rule.min, rule.max)
   end
   d.members = t.members == nil and 1 or whole(t.members, "members", 1, MAX_MEMBERS)
   d.likelihood = likelihood_of(t.likelihood)

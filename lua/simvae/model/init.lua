@@ -56,8 +56,9 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 -- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),
 -- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
 -- posterior ("gaussian": one normal distribution with a diagonal covariance; "mixture": several with probabilities,
--- `components` (8) of them, where many parameters give one output or nearly so and an average of them gives another
--- (mixture density network: Bishop 1994), which needs train's sleep; "flow": a neural spline flow of `transforms` (5)
+-- `components` (8) of them, with full covariances (`correlations` = 0: diagonal ones) within the prior's support, where
+-- many parameters give one output or nearly so and an average of them gives another (mixture density network: Bishop
+-- 1994); "flow": a neural spline flow of `transforms` (5)
 -- coupling transforms with `bins` (10) a spline, a density of any shape within the prior's support),
 -- members (1): of an ensemble, each with networks of its own, trained together by the mean of their losses: decode
 -- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few

@@ -4,6 +4,7 @@
 -- Its module returns a table:
 --
 --     options         its own options of sv.model, as check.options takes them: whole numbers with default, min and max
+--                     (and before: of files that lack it)
 --     new(t) -> head  t: latent (simvae.model.latent), bounded (as of sv.model) and the head's options by name
 --
 -- and a head has
@@ -12,7 +13,6 @@
 --     locations       { count =, size = }: which of them are locations in code space (simvae.nn.nets; optional)
 --     net, build(rng) a layer with weights of the head, trained with the encoder's, and a function that makes it after
 --                     the networks (optional)
---     needs_sleep     text: what stage 2 cannot learn without a sleep phase (optional)
 --     likelihood      true: trained by `loss` alone, on draws of the prior through the frozen decoder (optional)
 --
 -- and methods over h (N, outputs), the encoder's numbers. Codes are as of simvae.model.latent; u are points
@@ -22,7 +22,8 @@
 --                                                  about the most probable mean; penalty: one number, or nil (a head
 --                                                  with `likelihood` has none)
 --     loss(h, codes) -> number                     sleep, with gradients: codes {(N, size), ...} are equivalent causes
---     loss(h, u) -> number                         instead, with `likelihood`: the points u (N, K) that were drawn
+--     spread_loss(h, codes) -> number              of the spread alone, beside stage 2 without sleep
+--     loss(h, u) -> number                         instead of both, with `likelihood`: points u (N, K) that were drawn
 --     typical(h) -> code                           (N, size): one for comparison by the decoder
 --     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
 --                                                  estimates, up to n as starts of an inversion

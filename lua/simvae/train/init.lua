@@ -232,10 +232,11 @@ end
 --- Trains both stages.
 -- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
 -- its running average) }, sleep = { steps (0), lr, batch, clip }: the sleep phase before stage 2, on decoder samples
--- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of half a batch of sleep in each
--- step; 0.5 after a sleep phase, else 0), prior (weight of prior matching of a batch's codes during the first half; 0
--- where many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink,
--- or "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
+-- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of half a batch of sleep in each step;
+-- 0.5 after a sleep phase, else 0), spread (1: weight of a quarter of a batch of sleep for the standard deviations
+-- alone, in steps without sleep), prior (weight of prior matching of a batch's codes during the first half; 0 where
+-- many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink, or
+-- "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
 -- "flow": from 0 to 1, the share of a batch that is the simulator's own pairs of parameters and output, in place of the
 -- decoder's samples; "auto": all of a simulator without limit, of a number of simulations or a data set what held-out
 -- ones favour (simvae.train.mixing)) }, and of each stage patience: steps without improvement on held-out samples that

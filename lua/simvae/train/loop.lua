@@ -73,7 +73,8 @@ function step.sleep(self, run)
   return sleep.loss(self, run.prior:dreams(run, run.sleep.batch), run.rng)
 end
 
---- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep`.
+--- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep` or, without it, a quarter of a
+-- batch of it for the standard deviations alone.
 function step.encoder(self, run)
   if self.head.likelihood then return likelihood_step(self, run, "encoder") end
   local z, x = samples(self, run)
@@ -81,8 +82,9 @@ function step.encoder(self, run)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
-  if o.sleep > 0 then loss = loss + sleep.loss(self, run.prior:dreams(run, (o.batch + 1) // 2), run.rng) * o.sleep end
-  return loss
+  if o.sleep > 0 then return loss + sleep.loss(self, run.prior:dreams(run, (o.batch + 1) // 2), run.rng) * o.sleep end
+  if o.spread == 0 then return loss end
+  return loss + sleep.spread(self, run.prior:dreams(run, (o.batch + 3) // 4), run.rng) * o.spread
 end
 
 -- ---- a stage ----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ local stage_options = {
   clip = { "number|string", above = 0, one_of = { "auto" } },
   noise = { "number", min = 0 },
   sleep = { "number", min = 0 },
+  spread = { "number", min = 0 },
   labels = { "number|string", min = 0, max = 1, one_of = { "auto" } },
   prior = { "number", min = 0 },
   patience = { "integer", min = 1 },
@@ -92,6 +93,7 @@ function options.resolve(self, given, stages)
   end
   if self.head.likelihood then run.encoder.labels = run.encoder.labels or "auto" end
   run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
+  run.encoder.spread = run.encoder.spread or 1
   return run
 end
 

@@ -21,7 +21,7 @@ recipes.paper = content {
   batch = 64,
   decoder = { steps = 4000, lr = 1e-3 },
   sleep = { steps = 0, lr = 1e-3 },
-  encoder = { steps = 4000, lr = 1e-3, noise = 1 },
+  encoder = { steps = 4000, lr = 1e-3, noise = 1, spread = 0 },
   decoder_loss = plain,
   encoder_loss = plain,
 }
@@ -51,7 +51,7 @@ recipes.default = content {
   batch = 64,
   decoder = { steps = 4000, lr = { peak = 8e-3, warmup = 100 }, clip = "auto" },
   sleep = { steps = 0, lr = { peak = 2e-3, warmup = 100 }, clip = "auto" },
-  encoder = { steps = 8000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1,
+  encoder = { steps = 8000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 0,
     prior = 3, errors = "relative" },
   decoder_loss = plain,
   encoder_loss = function(model, raw, x, run, mean)
@@ -77,7 +77,7 @@ end
 local vector = changed(recipes.default, {
   batch = 128,
   decoder = { steps = 6000, lr = { peak = 3e-3, warmup = 100 }, clip = "auto" },
-  encoder = { steps = 6000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 1,
+  encoder = { steps = 6000, lr = { peak = 2e-3, warmup = 100 }, clip = "auto", noise = 0,
     prior = 3 },
 })
 

@@ -5,12 +5,13 @@
 -- avoids them: codes z are sampled from the prior, the frozen decoder renders G(z), and the encoder is trained by
 -- regression on z. No labels of the simulator are used.
 --
--- Many z may give one output. A posterior that is trained by its nearest component (simvae.posterior.support.normals)
--- is given all equivalents of z under the declared symmetry; one that is trained by likelihood
--- (simvae.train.npe) is given z alone, and learns the distribution over the equivalents.
+-- Many z may give one output. A posterior with one mean (simvae.posterior.gaussian) is given all equivalents of z under
+-- the declared symmetry, of which the nearest counts; one that is trained by likelihood (simvae.train.npe) is given z
+-- alone, and learns the distribution over the equivalents.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local levels = require "simvae.model.levels"
+local likelihood = require "simvae.model.likelihood"
 local sets = require "simvae.model.sets"
 local symmetry = require "simvae.simulator.symmetry"
 
@@ -28,10 +29,6 @@ end
 function sleep.check(model, run, level)
   local awake, asleep = run.encoder.steps > 0, run.encoder.sleep > 0
   local head = model.head
-  if head.needs_sleep and awake and not asleep then
-    check.fail(level, "train: %s are learned in sleep: sleep = { steps = … }, or encoder = { sleep = 0.5 }, or a model "
-      .. "with another posterior", head.needs_sleep)
-  end
   if run.encoder.labels and not head.likelihood then
     check.fail(level, "train: labels is an option of posteriors that are trained by likelihood; this model's is \"%s\"",
       head.name)
@@ -57,21 +54,45 @@ function sleep.measured(model, z, x, rng)
   return model.set and sets.grouped(x, M) or x
 end
 
---- The loss of one step of sleep, of a posterior that is trained by its nearest component (those that are trained by
--- likelihood: simvae.train.npe).
--- @tparam Model model
--- @tparam tensor z (N, K) draws of the prior, in units
--- @tparam rng rng of the noise of a measurement
--- @treturn tensor one number
-function sleep.loss(model, z, rng)
+-- Codes of parameters, of each of their images under the declared symmetry: of none with a free number.
+local function codes_of(model, z)
+  for _, element in ipairs(model.simulator.symmetry or {}) do
+    if element.free then return { model.latent:to_code(z) } end
+  end
   local codes = {}
   for i, rows in ipairs(symmetry.images(model.simulator, z:totable())) do
     codes[i] = model.latent:to_code(core.tensor(rows))
   end
-  local drawn = core.no_grad(function()
-    return sleep.measured(model, z, as_seen(model, model.decoder(codes[1])), rng)
-  end)
-  return model.head:loss(model.encoder(drawn), codes)
+  return codes
+end
+
+-- What the encoder gives for draws from the decoder and its noise, or without it where it was not measured.
+local function encoded(model, z, code, rng)
+  return model.encoder(core.no_grad(function()
+    if likelihood.fitted(model) then return likelihood.draw(model, z, code, rng) end
+    return sleep.measured(model, z, as_seen(model, model.decoder(code)), rng)
+  end))
+end
+
+--- The loss of one step of sleep, of a posterior that learns from the nearest of equivalent causes (those that are
+-- trained by likelihood alone: simvae.train.npe).
+-- @tparam Model model
+-- @tparam tensor z (N, K) draws of the prior, in units
+-- @tparam rng rng of the noise
+-- @treturn tensor one number
+function sleep.loss(model, z, rng)
+  local codes = codes_of(model, z)
+  return model.head:loss(encoded(model, z, codes[1], rng), codes)
+end
+
+--- The loss of the posterior's standard deviations alone, beside stage 2.
+-- @tparam Model model
+-- @tparam tensor z (N, K) draws of the prior, in units
+-- @tparam rng rng of the noise
+-- @treturn tensor one number
+function sleep.spread(model, z, rng)
+  local codes = codes_of(model, z)
+  return model.head:spread_loss(encoded(model, z, codes[1], rng), codes)
 end
 
 return sleep

@@ -55,7 +55,7 @@ end
 local function new(heads)
   local first = heads[1]
   return setmetatable({ members = heads, latent = first.latent, outputs = #heads * first.outputs,
-    needs_sleep = first.needs_sleep, likelihood = first.likelihood, build = first.build and build,
+    likelihood = first.likelihood, build = first.build and build,
     components = first.components and components }, Ensemble)
 end
 
@@ -63,6 +63,10 @@ end
 
 function Ensemble:loss(h, truth)
   return mean(of_each(self, h, function(head, own) return head:loss(own, truth) end))
+end
+
+function Ensemble:spread_loss(h, codes)
+  return mean(of_each(self, h, function(head, own) return head:spread_loss(own, codes) end))
 end
 
 --- Each row's code is that of one member, drawn at random.
