@@ -198,6 +198,7 @@ describe("training in rounds", function()
       loaded.recalibrate, loaded)
     local r = sv.evaluate(loaded, { samples = 400, calibration = 20, interval = 0, chance = 0 })
     assert.matches("was trained in 3 rounds for one observation", r.warnings[1], 1, true)
+    assert.is_nil(train({ rounds = 1, simulations = 64 }).focus) -- of the whole prior
     loaded:train { quiet = true, batch = 8, decoder = { steps = 1 }, encoder = { steps = 1 } }
     assert.is_nil(loaded.focus)
   end)

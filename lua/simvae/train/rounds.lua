@@ -130,8 +130,10 @@ function rounds.run(self, given, run, train)
     train(list:options(given, rounds.options), extras)
   end
   local scope <close> = core.scope()
-  local measured = noise.add(self.simulator, z, x, streams.rounds(run.seed, run.rounds))
-  self.focus = focus.new(self, observation, run.rounds, measured)
+  if run.rounds > 1 then -- one round is of the whole prior, and for every output
+    local measured = noise.add(self.simulator, z, x, streams.rounds(run.seed, run.rounds))
+    self.focus = focus.new(self, observation, run.rounds, measured)
+  end
   if run.out then
     local ok, why = self:save(run.out .. "/model.safetensors")
     if not ok then error("train: " .. why, 0) end
