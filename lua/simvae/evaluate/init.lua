@@ -22,7 +22,8 @@ local function evaluate_on(model, o, factors)
   end
   all:finish()
   local r = {
-    z = core.tensor(all.z), mean = core.tensor(all.mean), std = core.tensor(all.std),
+    z = core.tensor(all.z), nearest = core.tensor(all.nearest),
+    mean = core.tensor(all.mean), std = core.tensor(all.std),
     outside = all.outside / #all.z, samples = #all.z, failures = all.failures, names = all.names, options = o,
     notes = all:notes(), warnings = {},
   }
@@ -63,7 +64,10 @@ end
 --   orbit_spread: as of metrics, of 1,000 draws for each of 200 samples, and resimulation_r2 of 100 of these draws,
 --   where the exact spread along a continuous symmetry is known; orbit_modes: as of metrics, of 200 draws for each of
 --   200 samples, where a finite symmetry is declared;
---   z, mean, std (N, K) in units; errors: each sample's mean squared re-simulation error;
+--   z, mean, std (N, K) in units; nearest (N, K): z, under a declared symmetry each row replaced by its equivalent
+--   nearest to the estimate (rmse, coverage and accuracy are of these; rmse_unaligned[name] of z itself);
+--   ambiguity: of metrics.ambiguity, where no symmetry is declared; surprise, predictive: of these metrics;
+--   errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
 -- parameters;
 --   refined: where asked for, of model:invert's estimates: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,

@@ -3,9 +3,11 @@
 -- A run, as `measure` of a metric gets it, holds
 --   model, sim, params, names, o (the options)
 --   z, mean, std      lists of rows, in units: true parameters, the encoder's estimates, their standard deviations
+--   nearest           z, under a declared symmetry each row replaced by its equivalent nearest to the estimate
 --   positive          the estimates with log-scaled parameters kept above 0
 --   v, answers        (N, K) tensors of z and mean on the scales that mutual information compares (parameters.scaled)
 --   factors           numbers of the parameters that MIG is averaged over
+--   draws             (n, L, K) of the posteriors of the first n samples, from metrics.calibration on, or nil
 --   settings          options of metrics.mim for v and answers
 --   errors            each sample's mean squared re-simulation error, by number
 --   rng(stream)       a generator of the evaluation's seed
@@ -24,6 +26,7 @@ local noise = require "simvae.simulator.noise"
 local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 local streams = require "simvae.util.streams"
+local symmetry = require "simvae.simulator.symmetry"
 
 local run = {}
 local Run = {}
@@ -117,6 +120,7 @@ function Run:finish()
       self.positive[s][i] = parameter.positive(p, row[i])
     end
   end
+  self.nearest = symmetry.declared(self.sim) and symmetry.align(self.sim, self.z, self.mean) or self.z
   self.v, self.answers = parameters.scaled(self.params, self.z), parameters.scaled(self.params, self.mean)
   local _, levels = parameters.columns(self.params)
   self.settings = { bins = self.o.bins, levels = levels, z_levels = levels, names = self.names, constant = "zero" }

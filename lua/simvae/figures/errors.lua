@@ -76,7 +76,7 @@ end
 local reported = { order = 80 }
 
 function reported.figures(folder, c)
-  local path, why = errors(folder .. "/errors.png", c.r.z, c.r.mean, c.sim.names, c.units, { period = c.period })
+  local path, why = errors(folder .. "/errors.png", c.r.nearest, c.r.mean, c.sim.names, c.units, { period = c.period })
   return { { path = path, why = why, caption = "Errors of each parameter." } }
 end
 

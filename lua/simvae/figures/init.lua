@@ -9,6 +9,7 @@
 --     sv.figures.pairs(model:posterior(x), "pairs.png", { truth = z })
 --     sv.figures.ranks("ranks.png", r.calibration.sbc, r.calibration.draws, r.names)
 --     sv.figures.coverage("coverage.png", r.calibration.sbc, r.calibration.draws, r.names)
+--     sv.figures.predictive("predictive.png", x, replicated, { p = p })  -- of sv.metrics.predictive_check(model, x)
 --     sv.figures.traversals("traversals.png", model)
 --     sv.figures.worst("worst.png", x, y)
 --     sv.figures.inference("inference.png", model, { "curve.png", "sketch.png" })

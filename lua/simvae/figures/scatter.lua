@@ -89,8 +89,9 @@ end
 function reported.figures(folder, c)
   local list = {}
   if c.r.invariants then list[1] = of_invariants(folder, c) end
-  local path, why = scatter(folder .. "/scatter.png", c.r.z, c.r.mean, c.sim.names, c.units, { log = c.log })
-  list[#list + 1] = { path = path, why = why, caption = "Inferred against true parameters." }
+  local path, why = scatter(folder .. "/scatter.png", c.r.nearest, c.r.mean, c.sim.names, c.units, { log = c.log })
+  list[#list + 1] = { path = path, why = why, caption = "Inferred against true parameters" .. (c.r.rmse_unaligned
+    and ": the equivalents nearest to those inferred, under the declared symmetry." or ".") }
   return list
 end
 

@@ -31,7 +31,7 @@ function reported.measure(run, _, r)
   local shares
   for i, p in ipairs(run.params) do
     if p.levels then
-      shares = shares or accuracy(core.tensor(run.mean), core.tensor(run.z))
+      shares = shares or accuracy(core.tensor(run.mean), core.tensor(run.nearest))
       r.accuracy = r.accuracy or {}
       r.accuracy[p.name] = shares[i]
     end

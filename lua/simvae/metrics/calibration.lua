@@ -75,6 +75,7 @@ function reported.measure(run, state, r)
   if state.count == 0 then return end
   local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
   local truth = core.tensor(state.truth)
+  run.draws = draws
   local by, one, two = {}, 0, 0
   local ranks = sbc(draws, truth, { names = run.names, seed = run.o.seed })
   for i, name in ipairs(run.names) do

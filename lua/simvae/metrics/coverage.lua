@@ -57,7 +57,7 @@ function reported.measure(run, _, r)
   local by, one, two, n = {}, 0, 0, 0
   local settings = { names = run.names, period = {}, log = {} }
   for i, p in ipairs(run.params) do settings.period[i], settings.log[i] = p.period, p.scale == "log" or nil end
-  local first, second = coverage(core.tensor(run.mean), core.tensor(run.std), core.tensor(run.z), settings)
+  local first, second = coverage(core.tensor(run.mean), core.tensor(run.std), core.tensor(run.nearest), settings)
   for i, p in ipairs(run.params) do
     if not p.levels then
       by[p.name] = { one = first[i], two = second[i] }

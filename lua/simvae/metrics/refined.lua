@@ -8,6 +8,7 @@ local rerun = require "simvae.metrics.support.rerun"
 local resimulation = require "simvae.metrics.resimulation"
 local rmse = require "simvae.metrics.rmse"
 local simulator = require "simvae.simulator"
+local symmetry = require "simvae.simulator.symmetry"
 
 local options = {
   samples = { "integer", default = 1000, min = 2 },
@@ -69,6 +70,7 @@ local function refined(model, z, opts)
     end
   end
   if #run.z == 0 then return nil end
+  run.nearest = symmetry.declared(sim) and symmetry.align(sim, run.z, run.positive) or run.z
   local result = { samples = #run.z, z = core.tensor(run.z), mean = core.tensor(run.positive), steps = o.steps,
     starts = o.starts }
   for i, m in ipairs(measured) do m.measure(run, states[i], result) end

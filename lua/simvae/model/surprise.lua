@@ -11,6 +11,7 @@
 -- An output's surprise is the quantile, among those of the reference, of its largest quantile of the five: uniform in
 -- [0, 1] for the simulator's own outputs. Vectors' differences are divided by the reference's root mean square in each
 -- element.
+local cholesky = require "simvae.util.cholesky"
 local core = require "simvae.core"
 local levels = require "simvae.model.levels"
 local sets = require "simvae.model.sets"
@@ -85,27 +86,6 @@ end
 
 -- ---- features -----------------------------------------------------------------------------------
 
--- The lower triangular factor of a symmetric matrix, a list of rows, and its inverse (both k x k).
-local function inverse_factor(a)
-  local k, l, inverse = #a, {}, {}
-  for i = 1, k do
-    l[i], inverse[i] = {}, {}
-    for j = 1, i do
-      local sum = a[i][j]
-      for m = 1, j - 1 do sum = sum - l[i][m] * l[j][m] end
-      l[i][j] = i == j and math.sqrt(math.max(sum, 1e-12)) or sum / l[j][j]
-    end
-  end
-  for i = 1, k do
-    for j = 1, k do
-      local sum = i == j and 1 or 0
-      for m = j, i - 1 do sum = sum - l[i][m] * inverse[m][j] end
-      inverse[i][j] = j <= i and sum / l[i][i] or 0
-    end
-  end
-  return inverse
-end
-
 -- Centre (F,) and matrix (F, k) after which the encoder's numbers h (n, F) have mean 0 and covariance about 1.
 local function whitening(h)
   local n, F = h.shape[1], h.shape[2]
@@ -125,7 +105,7 @@ local function whitening(h)
   local trace = 0
   for i, row in ipairs(covariance) do trace = trace + row[i] / #covariance end
   for i, row in ipairs(covariance) do row[i] = row[i] + RIDGE * trace end
-  return centre, core.matmul(to, core.transpose(core.tensor(inverse_factor(covariance)), 1, 2))
+  return centre, core.matmul(to, core.transpose(core.tensor(cholesky.inverse_factor(covariance)), 1, 2))
 end
 
 -- Squared Mahalanobis distances (N,) as a list.

@@ -23,6 +23,7 @@
 --     seed ~ RECALIBRATION     model.recalibration        held-out simulations
 --     KNOTS                    posterior.support.recalibrated draws of a posterior, for its quantiles
 --     DIRECTIONS               model.surprise             projections of the encoder's numbers
+--     seed ~ REPLICATED        metrics.predictive_check   draws of posteriors and the noise of replicated outputs
 --     SUMMARIES                model.posterior            draws of a posterior, for its mean, quantiles, mode
 --     ESTIMATES                posterior.flow             draws of a posterior, for its mean in code space
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
@@ -49,6 +50,7 @@ local CALIBRATION = 0x63616c6962 << 16 -- "calib"
 local RECALIBRATION = 0x726563616c << 16 -- "recal"
 local KNOTS = 0x6b6e6f74           -- "knot"
 local DIRECTIONS = 0x64697273       -- "dirs"
+local REPLICATED = 0x7265706c << 16 -- "repl"
 local SUMMARIES = 0x706f7374       -- "post"
 local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
@@ -114,6 +116,9 @@ function streams.knots() return core.rng(KNOTS) end
 
 --- Random directions in the space of an encoder's numbers.
 function streams.directions() return core.rng(DIRECTIONS) end
+
+--- Draws of posteriors for replicated outputs, and their noise.
+function streams.replicated(seed) return core.rng(seed ~ REPLICATED) end
 
 --- Draws of a posterior for its summaries.
 -- @tparam integer first number of the posterior among those that are summarised together

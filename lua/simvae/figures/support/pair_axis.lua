@@ -6,6 +6,7 @@ local parameter = require "simvae.simulator.parameter"
 local pair_axis = {}
 
 local OUTER = 0.002   -- share of samples beyond each end of an axis
+local TAIL = 0.6      -- of the range of the central 95%: what is shown beyond them, at most
 local MARGIN = 0.06   -- of an axis, on either side
 local END = 0.04      -- of an axis: tics nearer to an end have no number, which would touch the next panel's
 
@@ -26,8 +27,10 @@ local function range_of(lists, coordinate, truth)
     local sorted = {}
     for i, v in ipairs(list) do sorted[i] = coordinate(v) end
     table.sort(sorted)
-    low = math.min(low, sorted[math.max(1, math.floor(OUTER * #sorted))])
-    high = math.max(high, sorted[math.min(#sorted, math.ceil((1 - OUTER) * #sorted))])
+    local function at(q) return sorted[math.max(1, math.min(#sorted, math.ceil(q * #sorted)))] end
+    local reach = TAIL * (at(0.975) - at(0.025)) -- a heavy tail goes on beyond the plot
+    low = math.min(low, math.max(at(OUTER), at(0.025) - reach))
+    high = math.max(high, math.min(at(1 - OUTER), at(0.975) + reach))
   end
   if truth then low, high = math.min(low, coordinate(truth)), math.max(high, coordinate(truth)) end
   if high <= low then
