@@ -17,13 +17,12 @@ end
 local disc = sv.simulator { name = "disc", output = { 1, 16, 16 },
   params = { { name = "x", low = 5, high = 11 }, { name = "y", low = 5, high = 11 },
     { name = "r", low = 2, high = 5 } },
-  simulate = function(z, out)
+  simulate = function(z)
+    local x, y, r, list, max, min = z.x + 0.5, z.y + 0.5, z.r + 0.5, {}, math.max, math.min
     for i = 1, 16 do
-      for j = 1, 16 do
-        local inside = z.r + 0.5 - math.sqrt((j - 0.5 - z.x) ^ 2 + (i - 0.5 - z.y) ^ 2)
-        out:set(math.max(0, math.min(1, inside)), 1, i, j)
-      end
+      for j = 1, 16 do list[#list + 1] = max(0, min(1, r - ((j - x) ^ 2 + (i - y) ^ 2) ^ 0.5)) end
     end
+    return list
   end }
 
 -- Kolmogorov's distance of numbers from the uniform distribution.
@@ -104,7 +103,7 @@ end)
 describe("the surprise of pictures", function()
   it("is uniform for fresh ones, near 1 for a grey square, noise and a unit mistaken by 1,000", function()
     local model = sv.model { simulator = disc, net = "mlp", width = 48 }
-    model:train { quiet = true, batch = 32, decoder = { steps = 300, lr = 3e-3 }, encoder = { steps = 250, lr = 2e-3 } }
+    model:train { quiet = true, decoder = { steps = 300, lr = 3e-3 }, encoder = { steps = 250, lr = 2e-3 } }
     local _, x = sv.simulate(disc, 300, sv.rng(5))
     assert.is_true(distance(model:posterior(x).surprise) < 1.63 * math.sqrt(1 / 300 + 1 / 512))
     local some = x:slice(1, 1, 60)

@@ -80,14 +80,26 @@ local function measure_novelty(self, run)
   if x then novelty.measure(self, noise.add(self.simulator, z, x, run.rng)) end
 end
 
--- Reference of how usual an output is: the training's last simulations, or a few where it ran none.
-local function measure_surprise(self, run)
-  local scope <close> = core.scope()
+-- Simulations that say how usual an output is: held-out ones; else the next ones, which no step has seen; where these
+-- are kept or repeated, the training's last ones.
+local function usual_samples(self, run)
   local at = run.sampler:state()
-  local n = surprise.samples(self.simulator, at.drawn)
-  run.sampler:restore { drawn = math.max(0, at.drawn - n) }
+  local n, held = surprise.samples(self.simulator, at.drawn), run.held
+  if held and held.z.shape[1] >= math.min(n, 64) then
+    n = math.min(n, held.z.shape[1])
+    return core.slice(held.z, 1, 1, n), core.slice(held.x, 1, 1, n)
+  end
+  local kept = run.cache or run.offline or run.simulations or run.source or run.rows
+  run.sampler:restore { drawn = kept and math.max(0, at.drawn - n) or at.drawn }
   local z, x = run.sampler:peek(n)
   run.sampler:restore(at)
+  return z, x
+end
+
+-- Reference of how usual an output is.
+local function measure_surprise(self, run)
+  local scope <close> = core.scope()
+  local z, x = usual_samples(self, run)
   surprise.measure(self, noise.add(self.simulator, z, x, run.rng))
 end
 
