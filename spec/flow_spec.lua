@@ -149,7 +149,8 @@ local function gaussian_mean(code)
 end
 
 describe("stage 2 of a flow posterior", function()
-  it("recovers the correlated posterior of a linear simulator with noise #long", function()
+  -- Trains a model of a linear simulator, and compares its posterior at x = (0.5, 0.2) with the exact one.
+  local function linear(variational)
     local sim = sv.simulator { name = "linear", output = { 2 },
       params = { { name = "a", low = -3, high = 3 }, { name = "b", low = -3, high = 3 } },
       simulate = function(z, out, rng)
@@ -157,8 +158,8 @@ describe("stage 2 of a flow posterior", function()
       end }
     local weights = core.tensor { { 3, 3 }, { 0, 1.5 } }
     local model = formula_model(sim, function(code) return core.matmul(code, weights) end, { transforms = 3, bins = 8 })
-    model:train { decoder = { steps = 0 }, encoder = { steps = 400, lr = { peak = 8e-3, warmup = 20 } }, batch = 128,
-      quiet = true }
+    model:train { decoder = { steps = 0 }, batch = 128, quiet = true,
+      encoder = { steps = 400, lr = { peak = 8e-3, warmup = 20 }, variational = variational } }
     -- precision P = A' S^-1 A, A = {{1, 0}, {1, 0.5}}, S = diag(0.16, 0.09); mean P^-1 A' S^-1 x at x = (0.5, 0.2)
     local mean, std, correlation = { 0.5, -0.6 }, { 0.4, 1 }, -0.8
     local p = model:posterior(core.tensor { { 0.5, 0.2 } })
@@ -175,6 +176,12 @@ describe("stage 2 of a flow posterior", function()
     local z, spread = model:encode(core.tensor { { 0.5, 0.2 } })
     assert.near(mean[1], z:get(1, 1), 0.15)
     assert.near(std[2], spread:get(1, 2), 0.25)
+  end
+
+  it("recovers the correlated posterior of a linear simulator with noise #long", function() linear(0) end)
+
+  it("recovers it by eq. 4 alone, through the decoder's distribution and with its own entropy #long", function()
+    linear(1)
   end)
 
   it("gives classes their probabilities, and the others theirs within each class #long", function()
@@ -239,13 +246,20 @@ describe("stage 2 of a flow posterior", function()
 
   it("names bad input", function()
     local model = formula_model(gaussian, gaussian_mean, {})
+    raises("train: variational is an option of posteriors that are trained by likelihood", function()
+      sv.model { simulator = gaussian, posterior = "gaussian", width = 4 }:train { encoder = { variational = 1 } }
+    end)
+    raises("variational takes draws with a gradient, which classes have not: parameter 'kind'", function()
+      sv.model { simulator = simulator_of({ "kind", "a" }, 2), posterior = "flow", width = 4 }:train {
+        encoder = { variational = 0.5 } }
+    end)
     raises("infer: the posterior \"flow\" has no components", model.infer, model, core.zeros(1, 3))
     assert.same({ 0, 2 }, (model:encode(core.zeros(0, 3))).shape)
     assert.same({ 0, 7, 2 }, model:posterior(core.zeros(0, 3)):sample(7, sv.rng(1)).shape)
     raises("bins must be from 2 to 64; got 1", sv.model, { simulator = gaussian, posterior = "flow", bins = 1 })
     raises("transforms is an option of posterior = \"flow\"; the posterior is \"mixture\"", sv.model,
       { simulator = gaussian, posterior = "mixture", transforms = 3 })
-    local plain = sv.model { simulator = gaussian, width = 4 }
+    local plain = sv.model { simulator = gaussian, posterior = "gaussian", width = 4 }
     raises("labels is an option of posteriors that are trained by likelihood; this model's is \"gaussian\"",
       plain.train_encoder, plain, { steps = 1, labels = 1, quiet = true })
   end)

@@ -159,6 +159,15 @@ local function log_prob(model, x, code, variance)
   return #logs == 1 and logs[1] or core.logsumexp(core.stack(logs, 2), 2) - math.log(#logs)
 end
 
+--- log q(x | z) with gradients, for training: outputs as measured beside one code each.
+-- @tparam Model model without levels of noise, and of single outputs
+-- @tparam tensor x (N, …output), standardised
+-- @tparam tensor code (N, size)
+-- @treturn tensor (N,), in the units that networks see
+function likelihood.density(model, x, code)
+  return log_prob(model, flat(x), code, variance_of(model))
+end
+
 --- log q(x | z) at codes, in pieces, without checks; of sets the sum over their measurements.
 -- @tparam Model model
 -- @tparam tensor x (N, …output) as measured, in units; of a model of sets also (N, m, …output)

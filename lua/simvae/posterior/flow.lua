@@ -115,6 +115,12 @@ function Flow:sample(h, n, rng)
   return #columns == 1 and columns[1] or core.concat(columns, 3)
 end
 
+--- Draws u (N, K) with gradients (the reparameterisation of Kingma and Welling 2014), where there are no classes.
+function Flow:reparameterised(h, rng)
+  local N, D = h.shape[1], #self.places
+  return core.reshape(self.flow.transport(h, rng:uniform(0, 1, { N, 1, D })), N, D)
+end
+
 -- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class
 -- its probabilities.
 local function moments(self, codes)

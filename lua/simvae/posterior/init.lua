@@ -28,6 +28,7 @@
 --     candidates(h, n) -> codes, spreads           lists of (N, size), of which the decoder chooses: one or more for
 --                                                  estimates, up to n as starts of an inversion
 --     sample(h, n, rng) -> u (N, n, K)
+--     reparameterised(h, rng) -> u (N, K)          one draw each with gradients, of no classes (optional)
 --     log_prob(h, u (N, M, K)) -> (N, M)           log density over the unit cube (of classes: log probability)
 --     components(h) -> codes, spreads, shares      (N, A, size) twice and (N, A), of a mixture (optional)
 local catalogue = require "simvae.util.catalogue"

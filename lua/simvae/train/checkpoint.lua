@@ -19,7 +19,7 @@ local function configuration(self, run)
     local o = run[stage]
     if options.takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
-        labels = o.labels, patience = o.patience,
+        labels = o.labels, variational = o.variational ~= 0 and o.variational or nil, patience = o.patience,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
   end

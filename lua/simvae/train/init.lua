@@ -25,6 +25,7 @@ local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
 local noise = require "simvae.simulator.noise"
 local novelty = require "simvae.model.novelty"
+local npe = require "simvae.train.npe"
 local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
 local prior_draws = require "simvae.train.prior_draws"
@@ -181,6 +182,7 @@ end
 local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
+  npe.check(self, run, 4)
   sets.check_training(self, run, not extras, 4)
   if not extras then
     rounds.check(self, run, 4)
@@ -251,10 +253,12 @@ end
 -- "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
 -- "flow": from 0 to 1, the share of a batch that is the simulator's own pairs of parameters and output, in place of the
 -- decoder's samples; "auto": all of a simulator without limit, of a number of simulations or a data set what held-out
--- ones favour (simvae.train.mixing)) }, and of each stage patience: steps without improvement on held-out samples that
--- end it (a quarter of its steps), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s),
--- log_every (50 steps), quiet, on_step (stage, step, loss): returning false ends the stage. lr: a number, a function of
--- the step, or { peak =, warmup = }: linear warm-up to peak, then a cosine to 0 at the stage's last step.
+-- ones favour (simvae.train.mixing)), variational (0; of such a posterior: up to 1, the weight of eq. 4 through the
+-- decoder's distribution, with the posterior's entropy, in place of its likelihood) }, and of each stage patience:
+-- steps without improvement on held-out samples that end it (a quarter of its steps), recipe ("default", "paper"), out
+-- (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps), quiet, on_step (stage, step, loss):
+-- returning false ends the stage. lr: a number, a function of the step, or { peak =, warmup = }: linear warm-up to
+-- peak, then a cosine to 0 at the stage's last step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, simulations: as
 -- of sv.sampler.new. held_out: the share of the simulations, or of a data set, that is not trained on but decides when
 -- stages end, which then keep their best weights, and measures the decoder's noise; of posteriors trained by likelihood

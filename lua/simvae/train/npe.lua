@@ -1,6 +1,7 @@
 --- Stage 2 of posteriors that are trained by likelihood: on draws of the prior through the frozen decoder and its noise
 -- (the sleep phase of wake-sleep), and on the simulator's own pairs (neural posterior estimation: Papamakarios and
 -- Murray 2016). `labels` of the encoder stage is the share of a batch that is of the simulator's pairs.
+local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local likelihood = require "simvae.model.likelihood"
@@ -44,6 +45,38 @@ local function dreams(model, run, n)
   return u, core.no_grad(likelihood.draw, model, z, code, run.rng)
 end
 
+-- Eq. 4 as a bound of the evidence: with draws u of the posterior, with gradients, log q(u | x) - log p(x | G(u)), over
+-- the cube, where the prior is uniform. Without the first term, the entropy, a posterior would become a point. Its
+-- optimum is the exact posterior under the decoder's distribution, approached from within.
+local function variational(model, h, x, rng)
+  local u = model.head:reparameterised(h, rng)
+  return core.mean(npe.log_prob(model, h, u) - likelihood.density(model, x, cube.to_code(model.latent, u)))
+end
+
+--- Raises for models that eq. 4 cannot train by draws.
+-- @tparam Model model
+-- @tparam table run
+-- @tparam integer level of train's caller
+function npe.check(model, run, level)
+  if (run.encoder.variational or 0) == 0 then return end
+  local function fail(...) check.fail(level + 1, "train: variational " .. string.format(...)) end
+  if not model.head.likelihood then
+    fail("is an option of posteriors that are trained by likelihood; this model's is \"%s\"", model.head.name)
+  end
+  for _, part in ipairs(model.latent.parts) do
+    if part.kind == "class" then
+      fail("takes draws with a gradient, which classes have not: parameter '%s'", part.param.name)
+    end
+  end
+  if not model.head.reparameterised and model.members == 1 then
+    fail("takes draws with a gradient, which the posterior \"%s\" has not; \"flow\" has", model.head.name)
+  end
+  if model.set then fail("takes single outputs; the model is of sets") end
+  if model.members > 1 then fail("takes one network; the model has %d members", model.members) end
+  if model.simulator.noise_range then fail("takes noise of one level; the simulator declares a range") end
+  if model.simulator.prior then fail("takes independent parameters; the simulator's prior is a function") end
+end
+
 --- The loss of one step.
 -- @tparam Model model
 -- @tparam table run
@@ -61,7 +94,10 @@ function npe.loss(model, run, batch, samples)
     local dreamt_u, dreamt = dreams(model, run, batch - own)
     u, x = u and core.concat({ u, dreamt_u }, 1) or dreamt_u, x and core.concat({ x, dreamt }, 1) or dreamt
   end
-  return model.head:loss(model.encoder(x), u)
+  local h, weight = model.encoder(x), run[run.stage].variational or 0
+  if weight == 0 then return model.head:loss(h, u) end
+  local bound = variational(model, h, x, run.rng)
+  return weight == 1 and bound or model.head:loss(h, u) * (1 - weight) + bound * weight
 end
 
 --- How many samples of a batch are the simulator's pairs, by the share run.mix.

@@ -19,6 +19,7 @@ local stage_options = {
   sleep = { "number", min = 0 },
   spread = { "number", min = 0 },
   labels = { "number|string", min = 0, max = 1, one_of = { "auto" } },
+  variational = { "number", min = 0, max = 1 },
   prior = { "number", min = 0 },
   patience = { "integer", min = 1 },
   errors = { "string", one_of = { "relative", "absolute" } },

@@ -135,13 +135,16 @@ return function(t)
     return core.reshape(core.slice(state, 2, D + 1, D + 1), N, M), core.reshape(core.slice(state, 2, 1, D), N, M, D)
   end
 
-  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D); without gradients.
+  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D), with gradients.
+  function layer.transport(context, base)
+    local state = state_of(base)
+    for i = #steps, 1, -1 do state = steps[i]:forward(state, context, true) end
+    return core.reshape(core.slice(state, 2, 1, D), base.shape)
+  end
+
+  --- The same without gradients, of any number of points.
   function layer.draw(context, base)
-    return core.no_grad(in_pieces, context, base, function(c, points)
-      local state = state_of(points)
-      for i = #steps, 1, -1 do state = steps[i]:forward(state, c, true) end
-      return core.reshape(core.slice(state, 2, 1, D), points.shape)
-    end)
+    return core.no_grad(in_pieces, context, base, layer.transport)
   end
 
   return layer
