@@ -45,7 +45,7 @@ describe("choosing parameters", function()
     return errors[2]
   end
 
-  it("has a decoder learn more from as many simulations of a local resonance", function()
+  it("has a decoder learn more from as many simulations of a local resonance #long", function()
     local t = { simulations = 120, encoder = { steps = 0 }, decoder = { steps = 1400 } }
     local chosen = error_of(t)
     t.choose, t.decoder = false, { steps = 2100 } -- as many steps in all
@@ -53,7 +53,7 @@ describe("choosing parameters", function()
     assert.is_true(chosen < 0.6 * r)
   end)
 
-  it("simulates the prior first, then where the decoders differ: at the resonance, and at the bounds", function()
+  it("simulates the prior first, then at the resonance and at the bounds #long", function()
     local function share(of, n)
       local count = 0
       for _, row in ipairs(of:sample(n, sv.rng(1)):totable()) do
@@ -70,7 +70,6 @@ describe("choosing parameters", function()
         if part > 1 then later = later + share(made, 400) / 12 end
       end
     end
-
     assert.is_true(later > 1.2 * usual)
   end)
 

@@ -63,7 +63,7 @@ describe("the prior within the support of a posterior", function()
     assert.near(0.5, d[1000] / d[2000], 0.08) -- of the posterior itself: 0.15
   end)
 
-  it("keeps the draws of a prior that is a function", function()
+  it("keeps the draws of a prior that is a function #long", function()
     local function prior(rng) return { a = math.sqrt(rng:uniform(0, 1)), b = rng:uniform(0, 1) } end -- density 2 a
     local model, turn, std = normal_model(0.1, 0.1, prior)
     local z = truncation.new(model, h, 1e-3, sv.rng(1)):draw(4000, sv.rng(2))
@@ -114,7 +114,7 @@ local function same_weights(a, b)
 end
 
 describe("training in rounds", function()
-  it("finds the posterior of the observation, with simulations ever closer to it", function()
+  it("finds the posterior of the observation, with simulations ever closer to it #long", function()
     local folder = helper.temporary_folder()
     local weights = core.tensor { { 4, 4 }, { 0, 4 } }
     local model = sv.model { simulator = line(), posterior = "flow", width = 32, transforms = 2, bins = 8, loss = "mse",

@@ -47,10 +47,13 @@ local function small(sim, t, options)
   return model:train(o)
 end
 
-describe("the posterior of a set of measurements", function()
-  local model = model_of(line())
-  model:train { quiet = true, decoder = { steps = 0 }, batch = 96,
-    encoder = { steps = 1200, lr = { peak = 6e-3, warmup = 20 } } }
+describe("the posterior of a set of measurements #long", function()
+  local model
+  lazy_setup(function()
+    model = model_of(line())
+    model:train { quiet = true, decoder = { steps = 0 }, batch = 96,
+      encoder = { steps = 1200, lr = { peak = 6e-3, warmup = 20 } } }
+  end)
 
   it("is as narrow as the closed form says for each number of them", function()
     local rng = sv.rng(3)
@@ -98,7 +101,7 @@ describe("the posterior of a set of measurements", function()
 end)
 
 describe("training on sets", function()
-  it("takes the decoder's distribution where the simulator draws random numbers", function()
+  it("takes the decoder's distribution where the simulator draws random numbers #long", function()
     local sim = line { noise = false, simulate = function(z, out, rng)
       out[1], out[2] = z.a + 0.5 * rng:normal(), 2 * z.a + rng:normal()
     end }
