@@ -179,7 +179,7 @@ describe("parameters that cannot be told apart", function()
     assert.matches("where 'a' is reflected", r.notes[1], 1, true)
   end)
 
-  it("are those of which a flow keeps the prior's spread, in words", function()
+  it("are those of which a flow keeps the prior's spread, in words #long", function()
     local sim = sv.simulator { name = "sum", output = { 1 }, noise = 0.02,
       params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 2 },
         { name = "c", low = 0, high = 1 } },

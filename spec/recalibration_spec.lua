@@ -73,7 +73,7 @@ local function integral(p, low, high, cells, other)
 end
 
 describe("recalibration", function()
-  it("makes the intervals of overconfident and of too wide posteriors hold, in sample and encode", function()
+  it("makes the intervals of overconfident and of too wide posteriors hold, in sample and encode #long", function()
     for _, width in ipairs { 0.25, 2.5 } do
       local model = model_of(width)
       local before = shares(model, 200)
@@ -94,7 +94,7 @@ describe("recalibration", function()
     assert.near(1, core.mean((after:std() / before:std()):slice(2, 1, 1)):item(), 0.08)
   end)
 
-  it("leaves a density that integrates to 1, and that draws follow", function()
+  it("leaves a density that integrates to 1, and that draws follow #long", function()
     for _, p in ipairs(params) do
       local one = sv.simulator { name = "one", params = { p }, output = { p.period and 2 or 1 }, noise = NOISE,
         simulate = function(z, out)
@@ -131,7 +131,7 @@ describe("recalibration", function()
     end
   end)
 
-  it("corrects a flow that was trained without the noise of the measurement", function()
+  it("corrects a flow that was trained without the noise of the measurement #long", function()
     local function simulator(noise)
       return sv.simulator { name = "line", params = { { name = "a", low = 0, high = 1 }, { name = "k", levels = 2 } },
         output = { 2 }, noise = noise, simulate = function(z, out) out[1], out[2] = z.a, z.a * z.a + z.k end }

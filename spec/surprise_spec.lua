@@ -40,7 +40,7 @@ local function flagged(model, x)
   return count / x.shape[1]
 end
 
-describe("the surprise of vectors", function()
+describe("the surprise of vectors #long", function()
   local model, x
 
   setup(function()
@@ -100,7 +100,7 @@ describe("the surprise of vectors", function()
   end)
 end)
 
-describe("the surprise of pictures", function()
+describe("the surprise of pictures #long", function()
   it("is uniform for fresh ones, near 1 for a grey square, noise and a unit mistaken by 1,000", function()
     local model = sv.model { simulator = disc, net = "mlp", width = 48 }
     model:train { quiet = true, decoder = { steps = 300, lr = 3e-3 }, encoder = { steps = 250, lr = 2e-3 } }

@@ -52,9 +52,17 @@ local reported = { order = 30 }
 
 function reported.figures(folder, c)
   if #c.sim.output ~= 3 or not c.pictures then return {} end
-  local path, why = inference(folder .. "/inference.png", c.model, c.pictures, noise.least(c.sim))
+  local told = noise.least(c.sim)
+  local path, why, x = inference(folder .. "/inference.png", c.model, c.pictures, told)
+  local surprise = ""
+  if path and rawget(c.model, "usual") then
+    local list = c.model:posterior(x, told).surprise:totable()
+    for i, u in ipairs(list) do list[i] = string.format("%.3f", u) end
+    surprise = " Surprise, from 0 to 1, where 1 is unlike everything that the simulator gives: "
+      .. table.concat(list, ", ") .. "."
+  end
   return { { path = path, why = why, caption = "Images from elsewhere, and simulator and decoder on the "
-    .. "parameters inferred from them." } }
+    .. "parameters inferred from them." .. surprise } }
 end
 
 return { draw = inference, reported = reported }

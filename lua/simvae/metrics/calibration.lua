@@ -48,27 +48,28 @@ local function is_off(share, stated, least, n)
 end
 
 -- What is wrong with the intervals, with the numbers, and what helps; nil: nothing.
-local function warning(c, names, model)
-  local found, narrow, wide = {}, false, false
-  for _, name in ipairs(names) do
+local function warning(c, params, model)
+  local found, narrow, wide, correctable = {}, false, false, false
+  for _, p in ipairs(params) do
+    local name = p.name
     local by = c.coverage.by[name]
     local one = is_off(by.one, ONE, 0.04, c.samples)
     if one or is_off(by.two, TWO, 0.02, c.samples) then
       found[#found + 1] = string.format("of '%s' %s of the truths in 68%% intervals, %s in 95%% intervals", name,
         page.percent(by.one), page.percent(by.two))
       local below = one and by.one < ONE or not one and by.two < TWO
-      narrow, wide = narrow or below, wide or not below
+      narrow, wide, correctable = narrow or below, wide or not below, correctable or not p.levels
     end
   end
   if #found == 0 then return nil end
   local head = rawget(model, "head")
   local more = { "more training steps or simulations" }
   if head and not head.likelihood then more[2] = "posterior = \"flow\"" end
-  return string.format("The posterior's stated intervals do not hold (%s): %s, over %d samples. model:recalibrate { "
-    .. "simulations = 1000 } corrects stated intervals%s; %s improve the posterior itself.",
-    narrow and wide and "too narrow and too wide" or narrow and "too narrow" or "too wide", table.concat(found, "; "),
-    c.samples, rawget(model, "recalibration") and " (this model was corrected, on other simulations)" or "",
-    table.concat(more, ", "))
+  local corrected = rawget(model, "recalibration") and " (this model was corrected, on other simulations)" or ""
+  return string.format("The posterior's stated intervals do not hold (%s): %s, over %d samples. %s%s improve the "
+    .. "posterior itself.", narrow and wide and "too narrow and too wide" or narrow and "too narrow" or "too wide",
+    table.concat(found, "; "), c.samples, correctable and "model:recalibrate { simulations = 1000 } corrects stated "
+    .. "intervals" .. corrected .. "; " or "", table.concat(more, ", "))
 end
 
 function reported.measure(run, state, r)
@@ -86,7 +87,7 @@ function reported.measure(run, state, r)
     tarp = tarp(draws, truth, { seed = run.o.seed }),
     coverage = { one = one / #run.names, two = two / #run.names, by = by },
     recalibrated = (rawget(run.model, "recalibration") or {}).simulations }
-  r.warnings[#r.warnings + 1] = warning(r.calibration, run.names, run.model)
+  r.warnings[#r.warnings + 1] = warning(r.calibration, run.params, run.model)
 end
 
 function reported.numbers(r)

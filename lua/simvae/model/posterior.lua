@@ -296,6 +296,6 @@ function Posterior:mode()
   return in_pieces(self, DRAWS, densest)
 end
 
-names.class(Posterior, "posterior", { "model", "head", "h", "x", "noise", "count" })
+names.class(Posterior, "posterior", { "model", "head", "h", "x", "noise", "count", "surprise" })
 
 return posterior
