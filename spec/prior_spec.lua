@@ -373,6 +373,7 @@ describe("models under such priors", function()
     local sim = sv.simulator { name = "s", output = { 2 }, simulate = function(z) return { z.a, z.b } end,
       params = { { name = "a", prior = { "normal", 1, 2 } }, { name = "b", prior = { "gamma", 2, 1 } } } }
     local model = sv.model { simulator = sim, posterior = "flow", width = 8, seed = 1 }
+    model.trained.encoder = 1
     local r = sv.evaluate(model, { samples = 60, bins = 5, interval = 0, chance = 0, calibration = 20 })
     assert.is_true(r.rmse_relative.a > 0 and r.rmse_relative.a < 1)
     assert.is_true(r.rmse_relative.b > 0 and r.rmse_relative.b < 1)
