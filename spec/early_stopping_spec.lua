@@ -50,6 +50,28 @@ local function same_weights(a, b)
   for name, t in pairs(a:state()) do assert.equal(0, core.max(core.abs(t - other[name])):item(), name) end
 end
 
+describe("the average of weights", function()
+  local averaging = require "simvae.train.averaging"
+
+  it("is the recursion m = k m + (1 - k) w every four steps, k = 0.9^4 or less at the start", function()
+    local w = core.buffer(core.tensor { 1, 10 })
+    local average = averaging.new({ w = w }, 0.9)
+    local expected = { 1, 10 }
+    for step = 1, 200 do
+      w:copy(core.tensor { step, 10 - step ^ 2 / 1000 })
+      average:after(step)
+      if step % 4 == 0 then
+        local k = math.min(0.9, (1 + step) / (10 + step)) ^ 4
+        for i, v in ipairs(w:totable()) do expected[i] = k * expected[i] + (1 - k) * v end
+      end
+    end
+    for i, v in ipairs(average.mean.w:totable()) do assert.near(expected[i], v, 1e-4 * math.abs(expected[i])) end
+    average:exchange()
+    assert.near(expected[1], w:get(1), 1e-4 * expected[1])
+    assert.equal(200, average.mean.w:get(1))
+  end)
+end)
+
 describe("early stopping", function()
   local folder = helper.temporary_folder()
 

@@ -264,3 +264,33 @@ describe("stage 2 of a flow posterior", function()
       plain.train_encoder, plain, { steps = 1, labels = 1, quiet = true })
   end)
 end)
+
+describe("coordinates of a flow under priors with a shape", function()
+  local stretch = require "simvae.posterior.support.stretch"
+
+  it("have an inverse, and slopes as by finite differences; other parameters stay", function()
+    local s = stretch.new { true, false }
+    local list = { 1e-6, 1e-3, 0.2, 0.5, 0.77, 0.999, 1 - 1e-6 }
+    local u, near = core.zeros(1, #list, 2), core.zeros(1, #list, 2)
+    local h = 2e-3 -- of the distance to the nearer end
+    for i, v in ipairs(list) do
+      for k = 1, 2 do
+        u:set(v, 1, i, k)
+        near:set(v + h * math.min(v, 1 - v), 1, i, k)
+      end
+    end
+    local w, slope = s:of(u)
+    local other = s:of(near)
+    local back = s:back(w)
+    for i, v in ipairs(list) do
+      local room = math.min(v, 1 - v)
+      assert.near(v, back:get(1, i, 1), 1e-3 * room + 3e-7)
+      assert.equal(u:get(1, i, 2), w:get(1, i, 2))
+      if v > 1e-4 and v < 1 - 1e-2 then
+        local difference = (other:get(1, i, 1) - w:get(1, i, 1)) / (near:get(1, i, 1) - u:get(1, i, 1))
+        assert.near(difference, math.exp(slope:get(1, i)), 0.01 * difference)
+      end
+    end
+    assert.is_nil(stretch.new { false, false })
+  end)
+end)

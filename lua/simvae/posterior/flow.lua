@@ -9,6 +9,7 @@ local cube = require "simvae.posterior.support.cube"
 local estimates = require "simvae.posterior.support.estimates"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
+local stretch = require "simvae.posterior.support.stretch"
 
 local FEATURES = 64      -- outputs of the encoder
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
@@ -27,6 +28,7 @@ function flow.new(t)
   local self = setmetatable({ latent = t.latent, transforms = t.transforms, bins = t.bins, outputs = FEATURES,
     locations = { count = 1, size = FEATURES // 4 }, likelihood = true, classes = {}, places = {}, circle = {},
     context = FEATURES }, Flow)
+  local shaped = {}
   for i, part in ipairs(t.latent.parts) do
     local kind = cube.kind(part)
     if kind == "class" then
@@ -35,8 +37,10 @@ function flow.new(t)
     else
       self.places[#self.places + 1] = i
       self.circle[#self.circle + 1] = kind == "circle"
+      shaped[#shaped + 1] = part.param.prior ~= nil
     end
   end
+  self.stretch = stretch.new(shaped)
   return self
 end
 
@@ -70,9 +74,21 @@ local function repeated(h, M)
   return M == 1 and h or core.reshape(core.expand(core.reshape(h, n, 1, width), n, M, width), n * M, width)
 end
 
+-- The flow's log density over the cube, and its draws: context (R, F), points (R, M, D).
+local function density(self, context, u)
+  if not self.stretch then return (self.flow.density(context, u)) end
+  local w, slope = self.stretch:of(u)
+  return self.flow.density(context, w) + slope
+end
+
+local function draw(self, context, base)
+  local w = self.flow.draw(context, base)
+  return self.stretch and self.stretch:back(w) or w
+end
+
 function Flow:log_prob(h, u)
   local N, M, K = u.shape[1], u.shape[2], u.shape[3]
-  if #self.classes == 0 then return (self.flow.density(h, u)) end
+  if #self.classes == 0 then return density(self, h, u) end
   local context, total = repeated(h, M), nil
   local rows = core.reshape(u, N * M, K)
   for _, class in ipairs(self.classes) do
@@ -82,8 +98,8 @@ function Flow:log_prob(h, u)
     context = core.concat({ context, hot }, 2)
   end
   if self.flow then
-    local density = self.flow.density(context, core.reshape(places_of(self, rows), N * M, 1, #self.places))
-    total = total + core.reshape(density, N * M)
+    local log = density(self, context, core.reshape(places_of(self, rows), N * M, 1, #self.places))
+    total = total + core.reshape(log, N * M)
   end
   return core.reshape(total, N, M)
 end
@@ -107,7 +123,7 @@ function Flow:sample(h, n, rng)
     end
   end
   if D > 0 then
-    local u = self.flow.draw(context, core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D))
+    local u = draw(self, context, core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D))
     u = core.reshape(u, N, n, D)
     if #self.classes == 0 then return u end
     for k, i in ipairs(self.places) do columns[i] = core.slice(u, 3, k, k) end

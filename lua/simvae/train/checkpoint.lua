@@ -20,6 +20,7 @@ local function configuration(self, run)
     if options.takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
         labels = o.labels, variational = o.variational ~= 0 and o.variational or nil, patience = o.patience,
+        average = o.average ~= 0 and o.average or nil,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
   end
@@ -72,10 +73,11 @@ function checkpoint.save(self, run)
   local io = require "simvae.io"
   local map, numbers = self:state(), {}
   if run.optimizer then add_optimizer_state(run, map, numbers) end
-  local early, best
+  local early, best, average
   if run.early then
-    early, best = run.early:state()
+    early, best, average = run.early:state()
     for name, t in pairs(best) do map["best." .. name] = t end
+    for name, t in pairs(average) do map["average." .. name] = t end
   end
   local at = run.settled
   local where = {
@@ -181,7 +183,9 @@ end
 -- @tparam table resumed as resume leaves it in run.resumed
 -- @tparam EarlyStopping early
 function checkpoint.restore_early(resumed, early)
-  if resumed.where.early then early:restore(resumed.where.early, tensors_of(resumed, "best.")) end
+  if resumed.where.early then
+    early:restore(resumed.where.early, tensors_of(resumed, "best."), tensors_of(resumed, "average."))
+  end
 end
 
 --- The state of the optimizer in a checkpoint.

@@ -3,6 +3,8 @@
 --
 -- Stage 1 is measured by its loss. Stage 2 of a posterior that is trained by likelihood is measured
 -- by the mean log density of the true parameters, over the unit cube: the information gained over the prior, in nats.
+-- Where the stage averages weights (simvae.train.averaging), it is the average that is measured and kept.
+local averaging = require "simvae.train.averaging"
 local core = require "simvae.core"
 local held_out = require "simvae.train.held_out"
 local likelihood = require "simvae.model.likelihood"
@@ -85,16 +87,37 @@ function early_stopping.new(self, run, stage, nets)
   local o = run[stage]
   if o.steps == 0 or not measured(self, run, stage) then return nil end
   local interval = math.max(1, math.ceil(run.held.z.shape[1] / (FORWARD * COST * o.batch)))
-  return setmetatable({ model = self, run = run, stage = stage, nets = nets, interval = interval,
+  local average = (o.average or 0) > 0 and averaging.new(early_stopping.weights(self, stage), o.average) or nil
+  return setmetatable({ model = self, run = run, stage = stage, nets = nets, interval = interval, average = average,
     patience = o.patience or math.max(math.ceil(PATIENCE * o.steps), MEASURES * interval) }, Early)
 end
 
---- The measure now: the larger the better.
-function Early:measure()
+-- f() with the weights that are measured.
+local function with_average(self, f)
+  if not self.average then return f() end
+  self.average:exchange()
+  local results = table.pack(pcall(f))
+  self.average:exchange()
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
+
+local function measure(self)
   for _, net in ipairs(self.nets) do net:eval() end
   local value = measures[self.stage](self.model, self.run)
   for _, net in ipairs(self.nets) do net:train() end
   return value
+end
+
+--- The measure of the weights as they are, not of their average: the larger the better.
+function Early:measure()
+  return measure(self)
+end
+
+--- After each step of the optimizer, measured or not.
+-- @tparam integer step
+function Early:stepped(step)
+  if self.average then self.average:after(step) end
 end
 
 local function copy(weights)
@@ -103,8 +126,8 @@ local function copy(weights)
   return map
 end
 
-local function note(self, step)
-  self.value, self.at = self:measure(), step
+local function note_now(self, step)
+  self.value, self.at = measure(self), step
   if self.value > (self.best or -math.huge) then
     self.best, self.best_at = self.value, step
     local now = early_stopping.weights(self.model, self.stage)
@@ -115,6 +138,10 @@ local function note(self, step)
     end
   end
   self.stopped = step - (self.best_at or 0) >= self.patience
+end
+
+local function note(self, step)
+  with_average(self, function() note_now(self, step) end)
 end
 
 --- After a step.
@@ -147,16 +174,19 @@ end
 --- State for a checkpoint.
 -- @treturn table numbers
 -- @treturn {[string]=tensor} the best weights, by name
+-- @treturn {[string]=tensor} their average, by name
 function Early:state()
   return { best = self.best, best_at = self.best_at, at = self.at, value = self.value, stopped = self.stopped },
-    self.weights or {}
+    self.weights or {}, self.average and self.average.mean or {}
 end
 
 --- Restores a state.
 -- @tparam table numbers
 -- @tparam {[string]=tensor} weights
-function Early:restore(numbers, weights)
+-- @tparam {[string]=tensor} average
+function Early:restore(numbers, weights, average)
   for name, v in pairs(numbers) do self[name] = v end
+  if self.average then self.average:restore(average) end
   if next(weights) then self.weights = copy(weights) end
 end
 

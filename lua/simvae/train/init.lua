@@ -255,8 +255,10 @@ end
 -- decoder's samples; "auto": all of a simulator without limit, of a number of simulations or a data set what held-out
 -- ones favour (simvae.train.mixing)), variational (0; of such a posterior: up to 1, the weight of eq. 4 through the
 -- decoder's distribution, with the posterior's entropy, in place of its likelihood) }, and of each stage patience:
--- steps without improvement on held-out samples that end it (a quarter of its steps), recipe ("default", "paper"), out
--- (folder of the run), seed, checkpoint_every (60 s), log_every (50 steps), quiet, on_step (stage, step, loss):
+-- steps without improvement on held-out samples that end it (a quarter of its steps), and average: the share that a
+-- step leaves of a moving average of the weights, which then is what is measured and kept (0.995 of posteriors trained
+-- by likelihood; 0: none), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s),
+-- log_every (50 steps), quiet, on_step (stage, step, loss):
 -- returning false ends the stage. lr: a number, a function of the step, or { peak =, warmup = }: linear warm-up to
 -- peak, then a cosine to 0 at the stage's last step.
 -- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, simulations: as

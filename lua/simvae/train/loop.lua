@@ -133,6 +133,7 @@ local function take_step(self, run, stage)
   local o = run[stage]
   if o.clip and not clip(run, o.clip) then return 0 / 0 end
   run.lr = run.optimizer:step()
+  if run.early then run.early:stepped(run.step) end
   return number
 end
 

@@ -55,11 +55,13 @@ end
 
 local function snapshot(self, run)
   return { weights = copies(early_stopping.weights(self, "encoder")), optimizer = copies(run.optimizer:state()),
-    norm = run.norm, rng = { run.rng:state() }, sampler = run.sampler:state(), step = run.step, mix = run.mix }
+    average = run.early.average and copies(run.early.average.mean), norm = run.norm,
+    rng = { run.rng:state() }, sampler = run.sampler:state(), step = run.step, mix = run.mix }
 end
 
 local function restore(self, run, at)
   for name, t in pairs(early_stopping.weights(self, "encoder")) do t:copy(at.weights[name]) end
+  if at.average then run.early.average:restore(at.average) end
   run.optimizer:load_state(at.optimizer)
   run.norm, run.step, run.mix = at.norm, at.step, at.mix
   run.rng:restore(table.unpack(at.rng))

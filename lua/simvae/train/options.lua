@@ -8,6 +8,8 @@ local sampler = require "simvae.sampler"
 
 local STAGES = require "simvae.train.stages".names
 
+local AVERAGE = 0.995 -- of the weights of posteriors that are trained by likelihood, a step
+
 local options = {}
 
 local stage_options = {
@@ -22,6 +24,7 @@ local stage_options = {
   variational = { "number", min = 0, max = 1 },
   prior = { "number", min = 0 },
   patience = { "integer", min = 1 },
+  average = { "number", min = 0, max = 0.99999 },
   errors = { "string", one_of = { "relative", "absolute" } },
 }
 
@@ -76,7 +79,7 @@ for i, stage in ipairs(STAGES) do options.place[stage] = i end
 -- @treturn table run: the options, with recipe, seed, batch and a table for each stage
 function options.resolve(self, given, stages)
   local run = check.options("train", given, train_options)
-  run.recipe = recipes.get(run.recipe, self)
+  run.recipe = recipes.get(run.recipe, self, run.simulations)
   run.seed = run.seed or self.seed
   run.batch = run.batch or run.recipe.batch
   for _, stage in ipairs(STAGES) do
@@ -91,6 +94,9 @@ function options.resolve(self, given, stages)
       o.lr = optim.cosine(lr.peak, math.max(o.steps, 1), { warmup = math.min(lr.warmup, o.steps) })
     end
     run[stage] = o
+  end
+  for _, stage in ipairs(STAGES) do
+    run[stage].average = run[stage].average or stage ~= "decoder" and self.head.likelihood and AVERAGE or 0
   end
   if self.head.likelihood then run.encoder.labels = run.encoder.labels or "auto" end
   run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
