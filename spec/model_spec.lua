@@ -220,7 +220,7 @@ describe("a run directory", function()
     model:train(options { out = out, log_every = 10 })
     local rows = {}
     for row in read(out .. "/log.csv"):gmatch "[^\n]+" do rows[#rows + 1] = row end
-    assert.equal("step,stage,loss,lr,samples/s,seconds", rows[1])
+    assert.equal("step,stage,loss,lr,samples/s,seconds,held_out", rows[1])
     assert.matches("^10,decoder,", rows[2])
     assert.matches("^20,encoder,", rows[5])
     assert.equal(5, #rows)
@@ -337,7 +337,7 @@ describe("the default recipe of pictures", function()
     local x = sv.zeros(8, 1, 16, 16)
     local function loss(mean, prior, step)
       local run = { step = step, total = 10, encoder = { prior = prior }, rng = sv.rng(1),
-        prior = function(n) return sv.full(0.5, { n, 2 }) end }
+        prior = { codes = function(_, _, n) return sv.full(0.5, { n, 2 }) end } }
       return recipe.encoder_loss(model, sv.full(-40, { 8, 1, 16, 16 }), x, run, mean):item()
     end
     local near, far = sv.full(0.5, { 8, 2 }), sv.full(-0.5, { 8, 2 })
