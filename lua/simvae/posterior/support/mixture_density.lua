@@ -45,13 +45,13 @@ local function on_arc(phase, gap)
   return core.clamp(u - past * gap, 0, 1)
 end
 
--- Phases in turns of points near the unit circle, with the derivatives of atan2.
+-- Phases in turns of points near the unit circle, with the derivatives of atan2; of its centre, 0.
 local function phase_of(c, s)
   local x, y = c:detach(), s:detach()
   local rows, sines = core.reshape(x, -1):totable(), core.reshape(y, -1):totable()
   for i, v in ipairs(rows) do rows[i] = math.atan(sines[i], v) / (2 * math.pi) % 1 end
   local phase = core.reshape(core.tensor(rows), c.shape)
-  return phase + (x * s - y * c) / ((core.square(x) + core.square(y)) * (2 * math.pi))
+  return phase + (x * s - y * c) / ((core.square(x) + core.square(y) + 1e-12) * (2 * math.pi))
 end
 
 -- The factors of components on the cube, one a parameter: kind, and mean and std (N, A, 1), or log probabilities
@@ -156,12 +156,13 @@ local function truncated(mean, std, rng)
   return core.clamp(v, 0, 1)
 end
 
--- Phases in turns, wrapped into [0, 1].
+-- Phases in turns, wrapped into [0, 1]; those of spreads as wide as the circle lie a few turns away.
 local function wrapped(u)
-  while not u:within(0, 1) do
+  for _ = 1, ROUNDS do
+    if u:within(0, 1) then return u end
     u = u + core.clamp(u * -1e30, 0, 1) - core.clamp((u - 1) * 1e30, 0, 1)
   end
-  return u
+  return core.clamp(u, 0, 1)
 end
 
 -- The chosen components' rows: t (N, A, w), index (N, n) -> (N, n, w).
