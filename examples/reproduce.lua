@@ -1,5 +1,5 @@
 --- Reproduction of the paper's experiments: trains each with several seeds, and writes Table 1 with the paper's values,
--- Figures 1 to 4, and a report.
+-- Figures 1 to 4, the posteriors of single outputs, and a report.
 --
 --     make reproduce                     # everything: hours
 --     make reproduce QUICK=1             # small budgets: minutes; a test, without meaningful results

@@ -1,4 +1,4 @@
---- Figures 1 to 4 of a reproduction, from those of its runs.
+--- Figures 1 to 5 of a reproduction, from those of its runs.
 local core = require "simvae.core"
 local files = require "reproduce.files"
 local sv = require "simvae"
@@ -10,9 +10,11 @@ local captions = {
   { "traversals", "Figure %d: %s. One parameter a row moves from bound to bound, the others stay.", {}, 2 },
   { "traversals.anim", "Figure %d: %s, the same, moving.", {}, 2 },
   { "invariants", "Figure %d: %s. The output's invariants, inferred against true.", {}, 3 },
+  { "pairs", "Figure %d: %s. The posterior of one output: marginal and joint densities, and the true parameters.", {},
+    5 },
 }
 
---- Figures 1 to 4 in out/figures: list of { number, path, caption }.
+--- Figures 1 to 5 in out/figures: list of { number, path, caption }.
 local function figures(a, results)
   local list, place = {}, a.out .. "/figures"
   assert(core.system.mkdir(place))
