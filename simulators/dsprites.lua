@@ -20,10 +20,11 @@ local shapes, scales, orientations, places = 3, 6, 40, 32
 local function params()
   return {
     { name = "shape", levels = shapes, doc = "1 square, 2 ellipse, 3 heart" },
-    { name = "scale", low = 0.5, high = 1 },
-    { name = "orientation", low = 0, high = turn, period = turn, unit = "rad", doc = "counter-clockwise" },
-    { name = "posX", low = 0, high = 1, doc = "from the left" },
-    { name = "posY", low = 0, high = 1, doc = "from the top" },
+    { name = "scale", low = 0.5, high = 1, grid = scales },
+    { name = "orientation", low = 0, high = turn, period = turn, grid = orientations, unit = "rad",
+      doc = "counter-clockwise" },
+    { name = "posX", low = 0, high = 1, grid = places, doc = "from the left" },
+    { name = "posY", low = 0, high = 1, grid = places, doc = "from the top" },
   }
 end
 

@@ -9,6 +9,7 @@
 local core = require "simvae.core"
 local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
+local parameter = require "simvae.simulator.parameter"
 local sbc = require "simvae.metrics.sbc".compute
 local streams = require "simvae.util.streams"
 local tarp = require "simvae.metrics.tarp".compute
@@ -20,6 +21,15 @@ local reported = { order = 52 }
 
 function reported.start(run)
   return { truth = {}, draws = {}, count = 0, rng = streams.calibration(run.o.seed) }
+end
+
+-- Values of a grid (parameter.grid) as their numbers, so that equal ones are ties: rows of z (…, K).
+local function numbered(params, z)
+  local rows = core.reshape(z, -1, #params):totable()
+  for k, p in ipairs(params) do
+    for _, row in ipairs(p.grid and rows or {}) do row[k] = parameter.grid_number(p, row[k]) end
+  end
+  return core.reshape(core.tensor(rows), z.shape)
 end
 
 function reported.add(state, batch, run)
@@ -78,6 +88,12 @@ function reported.measure(run, state, r)
   local truth = core.tensor(state.truth)
   run.draws = draws
   local by, one, two = {}, 0, 0
+  for _, p in ipairs(run.params) do
+    if p.grid then
+      draws, truth = numbered(run.params, draws), numbered(run.params, truth)
+      break
+    end
+  end
   local ranks = sbc(draws, truth, { names = run.names, seed = run.o.seed })
   for i, name in ipairs(run.names) do
     local a, b = shares(ranks[i].ranks)

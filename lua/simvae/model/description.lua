@@ -114,7 +114,7 @@ end
 -- ---- description --------------------------------------------------------------------------
 
 local param_fields = { name = true, low = true, high = true, unit = true, scale = true, period = true, levels = true,
-  prior = true }
+  grid = true, prior = true }
 
 -- A prior other than uniform, or nil: a name and finite numbers; simvae.simulator.marginal checks that they are one.
 local function prior_of(t, what)
@@ -156,6 +156,10 @@ local function param_of(p, i, numbers)
   if p.period ~= nil then
     q.period = finite(p.period, what .. "'s period")
     if q.period <= 0 then refuse("%s has period %g; it must be above 0", what, q.period) end
+  end
+  if p.grid ~= nil then
+    q.grid = whole(p.grid, what .. "'s grid", 2, 4096)
+    if q.scale == "log" then refuse("%s has a grid and a logarithmic scale", what) end
   end
   return q
 end

@@ -12,16 +12,18 @@ Latent.__index = Latent
 
 --- How the parameters of a simulator are coded.
 -- @tparam {table,...} params as checked by sv.simulator
--- @treturn Latent with fields size (numbers in a code), plain (all intervals of [-1, 1]) and parts, one a parameter:
--- kind, param, first and last (of its code), and of an interval limit, the bound of its code
+-- @treturn Latent with fields size (numbers in a code), plain (all intervals of [-1, 1]), gridded (some have a grid)
+-- and parts, one a parameter: kind, param, first and last (of its code), and of an interval limit, the bound of its
+-- code
 function latent.new(params)
-  local self = { params = params, parts = {}, size = 0, plain = true }
+  local self = { params = params, parts = {}, size = 0, plain = true, gridded = false }
   for i, p in ipairs(params) do
     local kind, width = parameter.kind(p), parameter.code_size(p)
     self.parts[i] = { kind = kind, first = self.size + 1, last = self.size + width, param = p,
       limit = kind == "interval" and parameter.code_limit(p) or nil }
     self.size = self.size + width
     self.plain = self.plain and self.parts[i].limit == 1
+    self.gridded = self.gridded or p.grid ~= nil
   end
   return setmetatable(self, Latent)
 end

@@ -8,7 +8,7 @@ local marginal = require "simvae.simulator.marginal"
 
 local parameter = {}
 
-local fields = { "name", "low", "high", "unit", "scale", "period", "levels", "prior", "doc" }
+local fields = { "name", "low", "high", "unit", "scale", "period", "levels", "grid", "prior", "doc" }
 local known = {}
 for _, name in ipairs(fields) do known[name] = true end
 
@@ -64,8 +64,8 @@ end
 
 --- Checks a declaration.
 -- @tparam string what whose it is, for messages
--- @tparam table p name, low, high; optional unit, scale, period, levels, doc, and prior (simvae.simulator.marginal), of
--- which most need no low and high
+-- @tparam table p name, low, high; optional unit, scale, period, levels, doc, prior (simvae.simulator.marginal), of
+-- which most need no low and high, and grid: the number of equidistant values, low and high among them, that it takes
 -- @tparam integer i its place
 -- @treturn table a copy with what was left out filled in
 -- @raise at the caller of the public function
@@ -124,6 +124,13 @@ function parameter.check(what, p, i)
   if q.scale == "log" and (q.period or q.levels) then
     fail("has scale = \"log\" and %s, which is on a linear scale", q.period and "a period" or "levels")
   end
+  if q.grid then
+    check.value(what, q.name .. ".grid", q.grid, { "integer", min = 2, max = 4096 }, 4)
+    if q.levels or q.prior or q.scale == "log" then
+      fail("has a grid, whose values are equally likely and equidistant; leave levels, prior and scale out")
+    end
+    q.grid = math.tointeger(q.grid)
+  end
   q.unit = q.unit or ""
   return q
 end
@@ -170,6 +177,7 @@ end
 function parameter.draw(p, rng)
   if p.prior then return marginal.of(p):quantile(rng:uniform()) end
   if p.levels then return rng:integer(1, p.levels) end
+  if p.grid then return p.low + (p.high - p.low) * rng:integer(0, p.grid - 1) / (p.grid - 1) end
   if p.scale == "log" then return math.exp(rng:uniform(math.log(p.low), math.log(p.high))) end
   return rng:uniform(p.low, p.high)
 end
@@ -177,7 +185,8 @@ end
 -- ---- shares of the prior ----------------------------------------------------------------
 --
 -- The share u of a value is in [0, 1], and uniform under the parameter's prior: the distribution function at it; of a
--- circle the phase in turns from low, of class c of n (c - 1/2) / n.
+-- circle the phase in turns from low, of class c of n (c - 1/2) / n. A value of a grid has a cell of shares, and its
+-- share is the middle of that; on a circle its phase.
 
 local WHOLE = 1 - 1e-6 -- a range of at least this share of its period is a circle
 
@@ -192,11 +201,30 @@ function parameter.share_range(p)
   return parameter.share_kind(p) == "circle" and p.period or p.high - p.low
 end
 
+--- How many cells the shares of a grid have: on a circle low and high are one value.
+function parameter.cells(p)
+  return parameter.share_kind(p) == "circle" and p.grid - 1 or p.grid
+end
+
+--- The number of the grid's value that is nearest to v, from 0; on a circle high is low.
+function parameter.grid_number(p, v)
+  local index = math.floor((v - p.low) / (p.high - p.low) * (p.grid - 1) + 0.5)
+  if parameter.share_kind(p) == "circle" then return index % (p.grid - 1) end
+  return math.max(0, math.min(p.grid - 1, index))
+end
+
+-- The share of the grid's value nearest to v.
+local function grid_share(p, v)
+  local cells = parameter.cells(p)
+  return (parameter.grid_number(p, v) + (cells < p.grid and 0 or 0.5)) / cells
+end
+
 --- The share of a value; nil outside the prior's support.
 function parameter.share(p, v)
   if v ~= v or math.abs(v) == math.huge then return nil end
   if p.levels then return v % 1 == 0 and v >= 1 and v <= p.levels and (v - 0.5) / p.levels or nil end
   v = parameter.wrap(p, v)
+  if p.grid and not parameter.outside(p, v) then return grid_share(p, v) end
   if parameter.share_kind(p) == "circle" then return (v - p.low) / p.period end
   if parameter.outside(p, v) then return nil end
   v = math.max(p.low, math.min(p.high, v))
@@ -208,13 +236,20 @@ end
 function parameter.from_share(p, u)
   if p.prior then return marginal.of(p):quantile(u) end
   if p.levels then return math.min(p.levels, 1 + math.floor(u * p.levels)) end
+  if p.grid then
+    local cells = parameter.cells(p)
+    if cells < p.grid then return p.low + p.period * (math.floor(u * cells + 0.5) % cells) / cells end
+    return p.low + (p.high - p.low) * math.min(cells - 1, math.floor(u * cells)) / (cells - 1)
+  end
   if parameter.share_kind(p) == "circle" then return p.low + u * p.period end
   return parameter.from_unit(p, u)
 end
 
---- log du/dv at a value within the support: the log density of the prior, per unit; of a class 0.
+--- log du/dv at a value within the support: the log density of the prior, per unit; of a class 0, of a value of a grid
+-- the logarithm of its cell, so that the density becomes a probability.
 function parameter.log_share_slope(p, v)
   if p.levels then return 0 end
+  if p.grid then return -math.log(parameter.cells(p)) end
   if p.prior then return marginal.of(p):log_density(math.max(p.low, math.min(p.high, v))) end
   if p.scale == "log" then return -math.log(math.max(v, p.low) * parameter.range(p)) end
   return -math.log(parameter.share_range(p))
@@ -424,12 +459,12 @@ end
 
 --- What of a declaration tells a parameter's values: plain values, for a file.
 -- @tparam table p
--- @treturn table name, low, high, unit, scale, period, levels, prior; low and high where they are no infinity
+-- @treturn table name, low, high, unit, scale, period, levels, grid, prior; low and high where they are no infinity
 function parameter.declaration(p)
   local low, high = p.low, p.high
   if p.prior then low, high = marginal.declared(p) end
   return { name = p.name, low = low, high = high, unit = p.unit, scale = p.scale, period = p.period,
-    levels = p.levels, prior = p.prior and { table.unpack(p.prior) } or nil }
+    levels = p.levels, grid = p.grid, prior = p.prior and { table.unpack(p.prior) } or nil }
 end
 
 -- Numbers that a text of 14 digits cannot tell apart are the same: earlier versions wrote such texts.

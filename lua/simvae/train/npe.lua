@@ -30,7 +30,8 @@ function npe.held(model, run)
     local scope <close> = core.scope()
     local set, size = model.set, model.set and model.set.size
     if set then set.size = nil end
-    held.points = core.buffer(cube.points(model.latent, held.z))
+    held.points = core.buffer(cube.dequantised(model.latent, cube.points(model.latent, held.z),
+      streams.held_noise(run.seed + 1)))
     held.seen = core.buffer(sleep.measured(model, held.z, model.loss:standardise(held.x),
       streams.held_noise(run.seed)))
     if set then set.size = size end
@@ -95,6 +96,7 @@ function npe.loss(model, run, batch, samples)
     u, x = u and core.concat({ u, dreamt_u }, 1) or dreamt_u, x and core.concat({ x, dreamt }, 1) or dreamt
   end
   local h, weight = model.encoder(x), run[run.stage].variational or 0
+  u = cube.dequantised(model.latent, u, run.rng)
   if weight == 0 then return model.head:loss(h, u) end
   local bound = variational(model, h, x, run.rng)
   return weight == 1 and bound or model.head:loss(h, u) * (1 - weight) + bound * weight

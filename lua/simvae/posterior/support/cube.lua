@@ -5,6 +5,10 @@
 --   circle     the phase in turns from low
 --   class      class c of n: (c - 1/2) / n
 --
+-- A value of a grid (parameter.grid) is a cell of the cube; draws are at its middle, and `dequantised` points, on which
+-- densities are trained, anywhere in it (Theis, van den Oord and Bethge 2016). On a circle the cells are about its
+-- phases.
+--
 -- Under the priors of parameters (simvae.simulator.marginal) the prior is uniform on it.
 local core = require "simvae.core"
 local marginal = require "simvae.simulator.marginal"
@@ -49,6 +53,49 @@ function cube.of_class(class, levels)
   return (class - 0.5) / levels
 end
 
+-- The number of each point's cell, from 0 to `last`: v (…, 1).
+local function cell_of(v, cells, last)
+  return core.sum(core.clamp((v - core.arange(1, last) / cells) * 1e9, 0, 1), v.ndim, true)
+end
+
+-- Points v (…, 1) as shares of the range: of a grid that of their value.
+local function snapped(part, v)
+  local p = part.param
+  if not p.grid then return v end
+  local cells = parameter.cells(p)
+  if cells == p.grid then return cell_of(v, cells, cells - 1) / (cells - 1) end
+  local number = cell_of(v + 0.5 / cells, cells, cells)
+  return (number - core.clamp((number - cells + 0.5) * 1e9, 0, 1) * cells) / cells -- the last cell is the first one
+end
+
+-- The points of shares of the range, (…, 1): of a grid the middle of their cell.
+local function middle(part, share)
+  local p = part.param
+  if not p.grid then return share end
+  local cells = parameter.cells(p)
+  if cells < p.grid then return snapped(part, share) end
+  return (cell_of((share * (cells - 1) + 0.5) / cells, cells, cells - 1) + 0.5) / cells
+end
+
+--- Points of which those of a grid lie anywhere in their cells.
+-- @tparam Latent latent
+-- @tparam tensor u (N, K)
+-- @tparam rng rng
+-- @treturn tensor (N, K)
+function cube.dequantised(latent, u, rng)
+  if not latent.gridded then return u end
+  local columns = {}
+  for i, part in ipairs(latent.parts) do
+    local v = cube.column(u, i)
+    if part.param.grid then
+      v = v + (rng:uniform(0, 1, v.shape) - 0.5) / parameter.cells(part.param)
+      if cube.kind(part) == "circle" then v = v + core.clamp(v * -1e9, 0, 1) else v = core.clamp(v, 0, 1) end
+    end
+    columns[i] = v
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 2)
+end
+
 --- Parameters at points of the cube.
 -- @tparam Latent latent
 -- @tparam tensor u (…, K)
@@ -56,7 +103,7 @@ end
 function cube.to_units(latent, u)
   local columns, last = {}, u.ndim
   for i, part in ipairs(latent.parts) do
-    local p, v = part.param, cube.column(u, i)
+    local p, v = part.param, snapped(part, cube.column(u, i))
     if part.kind == "class" then
       local shape = v.shape
       columns[i] = core.reshape(core.argmax(cube.one_hot(v, p.levels), last), shape)
@@ -78,7 +125,7 @@ end
 function cube.to_code(latent, u)
   local pieces = {}
   for i, part in ipairs(latent.parts) do
-    local v = cube.column(u, i)
+    local v = snapped(part, cube.column(u, i))
     if part.param.prior then
       pieces[#pieces + 1] = core.clamp(core.normal_quantile(v), -part.limit, part.limit)
     elseif part.kind == "interval" then
@@ -111,10 +158,10 @@ function cube.from_code(latent, code)
     if part.param.prior then
       columns[i] = core.normal_cdf(c)
     elseif part.kind == "interval" then
-      columns[i] = core.clamp((c + 1) * 0.5, 0, 1)
+      columns[i] = middle(part, core.clamp((c + 1) * 0.5, 0, 1))
     elseif part.kind == "circle" then
       local phase = phase_of(core.slice(c, 2, 1, 1), core.slice(c, 2, 2, 2))
-      columns[i] = core.clamp(phase * (part.param.period / range(part)), 0, 1)
+      columns[i] = middle(part, core.clamp(phase * (part.param.period / range(part)), 0, 1))
     else
       columns[i] = cube.of_class(core.reshape(core.argmax(c, 2), -1, 1), part.param.levels)
     end
@@ -146,7 +193,7 @@ function cube.points(latent, z)
     elseif p.scale == "log" then
       columns[i] = core.clamp(core.log(v / p.low) / parameter.range(p), 0, 1)
     else
-      columns[i] = core.clamp((v - p.low) / range(part), 0, 1)
+      columns[i] = middle(part, core.clamp((v - p.low) / range(part), 0, 1))
     end
   end
   return #columns == 1 and columns[1] or core.concat(columns, 2)
@@ -165,7 +212,7 @@ function cube.draw(latent, sim, n, rng)
   for _, part in ipairs(latent.parts) do
     wound = wound or cube.kind(part) == "circle" and part.param.high - part.param.low > part.param.period * WHOLE
   end
-  if sim.prior or sim.draws or wound then
+  if sim.prior or sim.draws or wound or latent.gridded then
     return cube.points(latent, sim:sample(n, rng))
   end
   local seed, first = rng:samples(n)
