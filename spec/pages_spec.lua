@@ -3,7 +3,8 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 
-local pages = { "README.md", "notebooks/contributing.md", "notebooks/one_to_many.md", "notebooks/recipes.md" }
+local pages = { "README.md", "notebooks/contributing.md", "notebooks/one_to_many.md", "notebooks/posterior.md",
+  "notebooks/recipes.md" }
 
 local function text_of(path)
   local file <close> = assert(io.open(path))
@@ -91,6 +92,40 @@ describe("the pages", function()
     assert.matches("listed\ttrue", printed)
     assert.matches("head\t4\t3\t2", printed)
     assert.equal(1, assert(require("simvae.io").load_png(folder .. "/mean.png")):max():item())
+  end)
+
+  it("show blocks of posterior.md that run one after the other, here with few steps", function()
+    local folder, blocks = helper.temporary_folder(), {}
+    for block in text_of "notebooks/posterior.md":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
+    assert.is_true(#blocks >= 9)
+    local file <close> = assert(io.open(folder .. "/guide.lua", "w"))
+    file:write [[
+      local sv = require "simvae"
+      local plain = sv.simulator { name = "s", output = { 1 }, params = { { name = "a", low = 0, high = 1 } },
+        simulate = function(z, out) out[1] = z.a end }
+      local Model = getmetatable(sv.model { simulator = plain }).__index
+      local train, evaluate = Model.train, sv.evaluate
+      function Model:train(t)
+        t.decoder, t.encoder = { steps = 10 }, { steps = 10 }
+        t.simulations = math.max(200, t.simulations // 20)
+        return train(self, t)
+      end
+      rawset(sv, "evaluate", function(model, o)
+        o.samples, o.calibration, o.interval = 400, 50, 0
+        return evaluate(model, o)
+      end)
+      rawset(Model, "recalibrate", (function(recalibrate)
+        return function(self, t) return recalibrate(self, t and { simulations = 200 }) end
+      end)(Model.recalibrate))
+    ]]
+    file:write("do ", table.concat(blocks, "\n"), " end\nprint 'the end'\n")
+    file:close()
+    local printed = helper.run(helper.lua_command_in(folder, "guide.lua"))
+    assert.matches("the end\n$", printed)
+    local intervals = 0
+    for _ in printed:gmatch "%% within the 68%% interval" do intervals = intervals + 1 end
+    assert.equal(3, intervals)
+    assert.is_true(exists(folder .. "/oscillation.dat") and exists(folder .. "/coverage.dat"))
   end)
 
   it("show C that compiles without warnings", function()

@@ -258,7 +258,7 @@ function Posterior:quantile(q)
     check.fail(2, "quantile: q takes a list of shares, such as { 0.05, 0.5, 0.95 }; got %s", check.describe(q))
   end
   for i, share in ipairs(q) do check.value("quantile", "q[" .. i .. "]", share, { "number", min = 0, max = 1 }) end
-  return summarise(self, #q, function(list, p)
+  return (summarise(self, #q, function(list, p)
     local centre = p.period and direction(list, p) or 0
     local sorted, values = p.period and ways(list, p, centre) or list, {}
     for i, share in ipairs(q) do
@@ -273,7 +273,7 @@ function Posterior:quantile(q)
       values[i] = parameter.wrap(p, centre + v)
     end
     return values
-  end)
+  end))
 end
 
 --- The point of maximum density among each posterior's draws and the centres of its components.
