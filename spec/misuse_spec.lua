@@ -85,9 +85,10 @@ describe("wrong arguments have messages of their own", function()
     assert.same({}, walk_module("sv", sv, { help = true, experiment = true, threads = true, report = true }))
   end)
 
+  -- pairs draws a tensor of any kind to the path "x"; check takes a level, too
   it("in modules", function()
-    for name, left_out in pairs { nn = {}, optim = {}, io = {}, preprocess = {}, metrics = {}, figures = {},
-      linalg = {}, symmetry = {}, recipes = {}, nets = {}, sampler = { check = true } } do -- check: takes a level, too
+    for name, left_out in pairs { nn = {}, optim = {}, io = {}, preprocess = {}, metrics = {},
+      figures = { pairs = true }, linalg = {}, symmetry = {}, recipes = {}, nets = {}, sampler = { check = true } } do
       assert.same({}, walk_module("sv." .. name, sv[name], left_out))
     end
   end)
