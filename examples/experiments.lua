@@ -69,7 +69,8 @@ function experiments.rlc()
     posterior = "flow", -- it holds the orbit of the scaling
     -- ngspice is slower than a step: samples are used about eighty times
     workers = 2, simulations = 100000,
-    decoder = { steps = 30000 }, encoder = { steps = 30000, labels = 1 },
+    decoder = { steps = 30000, batch = 128 },
+    encoder = { steps = 30000, batch = 128, labels = 1, lr = { peak = 2e-3, warmup = 100 } },
   }
 end
 
