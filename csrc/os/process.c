@@ -159,8 +159,7 @@ static bool ours(const sv_child *c) { return c->kind != SV_LINK && c->owner == g
 
 static void send_signal(const sv_child *c, int number) {
     if (!ours(c) || c->ended) return;
-    if (c->kind == SV_PROGRAM) kill(-c->pid, number);
-    kill(c->pid, number);
+    if (c->kind != SV_PROGRAM || kill(-c->pid, number) != 0) kill(c->pid, number); /* once: two may be told apart */
 }
 
 /* Has it ended? Blocks if asked to. */
