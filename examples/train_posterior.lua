@@ -13,6 +13,7 @@ local parser = require "argparse"("lua train_posterior.lua", "Learns the posteri
   .. "samples.")
 parser:option("--out", "Folder of the run; an interrupted run resumes from there.", "runs/posterior")
 number(parser, "--simulations", "Simulations that it learns from.", 100, nil, 10000)
+number(parser, "--draws", "Draws of each posterior that are compared.", 20, nil, 2000)
 number(parser, "--steps", "Steps of each stage, in place of the defaults.", 1)
 number(parser, "--width", "Units of the hidden layers.", 1, 4096, 128)
 number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
@@ -66,9 +67,9 @@ model:train { out = a.out, simulations = a.simulations, decoder = stage, encoder
 
 local truth, x = sv.simulate(two_moons, 3, sv.rng(a.seed + 1))
 local posterior = model:posterior(x)
-local samples = posterior:sample(2000, sv.rng(a.seed + 2))
+local samples = posterior:sample(a.draws, sv.rng(a.seed + 2))
 for i = 1, 3 do
-  local reference = exact(x[i]:totable(), 2000, sv.rng(a.seed + 10 + i))
+  local reference = exact(x[i]:totable(), a.draws, sv.rng(a.seed + 10 + i))
   local path, why = sv.figures.pairs(samples[i], string.format("%s/moons_%d.png", a.out, i), { simulator = two_moons,
     reference = reference, truth = truth[i] })
   print(string.format("output %d: C2ST %.3f (0.5: not to be told from exact samples)  %s", i,

@@ -88,12 +88,12 @@ end)
 describe("the examples of posteriors", function()
   it("train, compare with exact samples and draw them", function()
     local out, code = run("examples/train_posterior.lua", "--simulations", "200", "--steps", "3", "--width", "8",
-      "--quiet", "--out", "moons")
+      "--draws", "100", "--quiet", "--out", "moons")
     assert.equal(0, code, out)
     local count = 0
     for score in out:gmatch "C2ST (%d%.%d+)" do
       count = count + 1
-      assert.is_true(tonumber(score) > 0.9) -- of a flow of three steps
+      assert.is_true(tonumber(score) > 0.8) -- of a flow of three steps
     end
     assert.equal(3, count)
     local files = table.concat(core.system.list(folder .. "/moons"), " ")
