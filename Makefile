@@ -383,7 +383,7 @@ clean:
 .PHONY: help
 help:
 	@echo "make              builds into $(BUILD)/, in the layout of the installed tree"
-	@echo "make demo         installs what is missing, builds, trains on the box simulator for one to two minutes"
+	@echo "make demo         installs what is missing, builds, trains on the box simulator for two minutes"
 	@echo "make test         installs what is missing, builds, and runs the test suite"
 	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
 	@echo "make test-blas    numeric specs with products by OpenBLAS, by our kernels (SV_BLAS), and in a build without OpenBLAS"
