@@ -50,4 +50,14 @@ describe("modes of an orbit", function()
     assert.is_nil(sv.metrics.orbit_modes(core.zeros(2, 3, 4), core.zeros(2, 4), { simulator = box }))
     assert.is_nil(sv.metrics.orbit_modes(core.ones(2, 3, 3), core.ones(2, 3), { simulator = rlc }))
   end)
+
+  it("are measured at the level of the noise of each output", function()
+    local sim = sv.simulator { name = "even", params = { { name = "a", low = -1, high = 1 } }, output = { 4 },
+      noise = { low = 0.01, high = 0.1 }, symmetry = { { name = "sign", map = function(z) return { a = -z.a } end } },
+      simulate = function(z, out) out:fill(z.a * z.a) end }
+    local model = sv.model { simulator = sim, width = 4 }
+    model:train { quiet = true, decoder = { steps = 3 }, encoder = { steps = 3 } }
+    local r = sv.evaluate(model, { samples = 500, interval = 0, chance = 0, calibration = 20 })
+    assert.is_true(r.orbit_modes.held > 0.4 and r.orbit_modes.held <= 1)
+  end)
 end)

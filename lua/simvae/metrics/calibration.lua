@@ -7,9 +7,9 @@
 --
 -- Known weaknesses: as of sbc and tarp. 500 samples tell a share of 68% to 2.1 points (one standard deviation).
 local core = require "simvae.core"
-local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
+local posterior_draws = require "simvae.metrics.support.posterior_draws"
 local sbc = require "simvae.metrics.sbc".compute
 local streams = require "simvae.util.streams"
 local tarp = require "simvae.metrics.tarp".compute
@@ -20,7 +20,7 @@ local ONE, TWO = 0.68, 0.95
 local reported = { order = 52 }
 
 function reported.start(run)
-  return { truth = {}, draws = {}, count = 0, rng = streams.calibration(run.o.seed) }
+  return posterior_draws.new(run.o.calibration, DRAWS, streams.calibration(run.o.seed))
 end
 
 -- Values of a grid (parameter.grid) as their numbers, so that equal ones are ties: rows of z (…, K).
@@ -33,12 +33,7 @@ local function numbered(params, z)
 end
 
 function reported.add(state, batch, run)
-  local n = math.min(run.o.calibration - state.count, batch.measured.shape[1])
-  if type(run.model.posterior) ~= "function" or n < 1 then return end
-  local p = run.model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
-  state.draws[#state.draws + 1] = core.buffer(p:sample(DRAWS, state.rng))
-  for i = 1, n do state.truth[state.count + i] = batch.z[i] end
-  state.count = state.count + n
+  state:add(batch, run)
 end
 
 -- Shares of ranks within the central intervals of 68% and 95%.
@@ -83,9 +78,8 @@ local function warning(c, params, model)
 end
 
 function reported.measure(run, state, r)
-  if state.count == 0 then return end
-  local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
-  local truth = core.tensor(state.truth)
+  local draws, truth = state:all()
+  if not draws then return end
   run.draws = draws
   local by, one, two = {}, 0, 0
   for _, p in ipairs(run.params) do

@@ -9,10 +9,10 @@
 -- Known weaknesses: draws that are near no equivalent count all the same (re-simulation tells); M draws of an exact
 -- posterior of k equivalents have (k - 1) / (2 M) less than 1; a symmetry that the prior does not share is not a fault.
 local check = require "simvae.util.check"
-local core = require "simvae.core"
 local page = require "simvae.report.page"
-local streams = require "simvae.util.streams"
 local parameter = require "simvae.simulator.parameter"
+local posterior_draws = require "simvae.metrics.support.posterior_draws"
+local streams = require "simvae.util.streams"
 local symmetry = require "simvae.simulator.symmetry"
 local uniformity = require "simvae.metrics.support.uniformity"
 
@@ -84,23 +84,16 @@ end
 local reported = { order = 86 }
 
 function reported.start(run)
-  return { truth = {}, draws = {}, count = 0, rng = streams.calibration(run.o.seed + 2),
-    applies = applies(run.sim) and type(run.model.posterior) == "function" }
+  return posterior_draws.new(applies(run.sim) and SAMPLES or 0, DRAWS, streams.calibration(run.o.seed + 2))
 end
 
 function reported.add(state, batch, run)
-  local n = math.min(SAMPLES - state.count, batch.measured.shape[1])
-  if not state.applies or n < 1 then return end
-  local draws = run.model:posterior(core.slice(batch.measured, 1, 1, n)):sample(DRAWS, state.rng)
-  state.draws[#state.draws + 1] = core.buffer(draws)
-  for i = 1, n do state.truth[state.count + i] = batch.z[i] end
-  state.count = state.count + n
+  state:add(batch, run)
 end
 
 function reported.measure(run, state, r)
-  if state.count == 0 then return end
-  local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
-  r.orbit_modes = orbit_modes(draws, core.tensor(state.truth), { simulator = run.sim })
+  local draws, truth = state:all()
+  r.orbit_modes = draws and orbit_modes(draws, truth, { simulator = run.sim })
 end
 
 function reported.numbers(r)

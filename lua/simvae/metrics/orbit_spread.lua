@@ -12,9 +12,9 @@
 -- places say nothing of the distance from the orbit; pooled places miss errors that cancel over outputs.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
+local posterior_draws = require "simvae.metrics.support.posterior_draws"
 local rerun = require "simvae.metrics.support.rerun"
 local residual = require "simvae.metrics.support.residual"
 local streams = require "simvae.util.streams"
@@ -115,8 +115,8 @@ end
 local reported = { order = 85 }
 
 function reported.start(run)
-  return { truth = {}, draws = {}, count = 0, again = residual.new(), rng = streams.calibration(run.o.seed + 1),
-    applies = applies(run.sim) and type(run.model.posterior) == "function" }
+  return { again = residual.new(),
+    draws = posterior_draws.new(applies(run.sim) and SAMPLES or 0, DRAWS, streams.calibration(run.o.seed + 1)) }
 end
 
 -- Runs the simulator on some draws of each output.
@@ -133,22 +133,15 @@ local function run_again(state, sim, x, draws)
 end
 
 function reported.add(state, batch, run)
-  local n = math.min(SAMPLES - state.count, batch.measured.shape[1])
-  if not state.applies or n < 1 then return end
-  local draws = run.model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
-    :sample(DRAWS, state.rng)
-  run_again(state, run.sim, core.slice(batch.x, 1, 1, n), draws)
-  state.draws[#state.draws + 1] = core.buffer(draws)
-  for i = 1, n do state.truth[state.count + i] = batch.z[i] end
-  state.count = state.count + n
+  local draws = state.draws:add(batch, run)
+  if draws then run_again(state, run.sim, core.slice(batch.x, 1, 1, draws.shape[1]), draws) end
 end
 
 function reported.measure(run, state, r)
-  if state.count == 0 then return end
-  local draws = #state.draws == 1 and state.draws[1] or core.concat(state.draws, 1)
-  local spread = orbit_spread(draws, core.tensor(state.truth), { simulator = run.sim })
+  local draws, truth = state.draws:all()
+  local spread = draws and orbit_spread(draws, truth, { simulator = run.sim })
   if not spread then return end
-  spread.resimulation_r2, spread.samples, spread.draws = state.again:r2(), state.count, DRAWS
+  spread.resimulation_r2, spread.samples, spread.draws = state.again:r2(), draws.shape[1], DRAWS
   r.orbit_spread = spread
 end
 

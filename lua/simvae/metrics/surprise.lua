@@ -4,9 +4,8 @@
 -- [0, 1] where the reference, which the end of a training takes, are simulations like them (Kolmogorov-Smirnov). The
 -- share above 0.99 is that of false alarms at this threshold: 1% is right, and more where training met few simulations,
 -- which the decoder then reproduces better than others.
-local core = require "simvae.core"
-local noise = require "simvae.simulator.noise"
 local page = require "simvae.report.page"
+local posterior_draws = require "simvae.metrics.support.posterior_draws"
 local uniformity = require "simvae.metrics.support.uniformity"
 
 local ALARM = 0.99
@@ -18,11 +17,9 @@ function reported.start()
 end
 
 function reported.add(state, batch, run)
-  local n = math.min(run.o.calibration - #state.values, batch.measured.shape[1])
-  local model = run.model
-  if n < 1 or type(model.posterior) ~= "function" or not rawget(model, "usual") then return end
-  local p = model:posterior(core.slice(batch.measured, 1, 1, n), noise.told(batch.levels, 1, n))
-  table.move(p.surprise:totable(), 1, n, #state.values + 1, state.values)
+  if not rawget(run.model, "usual") then return end
+  local p, n = posterior_draws.of(batch, run, run.o.calibration - #state.values)
+  if p then table.move(p.surprise:totable(), 1, n, #state.values + 1, state.values) end
 end
 
 function reported.measure(run, state, r)
