@@ -293,4 +293,14 @@ describe("coordinates of a flow under priors with a shape", function()
     end
     assert.is_nil(stretch.new { false, false })
   end)
+
+  it("lie between the flow and its draws with gradients, as between it and its other draws", function()
+    local sim = sv.simulator { name = "s", output = { 2 }, simulate = function() end,
+      params = { { name = "a", prior = { "normal", 0, 1 } }, { name = "b", low = 0, high = 1 } } }
+    local head = sv.model { simulator = sim, posterior = "flow", width = 4, seed = 2 }.head
+    shaken(head.net, 3)
+    local h = core.rng(4):normal { 50, head.outputs }
+    local u = core.reshape(head:sample(h, 1, core.rng(5)), 50, 2)
+    assert.near(0, core.max(core.abs(head:reparameterised(h, core.rng(5)) - u)):item(), 1e-6)
+  end)
 end)

@@ -74,15 +74,15 @@ local function repeated(h, M)
   return M == 1 and h or core.reshape(core.expand(core.reshape(h, n, 1, width), n, M, width), n * M, width)
 end
 
--- The flow's log density over the cube, and its draws: context (R, F), points (R, M, D).
+-- The flow's log density over the cube, and its points for those of the base: context (R, F), points (R, M, D).
 local function density(self, context, u)
   if not self.stretch then return (self.flow.density(context, u)) end
   local w, slope = self.stretch:of(u)
   return self.flow.density(context, w) + slope
 end
 
-local function draw(self, context, base)
-  local w = self.flow.draw(context, base)
+local function from_base(self, transport, context, base)
+  local w = transport(context, base)
   return self.stretch and self.stretch:back(w) or w
 end
 
@@ -123,8 +123,8 @@ function Flow:sample(h, n, rng)
     end
   end
   if D > 0 then
-    local u = draw(self, context, core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D))
-    u = core.reshape(u, N, n, D)
+    local base = core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D)
+    local u = core.reshape(from_base(self, self.flow.draw, context, base), N, n, D)
     if #self.classes == 0 then return u end
     for k, i in ipairs(self.places) do columns[i] = core.slice(u, 3, k, k) end
   end
@@ -134,7 +134,7 @@ end
 --- Draws u (N, K) with gradients (the reparameterisation of Kingma and Welling 2014), where there are no classes.
 function Flow:reparameterised(h, rng)
   local N, D = h.shape[1], #self.places
-  return core.reshape(self.flow.transport(h, rng:uniform(0, 1, { N, 1, D })), N, D)
+  return core.reshape(from_base(self, self.flow.transport, h, rng:uniform(0, 1, { N, 1, D })), N, D)
 end
 
 -- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class
