@@ -5,6 +5,7 @@ local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local normal = require "simvae.likelihood.support.normal"
 local perceptron = require "simvae.likelihood.support.perceptron"
+local take_rows = require "simvae.util.take_rows"
 
 local APART = 1 -- standard deviation of the components' initial means, in the units that networks see
 
@@ -33,8 +34,7 @@ function Mixture:draw(y, code, n, rng)
   local log, mean, std = parts(self, code)
   local R, count = y.shape[1], self.count
   local index = categorical.draw(core.reshape(core.exp(log), R, 1, self.components), n, rng)
-  local rows = core.expand(core.reshape(index, R, n, 1), R, n, count)
-  return normal.repeated(y, n) + core.gather(mean, rows, 2) + rng:normal { R, n, count } * core.gather(std, rows, 2)
+  return normal.repeated(y, n) + take_rows(mean, index) + rng:normal { R, n, count } * take_rows(std, index)
 end
 
 return {

@@ -9,6 +9,7 @@ local novelty = require "simvae.model.novelty"
 local posterior = require "simvae.model.posterior"
 local recalibration = require "simvae.model.recalibration"
 local sets = require "simvae.model.sets"
+local take_rows = require "simvae.util.take_rows"
 
 local Model = {} -- methods that simvae.model takes over
 local inference = { methods = Model }
@@ -67,9 +68,9 @@ function Model:ranked(x, n)
   local all, all_spreads = core.stack(codes, 2), core.stack(spreads, 2)
   local means, stds = {}, {}
   for rank, list in ipairs(order_of(self, codes, levels.plain(self.simulator, x))) do
-    local index = core.expand(core.reshape(core.tensor(list), #list, 1, 1), #list, 1, size)
-    means[rank] = core.reshape(core.gather(all, index, 2), #list, size)
-    stds[rank] = core.reshape(core.gather(all_spreads, index, 2), #list, size)
+    local index = core.tensor(list)
+    means[rank] = core.reshape(take_rows(all, index), #list, size)
+    stds[rank] = core.reshape(take_rows(all_spreads, index), #list, size)
   end
   return means, stds
 end

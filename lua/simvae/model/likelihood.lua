@@ -10,6 +10,7 @@ local levels = require "simvae.model.levels"
 local measurement = require "simvae.simulator.noise"
 local normal = require "simvae.likelihood.support.normal"
 local sets = require "simvae.model.sets"
+local take_rows = require "simvae.util.take_rows"
 
 local Model = {} -- methods that simvae.model takes over
 local likelihood = { methods = Model }
@@ -32,8 +33,7 @@ local function drawn(model, code, rng)
   local picks = rng:uniform(0, #nets, { R }):totable()
   for r, v in ipairs(picks) do picks[r] = math.min(v // 1 + 1, #nets) end
   local all = core.reshape(core.stack(raws, 2), R, #nets, -1)
-  local index = core.expand(core.reshape(core.tensor(picks), R, 1, 1), R, 1, all.shape[3])
-  return core.reshape(core.gather(all, index, 2), raws[1].shape)
+  return core.reshape(take_rows(all, core.tensor(picks)), raws[1].shape)
 end
 
 -- The decoder's outputs as distributions take them: (R, count).

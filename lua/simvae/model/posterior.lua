@@ -22,6 +22,7 @@ local likelihood = require "simvae.model.likelihood"
 local names = require "simvae.util.names"
 local notice = require "simvae.model.notice"
 local parameter = require "simvae.simulator.parameter"
+local take_rows = require "simvae.util.take_rows"
 
 local DRAWS = 2048         -- of each posterior, for its summaries
 local AT_ONCE = 1 << 16    -- draws or points per chunk
@@ -291,7 +292,7 @@ function Posterior:mode()
     end
     local z = core.concat(found, 2)
     local best = core.argmax(part_of(self, h):log_prob(z), 2)
-    return core.reshape(core.gather(z, core.expand(core.reshape(best, n, 1, 1), n, 1, K), 2), n, K)
+    return core.reshape(take_rows(z, best), n, K)
   end
   return in_pieces(self, DRAWS, densest)
 end

@@ -9,6 +9,7 @@
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local likelihood = require "simvae.model.likelihood"
+local take_rows = require "simvae.util.take_rows"
 
 local resample = {}
 
@@ -61,13 +62,6 @@ local function shuffled(list, rng)
   return result
 end
 
--- The log density of the prior over the cube: rows of u (R, K) -> (R,); 0 where it is uniform there.
-local function log_prior(model, u)
-  local z = cube.to_units(model.latent, u)
-  local _, slopes = cube.from_units(model.latent, z:totable())
-  return model.simulator:log_prior(z) - core.tensor(slopes)
-end
-
 --- Draws of some posteriors.
 -- @tparam Model model
 -- @tparam table head whose draws are proposals
@@ -85,7 +79,8 @@ function resample.draw(model, head, h, x, n, m, rng, noise)
   local codes = cube.to_code(model.latent, u)
   local weights = likelihood.at(model, x, codes, noise) - head:log_prob(h, u)
   if model.simulator.prior then
-    weights = weights + core.reshape(log_prior(model, core.reshape(u, N * m, K)), N, m)
+    local log_prior = cube.log_prior(model.latent, model.simulator, core.reshape(u, N * m, K))
+    weights = weights + core.reshape(log_prior, N, m)
   end
   local rows, sizes = weights:totable(), {}
   for i, list in ipairs(rows) do
@@ -96,8 +91,7 @@ function resample.draw(model, head, h, x, n, m, rng, noise)
     end
     rows[i] = shuffled(chosen(list, n, rng), rng)
   end
-  local index = core.expand(core.reshape(core.tensor(rows), N, n, 1), N, n, K)
-  return cube.to_units(model.latent, core.gather(u, index, 2)), core.tensor(sizes)
+  return cube.to_units(model.latent, take_rows(u, core.tensor(rows))), core.tensor(sizes)
 end
 
 return resample

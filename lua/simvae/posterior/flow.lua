@@ -145,9 +145,7 @@ local function moments(self, codes)
     local c = core.slice(codes, 3, part.first, part.last)
     local mean = core.mean(c, 2)
     if part.kind == "circle" then
-      local length = core.sqrt(core.sum(core.square(mean), 2, true) + 1e-12)
-      means[i] = mean / length
-      stds[i] = core.expand(core.sqrt(core.log(core.clamp(length, 1e-3, 1)) * -2), n, 2)
+      means[i], stds[i] = estimates.direction(mean)
     else
       means[i], stds[i] = mean, core.sqrt(core.mean(core.square(c - core.reshape(mean, n, 1, c.shape[3])), 2))
     end

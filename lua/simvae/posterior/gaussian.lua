@@ -4,6 +4,7 @@
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local normals = require "simvae.posterior.support.normals"
+local take_rows = require "simvae.util.take_rows"
 
 -- Weight of the standard deviations' likelihood. Its gradient must not dominate that of the means in the layers that
 -- they share; how well the spread is learned does not depend on it (Adam).
@@ -15,8 +16,7 @@ local function nearest_of(mean, codes)
   local n, size = mean.shape[1], mean.shape[2]
   local images = core.stack(codes, 2)
   local errors = core.mean(core.abs(core.reshape(mean, n, 1, size) - images), 3)
-  local index = core.expand(core.reshape(core.argmin(errors, 2), n, 1, 1), n, 1, size)
-  return core.reshape(core.gather(images, index, 2), n, size), core.mean(core.min(errors, 2))
+  return core.reshape(take_rows(images, core.argmin(errors, 2)), n, size), core.mean(core.min(errors, 2))
 end
 
 -- The negative log-likelihood of codes (N, size), a mean over parameters, in the standard deviations alone: these

@@ -140,8 +140,11 @@ function cube.to_code(latent, u)
   return #pieces == 1 and pieces[1] or core.concat(pieces, u.ndim)
 end
 
--- Phases in turns, in [0, 1): c and s (N, 1).
-local function phase_of(c, s)
+--- Phases of points near the unit circle.
+-- @tparam tensor c cosines, of any shape
+-- @tparam tensor s sines
+-- @treturn tensor of their shape: turns, in [0, 1)
+function cube.phase_of(c, s)
   local rows, sines = core.reshape(c, -1):totable(), core.reshape(s, -1):totable()
   for i, x in ipairs(rows) do rows[i] = math.atan(sines[i], x) / (2 * math.pi) % 1 end
   return core.reshape(core.tensor(rows), c.shape)
@@ -160,7 +163,7 @@ function cube.from_code(latent, code)
     elseif part.kind == "interval" then
       columns[i] = middle(part, core.clamp((c + 1) * 0.5, 0, 1))
     elseif part.kind == "circle" then
-      local phase = phase_of(core.slice(c, 2, 1, 1), core.slice(c, 2, 2, 2))
+      local phase = cube.phase_of(core.slice(c, 2, 1, 1), core.slice(c, 2, 2, 2))
       columns[i] = middle(part, core.clamp(phase * (part.param.period / range(part)), 0, 1))
     else
       columns[i] = cube.of_class(core.reshape(core.argmax(c, 2), -1, 1), part.param.levels)
@@ -231,6 +234,19 @@ function cube.draw(latent, sim, n, rng)
     columns[i] = v
   end
   return #columns == 1 and columns[1] or core.concat(columns, 2)
+end
+
+--- The logarithm of a simulator's prior density over the cube, where its marginal priors are uniform.
+-- @tparam Latent latent
+-- @tparam Simulator sim
+-- @tparam tensor u (N, K)
+-- @treturn ?tensor (N,); nil where the prior is a function without a density
+function cube.log_prior(latent, sim, u)
+  local z = cube.to_units(latent, u)
+  local log = sim:log_prior(z)
+  if not log then return nil end
+  local _, slopes = cube.from_units(latent, z:totable())
+  return log - core.tensor(slopes)
 end
 
 -- ---- from units ---------------------------------------------------------------------------

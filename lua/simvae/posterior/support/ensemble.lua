@@ -5,7 +5,9 @@
 -- loss; they differ in their initial weights. Where few simulations leave the posterior uncertain, their mixture is
 -- broader than any of them, and closer to the true one.
 local core = require "simvae.core"
+local estimates = require "simvae.posterior.support.estimates"
 local nn = require "simvae.nn"
+local take_rows = require "simvae.util.take_rows"
 
 local Ensemble = {}
 Ensemble.__index = Ensemble
@@ -27,12 +29,6 @@ local function mean(list)
   local total = list[1]
   for i = 2, #list do total = total + list[i] end
   return total / #list
-end
-
--- The rows that index (N, n) chooses from the axis 2 of t (N, A, w): (N, n, w).
-local function rows_of(t, index)
-  local N, n, w = index.shape[1], index.shape[2], t.shape[3]
-  return core.gather(t, core.expand(core.reshape(index, N, n, 1), N, n, w), 2)
 end
 
 local function build(self, rng)
@@ -77,7 +73,7 @@ function Ensemble:draw(h, rng, noise)
   end
   local index = core.zeros(N, 1)
   for n = 1, N do index:set(rng:integer(1, #self.members), n, 1) end
-  local function chosen(list) return core.reshape(rows_of(core.stack(list, 2), index), codes[1].shape) end
+  local function chosen(list) return core.reshape(take_rows(core.stack(list, 2), index), codes[1].shape) end
   return chosen(codes), chosen(means), #penalties > 0 and mean(penalties) or nil
 end
 
@@ -111,7 +107,7 @@ function Ensemble:sample(h, n, rng)
   for _, row in ipairs(chosen) do
     for k, at in ipairs(row) do row[k] = before[at[1]] + at[2] end
   end
-  return rows_of(#draws == 1 and draws[1] or core.concat(draws, 2), core.tensor(chosen))
+  return take_rows(#draws == 1 and draws[1] or core.concat(draws, 2), core.tensor(chosen))
 end
 
 -- ---- estimates ----------------------------------------------------------------------------
@@ -121,8 +117,7 @@ function Ensemble:typical(h)
 end
 
 -- The mean and standard deviation of a mixture with equal weights from those of its components, in code space
--- (lists of (N, size)): of a circle the direction of the mean vector, and the spread of the phase, with which the
--- length of a mean vector is exp(-spread^2 / 2).
+-- (lists of (N, size)).
 local function moments(latent, means, stds)
   local centres, spreads = {}, {}
   for p, at in ipairs(latent.parts) do
@@ -133,10 +128,7 @@ local function moments(latent, means, stds)
     if at.kind == "circle" then
       local vectors = {}
       for i = 1, #m do vectors[i] = m[i] * core.exp(core.square(s[i]) * -0.5) end
-      local vector = mean(vectors)
-      local length = core.sqrt(core.sum(core.square(vector), 2, true) + 1e-12)
-      centres[p] = vector / length
-      spreads[p] = core.expand(core.sqrt(core.log(core.clamp(length, 1e-3, 1)) * -2), table.unpack(vector.shape))
+      centres[p], spreads[p] = estimates.direction(mean(vectors))
     else
       local squares = {}
       for i = 1, #m do squares[i] = core.square(s[i]) + core.square(m[i]) end

@@ -2,6 +2,7 @@
 -- centres of its densest groups of draws, of which a decoder can choose.
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
+local take_rows = require "simvae.util.take_rows"
 
 local estimates = {}
 
@@ -10,6 +11,16 @@ local PASSES = 2      -- moves of a centre to the mean of its group
 local UNLIKELY = 0.1  -- share of the draws with a smaller density than a mean that is kept
 local FAR = 1e30
 
+--- The direction of a mean of points on the circle, and the spread of their phase, with which the length of the mean is
+-- exp(-spread^2 / 2) (wrapped normal distributions).
+-- @tparam tensor mean (N, 2)
+-- @treturn tensor (N, 2), of length 1
+-- @treturn tensor (N, 2), the spread twice
+function estimates.direction(mean)
+  local length = core.sqrt(core.sum(core.square(mean), 2, true) + 1e-12)
+  return mean / length, core.expand(core.sqrt(core.log(core.clamp(length, 1e-3, 1)) * -2), mean.shape)
+end
+
 -- A code within the support from a mean of codes: a point on the circle, the most probable class.
 local function settled(latent, code)
   if latent.plain then return code end
@@ -17,7 +28,7 @@ local function settled(latent, code)
   for i, part in ipairs(latent.parts) do
     local c = core.slice(code, 2, part.first, part.last)
     if part.kind == "circle" then
-      c = c / core.sqrt(core.sum(core.square(c), 2, true) + 1e-12)
+      c = estimates.direction(c)
     elseif part.kind == "class" then
       local levels = part.param.levels
       c = cube.one_hot(cube.of_class(core.reshape(core.argmax(c, 2), c.shape[1], 1), levels), levels)
@@ -52,7 +63,7 @@ local function centres(latent, codes, log, std)
   local each = D // GROUPS
   for g = 1, GROUPS do
     local first = core.argmax(log - taken * FAR, 2)
-    local centre = core.gather(scaled, core.expand(core.reshape(first, N, 1, 1), N, 1, size), 2)
+    local centre = take_rows(scaled, first)
     local member
     for _ = 1, PASSES do
       local distance = core.sum(core.square(scaled - centre), 3) + taken * FAR

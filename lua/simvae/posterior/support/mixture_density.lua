@@ -16,6 +16,7 @@
 local categorical = require "simvae.posterior.support.categorical"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
+local take_rows = require "simvae.util.take_rows"
 
 local density = {}
 
@@ -48,10 +49,7 @@ end
 -- Phases in turns of points near the unit circle, with the derivatives of atan2; of its centre, 0.
 local function phase_of(c, s)
   local x, y = c:detach(), s:detach()
-  local rows, sines = core.reshape(x, -1):totable(), core.reshape(y, -1):totable()
-  for i, v in ipairs(rows) do rows[i] = math.atan(sines[i], v) / (2 * math.pi) % 1 end
-  local phase = core.reshape(core.tensor(rows), c.shape)
-  return phase + (x * s - y * c) / ((core.square(x) + core.square(y) + 1e-12) * (2 * math.pi))
+  return cube.phase_of(x, y) + (x * s - y * c) / ((core.square(x) + core.square(y) + 1e-12) * (2 * math.pi))
 end
 
 -- The factors of components on the cube, one a parameter: kind, and mean and std (N, A, 1), or log probabilities
@@ -165,12 +163,6 @@ local function wrapped(u)
   return core.clamp(u, 0, 1)
 end
 
--- The chosen components' rows: t (N, A, w), index (N, n) -> (N, n, w).
-local function rows_of(t, index)
-  local n, w = index.shape[2], t.shape[3]
-  return core.gather(t, core.expand(core.reshape(index, index.shape[1], n, 1), index.shape[1], n, w), 2)
-end
-
 -- Draws of a line, and how many conditional standard deviations they are off.
 local function draw_line(f, mean, std, shift, own, rng)
   if shift then mean, std = mean + std * shift, std * own end
@@ -191,7 +183,7 @@ end
 function density.sample(latent, t, n, rng)
   local N, A, columns, e = t.mean.shape[1], t.mean.shape[2], {}, {}
   local index = A > 1 and categorical.draw(core.reshape(core.exp(t.log), N, 1, A), n, rng) or core.ones(N, n)
-  local function take(x) return rows_of(x, index) end
+  local function take(x) return take_rows(x, index) end
   for i, f in ipairs(factors(latent, t)) do
     if f.kind == "class" then
       local class = categorical.draw(core.exp(take(f.log)), n, rng)

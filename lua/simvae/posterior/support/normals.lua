@@ -5,6 +5,7 @@
 -- correlations, their factor; then the logits of the components' probabilities where there are several.
 local core = require "simvae.core"
 local density = require "simvae.posterior.support.mixture_density"
+local take_rows = require "simvae.util.take_rows"
 
 local LOW, HIGH = -9, 1 -- logarithms of standard deviations in code space
 local SHIFT = 1           -- offset of the encoder's output from the logarithm
@@ -56,7 +57,7 @@ end
 local function choose(self, t, index)
   local n, size = index.shape[1], t.shape[2]
   t = core.reshape(t, n, self.count, size)
-  return core.reshape(core.gather(t, core.expand(core.reshape(index, n, 1, 1), n, 1, size), 2), n, size)
+  return core.reshape(take_rows(t, index), n, size)
 end
 
 -- ---- training -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 -- the posterior's.
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
+local take_rows = require "simvae.util.take_rows"
 
 local truncation = {}
 
@@ -74,9 +75,7 @@ end
 -- The prior's log density over the cube at points (M, K), less a constant.
 local function log_prior(self, u)
   if not self.simulator.log_density then return 0 end
-  local z = cube.to_units(self.latent, u)
-  local _, slopes = cube.from_units(self.latent, z:totable())
-  return core.clamp(self.simulator:log_prior(z), -1e6, 1e6) - core.tensor(slopes)
+  return core.clamp(cube.log_prior(self.latent, self.simulator, u), -1e6, 1e6)
 end
 
 -- Appends the rows of u (M, K) that lie in the region, up to n rows.
@@ -96,8 +95,8 @@ local function resample(self, rng, rows, n)
   local outside = core.clamp((logs - self.threshold) * -1e9, 0, 1)
   local gumbel = -core.log(-core.log(core.clamp(rng:uniform(0, 1, { BATCH }), 1e-7, 1 - 1e-7)))
   local score = core.reshape(gumbel + log_prior(self, u) - logs - outside * 1e6, groups, EACH)
-  local index = core.expand(core.reshape(core.argmax(score, 2), groups, 1, 1), groups, 1, K)
-  for _, row in ipairs(core.reshape(core.gather(core.reshape(u, groups, EACH, K), index, 2), groups, K):totable()) do
+  local best = take_rows(core.reshape(u, groups, EACH, K), core.argmax(score, 2))
+  for _, row in ipairs(core.reshape(best, groups, K):totable()) do
     if #rows < n then rows[#rows + 1] = row end
   end
 end
