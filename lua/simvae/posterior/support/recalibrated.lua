@@ -30,24 +30,18 @@ local FAR = 4                    -- standard deviations, beyond which a truncate
 
 -- ---- the normal distribution ----------------------------------------------------------------
 
---- The standard normal distribution function, to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26).
+--- The standard normal distribution function.
 -- @tparam number x
 -- @treturn number
 function recalibrated.share_below(x)
-  local t = 1 / (1 + 0.3275911 * math.abs(x) / math.sqrt(2))
-  local poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-  local tail = 0.5 * poly * math.exp(-x * x / 2)
-  return x > 0 and 1 - tail or tail
+  return (core.distribution.cdf("normal", x))
 end
 local share_below = recalibrated.share_below
 
--- Its inverse (Abramowitz and Stegun 1964, 26.2.23), improved by a step of Newton's method.
+-- Its inverse, within seven standard deviations.
 local function level_of(share)
-  local tail = math.max(math.min(share, 1 - share), 1e-12)
-  local t = math.sqrt(-2 * math.log(tail))
-  local x = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
-  x = share > 0.5 and x or -x
-  return x - (share_below(x) - share) * math.sqrt(2 * math.pi) * math.exp(x * x / 2)
+  share = math.max(1e-12, math.min(1 - 1e-12, share))
+  return core.distribution.quantile("normal", share, 1 - share)
 end
 
 -- ---- piecewise linear maps ------------------------------------------------------------------
