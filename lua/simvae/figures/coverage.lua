@@ -1,6 +1,7 @@
 --- Expected coverage: how often the central intervals of each parameter's marginal hold the truth, against what they
 -- state, and the same of all parameters at once (metrics.tarp).
 local check = require "simvae.util.check"
+local given = require "simvae.figures.support.sbc"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
@@ -31,11 +32,7 @@ end
 -- @treturn string|nil path, or nil and a message
 local function coverage(path, sbc, draws, names, opts)
   local o = check.options("coverage", opts, options)
-  check.value("coverage", "path", path, { "string" })
-  check.value("coverage", "draws", draws, { "integer", min = 1 })
-  if type(sbc) ~= "table" or type(sbc[1]) ~= "table" or not sbc[1].ranks then
-    check.fail(2, "coverage: takes what metrics.sbc returned; got %s", check.describe(sbc))
-  end
+  given.check("coverage", path, sbc, draws)
   local n, data, plots, band = #sbc[1].ranks, {}, {}, {}
   for level = 0, LEVELS do
     local a = level / LEVELS
@@ -45,10 +42,10 @@ local function coverage(path, sbc, draws, names, opts)
   data[1] = table.concat(band, "\n")
   plots[1] = "data index 0 using 1:2:3 with filledcurves linecolor rgb '#dddddd' title 'right, 95%'"
   for k, r in ipairs(sbc) do
-    data[#data + 1] = "# " .. (names and names[k] or "z" .. k) .. "\n" .. table.concat(curve(r.ranks, draws), "\n")
+    data[#data + 1] = "# " .. given.name(names, k) .. "\n" .. table.concat(curve(r.ranks, draws), "\n")
     plots[#plots + 1] = string.format("data index %d using 1:2 with lines linewidth 2 linecolor rgb '%s' dashtype %d "
       .. "title %s", #data - 1, palette.lines[(k - 1) % #palette.lines + 1], 1 + (k - 1) // #palette.lines,
-      output.quote(names and names[k] or "z" .. k))
+      output.quote(given.name(names, k)))
   end
   if o.tarp then
     local lines = {}
@@ -60,7 +57,7 @@ local function coverage(path, sbc, draws, names, opts)
   local script = string.format("set size square\nset key outside right\nset xrange [0:1]\nset yrange [0:1]\n"
     .. "set xtics 0.2\nset ytics 0.2\nset xlabel 'stated'\nset ylabel 'share of true parameters'\n%splot %s",
     o.title and "set title " .. output.quote(o.title) .. "\n" or "", table.concat(plots, ", "))
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", script, 640, 480, 10)
+  return output.chart(path, data, { script }, 640, 480, 10)
 end
 
 local reported = { order = 78 }

@@ -85,7 +85,7 @@ local function curves(path, panels, opts)
     end
   end
   add("unset multiplot")
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 290 * #panels,
+  return output.chart(path, data, script, 290 * #panels,
     250 * #series + (opts.title and 30 or 0), 9)
 end
 

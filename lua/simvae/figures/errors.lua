@@ -4,14 +4,14 @@ local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local parameter = require "simvae.simulator.parameter"
+local quantile = require "simvae.util.quantile"
 
 local options = { period = { "table" }, bins = { "integer", default = 41, min = 5 }, title = { "string" } }
 
 local function histogram(errors, bins)
   local sorted = table.move(errors, 1, #errors, 1, {})
   table.sort(sorted)
-  local function quantile(p) return sorted[math.max(1, math.min(#sorted, math.ceil(p * #sorted)))] end
-  local reach = math.max(math.abs(quantile(0.005)), math.abs(quantile(0.995)))
+  local reach = math.max(math.abs(quantile.nearest(sorted, 0.005)), math.abs(quantile.nearest(sorted, 0.995)))
   if reach == 0 then reach = math.max(math.abs(sorted[1]), math.abs(sorted[#sorted])) end
   if reach == 0 then reach = 1 end -- no error at all
   local width, counts, out = 2 * reach / bins, {}, 0
@@ -69,7 +69,7 @@ local function errors(path, z_true, z_hat, names, units, opts)
     add("plot data index %d using 1:2 with boxes linecolor rgb '%s'", k - 1, palette.lines[1])
   end
   script[#script + 1] = "unset multiplot"
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 290 * columns,
+  return output.chart(path, data, script, 290 * columns,
     260 * rows + (opts.title and 30 or 0), 9)
 end
 

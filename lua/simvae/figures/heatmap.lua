@@ -126,7 +126,7 @@ local function heatmap(path, mims, opts)
     x = x + widths[c]
   end
   script[#script + 1] = "unset multiplot"
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), math.ceil(W + gap),
+  return output.chart(path, data, script, math.ceil(W + gap),
     math.ceil(H))
 end
 

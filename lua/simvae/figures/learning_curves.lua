@@ -130,7 +130,7 @@ local function learning_curves(path, log, opts)
     data[i] = string.format("# %s\n", stage) .. panel(script, by[stage], i - 1, title, opts.window)
   end
   script[#script + 1] = "unset multiplot"
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 560 * #stages, 360)
+  return output.chart(path, data, script, 560 * #stages, 360)
 end
 
 local reported = { order = 90 }

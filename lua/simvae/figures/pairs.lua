@@ -8,6 +8,7 @@ local noise = require "simvae.simulator.noise"
 local output = require "simvae.figures.support.output"
 local pair_axis = require "simvae.figures.support.pair_axis"
 local palette = require "simvae.figures.support.palette"
+local quantile = require "simvae.util.quantile"
 
 local options = {
   truth = { "table|tensor" }, samples = { "integer", default = 5000, min = 100 }, reference = { "tensor" },
@@ -107,10 +108,6 @@ local function scaled(axis, values)
   return list
 end
 
-local function quantile(sorted, q)
-  return sorted[math.max(1, math.min(#sorted, math.ceil(q * #sorted)))]
-end
-
 -- Outline of a histogram as steps.
 local function steps(axis, shares)
   local lines, width = {}, (axis.high - axis.low) / axis.cells
@@ -136,9 +133,9 @@ end
 
 -- The text above a diagonal panel: the median and the distances of the outer quantiles.
 local function summary(axis, sorted)
-  local p, middle = axis.param, axis.value(quantile(sorted, QUANTILES[2]))
+  local function at(i) return axis.value(quantile.nearest(sorted, QUANTILES[i])) end
+  local p, low, middle, high = axis.param, at(1), at(2), at(3)
   if p.levels then return output.with_unit(p.name, p.unit) end
-  local low, high = axis.value(quantile(sorted, QUANTILES[1])), axis.value(quantile(sorted, QUANTILES[3]))
   return string.format("%s = %.3g  (%.3g to %.3g)", p.name, axis.shown(middle), axis.shown(low), axis.shown(high))
 end
 
@@ -162,7 +159,7 @@ local function diagonal(chart, k, all)
   table.sort(sorted)
   if not axis.param.levels then
     for i, q in ipairs(QUANTILES) do
-      local at = quantile(sorted, q)
+      local at = quantile.nearest(sorted, q)
       chart:add("set arrow %d from first %.8g, graph 0 to first %.8g, graph 1 nohead linecolor rgb '#444444' dashtype "
         .. "%d linewidth 1 front", i, at, at, i == 2 and 1 or 2)
     end
@@ -296,8 +293,7 @@ local function pairs_of(p, path, opts)
     end
   end
   chart:add("unset multiplot")
-  return output.chart(path, table.concat(chart.data, "\n\n\n") .. "\n", table.concat(chart.script, "\n"), size, size,
-    font)
+  return output.chart(path, chart.data, chart.script, size, size, font)
 end
 
 local reported = { order = 76 }

@@ -44,7 +44,7 @@ local function vectors(path, x, replicated, p, o)
     add("plot %s", table.concat(plots, ", "))
   end
   add("unset multiplot")
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"),
+  return output.chart(path, data, script,
     math.max(420, 300 * columns), 250 * rows + (o.title and 30 or 0), 9)
 end
 

@@ -2,6 +2,7 @@
 -- with the range of counts of uniform ranks; below, the difference of their distribution function from the uniform one,
 -- with the band that uniform ranks stay within at every level together (Säilynoja, Bürkner and Vehtari 2022).
 local check = require "simvae.util.check"
+local given = require "simvae.figures.support.sbc"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
@@ -62,11 +63,7 @@ end
 -- @treturn string|nil path, or nil and a message
 local function ranks(path, sbc, draws, names, opts)
   local o = check.options("ranks", opts, options)
-  check.value("ranks", "path", path, { "string" })
-  check.value("ranks", "draws", draws, { "integer", min = 1 })
-  if type(sbc) ~= "table" or type(sbc[1]) ~= "table" or not sbc[1].ranks then
-    check.fail(2, "ranks: takes what metrics.sbc returned; got %s", check.describe(sbc))
-  end
+  given.check("ranks", path, sbc, draws)
   local K, n, data, script = #sbc, #sbc[1].ranks, {}, {}
   local function add(...) script[#script + 1] = string.format(...) end
   local function block(lines)
@@ -78,13 +75,13 @@ local function ranks(path, sbc, draws, names, opts)
     or "")
   for row = 1, rows do
     local first, last = (row - 1) * columns + 1, math.min(row * columns, K)
-    for k = first, last do histogram_panel(add, block, sbc[k], names and names[k] or "z" .. k, n) end
+    for k = first, last do histogram_panel(add, block, sbc[k], given.name(names, k), n) end
     for _ = last + 1, row * columns do add("set multiplot next") end
     for k = first, last do difference_panel(add, block, sbc[k], n, draws) end
     for _ = last + 1, row * columns do add("set multiplot next") end
   end
   add("unset multiplot")
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"),
+  return output.chart(path, data, script,
     math.max(420, 230 * columns), 360 * rows + (o.title and 30 or 0), 9)
 end
 

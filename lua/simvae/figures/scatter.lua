@@ -66,7 +66,7 @@ local function scatter(path, z_true, z_hat, names, units, opts)
       .. "x with lines linecolor rgb '#222222' dashtype 2 linewidth 1", k - 1, palette.lines[1]:sub(2))
   end
   script[#script + 1] = "unset multiplot"
-  local ok, message = output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"),
+  local ok, message = output.chart(path, data, script,
     290 * columns, 290 * rows + (opts.title and 30 or 0), 9)
   if not ok then return nil, message end
   return ok, fits

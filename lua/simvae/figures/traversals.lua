@@ -146,7 +146,7 @@ local function curves(path, model, z, which, opts)
     script[#script + 1] = "plot " .. table.concat(plots, ", ")
   end
   script[#script + 1] = "unset multiplot"
-  return output.chart(path, table.concat(data, "\n\n\n") .. "\n", table.concat(script, "\n"), 380 * columns,
+  return output.chart(path, data, script, 380 * columns,
     280 * rows, 9)
 end
 

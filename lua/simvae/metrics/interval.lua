@@ -12,20 +12,13 @@ local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute
-
--- Linear interpolation between order statistics (Hyndman and Fan 1996, type 7).
-local function quantile(sorted, p)
-  local at = 1 + p * (#sorted - 1)
-  local i = math.floor(at)
-  local low, high = sorted[i], sorted[math.min(i + 1, #sorted)]
-  return low + (at - i) * (high - low)
-end
+local quantile = require "simvae.util.quantile"
 
 local function around(estimate, values, tail)
   table.sort(values)
   local mean = 0
   for _, x in ipairs(values) do mean = mean + x / #values end
-  local function bound(p) return math.min(1, math.max(0, estimate + quantile(values, p) - mean)) end
+  local function bound(p) return math.min(1, math.max(0, estimate + quantile.interpolated(values, p) - mean)) end
   return bound(tail), bound(1 - tail)
 end
 

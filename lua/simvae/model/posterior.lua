@@ -23,6 +23,7 @@ local names = require "simvae.util.names"
 local notice = require "simvae.model.notice"
 local parameter = require "simvae.simulator.parameter"
 local take_rows = require "simvae.util.take_rows"
+local quantile = require "simvae.util.quantile"
 
 local DRAWS = 2048         -- of each posterior, for its summaries
 local AT_ONCE = 1 << 16    -- draws or points per chunk
@@ -197,15 +198,6 @@ local function summarise(self, width, f)
   end)
 end
 
-local function direction(list, p)
-  local c, s = 0, 0
-  for _, v in ipairs(list) do
-    local phase = 2 * math.pi * (v - p.low) / p.period
-    c, s = c + math.cos(phase), s + math.sin(phase)
-  end
-  return p.low + math.atan(s, c) / (2 * math.pi) % 1 * p.period
-end
-
 local function mean_of(list)
   local total = 0
   for _, v in ipairs(list) do total = total + v end
@@ -233,7 +225,7 @@ end
 -- @treturn tensor (N, K), in units
 function Posterior:mean()
   return core.reshape(summarise(self, 1, function(list, p)
-    return { p.levels and most_frequent(list) or p.period and direction(list, p) or mean_of(list) }
+    return { p.levels and most_frequent(list) or p.period and parameter.direction(p, list) or mean_of(list) }
   end), self.count, #self.model.simulator.params)
 end
 
@@ -242,7 +234,7 @@ end
 function Posterior:std()
   return core.reshape(summarise(self, 1, function(list, p)
     local away = list
-    if p.period then away = ways(list, p, direction(list, p)) end
+    if p.period then away = ways(list, p, parameter.direction(p, list)) end
     local centre, total = p.period and 0 or mean_of(away), 0
     for _, v in ipairs(away) do total = total + (v - centre) ^ 2 end
     return { math.sqrt(total / #away) }
@@ -260,17 +252,10 @@ function Posterior:quantile(q)
   end
   for i, share in ipairs(q) do check.value("quantile", "q[" .. i .. "]", share, { "number", min = 0, max = 1 }) end
   return (summarise(self, #q, function(list, p)
-    local centre = p.period and direction(list, p) or 0
+    local centre = p.period and parameter.direction(p, list) or 0
     local sorted, values = p.period and ways(list, p, centre) or list, {}
     for i, share in ipairs(q) do
-      local at = share * (#sorted - 1) + 1
-      local below = math.floor(at)
-      local v = sorted[below]
-      if p.levels then
-        v = sorted[math.floor(at + 0.5)]
-      elseif at > below then
-        v = v + (at - below) * (sorted[below + 1] - v)
-      end
+      local v = p.levels and sorted[math.floor(share * (#sorted - 1) + 1.5)] or quantile.interpolated(sorted, share)
       values[i] = parameter.wrap(p, centre + v)
     end
     return values

@@ -311,6 +311,19 @@ end
 
 -- ---- comparison -------------------------------------------------------------------------
 
+--- The mean direction of values on a circle.
+-- @tparam table p with a period
+-- @tparam {number,...} list
+-- @treturn number from low to low + period
+function parameter.direction(p, list)
+  local c, s = 0, 0
+  for _, v in ipairs(list) do
+    local phase = 2 * math.pi * (v - p.low) / p.period
+    c, s = c + math.cos(phase), s + math.sin(phase)
+  end
+  return p.low + math.atan(s, c) / (2 * math.pi) % 1 * p.period
+end
+
 --- The difference a - b in units; modulo the period, of minimum size.
 -- @tparam table p of which period is read alone
 function parameter.difference(p, a, b)

@@ -55,18 +55,18 @@ set style fill solid 0.85 noborder
 
 --- Draws a chart.
 -- @tparam string path of the PNG
--- @tparam string data what the script plots from the file named by its variable `data`
--- @tparam string script gnuplot commands
+-- @tparam {string,...} data blocks of what the script plots from the file named by its variable `data`
+-- @tparam {string,...} script gnuplot commands
 -- @tparam integer width pixels
 -- @tparam integer height pixels
 -- @tparam[opt=10] number font size, points
 -- @treturn string|nil path, or nil and a message
 function output.chart(path, data, script, width, height, font)
-  local data_path, message = write(output.data_path(path), data)
+  local data_path, message = write(output.data_path(path), table.concat(data, "\n\n\n") .. "\n")
   if not data_path then return nil, message end
   if not has_gnuplot() then return nil, missing end
-  local text = string.format(head, width, height, font or 10, output.quote(path), output.quote(data_path)) .. script
-    .. "\nunset output\n"
+  local text = string.format(head, width, height, font or 10, output.quote(path), output.quote(data_path))
+    .. table.concat(script, "\n") .. "\nunset output\n"
   local child, why = core.process.spawn { "gnuplot" }
   if not child then return nil, why end
   local gnuplot <close> = child

@@ -2,6 +2,7 @@
 -- value of a circle unwrapped about the mean direction of its samples, and the number of a class.
 local output = require "simvae.figures.support.output"
 local parameter = require "simvae.simulator.parameter"
+local quantile = require "simvae.util.quantile"
 
 local pair_axis = {}
 
@@ -10,16 +11,6 @@ local TAIL = 0.6      -- of the range of the central 95%: what is shown beyond t
 local MARGIN = 0.06   -- of an axis, on either side
 local END = 0.04      -- of an axis: tics nearer to an end have no number, which would touch the next panel's
 
--- The mean direction of values on a circle.
-local function direction(list, p)
-  local c, s = 0, 0
-  for _, v in ipairs(list) do
-    local phase = 2 * math.pi * (v - p.low) / p.period
-    c, s = c + math.cos(phase), s + math.sin(phase)
-  end
-  return p.low + math.atan(s, c) / (2 * math.pi) % 1 * p.period
-end
-
 -- The range that holds most of the lists, and the truth.
 local function range_of(lists, coordinate, truth)
   local low, high = math.huge, -math.huge
@@ -27,7 +18,7 @@ local function range_of(lists, coordinate, truth)
     local sorted = {}
     for i, v in ipairs(list) do sorted[i] = coordinate(v) end
     table.sort(sorted)
-    local function at(q) return sorted[math.max(1, math.min(#sorted, math.ceil(q * #sorted)))] end
+    local function at(q) return quantile.nearest(sorted, q) end
     local reach = TAIL * (at(0.975) - at(0.025)) -- a heavy tail goes on beyond the plot
     low = math.min(low, math.max(at(OUTER), at(0.025) - reach))
     high = math.max(high, math.min(at(1 - OUTER), at(0.975) + reach))
@@ -48,7 +39,7 @@ end
 -- @treturn table param, low, high, cells, smooth; coordinate(v); value(coordinate); shown(v): within the period
 function pair_axis.new(p, lists, truth, K)
   local axis = { param = p, cells = K <= 4 and 44 or 32, smooth = 2 }
-  local centre = p.period and direction(lists[1], p)
+  local centre = p.period and parameter.direction(p, lists[1])
   axis.value = function(c) return p.scale == "log" and 10 ^ c or c end
   axis.shown = function(v) return parameter.wrap(p, v) end
   axis.coordinate = function(v)
