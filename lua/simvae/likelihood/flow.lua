@@ -19,8 +19,8 @@ Flow.__index = Flow
 
 -- Shift and scale (R, count), and the flow's context (R, FEATURES).
 local function parts(self, code)
-  local numbers, count = self.affine(code), self.count
-  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count)), self.features(code)
+  local shift, scale = normal.shifted(self.affine(code), self.count)
+  return shift, scale, self.features(code)
 end
 
 function Flow:log_prob(y, code, x)

@@ -83,9 +83,8 @@ function likelihood.take(model, t, level)
     check.fail(level + 1, "model: decoder \"%s\" learns the noise of a measurement, and is not told its level; "
       .. "simulator '%s' has a range of them: \"normal\" adds the noise of the level", name, sim.name)
   end
-  t.unknown, t.count = likelihood.unknown, 1
+  t.unknown, t.count = likelihood.unknown, check.count(t.output)
   t.floor = loss.mean and 1e-4 or 1e-3 -- images in [0, 1]: the rounding of 8 bits
-  for _, n in ipairs(t.output) do t.count = t.count * n end
   for option, value in pairs(settings) do t[option] = value end
   return function(rng)
     t.rng = rng

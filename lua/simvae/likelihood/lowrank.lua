@@ -15,8 +15,8 @@ LowRank.__index = LowRank
 local function parts(self, code)
   local numbers, count = self.net(code), self.count
   local factors = core.slice(numbers, 2, 2 * count + 1, count * (2 + self.rank))
-  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count)),
-    core.reshape(factors, code.shape[1], count, self.rank)
+  local shift, std = normal.shifted(numbers, count)
+  return shift, std, core.reshape(factors, code.shape[1], count, self.rank)
 end
 
 function LowRank:log_prob(y, code, x, variance)

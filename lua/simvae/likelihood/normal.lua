@@ -1,7 +1,6 @@
 --- A normal distribution whose standard deviations depend on the parameters (heteroscedastic regression: Nix and
 -- Weigend 1994). Its mean is the decoder's output and a correction, as the squares that a decoder minimises weigh
 -- outputs of little noise too little.
-local core = require "simvae.core"
 local normal = require "simvae.likelihood.support.normal"
 local perceptron = require "simvae.likelihood.support.perceptron"
 
@@ -10,8 +9,7 @@ Normal.__index = Normal
 
 -- Means about the decoder's output, and standard deviations.
 local function parts(self, code)
-  local numbers, count = self.net(code), self.count
-  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count))
+  return normal.shifted(self.net(code), self.count)
 end
 
 function Normal:log_prob(y, code, x, variance)

@@ -36,8 +36,7 @@ end
 -- @treturn integer the sample
 -- @treturn integer the element within it, row-major from 1
 function input.place(at, shape)
-  local each = 1
-  for _, n in ipairs(shape) do each = each * n end
+  local each = check.count(shape)
   local sample, rest, index = (at - 1) // each + 1, (at - 1) % each, {}
   local element = rest + 1
   for axis = #shape, 1, -1 do

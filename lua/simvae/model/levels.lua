@@ -6,7 +6,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local noise = require "simvae.simulator.noise"
-local sets = require "simvae.model.sets"
+local repeat_rows = require "simvae.util.repeat_rows"
 
 local levels = {}
 
@@ -92,8 +92,8 @@ function levels.measured(model, z, x, rng)
   local sim, loss = model.simulator, model.loss
   if not sim.noise then return x end
   local M = z.shape[1] > 0 and x.shape[1] // z.shape[1] or 1
-  local given = sim.noise_range and sets.repeated(noise.draw_levels(sim, z.shape[1], rng), M)
-  local y = noise.add(sim, sets.repeated(z, M), loss:restore(x), rng, given)
+  local given = sim.noise_range and repeat_rows(noise.draw_levels(sim, z.shape[1], rng), M)
+  local y = noise.add(sim, repeat_rows(z, M), loss:restore(x), rng, given)
   return levels.attach(sim, loss:standardise(y), given)
 end
 

@@ -8,9 +8,9 @@ local core = require "simvae.core"
 local input = require "simvae.model.input"
 local levels = require "simvae.model.levels"
 local measurement = require "simvae.simulator.noise"
-local normal = require "simvae.likelihood.support.normal"
 local sets = require "simvae.model.sets"
 local take_rows = require "simvae.util.take_rows"
+local repeat_rows = require "simvae.util.repeat_rows"
 
 local Model = {} -- methods that simvae.model takes over
 local likelihood = { methods = Model }
@@ -249,16 +249,14 @@ local function draws(self, z, n, rng, noise, given)
   local code, N = self.latent:to_code(z), z.shape[1]
   local x
   if self.decoder.members then
-    code = core.reshape(normal.repeated(code, n), N * n, -1)
+    code = repeat_rows(code, n)
     x = self.likelihood:draw(decoded(self, drawn(self, code, rng)), code, 1, rng)
   else
     x = self.likelihood:draw(decoded(self, self.decoder(code)), code, n, rng)
   end
   x = self.loss:restore(core.reshape(x, N * n, table.unpack(self.simulator.output)))
   if noise and self.simulator.noise and not self.likelihood.as_measured then
-    local K = z.shape[2]
-    z = core.reshape(core.expand(core.reshape(z, N, 1, K), N, n, K), N * n, K)
-    x = measurement.add(self.simulator, z, x, rng, given and sets.repeated(given, n))
+    x = measurement.add(self.simulator, repeat_rows(z, n), x, rng, given and repeat_rows(given, n))
   end
   return core.reshape(x, N, n, table.unpack(self.simulator.output))
 end
@@ -283,9 +281,7 @@ function likelihood.samples(self, z, t, level)
       .. "as measured", self.likelihood.name)
   end
   if z.shape[1] == 0 then return core.zeros { 0, t.samples, table.unpack(self.simulator.output) } end
-  local count, parts = 1, {}
-  for _, n in ipairs(self.simulator.output) do count = count * n end
-  local step = math.max(1, NUMBERS // (count * t.samples))
+  local step, parts = math.max(1, NUMBERS // (check.count(self.simulator.output) * t.samples)), {}
   for from = 1, z.shape[1], step do
     local scope <close> = core.scope()
     local part = core.slice(z, 1, from, math.min(from + step - 1, z.shape[1]))

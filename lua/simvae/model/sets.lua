@@ -5,6 +5,7 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local streams = require "simvae.simulator.streams"
+local repeat_rows = require "simvae.util.repeat_rows"
 
 local sets = {}
 
@@ -97,17 +98,6 @@ function sets.is_random(sim)
   return core.max(core.abs(outputs[1] - outputs[2])):item() > 0
 end
 
---- Each row M times, one after the other.
--- @tparam tensor t (N, …)
--- @tparam integer M
--- @treturn tensor (N M, …)
-function sets.repeated(t, M)
-  if M == 1 then return t end
-  local N, rest = t.shape[1], table.move(t.shape, 2, t.ndim, 1, {})
-  local wide = core.expand(core.reshape(t, N, 1, table.unpack(rest)), N, M, table.unpack(rest))
-  return core.reshape(wide, N * M, table.unpack(rest))
-end
-
 --- Rows as sets of M.
 -- @tparam tensor t (N M, …)
 -- @tparam integer M
@@ -125,7 +115,7 @@ end
 function sets.beside(raw, x)
   if x.ndim == raw.ndim then return raw, x, 1 end
   local M = x.shape[2]
-  return sets.repeated(raw, M), core.reshape(x, x.shape[1] * M, table.unpack(table.move(x.shape, 3, x.ndim, 1, {}))), M
+  return repeat_rows(raw, M), core.reshape(x, x.shape[1] * M, table.unpack(table.move(x.shape, 3, x.ndim, 1, {}))), M
 end
 
 --- The misfit of decoder outputs and observations (Loss:misfit), of sets the mean over the measurements.

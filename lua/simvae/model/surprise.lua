@@ -11,6 +11,7 @@
 -- An output's surprise is the quantile, among those of the reference, of its largest quantile of the five: uniform in
 -- [0, 1] for the simulator's own outputs. Vectors' differences are divided by the reference's root mean square in each
 -- element.
+local check = require "simvae.util.check"
 local cholesky = require "simvae.util.cholesky"
 local core = require "simvae.core"
 local levels = require "simvae.model.levels"
@@ -33,9 +34,7 @@ local FIVE = 5
 -- @tparam integer drawn simulations of the training
 -- @treturn integer
 function surprise.samples(sim, drawn)
-  local each = 1
-  for _, n in ipairs(sim.output) do each = each * n end
-  local most = math.max(LEAST, math.min(SAMPLES, NUMBERS // each))
+  local most = math.max(LEAST, math.min(SAMPLES, NUMBERS // check.count(sim.output)))
   return math.max(LEAST, math.min(most, drawn // ONE_IN))
 end
 

@@ -10,6 +10,7 @@ local estimates = require "simvae.posterior.support.estimates"
 local nn = require "simvae.nn"
 local streams = require "simvae.util.streams"
 local stretch = require "simvae.posterior.support.stretch"
+local repeat_rows = require "simvae.util.repeat_rows"
 
 local FEATURES = 64      -- outputs of the encoder
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
@@ -68,12 +69,6 @@ local function places_of(self, u)
   return #columns == 1 and columns[1] or core.concat(columns, u.ndim)
 end
 
--- h (N, F) as the context of each of M rows, (N M, F).
-local function repeated(h, M)
-  local n, width = h.shape[1], h.shape[2]
-  return M == 1 and h or core.reshape(core.expand(core.reshape(h, n, 1, width), n, M, width), n * M, width)
-end
-
 -- The flow's log density over the cube, and its points for those of the base: context (R, F), points (R, M, D).
 local function density(self, context, u)
   if not self.stretch then return (self.flow.density(context, u)) end
@@ -89,7 +84,7 @@ end
 function Flow:log_prob(h, u)
   local N, M, K = u.shape[1], u.shape[2], u.shape[3]
   if #self.classes == 0 then return density(self, h, u) end
-  local context, total = repeated(h, M), nil
+  local context, total = repeat_rows(h, M), nil
   local rows = core.reshape(u, N * M, K)
   for _, class in ipairs(self.classes) do
     local hot = cube.one_hot(cube.column(rows, class.at), class.levels)
@@ -114,7 +109,7 @@ function Flow:sample(h, n, rng)
   local N, D, columns = h.shape[1], #self.places, {}
   local context, M = h, n
   if #self.classes > 0 then
-    context, M = repeated(h, n), 1
+    context, M = repeat_rows(h, n), 1
     for _, class in ipairs(self.classes) do
       local shares = core.softmax(class.net(context), 2)
       local drawn = categorical.draw(core.reshape(shares, N * n, 1, class.levels), 1, rng)

@@ -161,9 +161,7 @@ end
 -- @tparam boolean adds false: read-only; several processes may read, even while one appends
 -- @treturn Cache or nil and why not: in use, of another simulator or seed, not a cache
 function cache.open(path, sim, seed, adds)
-  local nx = 1
-  for _, n in ipairs(sim.output) do nx = nx * n end
-  local log, why = core.io.open_sample_log(path, #sim.params, nx, adds)
+  local log, why = core.io.open_sample_log(path, #sim.params, check.count(sim.output), adds)
   if not log then return nil, path .. ": " .. why end
   local self = setmetatable({ path = path, log = log, adds = adds, owner = core.system.pid(), at = {}, order = {},
     count = 0, damaged = 0 }, Cache)

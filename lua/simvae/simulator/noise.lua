@@ -105,11 +105,9 @@ end
 function noise.of_description(d, output, message)
   local std = d.std
   if not std then return function() error(message, 0) end end
-  local count = 1
-  for _, n in ipairs(output) do count = count * n end
   if #d.std == 1 and (not d.low or std[1] == 1) then
     std = not d.low and std[1] or nil
-  elseif #d.std == count and #output == 3 then
+  elseif #d.std == check.count(output) and #output == 3 then
     std = core.reshape(core.tensor(std), output)
   end
   return d.low and { low = d.low, high = d.high, std = std } or std

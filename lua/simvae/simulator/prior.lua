@@ -77,16 +77,25 @@ end
 
 local AGAIN = 7919 -- rows between the draws of a sample's attempts
 
+--- A copy of a simulator, to be given another prior.
+-- @tparam Simulator sim
+-- @treturn Simulator
+function prior.copy(sim)
+  local copy = {}
+  for k, v in pairs(sim) do copy[k] = v end
+  copy.frame = nil
+  return setmetatable(copy, getmetatable(sim))
+end
+
 --- A simulator whose prior's draws are given: sample i is row i - first + 1, and after the last one the first again.
 -- @tparam Simulator sim
 -- @tparam tensor z (n, K), in units
 -- @tparam ?integer first (1)
 -- @treturn Simulator a copy of sim
 function prior.fixed(sim, z, first)
-  local copy = {}
-  for k, v in pairs(sim) do copy[k] = v end
-  copy.draws, copy.first_draw, copy.frame = core.buffer(z), first or 1, nil
-  return setmetatable(copy, getmetatable(sim))
+  local copy = prior.copy(sim)
+  copy.draws, copy.first_draw = core.buffer(z), first or 1
+  return copy
 end
 
 -- Rows of given draws.

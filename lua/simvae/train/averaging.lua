@@ -1,6 +1,7 @@
 --- A moving average of weights (Polyak and Juditsky 1992): it has the accuracy of many small steps without having to
 -- know how many will be taken, and overfits later than the weights of the last step.
 local core = require "simvae.core"
+local weights = require "simvae.train.weights"
 
 local averaging = {}
 local Average = {}
@@ -9,13 +10,11 @@ Average.__index = Average
 local EVERY = 4 -- steps between updates
 
 --- Starts an average at the weights as they are.
--- @tparam {[string]=tensor} weights by name, as they are in the model
+-- @tparam {[string]=tensor} own weights by name, as they are in the model
 -- @tparam number decay share of the average that one step leaves, near 1
 -- @treturn Average
-function averaging.new(weights, decay)
-  local mean = {}
-  for name, t in pairs(weights) do mean[name] = core.buffer(t) end
-  return setmetatable({ weights = weights, mean = mean, decay = decay }, Average)
+function averaging.new(own, decay)
+  return setmetatable({ weights = own, mean = weights.copy(own), decay = decay }, Average)
 end
 
 --- After a step. The average of the first steps is over few of them.
@@ -42,7 +41,7 @@ end
 --- Sets the average.
 -- @tparam {[string]=tensor} mean by name
 function Average:restore(mean)
-  for name, t in pairs(mean) do self.mean[name]:copy(t) end
+  weights.set(self.mean, mean)
 end
 
 return averaging

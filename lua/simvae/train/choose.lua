@@ -7,6 +7,7 @@
 -- far, and of a pool of the prior's draws some are chosen at random, with probabilities in proportion to the variance
 -- of the decoders' outputs. Both stages are trained on all of them in the end. As the chosen parameters do not follow
 -- the prior, a posterior that is trained by likelihood learns from decoder samples alone.
+local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local parts = require "simvae.train.parts"
@@ -109,17 +110,9 @@ local function counts_of(run)
   return counts
 end
 
--- A copy of a stage's options with one of them changed.
-local function with(options, name, value)
-  local copy = {}
-  for k, v in pairs(options or {}) do copy[k] = v end
-  copy[name] = value
-  return copy
-end
-
 -- The options of the decoders' training before a choice: in all of these half as many steps as in the last one.
 local function before_choice(o, run)
-  o.decoder = with(o.decoder, "steps", math.max(1, run.decoder.steps // (2 * run.choose.batches)))
+  o.decoder = changed(o.decoder, { steps = math.max(1, run.decoder.steps // (2 * run.choose.batches)) })
   return o
 end
 
@@ -142,7 +135,7 @@ function choose.run(self, given, run, stages, train)
   end
   local o = list:options(given, choose.options)
   o.out = run.out
-  if self.head.likelihood and stages.encoder then o.encoder = with(given.encoder, "labels", 0) end
+  if self.head.likelihood and stages.encoder then o.encoder = changed(given.encoder, { labels = 0 }) end
   return train(o, stages, extras())
 end
 

@@ -11,6 +11,7 @@ local likelihood = require "simvae.model.likelihood"
 local npe = require "simvae.train.npe"
 local sets = require "simvae.model.sets"
 local streams = require "simvae.util.streams"
+local weights = require "simvae.train.weights"
 
 local early_stopping = {}
 local Early = {}
@@ -55,19 +56,6 @@ function measures.encoder(self, run)
 end
 measures.sleep = measures.encoder
 
---- The weights of a stage by name, as they are in the model.
--- @tparam Model self
--- @tparam string stage
--- @treturn {[string]=tensor}
-function early_stopping.weights(self, stage)
-  local map = {}
-  for name, t in pairs(self:state()) do
-    local second = name:find "^encoder%." ~= nil or name:find "^posterior%." ~= nil
-    if second == (stage ~= "decoder") then map[name] = t end
-  end
-  return map
-end
-
 --- Whether a stage is measured: with held-out samples stage 2 of posteriors trained by likelihood (save where an
 -- observation is a set, of which a simulator gives one output), and stage 1 where the number of simulations is limited,
 -- so that a decoder can overfit.
@@ -87,7 +75,7 @@ function early_stopping.new(self, run, stage, nets)
   local o = run[stage]
   if o.steps == 0 or not measured(self, run, stage) then return nil end
   local interval = math.max(1, math.ceil(run.held.z.shape[1] / (FORWARD * COST * o.batch)))
-  local average = (o.average or 0) > 0 and averaging.new(early_stopping.weights(self, stage), o.average) or nil
+  local average = (o.average or 0) > 0 and averaging.new(weights.of(self, stage), o.average) or nil
   return setmetatable({ model = self, run = run, stage = stage, nets = nets, interval = interval, average = average,
     patience = o.patience or math.max(math.ceil(PATIENCE * o.steps), MEASURES * interval) }, Early)
 end
@@ -120,22 +108,12 @@ function Early:stepped(step)
   if self.average then self.average:after(step) end
 end
 
-local function copy(weights)
-  local map = {}
-  for name, t in pairs(weights) do map[name] = core.buffer(t) end
-  return map
-end
-
 local function note_now(self, step)
   self.value, self.at = measure(self), step
   if self.value > (self.best or -math.huge) then
     self.best, self.best_at = self.value, step
-    local now = early_stopping.weights(self.model, self.stage)
-    if not self.weights then
-      self.weights = copy(now)
-    else
-      for name, t in pairs(now) do self.weights[name]:copy(t) end
-    end
+    local now = weights.of(self.model, self.stage)
+    if self.weights then weights.set(self.weights, now) else self.weights = weights.copy(now) end
   end
   self.stopped = step - (self.best_at or 0) >= self.patience
 end
@@ -161,7 +139,7 @@ end
 function Early:finish(step)
   if self.at ~= step then note(self, step) end
   if not self.weights then return "" end
-  for name, t in pairs(early_stopping.weights(self.model, self.stage)) do t:copy(self.weights[name]) end
+  weights.set(weights.of(self.model, self.stage), self.weights)
   return string.format(", best on held-out samples at step %d (%s)", self.best_at, self:text(self.best))
 end
 
@@ -182,12 +160,12 @@ end
 
 --- Restores a state.
 -- @tparam table numbers
--- @tparam {[string]=tensor} weights
+-- @tparam {[string]=tensor} best weights
 -- @tparam {[string]=tensor} average
-function Early:restore(numbers, weights, average)
+function Early:restore(numbers, best, average)
   for name, v in pairs(numbers) do self[name] = v end
   if self.average then self.average:restore(average) end
-  if next(weights) then self.weights = copy(weights) end
+  if next(best) then self.weights = weights.copy(best) end
 end
 
 return early_stopping

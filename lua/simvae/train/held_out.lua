@@ -83,9 +83,7 @@ end
 -- @tparam ?function watch as of Sampler:peek
 function held_out.take(model, run, stages, watch)
   if run.share == 0 then return end
-  local each = 1
-  for _, n in ipairs(model.simulator.output) do each = each * n end
-  local most = math.min(MOST, math.max(LEAST, NUMBERS // each))
+  local most = math.min(MOST, math.max(LEAST, NUMBERS // check.count(model.simulator.output)))
   if not held_out.limited(run) then
     most = math.min(most, math.floor(SHARE * samples_of(run, stages)))
     if most < LEAST then return end

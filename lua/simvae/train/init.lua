@@ -50,9 +50,7 @@ local function fit_outputs(self, run)
   for _, n in pairs(self.trained) do steps = steps + n end
   if run.fitted or not loss.mean or (loss.fitted or steps > 0) and not run.refit then return end
   local scope <close> = core.scope()
-  local each = 1
-  for _, n in ipairs(self.simulator.output) do each = each * n end
-  local n = math.min(FIRST, math.max(64, FIRST_NUMBERS // each))
+  local n = math.min(FIRST, math.max(64, FIRST_NUMBERS // check.count(self.simulator.output)))
   local bar <close> = progress.new { title = "first samples", total = n, quiet = run.quiet }
   local _, x = run.sampler:peek(n, function(done)
     if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end

@@ -1,4 +1,5 @@
 --- The training loop: the steps of a stage.
+local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
 local early_stopping = require "simvae.train.early_stopping"
@@ -29,9 +30,7 @@ loop.step = step
 
 -- How many samples the decoder's distribution is measured on.
 local function fit_count(self)
-  local each = 1
-  for _, n in ipairs(self.simulator.output) do each = each * n end
-  return math.max(1, math.min(FIT, FIT_NUMBERS // each))
+  return math.max(1, math.min(FIT, FIT_NUMBERS // check.count(self.simulator.output)))
 end
 
 -- New samples: z in units, x preprocessed. A signal that arrives while they are simulated ends the step, which has

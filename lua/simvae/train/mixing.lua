@@ -5,10 +5,9 @@
 -- depends on the simulator. The stage starts with half of each. After a part of its steps, a trial goes on from the
 -- same state with each of a few shares, and the one whose posterior gives held-out simulations the highest likelihood
 -- stays. A trial changes nothing that is saved until all have ended: an interrupted run repeats them.
-local core = require "simvae.core"
-local early_stopping = require "simvae.train.early_stopping"
 local held_out = require "simvae.train.held_out"
 local progress = require "simvae.train.progress"
+local weights = require "simvae.train.weights"
 
 local mixing = {}
 
@@ -47,20 +46,14 @@ end
 
 -- ---- the state of a stage --------------------------------------------------------------------
 
-local function copies(map)
-  local result = {}
-  for name, v in pairs(map) do result[name] = type(v) == "number" and v or core.buffer(v) end
-  return result
-end
-
 local function snapshot(self, run)
-  return { weights = copies(early_stopping.weights(self, "encoder")), optimizer = copies(run.optimizer:state()),
-    average = run.early.average and copies(run.early.average.mean), norm = run.norm,
+  return { weights = weights.copy(weights.of(self, "encoder")), optimizer = weights.copy(run.optimizer:state()),
+    average = run.early.average and weights.copy(run.early.average.mean), norm = run.norm,
     rng = { run.rng:state() }, sampler = run.sampler:state(), step = run.step, mix = run.mix }
 end
 
 local function restore(self, run, at)
-  for name, t in pairs(early_stopping.weights(self, "encoder")) do t:copy(at.weights[name]) end
+  weights.set(weights.of(self, "encoder"), at.weights)
   if at.average then run.early.average:restore(at.average) end
   run.optimizer:load_state(at.optimizer)
   run.norm, run.step, run.mix = at.norm, at.step, at.mix

@@ -5,6 +5,7 @@
 --
 -- A recipe is a table: batch, decoder, sleep and encoder (steps, lr, clip, noise, prior, errors, sleep), and the two
 -- losses, functions of (model, raw decoder output, x, run[, the encoder's mean]).
+local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local content = require "simvae.util.content"
 local core = require "simvae.core"
@@ -64,14 +65,6 @@ recipes.default = content {
     return total
   end,
 }
-
--- A recipe with some of its fields changed.
-local function changed(recipe, changes)
-  local own = {}
-  for k, v in pairs(recipe) do own[k] = v end
-  for k, v in pairs(changes) do own[k] = v end
-  return own
-end
 
 -- Vector outputs use small MLPs: steps are cheap, but they diverge at the image learning rate.
 local vector = changed(recipes.default, {

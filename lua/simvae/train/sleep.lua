@@ -14,6 +14,7 @@ local levels = require "simvae.model.levels"
 local likelihood = require "simvae.model.likelihood"
 local sets = require "simvae.model.sets"
 local symmetry = require "simvae.simulator.symmetry"
+local repeat_rows = require "simvae.util.repeat_rows"
 
 local sleep = {}
 
@@ -50,7 +51,7 @@ end
 -- @treturn tensor in the same units; of a model of sets (N, M, …output), M measurements of each
 function sleep.measured(model, z, x, rng)
   local M = sets.size(model)
-  x = levels.measured(model, z, sets.repeated(x, M), rng)
+  x = levels.measured(model, z, repeat_rows(x, M), rng)
   return model.set and sets.grouped(x, M) or x
 end
 

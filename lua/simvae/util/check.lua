@@ -118,13 +118,20 @@ local function same_but_for_ones(a, b)
   end
 end
 
+--- How many numbers a shape has.
+-- @tparam {integer,...} shape
+-- @treturn integer
+function check.count(shape)
+  local count = 1
+  for _, n in ipairs(shape) do count = count * n end
+  return count
+end
+
 --- Do an array's numbers, in order, make up an output? One list of them does, or its shape up to axes of one.
 -- @tparam {integer,...} shape of the array
 -- @tparam {integer,...} output
 function check.fits(shape, output)
-  local count = 1
-  for _, n in ipairs(output) do count = count * n end
-  return #shape == 1 and shape[1] == count or same_but_for_ones(shape, output)
+  return #shape == 1 and shape[1] == check.count(output) or same_but_for_ones(shape, output)
 end
 
 local max_name = 256 -- bytes

@@ -13,6 +13,15 @@ function normal.std(raw)
   return core.exp(core.clamp(raw, LOW, HIGH))
 end
 
+--- Means about the decoder's output, and standard deviations, from the first 2 count of a network's numbers.
+-- @tparam tensor numbers (R, 2 count or more)
+-- @tparam integer count
+-- @treturn tensor (R, count)
+-- @treturn tensor (R, count)
+function normal.shifted(numbers, count)
+  return core.slice(numbers, 2, 1, count), normal.std(core.slice(numbers, 2, count + 1, 2 * count))
+end
+
 --- Standard deviations with further noise.
 -- @tparam tensor std
 -- @tparam ?tensor variance that broadcasts to it

@@ -1,4 +1,5 @@
 --- Multilayer perceptrons for outputs of any shape.
+local check = require "simvae.util.check"
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 
@@ -7,7 +8,7 @@ local WIDTH = 128
 --- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in
 -- both directions, GELU (the paper's "simple feed-forward architecture" for vectors).
 local function mlp(t)
-  local outputs, inputs = layers.count(t.output), layers.count(layers.input(t))
+  local outputs, inputs = check.count(t.output), check.count(layers.input(t))
   local width, rng = t.width or WIDTH, t.rng
   local function stack(from, to)
     return {

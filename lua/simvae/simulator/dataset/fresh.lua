@@ -137,10 +137,9 @@ end
 
 -- The simulator with another prior.
 local function with(sim, draw, log_density)
-  local copy = {}
-  for k, v in pairs(sim) do copy[k] = v end
-  copy.prior, copy.log_density, copy.fresh, copy.frame = draw, log_density, nil, nil
-  return setmetatable(copy, getmetatable(sim))
+  local copy = prior.copy(sim)
+  copy.prior, copy.log_density, copy.fresh = draw, log_density, nil
+  return copy
 end
 
 -- At most LOOKED_AT rows, evenly.

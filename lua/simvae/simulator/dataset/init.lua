@@ -142,9 +142,7 @@ function dataset.dataset(t)
   local shape, order = plan.output, plan.order
   local scale, refused = layout.scale(source, shape, given)
   if not scale then return nil, what .. ": " .. refused end
-  local count, own = 1, 1
-  for _, n in ipairs(shape) do count = count * n end
-  for _, n in ipairs(source.shape) do own = own * n end
+  local count, own = check.count(shape), check.count(source.shape)
   if count ~= own then
     check.fail(2, "%s: output %s has %d numbers, a row of x %d", what, check.shape_text(shape), count, own)
   end

@@ -66,13 +66,6 @@ function layers.input(t)
   return t.input or t.output
 end
 
---- How many numbers a shape has.
-function layers.count(shape)
-  local count = 1
-  for _, n in ipairs(shape) do count = count * n end
-  return count
-end
-
 --- A doubling: each output pixel of a stride-2 4x4 transposed convolution sees 2x2 inputs.
 function layers.doubling(from, to, rng)
   return nn.conv_transpose2d(from, to, 4, { stride = 2, padding = 1, std = layers.he(from * 4), rng = rng })
