@@ -19,16 +19,13 @@ local DRAWS = 1000 -- of the posterior
 local number = command_line.number
 local parser = require "argparse"("lua train_noisy_filter.lua", "The posterior of a circuit's components, given a "
   .. "measured, noisy response.")
-parser:option("--out", "Folder of the run; an interrupted run resumes from there.", "runs/noisy_filter")
+command_line.training(parser, "runs/noisy_filter")
 parser:option("--measured", "The response: frequency, gain in dB, phase in radians.",
   folder .. "curves/measured_rlc.csv")
 parser:option("--gain-noise", "Standard deviation of a gain, dB.", "0.5"):convert(tonumber)
 parser:option("--phase-noise", "Standard deviation of a phase, radians.", "0.04"):convert(tonumber)
 number(parser, "--steps", "Steps of each stage, in place of the defaults.", 1)
 number(parser, "--width", "Units of the hidden layers.", 1, 4096, 128)
-number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
-number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
-parser:flag("--quiet", "No progress.")
 local a = parser:parse()
 if a.threads then sv.threads(a.threads) end
 

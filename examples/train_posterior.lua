@@ -11,14 +11,11 @@ local sv = require "simvae"
 local number = command_line.number
 local parser = require "argparse"("lua train_posterior.lua", "Learns the posterior of two moons, and draws it on exact "
   .. "samples.")
-parser:option("--out", "Folder of the run; an interrupted run resumes from there.", "runs/posterior")
+command_line.training(parser, "runs/posterior")
 number(parser, "--simulations", "Simulations that it learns from.", 100, nil, 10000)
 number(parser, "--draws", "Draws of each posterior that are compared.", 20, nil, 2000)
 number(parser, "--steps", "Steps of each stage, in place of the defaults.", 1)
 number(parser, "--width", "Units of the hidden layers.", 1, 4096, 128)
-number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
-number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
-parser:flag("--quiet", "No progress.")
 local a = parser:parse()
 if a.threads then sv.threads(a.threads) end
 

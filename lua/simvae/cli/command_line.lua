@@ -22,6 +22,16 @@ function command_line.number(parser, name, text, low, high, default)
   end)
 end
 
+--- Adds the options of every program that trains: --out, --seed, --threads, --quiet.
+-- @tparam table parser of argparse
+-- @tparam string out the default folder
+function command_line.training(parser, out)
+  parser:option("--out", "Folder of the run; an interrupted run resumes from there.", out)
+  command_line.number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
+  command_line.number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
+  parser:flag("--quiet", "No progress.")
+end
+
 --- A converter for argparse: a file that can be created, with a given suffix.
 -- @tparam string suffix ".png"
 -- @treturn function (text) -> path, or nil and what is wrong with it

@@ -58,18 +58,15 @@ local function parse(t, argv)
   local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
     .. "' and its inverse."))
   local number = command_line.number
-  parser:option("--out", "Folder of the run; an interrupted run resumes from there.", "runs/" .. name)
-  number(parser, "--seed", "Seed of weights, samples and noise.", 0, nil, 1)
+  command_line.training(parser, "runs/" .. name)
   number(parser, "--steps", "Steps of each stage, instead of the recipe's.", 1)
   number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
-  number(parser, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
   parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
   number(parser, "--samples", "Samples of the evaluation.", min_samples)
   number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
     sampler.options.workers.max)
   parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")
   number(parser, "--simulations", "Total number of simulations: both stages use them in epochs.", 1)
-  parser:flag("--quiet", "No progress.")
   if t.demo then parser:flag("--demo", "A short run of a few minutes.") end
   return parser:parse(argv)
 end
