@@ -39,7 +39,7 @@ end
 -- The decoder's outputs as distributions take them: (R, count).
 local function decoded(model, raw)
   if model.likelihood.logits then return flat(raw) end
-  return flat(model.loss:standardise(model.loss:to_output(raw)))
+  return flat(model.loss:as_seen(raw))
 end
 
 -- The variance of the noise of a measurement that is added to a distribution, in the units that networks see:

@@ -142,6 +142,11 @@ function Loss:restore(x)
   return self.mean and x * self.std + self.mean or x
 end
 
+--- The decoder's raw output as networks see the simulator's outputs.
+function Loss:as_seen(raw)
+  return self:standardise(self:to_output(raw))
+end
+
 --- The decoder's raw output in the simulator's units.
 function Loss:to_output(raw)
   return self.mean and raw * self.std + self.mean or core.sigmoid(raw)

@@ -29,9 +29,8 @@ end
 
 -- (N,)
 local function misfits(model, x, code)
-  local y, own, M = sets.beside(model.decoder(code), x)
-  if not model.loss.mean then y = core.sigmoid(y) end
-  return core.sqrt(sets.mean(core.mean(rows(core.square(y - own)), 2), M))
+  local squares, M = sets.squares(model, x, code)
+  return core.sqrt(sets.mean(core.mean(rows(squares), 2), M))
 end
 
 local function largest(t)

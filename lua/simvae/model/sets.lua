@@ -118,6 +118,18 @@ function sets.beside(raw, x)
   return repeat_rows(raw, M), core.reshape(x, x.shape[1] * M, table.unpack(table.move(x.shape, 3, x.ndim, 1, {}))), M
 end
 
+--- Squared differences of observations and the decoder's outputs, as networks see outputs.
+-- @tparam Model model
+-- @tparam tensor x (N, …output) or (N, M, …output), standardised
+-- @tparam tensor code (N, size)
+-- @treturn tensor (N M, …output)
+-- @treturn integer M
+function sets.squares(model, x, code)
+  local y, own, M = sets.beside(model.decoder(code), x)
+  if not model.loss.mean then y = core.sigmoid(y) end
+  return core.square(y - own), M
+end
+
 --- The misfit of decoder outputs and observations (Loss:misfit), of sets the mean over the measurements.
 -- @tparam Loss loss
 -- @tparam tensor raw (N, …output)

@@ -54,9 +54,8 @@ end
 
 -- Mean squares (N, B) of the difference of x (N, …), standardised, and the decoder's output for codes.
 local function differences(model, x, code)
-  local y, own, M = sets.beside(model.decoder(code), x)
-  if not model.loss.mean then y = core.sigmoid(y) end
-  local blocks = blocks_of(core.square(y - own), model.simulator.output)
+  local squares, M = sets.squares(model, x, code)
+  local blocks = blocks_of(squares, model.simulator.output)
   return M == 1 and blocks or core.mean(core.reshape(blocks, -1, M, blocks.shape[2]), 2)
 end
 

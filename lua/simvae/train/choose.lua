@@ -71,7 +71,7 @@ local function variances(self, z)
     local values = core.no_grad(function()
       local code, outputs = self.latent:to_code(part), {}
       for i, net in ipairs(self.decoder.members) do
-        outputs[i] = core.reshape(self.loss:standardise(self.loss:to_output(net(code))), part.shape[1], -1)
+        outputs[i] = core.reshape(self.loss:as_seen(net(code)), part.shape[1], -1)
       end
       return core.mean(core.var(core.stack(outputs, 3), 3), 2)
     end)

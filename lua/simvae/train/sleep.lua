@@ -18,11 +18,6 @@ local repeat_rows = require "simvae.util.repeat_rows"
 
 local sleep = {}
 
--- A decoder's raw outputs as an encoder sees outputs.
-local function as_seen(model, raw)
-  return model.loss:standardise(model.loss:to_output(raw))
-end
-
 --- Raises for models that cannot be trained so.
 -- @tparam Model model
 -- @tparam table run with sleep.steps, and of the encoder steps and sleep
@@ -71,7 +66,7 @@ end
 local function encoded(model, z, code, rng)
   return model.encoder(core.no_grad(function()
     if likelihood.fitted(model) then return likelihood.draw(model, z, code, rng) end
-    return sleep.measured(model, z, as_seen(model, model.decoder(code)), rng)
+    return sleep.measured(model, z, model.loss:as_seen(model.decoder(code)), rng)
   end))
 end
 
