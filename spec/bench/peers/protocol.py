@@ -14,6 +14,7 @@ input and uses no processor. Words are separated by tabs.
 
 FILE is the .npz that simvae wrote: the same weights and data for everyone.
 """
+import contextlib
 import os
 import resource
 import sys
@@ -45,6 +46,16 @@ def product_shapes(workload):
 
 def one_line(text):
     return " ".join(str(text).split())[:400]
+
+
+@contextlib.contextmanager
+def needed(out):
+    """Around a peer's imports: says which package is missing, and ends the process."""
+    try:
+        yield
+    except ImportError as error:
+        print("missing\t" + one_line(error), file=out, flush=True)
+        raise SystemExit from None
 
 
 def serve(versions, load, out, forget=lambda: None):

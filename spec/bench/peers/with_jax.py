@@ -3,14 +3,11 @@ import protocol
 
 out = protocol.open_lines()
 threads = protocol.threads()
-try:
+with protocol.needed(out):
     import jax
     import jax.numpy as jnp
     import numpy as np
     from jax import lax
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 

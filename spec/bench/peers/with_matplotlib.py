@@ -9,7 +9,7 @@ import protocol
 
 out = protocol.open_lines()
 protocol.threads()
-try:
+with protocol.needed(out):
     import matplotlib
     import numpy as np
 
@@ -20,9 +20,6 @@ try:
     from matplotlib.patches import Polygon
     from matplotlib.path import Path
     from matplotlib.transforms import Affine2D
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 SIDE = 64
 T = np.linspace(0, 1, 257)

@@ -3,11 +3,8 @@ import protocol
 
 out = protocol.open_lines()
 protocol.threads()
-try:
+with protocol.needed(out):
     import numpy as np
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 
 def entropy(p):

@@ -7,14 +7,11 @@ import protocol
 
 out = protocol.open_lines()
 protocol.threads()
-try:
+with protocol.needed(out):
     import numpy as np
     import PySpice
     from PySpice.Spice.Netlist import Circuit
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 import logging
 

@@ -5,14 +5,11 @@ import protocol
 
 out = protocol.open_lines()
 threads = protocol.threads()
-try:
+with protocol.needed(out):
     import numpy as np
     import torch
     from torch import nn
     from torch.nn import functional as F
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 torch.set_num_threads(threads)
 torch.set_num_interop_threads(1)

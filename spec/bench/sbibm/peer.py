@@ -12,16 +12,13 @@ import protocol  # noqa: E402
 
 out = protocol.open_lines()
 threads = protocol.threads()
-try:
+with protocol.needed(out):
     import numpy as np
     import sbi
     import torch
     from sbi.inference import NPE
     from sbi.utils import BoxUniform
     from torch.distributions import Independent, LogNormal, MultivariateNormal
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 torch.set_num_threads(threads)
 torch.set_num_interop_threads(1)

@@ -12,14 +12,11 @@ import protocol  # noqa: E402
 
 out = protocol.open_lines()
 protocol.threads()
-try:
+with protocol.needed(out):
     import numpy as np
     import sklearn
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import KFold
-except ImportError as error:
-    print("missing\t" + protocol.one_line(error), file=out, flush=True)
-    raise SystemExit from None
 
 
 def accuracy(a, b):
