@@ -185,6 +185,21 @@ function helper.temporary_folder()
   return path
 end
 
+--- Asserts that a training that is interrupted and goes on has the weights of one that is not.
+-- @tparam function train (out, stop) -> model; it raises at step `stop` of the encoder
+-- @tparam integer stop
+-- @return the model that was not interrupted
+function helper.goes_on(train, stop)
+  local core, folder, luassert = require "simvae.core", helper.temporary_folder(), require "luassert"
+  local whole = train(folder .. "/whole")
+  luassert.is_false(pcall(train, folder .. "/stopped", stop))
+  local again = train(folder .. "/stopped"):state()
+  for name, t in pairs(whole:state()) do
+    luassert.equal(0, core.max(core.abs(t - again[name])):item(), name)
+  end
+  return whole
+end
+
 --- Removes the temporary folders; busted's end of the suite calls it.
 function helper.remove_temporary_folders()
   for i = #temporary, 1, -1 do

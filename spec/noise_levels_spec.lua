@@ -133,12 +133,7 @@ describe("an encoder of noise levels", function()
         on_step = function(stage, at) if stage == "encoder" and at == stop then error("interrupted!", 0) end end }
       return model
     end
-    local whole = train(folder .. "/whole")
-    assert.is_false(pcall(train, folder .. "/stopped", 3))
-    local again = train(folder .. "/stopped"):state()
-    for name, t in pairs(whole:state()) do
-      assert.equal(0, core.max(core.abs(t - again[name])):item(), name)
-    end
+    local whole = helper.goes_on(train, 3)
     local x = sv.simulate(sim, 3, sv.rng(1)) and select(2, sv.simulate(sim, 3, sv.rng(1)))
     local low, high = whole:encode(x, { noise = 0.01 }), whole:encode(x, { noise = 0.1 })
     assert.same({ 3, 1 }, { table.unpack(low.shape) })

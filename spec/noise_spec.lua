@@ -141,7 +141,6 @@ describe("training with noise", function()
   end)
 
   it("is seen by the encoder alone, goes on as if not interrupted, and by the evaluation", function()
-    local folder = helper.temporary_folder()
     local function train(out, stop)
       local model = sv.model { simulator = line(0.5), width = 4 }
       model:train { out = out, quiet = true, batch = 8, decoder = { steps = 6 }, sleep = { steps = 4 },
@@ -149,15 +148,12 @@ describe("training with noise", function()
         on_step = function(stage, at) if stage == "encoder" and at == stop then error("interrupted!", 0) end end }
       return model
     end
-    local whole = train(folder .. "/whole")
-    assert.is_false(pcall(train, folder .. "/stopped", 3))
-    local again = train(folder .. "/stopped"):state()
+    local whole = helper.goes_on(train, 3)
     local clean = sv.model { simulator = line(), width = 4 }
     clean:train { quiet = true, batch = 8, decoder = { steps = 6 }, sleep = { steps = 4 }, encoder = { steps = 6 } }
     clean = clean:state()
     local encoder = 0
     for name, t in pairs(whole:state()) do
-      assert.equal(0, core.max(core.abs(t - again[name])):item(), name)
       local away = core.max(core.abs(t - clean[name])):item()
       if name:find "^decoder" then assert.equal(0, away, name) else encoder = encoder + away end
     end

@@ -78,9 +78,8 @@ local function try(run, length, take)
   return best, loss
 end
 
-local function trials(self, run, length, set, take)
-  local start, best = snapshot(self, run), nil
-  local values = {}
+local function trials(self, run, start, length, set, take)
+  local values, best = {}, nil
   for i, share in ipairs(SHARES) do
     restore(self, run, start)
     set(share)
@@ -103,7 +102,7 @@ end
 function mixing.run(self, run, set, take)
   local _, length = plan(run)
   local start = snapshot(self, run)
-  local ok, best, text = pcall(trials, self, run, length, set, take)
+  local ok, best, text = pcall(trials, self, run, start, length, set, take)
   run.signals:hold()
   if not ok then -- an interruption, or an error of the simulator
     restore(self, run, start)
