@@ -13,6 +13,8 @@ BUILD      ?= build
 PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 
 # ---- packages, by their names in Debian and Ubuntu -----------------------------------------------
 
@@ -82,7 +84,7 @@ say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(CORE) $(BLAS) $(STAGED)
+all: $(CORE) $(BLAS) $(STAGED) $(BUILD)/bin/simvae
 ifeq ($(BLAS),)
 	@rm -f $(LIB)/simvae/blas.so # of an earlier build
 endif
@@ -148,6 +150,19 @@ $(SHARE)/%: lua/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
+# The command, for the interpreter that the build found.
+$(BUILD)/bin/simvae: lua/bin/simvae $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(Q)sed '1s|lua5[.]4|$(notdir $(LUA))|' $< > $@ && chmod 755 $@
+
+# The man page, from the texts of the command's parser (argparse).
+MAN_PAGE    = $(BUILD)/share/man/man1/simvae.1
+make_man    = mkdir -p $(dir $(MAN_PAGE)) && $(call in_tree,$(BUILD)) $(LUA) -e \
+	'io.write(require("simvae.cli.man").page())' > $(MAN_PAGE).tmp && mv $(MAN_PAGE).tmp $(MAN_PAGE)
+.PHONY: man
+man: all
+	$(Q)$(make_man)
+
 .PHONY: FORCE
 FORCE:
 
@@ -160,7 +175,7 @@ in_tree     = LUA_PATH="$(abspath $(1)/share/lua/$(LUA_VERSION))/?.lua;$(abspath
 # eval "$(make -s env)" sets them in a shell, for build/
 .PHONY: env
 env:
-	@echo 'export $(call in_tree,$(BUILD))'
+	@echo 'export $(call in_tree,$(BUILD)) PATH="$(abspath $(BUILD)/bin):$$PATH"'
 
 .PHONY: demo
 demo:
@@ -296,7 +311,7 @@ $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 
 # ---- lint ----------------------------------------------------------------------------------------
 
-LUA_LINTED  = $(wildcard lua simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
+LUA_LINTED  = $(wildcard lua lua/bin/simvae simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
 C_LINTED    = $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/*/*.[ch])
 TOP_LEVEL   = Makefile README.md LICENSE CHANGELOG.md csrc lua simulators notebooks spec examples rockspec
 # False positives of cppcheck: system headers are not read (missingIncludeSystem); sv_real counts as float and double at
@@ -365,16 +380,22 @@ optional-deps: deps
 
 # ---- installation --------------------------------------------------------------------------------
 
-# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4; DESTDIR is prepended.
+# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4, BINDIR to PREFIX/bin, MANDIR to
+# PREFIX/share/man; DESTDIR is prepended.
 .PHONY: install uninstall
 install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
 		find simvae -type f -exec install -m 644 {} "$(DESTDIR)$(LUADIR)/{}" \;
 	install -d "$(DESTDIR)$(LIBDIR)/simvae"
 	install -m 755 $(CORE) $(BLAS) "$(DESTDIR)$(LIBDIR)/simvae/"
+	install -d "$(DESTDIR)$(BINDIR)"
+	install -m 755 $(BUILD)/bin/simvae "$(DESTDIR)$(BINDIR)/"
+	if $(make_man); then install -d "$(DESTDIR)$(MANDIR)/man1" && \
+		install -m 644 $(MAN_PAGE) "$(DESTDIR)$(MANDIR)/man1/"; fi
 
 uninstall:
 	rm -rf "$(DESTDIR)$(LUADIR)/simvae" "$(DESTDIR)$(LIBDIR)/simvae"
+	rm -f "$(DESTDIR)$(BINDIR)/simvae" "$(DESTDIR)$(MANDIR)/man1/simvae.1"
 
 .PHONY: clean
 clean:
@@ -396,7 +417,8 @@ help:
 	@echo "make sbibm        posteriors against the references of the benchmark sbibm; SBIBM=folder, SBIBM_ARGS"
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for other options"
 	@echo "make install      installs into PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it"
-	@echo "make env          eval \"\$$(make -s env)\" sets the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
+	@echo "make man          the man page of the command: $(MAN_PAGE)"
+	@echo "make env          eval \"\$$(make -s env)\" sets PATH and the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
 	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"

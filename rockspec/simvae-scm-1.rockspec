@@ -32,6 +32,8 @@ build = {
     CFLAGS = "$(CFLAGS)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
+    BINDIR = "$(BINDIR)",
+    MANDIR = "$(PREFIX)/man",
   },
 }
 test = { type = "command", command = "make test" }

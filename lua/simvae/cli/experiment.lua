@@ -1,4 +1,4 @@
---- The program of every example: reads the command line, trains, evaluates, draws the
+--- The program of every example and of `simvae train`: reads the command line, trains, evaluates, draws the
 -- figures and writes the report.
 --
 --     sv.experiment { simulator = box, width = 32, decoder = { steps = 4000 }, encoder = { steps = 4000 } }
@@ -13,6 +13,7 @@ local core = require "simvae.core"
 local evaluation = require "simvae.evaluate.options"
 local interrupt = require "simvae.util.interrupt"
 local json = require "simvae.io.json"
+local nets = require "simvae.nn.build"
 local noise = require "simvae.simulator.noise"
 local posterior = require "simvae.posterior"
 local sampler = require "simvae.sampler"
@@ -53,20 +54,31 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 
 -- ---- command line -----------------------------------------------------------------------
 
-local function parse(t, argv)
-  local name = t.simulator.name
-  local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
-    .. "' and its inverse."))
+--- Adds the options of every program that trains and evaluates.
+-- @tparam table parser of argparse
+-- @tparam ?string out the default folder
+function experiment.options(parser, out)
   local number = command_line.number
-  command_line.training(parser, "runs/" .. name)
+  command_line.training(parser, out)
+  parser:option("--net", "Network; default: by the output."):choices(nets.names)
+  number(parser, "--width", "Channels next to the data (images), or of the hidden layers (mlp).", 1, 4096)
   number(parser, "--steps", "Steps of each stage, instead of the recipe's.", 1)
-  number(parser, "--width", "Channels next to the data (dcgan), or of the hidden layers (mlp).", 1, 4096)
-  parser:option("--recipe", "How to train: default or paper."):choices { "default", "paper" }
+  parser:option("--posterior", "Family of the posterior."):choices(posterior.names)
+  number(parser, "--batch", "Samples of a step.", 1)
+  parser:option("--recipe", "How to train."):choices { "default", "paper" }
   number(parser, "--samples", "Samples of the evaluation.", min_samples)
   number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
     sampler.options.workers.max)
   parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")
+    :argname "<file>"
   number(parser, "--simulations", "Total number of simulations: both stages use them in epochs.", 1)
+end
+
+local function parse(t, argv)
+  local name = t.simulator.name
+  local parser = require "argparse"("lua train_" .. name .. ".lua", t.doc or ("Learns the simulator '" .. name
+    .. "' and its inverse."))
+  experiment.options(parser, "runs/" .. name)
   if t.demo then parser:flag("--demo", "A short run of a few minutes.") end
   return parser:parse(argv)
 end
@@ -80,11 +92,12 @@ end
 -- @tparam string out the run directory
 -- @tparam ?{string,...} pictures paths of PNGs from elsewhere
 -- @tparam ?table base where the other parameters stay in the traversals, as of figures.traversals
+-- @tparam ?string from the folder of the training's log.csv; default: out
 -- @treturn {table,...} path and caption of each figure
-function experiment.figures(model, r, out, pictures, base)
+function experiment.figures(model, r, out, pictures, base, from)
   local sim = model.simulator
-  local c = { model = model, sim = sim, r = r, out = out, pictures = pictures, base = base, units = {}, log = {},
-    period = {} }
+  local c = { model = model, sim = sim, r = r, out = from or out, pictures = pictures, base = base, units = {},
+    log = {}, period = {} }
   for i, p in ipairs(sim.params) do c.units[i], c.log[i], c.period[i] = p.unit, p.scale == "log", p.period end
   function c.examples(n)
     local z, x = sim:simulate_batch(n, core.rng(2))
@@ -139,10 +152,15 @@ function experiment.line(model, r)
   return table.concat(parts, "  ")
 end
 
--- The options of the stages, of a model and of its evaluation, from those of the experiment and the command line.
-local function settings(t, a)
-  local budget = a.demo and t.demo or {}
-  local steps, width = a.steps or budget.steps, a.width or budget.width or t.width
+-- The posterior of the experiment and its options; another one of the command line has its own defaults.
+local function head_of(t, a)
+  if a.recipe == "paper" then return { posterior = a.posterior } end
+  if not a.posterior or a.posterior == (t.posterior or posterior.default) then return t end
+  return { posterior = a.posterior }
+end
+
+-- The options of stages, from the experiment's and the command line's.
+local function stages_of(t, a, head, steps)
   local stages = {}
   for _, stage in ipairs(require "simvae.train.stages".names) do
     local o = {}
@@ -150,21 +168,38 @@ local function settings(t, a)
       for k, v in pairs(t[stage]) do o[k] = v end
     end
     if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
+    o.batch = a.batch or o.batch
+    if head ~= t then o.labels, o.variational = nil, nil end -- options of some posteriors
     stages[stage] = o
   end
-  local net, bounded, head = t.net, nil, t
-  if a.recipe == "paper" then -- its architecture and its plain encoder as well
-    bounded, head = false, {}
-    if #t.simulator.output == 3 then net, width = "dcgan", a.width or 16 end
-  end
-  local samples = a.samples or (a.demo and budget.samples) or t.samples
+  return stages
+end
+
+--- Options of sv.evaluate for an experiment.
+-- @tparam table t its settings
+-- @tparam ?integer samples
+-- @treturn table
+function experiment.evaluation(t, samples)
+  samples = samples or t.samples
   local refine = { samples = math.max(2, samples // 10) } -- it takes long
   for k, v in pairs(t.refine) do refine[k] = v end
+  return { samples = samples, factors = t.factors, refine = refine, calibration = CALIBRATION }
+end
+
+-- The options of the stages, of a model and of its evaluation, from those of the experiment and the command line.
+local function settings(t, a)
+  local budget = a.demo and t.demo or {}
+  local head = head_of(t, a)
+  local width, net, bounded = a.width or budget.width or not a.net and t.width or nil, a.net or t.net, nil
+  if a.recipe == "paper" then -- its architecture and its plain encoder as well
+    bounded = false
+    if #t.simulator.output == 3 then net, width = a.net or "dcgan", a.width or 16 end
+  end
   local about = { simulator = t.simulator, net = net, width = width, loss = t.loss, seed = a.seed, bounded = bounded,
     posterior = head.posterior }
   for option in pairs(posterior.options()) do about[option] = head[option] end
-  return stages, about,
-    { samples = samples, factors = t.factors, refine = refine, calibration = CALIBRATION }
+  return stages_of(t, a, head, a.steps or budget.steps), about,
+    experiment.evaluation(t, a.samples or (a.demo and budget.samples))
 end
 
 -- Checks the inputs of the figures before the training.
@@ -182,28 +217,81 @@ local function check_pictures(t, level)
   end
 end
 
-local function run(t, a, model, stages, asked)
+local function saved(ok, refused)
+  if not ok then error(refused, 0) end
+end
+
+--- Evaluates a model, and writes metrics.json, figures and report of a run's folder.
+-- @tparam Model model
+-- @tparam table t settings of its experiment: encoder (labels), pictures, base
+-- @tparam table asked options of sv.evaluate
+-- @tparam string out the folder
+-- @tparam ?string from the folder of the training's log.csv; default: out
+-- @treturn table of sv.evaluate
+-- @treturn table its numbers
+function experiment.assess(model, t, asked, out, from)
   local sv = require "simvae"
-  io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n")
-  model:train { out = a.out, batch = t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
+  local r = sv.evaluate(model, asked)
+  local numbers = experiment.numbers(model, r, (t.encoder or {}).labels)
+  saved(json.save(out .. "/metrics.json", numbers))
+  local figures, refused = experiment.figures(model, r, out, t.pictures, t.base, from)
+  saved(figures, refused)
+  saved(sv.report(out, { model = model, results = r, figures = figures, numbers = numbers }))
+  return r, numbers
+end
+
+local function train(t, a, model, stages, asked)
+  if not a.quiet then io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n") end
+  model:train { out = a.out, batch = a.batch or t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
   if t.recalibrate and a.recipe ~= "paper" then
     model:recalibrate { simulations = t.recalibrate, seed = model.seed }
-    local saved, refused = model:save(a.out .. "/model.safetensors")
-    if not saved then error(refused, 0) end
+    saved(model:save(a.out .. "/model.safetensors"))
   end
-  local r = sv.evaluate(model, asked)
-  local numbers = experiment.numbers(model, r, stages.encoder.labels)
-  local written, refused = json.save(a.out .. "/metrics.json", numbers)
-  if not written then error(refused, 0) end
-  local figures = experiment.figures(model, r, a.out, t.pictures, t.base)
-  sv.report(a.out, { model = model, results = r, figures = figures, numbers = numbers })
+  return model, experiment.assess(model, { encoder = stages.encoder, pictures = t.pictures, base = t.base }, asked,
+    a.out)
+end
+
+--- Checks the settings of an experiment.
+-- @tparam table t
+-- @tparam ?integer level of the caller that is blamed (2: the caller of this function)
+-- @treturn table a copy, defaults filled in
+-- @raise unknown settings, a simulator that is none, pictures that are not there
+function experiment.check(t, level)
+  level = level or 2
+  t = check.options("experiment", t, options, level + 1)
+  if not simulator.is(t.simulator) then
+    check.fail(level, "experiment: simulator must be made by sv.simulator; got %s", check.describe(t.simulator))
+  end
+  check_pictures(t, level + 1)
+  return t
+end
+
+--- Trains and evaluates.
+-- @tparam table t settings that `check` gave
+-- @tparam table a what the command line says: out, seed, threads, quiet, net, width, steps, posterior, batch, recipe,
+-- samples, workers, cache, simulations, demo
+-- @tparam ?function before () called when all is checked, before the training
+-- @treturn Model
+-- @treturn table of sv.evaluate
+-- @treturn table its numbers, as metrics.json has them
+function experiment.run(t, a, before)
+  if a.threads then core.threads(a.threads) end
+  local stages, about, asked = settings(t, a)
+  local model = require "simvae".model(about)
+  evaluation.check(model, asked)
+  if before then before() end
+  return interrupt.during("interrupted; the same command goes on from there", train, t, a, model, stages, asked)
+end
+
+--- Prints the summary of an evaluation.
+-- @tparam Model model
+-- @tparam table r of sv.evaluate
+function experiment.print(model, r)
   print(experiment.line(model, r))
   for _, warning in ipairs(r.warnings) do print("WARNING: " .. warning) end
-  print("report: " .. a.out .. "/report.html")
-  return model, r
 end
 
 --- Runs an experiment.
@@ -218,17 +306,12 @@ end
 -- @treturn Model
 -- @treturn table of sv.evaluate
 function experiment.experiment(t, argv)
-  t = check.options("experiment", t, options)
-  if not simulator.is(t.simulator) then
-    check.fail(2, "experiment: simulator must be made by sv.simulator; got %s", check.describe(t.simulator))
-  end
-  check_pictures(t, 3)
+  t = experiment.check(t, 3)
   local a = parse(t, argv or arg or {})
-  if a.threads then core.threads(a.threads) end
-  local stages, about, asked = settings(t, a)
-  local model = require "simvae".model(about)
-  evaluation.check(model, asked)
-  return interrupt.during("interrupted; the same command goes on from there", run, t, a, model, stages, asked)
+  local model, r = experiment.run(t, a)
+  experiment.print(model, r)
+  print("report: " .. a.out .. "/report.html")
+  return model, r
 end
 
 return experiment

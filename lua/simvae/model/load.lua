@@ -90,6 +90,7 @@ local function simulator_of(d, given, path)
     simulate = function() error(message, 0) end,
   })
   if not ok then refuse("no simulator fits its description: %s", without_place(made)) end
+  rawset(made, "placeholder", true)
   return made
 end
 

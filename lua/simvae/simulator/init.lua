@@ -252,7 +252,7 @@ function Simulator:simulate_batch(n, rng)
 end
 
 local members = { "fresh", "noise_std", "noise_range", "log_density", "index", "names", "fills", "variant", "refused",
-  "frame", "point_metatable", "draws", "first_draw", "rows", "grid" }
+  "frame", "point_metatable", "draws", "first_draw", "rows", "grid", "placeholder" }
 for name in pairs(fields) do members[#members + 1] = name end
 require("simvae.util.names").class(Simulator, "simulator", members)
 

@@ -1,0 +1,29 @@
+--- simvae evaluate: evaluates the model of a run on fresh samples of its simulator.
+local assess = require "simvae.cli.assess"
+local core = require "simvae.core"
+local experiment = require "simvae.cli.experiment"
+local json = require "simvae.io.json"
+local outcome = require "simvae.cli.outcome"
+
+local function define(command)
+  assess.options(command)
+  command:flag("--json", "Prints the numbers of metrics.json.")
+end
+
+local function run(a)
+  local model, folder, settings, asked = assess.load(a)
+  local r = require "simvae".evaluate(model, asked)
+  local numbers = experiment.numbers(model, r, (settings.encoder or {}).labels)
+  if core.system.kind(a.run) == "folder" then outcome.need(json.save(folder .. "/metrics.json", numbers)) end
+  if a.json then print(json.encode(numbers)) else experiment.print(model, r) end
+end
+
+return {
+  order = 40,
+  summary = "Evaluates a model on fresh samples of its simulator.",
+  text = "Evaluates a model on fresh samples of its simulator, prints a summary and writes metrics.json into the "
+    .. "folder of the run.",
+  examples = { "simvae evaluate runs/box", "simvae evaluate model.safetensors --simulator ring.lua --json" },
+  define = define,
+  run = run,
+}
