@@ -60,6 +60,15 @@ static void choose_threads(lua_State *L) {
                    SV_MAX_THREADS);
 }
 
+static const sv_row functions[] = {
+    {"threads", l_threads,
+     "The number of threads. Results do not depend on it.\n"
+     "@tparam ?integer n sets it, from 1 to 64; default: SV_THREADS, or the cores that this process may use\n"
+     "@treturn integer\n"
+     "@raise another number\n"
+     "@usage print(sv.threads() >= 1)"},
+    {0}};
+
 /* The only exported symbol: everything else is compiled with hidden visibility. */
 __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_State *L) {
     choose_cpu(L);
@@ -88,8 +97,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_suggest(L, core);
     sv_open_metrics(L, core);
     sv_open_trees(L, core);
-    lua_pushcfunction(L, l_threads);
-    lua_setfield(L, core, "threads");
+    sv_set_rows(L, core, "sv", functions);
     lua_pushcfunction(L, l_precisions);
     lua_setfield(L, core, "precisions");
     lua_pushcfunction(L, l_kernel);

@@ -20,6 +20,19 @@ void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
     lua_pop(L, 1);
 }
 
+void sv_set_rows(lua_State *L, int core, const char *owner, const sv_row *rows) {
+    core = lua_absindex(L, core);
+    luaL_getsubtable(L, core, "docs");
+    luaL_getsubtable(L, -1, owner);
+    for (; rows->name; rows++) {
+        lua_pushcfunction(L, rows->call);
+        lua_setfield(L, -4, rows->name);
+        lua_pushstring(L, rows->doc);
+        lua_setfield(L, -2, rows->name);
+    }
+    lua_pop(L, 2);
+}
+
 void sv_push_weak_table(lua_State *L) {
     lua_newtable(L);
     lua_createtable(L, 0, 1);

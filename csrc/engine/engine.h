@@ -300,6 +300,15 @@ void sv_open_tape(lua_State *L, int core);
 /* Makes the metatable of a userdata: methods (NULL: none), finalizer (__gc and __close; NULL: none), __tostring (NULL:
  * Lua's default). */
 void sv_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction end, lua_CFunction tostring);
+/* A public function with its documentation: text, then lines "@tparam TYPE NAME text", "@treturn TYPE text",
+ * "@raise text" and "@usage code", as in the comments above Lua functions. */
+typedef struct sv_row {
+    const char *name;
+    lua_CFunction call;
+    const char *doc;
+} sv_row;
+/* Adds rows to the table on top, and their texts to core.docs[owner]. */
+void sv_set_rows(lua_State *L, int core, const char *owner, const sv_row *rows);
 void sv_push_weak_table(lua_State *L); /* a new table that does not keep its values alive */
 
 /* ---- engine/rng.c ------------------------------------------------------------ */

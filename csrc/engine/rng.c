@@ -251,24 +251,113 @@ static int l_tostring(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg rng_methods[] = {{"uniform", l_uniform},
-                                       {"normal", l_normal},
-                                       {"integer", l_integer},
-                                       {"choice", l_choice},
-                                       {"at", l_at},
-                                       {"rewind", l_rewind},
-                                       {"take", l_take},
-                                       {"samples", l_samples},
-                                       {"call", sv_rng_call},
-                                       {"permutation", l_permutation},
-                                       {"state", l_state},
-                                       {"restore", l_restore},
-                                       {NULL, NULL}};
+static const sv_row rng_methods[] = {
+    {"uniform", l_uniform,
+     "Uniform numbers: rng:uniform(), rng:uniform(low, high), rng:uniform(low, high, shape), rng:uniform(shape).\n"
+     "@tparam ?number|table low 0; or the shape\n"
+     "@tparam ?number high 1\n"
+     "@tparam ?table shape of a tensor; nil: one number\n"
+     "@treturn number|tensor in [low, high)\n"
+     "@raise bounds that are not finite\n"
+     "@usage print(sv.rng(1):uniform(-1, 1, { 2, 3 }))"},
+    {"normal", l_normal,
+     "Normally distributed numbers: rng:normal(), rng:normal(mean, std), rng:normal(mean, std, shape), "
+     "rng:normal(shape).\n"
+     "@tparam ?number|table mean 0; or the shape\n"
+     "@tparam ?number std 1\n"
+     "@tparam ?table shape of a tensor; nil: one number\n"
+     "@treturn number|tensor\n"
+     "@usage print(sv.rng(1):normal { 2, 3 })"},
+    {"integer", l_integer,
+     "A whole number, both ends included.\n"
+     "@tparam integer low\n"
+     "@tparam integer high\n"
+     "@treturn integer\n"
+     "@raise high below low\n"
+     "@usage print(sv.rng(1):integer(1, 6))"},
+    {"choice", l_choice,
+     "One entry of a list.\n"
+     "@tparam table list\n"
+     "@treturn any\n"
+     "@raise an empty list\n"
+     "@usage print(sv.rng(1):choice { \"heart\", \"square\", \"ellipse\" })"},
+    {"at", l_at,
+     "The generator of another stream under the same seed, at its start.\n"
+     "@tparam integer stream\n"
+     "@treturn rng\n"
+     "@usage print(sv.rng(1):at(7):uniform())"},
+    {"rewind", l_rewind,
+     "Moves this generator to the start of a stream. Saves the new object of rng:at in loops.\n"
+     "@tparam integer stream\n"
+     "@treturn rng itself\n"
+     "@usage\n"
+     "local rng = sv.rng(1)\n"
+     "rng:uniform()\n"
+     "print(rng:rewind(0))"},
+    {"take", l_take,
+     "Consumes consecutive sample indices.\n"
+     "@tparam integer n how many\n"
+     "@treturn integer the first of them\n"
+     "@usage print(sv.rng(1):take(64))"},
+    {"samples", l_samples,
+     "The seed of samples that this generator draws, and consumes their indices: generators of one seed and different "
+     "streams draw different samples.\n"
+     "@tparam integer n how many\n"
+     "@treturn integer seed of the samples\n"
+     "@treturn integer index of the first\n"
+     "@usage print(sv.rng(1):samples(64))"},
+    {"call", sv_rng_call,
+     "Calls a function with math.random seeded by this generator, as it is inside a simulator's simulate.\n"
+     "@tparam function f\n"
+     "@tparam any ... its arguments\n"
+     "@treturn boolean whether f returned\n"
+     "@treturn any what f returned, or its error\n"
+     "@usage print(sv.rng(1):call(math.random, 6))"},
+    {"permutation", l_permutation,
+     "The numbers 1 to n in random order (Fisher and Yates).\n"
+     "@tparam integer n from 0 to 2^24 - 1\n"
+     "@treturn tensor (n,)\n"
+     "@raise another n\n"
+     "@usage print(sv.rng(1):permutation(5))"},
+    {"state", l_state,
+     "What restore takes.\n"
+     "@treturn integer seed\n"
+     "@treturn integer stream\n"
+     "@treturn integer how many numbers were drawn\n"
+     "@usage print(sv.rng(1):state())"},
+    {"restore", l_restore,
+     "Continues where state was read.\n"
+     "@tparam integer seed\n"
+     "@tparam integer stream\n"
+     "@tparam integer drawn how many numbers were drawn\n"
+     "@treturn rng itself\n"
+     "@usage\n"
+     "local rng = sv.rng(1)\n"
+     "local seed, stream, drawn = rng:state()\n"
+     "local first = rng:uniform()\n"
+     "print(first == rng:restore(seed, stream, drawn):uniform())"},
+    {0}};
+static const sv_row functions[] = {{"rng", l_rng,
+                                    "A random number generator (Philox, counter-based; Salmon et al. 2011): number i "
+                                    "of a stream under a seed depends on nothing else.\n"
+                                    "@tparam ?integer seed 0\n"
+                                    "@tparam ?integer stream 0\n"
+                                    "@treturn rng\n"
+                                    "@usage\n"
+                                    "local rng = sv.rng(1)\n"
+                                    "print(rng:uniform(), rng:normal(), rng:integer(1, 6))"},
+                                   {0}};
 
 void sv_open_rng(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    sv_new_class(L, SV_RNG, rng_methods, NULL, l_tostring);
-    lua_pushcfunction(L, l_rng);
-    lua_setfield(L, core, "rng");
+    sv_new_class(L, SV_RNG, NULL, NULL, l_tostring);
+    luaL_getmetatable(L, SV_RNG);
+    lua_newtable(L);
+    sv_set_rows(L, core, "rng", rng_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    lua_pushvalue(L, core);
+    sv_set_rows(L, core, "sv", functions);
+    lua_pop(L, 1);
     sv_open_rng_call(L, core);
 }

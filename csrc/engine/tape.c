@@ -464,24 +464,78 @@ static int l_tape_tostring(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg tape_methods[] = {{"backward", l_backward}, {"keep", l_keep}, {"close", l_close}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"tape", l_tape},
-                                     {"scope", l_scope},
-                                     {"no_grad", l_no_grad},
-                                     {"memory", l_memory},
-                                     {"release_memory", l_release_memory},
-                                     {NULL, NULL}};
+static const sv_row tape_methods[] = {
+    {"backward", l_backward,
+     "The gradient of a scalar with respect to every leaf that it depends on, added to the leaf's field grad.\n"
+     "@tparam tensor loss one number, recorded under this tape\n"
+     "@tparam ?table options options\n"
+     "@option boolean retain keeps the record for another backward; default false\n"
+     "@raise a loss of more than one number, or that does not depend on a leaf; a record that is used up\n"
+     "@usage\n"
+     "local w = sv.parameter { 3 }\n"
+     "local tape <close> = sv.tape()\n"
+     "tape:backward(sv.sum(w * w))\n"
+     "print(w.grad)"},
+    {"keep", l_keep,
+     "Tensors that survive the tape.\n"
+     "@tparam tensor ... made under it\n"
+     "@treturn tensor the same ones\n"
+     "@usage\n"
+     "local y\n"
+     "do\n"
+     "  local tape <close> = sv.tape()\n"
+     "  y = tape:keep(sv.ones(3) * 2)\n"
+     "end\n"
+     "print(y)"},
+    {"close", l_close,
+     "Releases everything made under the tape; leaving the block of local tape <close> does so as well.\n"
+     "@usage sv.tape():close()"},
+    {0}};
+static const sv_row functions[] = {
+    {"tape", l_tape,
+     "Opens a tape: ops are recorded for tape:backward(loss), and what was made under it is released when it closes, "
+     "save what tape:keep(t, …) names.\n"
+     "@treturn Tape for local tape <close> = sv.tape()\n"
+     "@raise a call within a finalizer\n"
+     "@usage\n"
+     "local w = sv.parameter { 3 }\n"
+     "do\n"
+     "  local tape <close> = sv.tape()\n"
+     "  tape:backward(sv.sum(w * w))\n"
+     "end\n"
+     "print(w.grad)"},
+    {"scope", l_scope,
+     "A tape that records nothing: it only gives memory back when it closes.\n"
+     "@treturn Tape\n"
+     "@usage\n"
+     "local scope <close> = sv.scope()\n"
+     "local total = sv.sum(sv.ones(1000, 1000)):item()"},
+    {"no_grad", l_no_grad,
+     "Calls a function with nothing recorded while it runs.\n"
+     "@tparam function f or a net\n"
+     "@tparam any ... its arguments\n"
+     "@treturn any what f returns\n"
+     "@usage print(sv.no_grad(function(x) return x * 2 end, sv.parameter { 1, 2 }).needs_grad)"},
+    {"release_memory", l_release_memory,
+     "Drops the free lists; the collector gives the memory back.\n"
+     "@usage sv.release_memory()"},
+    {0}};
 
 void sv_open_tape(lua_State *L, int core) {
     core = lua_absindex(L, core);
-    sv_new_class(L, SV_TAPE, tape_methods, l_close, l_tape_tostring);
+    sv_new_class(L, SV_TAPE, NULL, l_close, l_tape_tostring);
     luaL_getmetatable(L, SV_TAPE);
+    lua_newtable(L);
+    sv_set_rows(L, core, "tape", tape_methods);
+    lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_collect);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_pushvalue(L, core);
-    luaL_setfuncs(L, functions, 0);
+    sv_set_rows(L, core, "sv", functions);
+    lua_pushcfunction(L, l_memory);
+    lua_setfield(L, core, "memory");
     lua_pop(L, 1);
 }

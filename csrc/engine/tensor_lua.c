@@ -418,27 +418,129 @@ static int l_len(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg makers[] = {
-    {"zeros", l_zeros},         {"ones", l_ones},     {"full", l_full}, {"arange", l_arange}, {"tensor", l_tensor},
-    {"parameter", l_parameter}, {"buffer", l_buffer}, {"lend", l_lend}, {"take", l_take},     {NULL, NULL}};
-static const luaL_Reg methods[] = {{"item", l_item},
-                                   {"totable", l_totable},
-                                   {"get", l_get},
-                                   {"set", l_set},
-                                   {"fill", l_fill},
-                                   {"copy", l_copy},
-                                   {"clone", l_clone},
-                                   {"detach", l_detach},
-                                   {"requires_grad", l_requires_grad},
-                                   {"zero_grad", l_zero_grad},
-                                   {"finite", l_finite},
-                                   {"within", l_within},
-                                   {NULL, NULL}};
+static const sv_row makers[] = {
+    {"tensor", l_tensor,
+     "A tensor from numbers in nested tables of equal length.\n"
+     "@tparam number|table|tensor numbers a number, nested tables of numbers, or a tensor, which is returned as it is\n"
+     "@treturn tensor\n"
+     "@raise rows of unequal length, what is no number\n"
+     "@usage print(sv.tensor { { 1, 2, 3 }, { 4, 5, 6 } })"},
+    {"zeros", l_zeros,
+     "A tensor of zeros.\n"
+     "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
+     "@treturn tensor\n"
+     "@raise a shape that is not of whole numbers from 0\n"
+     "@usage print(sv.zeros(2, 3))"},
+    {"ones", l_ones,
+     "A tensor of ones.\n"
+     "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
+     "@treturn tensor\n"
+     "@raise a shape that is not of whole numbers from 0\n"
+     "@usage print(sv.ones { 2, 3 })"},
+    {"full", l_full,
+     "A tensor of one value.\n"
+     "@tparam number value\n"
+     "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
+     "@treturn tensor\n"
+     "@raise a value that is no number\n"
+     "@usage print(sv.full(0.5, 2, 3))"},
+    {"arange", l_arange,
+     "The numbers first, first + step, … up to last; arange(n) counts from 1 to n.\n"
+     "@tparam number first\n"
+     "@tparam ?number last\n"
+     "@tparam ?number step 1; negative: downwards\n"
+     "@treturn tensor (N,)\n"
+     "@raise a step of 0\n"
+     "@usage print(sv.arange(5), sv.arange(0, 1, 0.25))"},
+    {"parameter", l_parameter,
+     "A copy that outlives every tape and collects a gradient.\n"
+     "@tparam tensor|table t a tensor, or numbers in nested tables\n"
+     "@treturn tensor a leaf with requires_grad\n"
+     "@usage\n"
+     "local w = sv.parameter { 1, 2, 3 }\n"
+     "local tape <close> = sv.tape()\n"
+     "tape:backward(sv.sum(w * w))\n"
+     "print(w.grad)"},
+    {"buffer", l_buffer,
+     "A copy that outlives every tape, without gradient.\n"
+     "@tparam tensor|table t a tensor, or numbers in nested tables\n"
+     "@treturn tensor\n"
+     "@usage local running_mean = sv.buffer(sv.zeros(16))"},
+    {0}};
+static const luaL_Reg internal[] = {{"lend", l_lend}, {"take", l_take}, {NULL, NULL}};
+static const sv_row methods[] = {
+    {"item", l_item,
+     "The number of a tensor of one number.\n"
+     "@treturn number\n"
+     "@raise a tensor of more numbers, or of none\n"
+     "@usage print(sv.mean(sv.tensor { 1, 2, 6 }):item())"},
+    {"totable", l_totable,
+     "The numbers in nested tables.\n"
+     "@treturn table of tables … of numbers; of a tensor without axes, the number\n"
+     "@usage print(sv.ones(2, 3):totable()[2][1])"},
+    {"get", l_get,
+     "One number.\n"
+     "@tparam integer ... an index for each axis, from 1, or from -1 back\n"
+     "@treturn number\n"
+     "@raise another number of indices, an index outside its axis\n"
+     "@usage print(sv.arange(6):reshape(2, 3):get(2, -1))"},
+    {"set", l_set,
+     "Sets one number in place.\n"
+     "@tparam number value\n"
+     "@tparam integer ... an index for each axis, from 1, or from -1 back\n"
+     "@treturn tensor itself\n"
+     "@raise an index outside its axis, a tensor that a tape still needs\n"
+     "@usage print(sv.zeros(2, 3):set(5, 1, 3))"},
+    {"fill", l_fill,
+     "Sets every number in place.\n"
+     "@tparam number value\n"
+     "@treturn tensor itself\n"
+     "@raise a tensor that a tape still needs\n"
+     "@usage print(sv.zeros(2, 3):fill(0.5))"},
+    {"copy", l_copy,
+     "Takes the numbers of another tensor of equal count, in place.\n"
+     "@tparam tensor from\n"
+     "@treturn tensor itself\n"
+     "@raise another count of numbers, a tensor that a tape still needs\n"
+     "@usage print(sv.zeros(2, 3):copy(sv.arange(6)))"},
+    {"clone", l_clone,
+     "A copy with memory of its own, without gradient.\n"
+     "@treturn tensor\n"
+     "@usage print(sv.ones(3):clone():fill(2))"},
+    {"detach", l_detach,
+     "The same numbers without a gradient; shares memory where it can.\n"
+     "@treturn tensor\n"
+     "@usage print(sv.parameter { 1, 2 }:detach().needs_grad)"},
+    {"requires_grad", l_requires_grad,
+     "Makes a tensor that no op has made a leaf that collects a gradient.\n"
+     "@tparam ?boolean on true; false: no longer\n"
+     "@treturn tensor itself\n"
+     "@raise a tensor that an op has made with a gradient\n"
+     "@usage print(sv.zeros(3):requires_grad().needs_grad)"},
+    {"zero_grad", l_zero_grad,
+     "Forgets the gradient; the next backward writes a new one.\n"
+     "@usage\n"
+     "local w = sv.parameter { 1, 2, 3 }\n"
+     "w:zero_grad()"},
+    {"finite", l_finite,
+     "Whether all numbers are finite.\n"
+     "@treturn boolean\n"
+     "@treturn ?integer where not: the row-major index of the first number that is infinite or not a number\n"
+     "@usage print(sv.tensor { 1, 0 / 0 }:finite())"},
+    {"within", l_within,
+     "Whether all numbers lie in an interval.\n"
+     "@tparam number low\n"
+     "@tparam number high\n"
+     "@treturn boolean\n"
+     "@treturn ?integer where not: the row-major index of the first number outside [low, high]\n"
+     "@usage print(sv.tensor { 0.2, 0.5, 1.5 }:within(0, 1))"},
+    {0}};
 
 void sv_open_tensor(lua_State *L, int core) {
     core = lua_absindex(L, core);
     luaL_newmetatable(L, SV_TENSOR);
-    luaL_newlib(L, methods); /* call.c adds the ops, Lua files may add more */
+    lua_newtable(L);
+    sv_set_rows(L, core, "tensor", methods); /* call.c adds the ops, Lua files may add more */
     lua_pushvalue(L, -1);
     lua_setfield(L, core, "methods");
     lua_newtable(L);
@@ -455,6 +557,7 @@ void sv_open_tensor(lua_State *L, int core) {
     lua_setfield(L, -2, "__name");
     lua_setfield(L, core, "metatable");
     lua_pushvalue(L, core);
-    luaL_setfuncs(L, makers, 0);
+    sv_set_rows(L, core, "sv", makers);
+    luaL_setfuncs(L, internal, 0);
     lua_pop(L, 1);
 }

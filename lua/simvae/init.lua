@@ -12,9 +12,16 @@ local sv = {
   tensor = core.tensor, zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange,
   parameter = core.parameter, buffer = core.buffer,
   tape = core.tape, scope = core.scope, no_grad = core.no_grad,
-  memory = function() return content(core.memory()) end, release_memory = core.release_memory,
+  release_memory = core.release_memory,
   threads = core.threads,
 }
+
+--- Bytes of tensors.
+-- @treturn table live: under open tapes; pooled: in free lists; peak: the most of both
+-- @usage print(sv.memory().peak >= 0)
+function sv.memory()
+  return content(core.memory())
+end
 
 for name in pairs(core.ops) do
   sv[name] = core[name]

@@ -94,16 +94,19 @@ function linalg.solve(a, b)
   return finish(op("solve", a, b))
 end
 
+local triangular_options = check.declare("linalg.triangular_solve", {
+  upper = { "boolean", default = false, doc = "a is upper triangular" },
+  transpose = { "boolean", default = false, doc = "solves a' x = b" },
+})
+
 --- Solves triangular systems; the other triangle is not read.
 -- @tparam tensor a (…, N, N)
 -- @tparam tensor b (…, N, K), or a vector (N,)
--- @tparam[opt] table opts upper (false): a is upper triangular; transpose (false): a' x = b
+-- @tparam[opt] table opts options
 -- @treturn tensor x, of b's shape
 -- @raise a zero on the diagonal
 function linalg.triangular_solve(a, b, opts)
-  opts = check.options("linalg.triangular_solve", opts, {
-    upper = { "boolean", default = false }, transpose = { "boolean", default = false },
-  })
+  opts = check.options("linalg.triangular_solve", opts, triangular_options)
   local finish
   a, b, finish = system("triangular_solve", a, b)
   return finish(op("triangular_solve", a, b, opts.upper, opts.transpose))
@@ -121,15 +124,20 @@ function linalg.inv(a)
   return (op("solve", a, spread(identity, a)))
 end
 
+local lstsq_options = check.declare("linalg.lstsq", {
+  rcond = { "number", min = 0,
+    doc = "singular values below so much of the largest count as 0; default: max(M, N) times the rounding of a "
+      .. "number" },
+})
+
 --- Least squares: the x of smallest norm among those that minimise |a x - b|, by singular values. Without gradient.
 -- @tparam tensor a (…, M, N)
 -- @tparam tensor b (…, M, K), or a vector (M,)
--- @tparam[opt] table opts rcond: singular values below so much of the largest count as 0 (default: max(M, N) times the
--- rounding of a number)
+-- @tparam[opt] table opts options
 -- @treturn tensor x (…, N, K), or (N,)
 -- @treturn tensor the rank of each a (…), a number for one matrix
 function linalg.lstsq(a, b, opts)
-  opts = check.options("linalg.lstsq", opts, { rcond = { "number", min = 0 } })
+  opts = check.options("linalg.lstsq", opts, lstsq_options)
   local finish
   a, b, finish = system("lstsq", a, b)
   local both = op("lstsq", a, b, opts.rcond or -1)

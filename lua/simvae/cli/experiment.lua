@@ -24,31 +24,34 @@ local experiment = {}
 local min_samples = evaluation.min_samples
 local CALIBRATION = 2000 -- samples of an evaluation that the posterior's calibration is measured on
 
-local options = {
-  simulator = { "table", required = true },
-  net = { "string|function|table" },
-  width = { "integer", min = 1 },
-  posterior = { "string" },
-  loss = { "string|function" },
-  batch = { "integer", min = 1 },
-  decoder = { "table", default = {} },
-  sleep = { "table", default = {} },
-  encoder = { "table", default = {} },
-  recipe = { "string|table" },
-  samples = { "integer", default = 10000, min = min_samples },
-  demo = { "table" },          -- steps and width of a short run: --demo
-  workers = { "integer", min = 0 },
-  simulations = { "integer", min = 1 },
-  cache = { "string" },
-  max_failures = { "number", min = 0, max = 1 },
-  timeout = { "number", above = 0 },
-  doc = { "string" },
-  factors = { "table" },       -- parameters that MIG is averaged over
-  recalibrate = { "integer", min = 100 }, -- simulations that the posterior is corrected on after the training
-  refine = { "table", default = { steps = 60 } }, -- options of model:invert for the evaluation
-  base = { "table" },          -- values of the other parameters in traversals; default: the middle
-  pictures = { "table" },      -- PNGs from elsewhere, for the inference figure
-}
+local options = check.declare("experiment", {
+  simulator = { "table", required = true, doc = "what is learned" },
+  net = { "string|function|table", doc = "as of sv.model" },
+  width = { "integer", min = 1, doc = "as of sv.model" },
+  posterior = { "string", doc = "as of sv.model" },
+  loss = { "string|function", doc = "as of sv.model" },
+  batch = { "integer", min = 1, doc = "as of model:train" },
+  decoder = { "table", default = {}, doc = "as of model:train" },
+  sleep = { "table", default = {}, doc = "as of model:train" },
+  encoder = { "table", default = {}, doc = "as of model:train" },
+  recipe = { "string|table", doc = "as of model:train" },
+  samples = { "integer", default = 10000, min = min_samples, doc = "of the evaluation" },
+  demo = { "table", doc = "{ steps =, width = } of a short run: offers --demo; default: it is not offered" },
+  workers = { "integer", min = 0, doc = "as of model:train; default 0" },
+  simulations = { "integer", min = 1, doc = "as of model:train" },
+  cache = { "string", doc = "as of model:train" },
+  max_failures = { "number", min = 0, max = 1, doc = "as of model:train" },
+  timeout = { "number", above = 0, doc = "as of model:train" },
+  doc = { "string", doc = "what --help says" },
+  factors = { "table", doc = "names of the parameters that MIG is averaged over; default: all" },
+  recalibrate = { "integer", min = 100,
+    doc = "new simulations that the trained posterior is corrected on; default: none" },
+  refine = { "table", default = { steps = 60 },
+    doc = "what the evaluation refines a tenth of its samples by, as of model:invert" },
+  base = { "table",
+    doc = "where parameters stay in traversals while another moves, { name = value }; default: the middle" },
+  pictures = { "table", doc = "paths of PNGs to be inferred as well" },
+})
 
 for name, rule in pairs(posterior.options()) do options[name] = rule end
 
@@ -295,13 +298,7 @@ function experiment.print(model, r)
 end
 
 --- Runs an experiment.
--- @tparam table t simulator; net, width, posterior and its options, loss, batch, decoder, sleep, encoder, recipe (as of
--- sv.model and model:train); recalibrate: how many new simulations the trained posterior is corrected on, as of
--- model:recalibrate (none); samples (10000); factors: names of the parameters that MIG is averaged over (all);
--- refine ({ steps = 60 }): what the evaluation refines a tenth of its samples by, as of model:invert;
--- base: where parameters stay in the traversals while another moves (the middle); pictures: paths of PNGs to be
--- inferred as well; demo = { steps =, width = }: offers --demo; doc: what --help says;
--- workers, simulations, cache, max_failures, timeout: as of model:train
+-- @tparam table t options
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate

@@ -44,11 +44,7 @@ end
 -- rounded. Estimates are moved into the parameters' bounds before the
 -- simulator runs on them; `outside` is the share that was moved.
 -- @tparam Model model with :encode, :decode and .simulator
--- @tparam[opt] table opts samples (10000), bins (20), seed (7), batch (256); chance (5): shuffles for the chance
---   level, calibration (500): samples that the posterior's calibration is measured on; interval (100): bootstrap
---   resamples, 0 for none; max_failures (0.2): share of samples that the simulator may fail on; factors: names of the
---   parameters that MIG is averaged over (all), the others count as noise; refine: { samples (1000), steps, lr, starts,
---   spread (as of model:invert) }: refinement of the first samples
+-- @tparam[opt] table opts options
 -- @treturn table
 --   mim (K, K), mig, gaps[name]; chance.mim, chance.mig: of shuffled samples; interval: {low, high} of mig at 95%;
 --   truth.mim, truth.mig, truth.chance, truth.interval: the same of the parameters with themselves, each replaced by a

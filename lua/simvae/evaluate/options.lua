@@ -4,18 +4,22 @@ local refined = require "simvae.metrics.refined"
 
 local evaluation = {}
 
-local options = {
-  samples = { "integer", default = 10000, min = 4 },
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-  seed = { "integer", default = 7 },
-  batch = { "integer", default = 256, min = 1 },
-  chance = { "integer", default = 5, min = 0 },
-  calibration = { "integer", default = 500, min = 1 },
-  interval = { "integer", default = 100, min = 0 },
-  max_failures = { "number", default = 0.2, min = 0, max = 1 },
-  factors = { "table" },
-  refine = { "table" },
-}
+local options = check.declare("evaluate", {
+  samples = { "integer", default = 10000, min = 4, doc = "fresh samples of the simulator" },
+  bins = { "integer", default = 20, min = 2, max = 1024,
+    doc = "of each parameter and each estimate, for mutual information" },
+  seed = { "integer", default = 7, doc = "of the samples" },
+  batch = { "integer", default = 256, min = 1, doc = "samples that networks take at a time" },
+  chance = { "integer", default = 5, min = 0, doc = "shuffles for the chance level; 0: none" },
+  calibration = { "integer", default = 500, min = 1, doc = "samples that the posterior's calibration is measured on" },
+  interval = { "integer", default = 100, min = 0, doc = "bootstrap resamples for the interval of MIG; 0: none" },
+  max_failures = { "number", default = 0.2, min = 0, max = 1,
+    doc = "share of samples on which the simulator may fail" },
+  factors = { "table",
+    doc = "names of the parameters that MIG is averaged over, the others count as noise; default: all" },
+  refine = { "table", fields = refined.reported.options,
+    doc = "refines the first samples by model:invert and measures them as well; default: none" },
+})
 
 --- The minimum number of samples with the default number of bins: one for each cell of a pair of columns.
 evaluation.min_samples = options.bins.default * options.bins.default

@@ -5,7 +5,10 @@ local given = require "simvae.figures.support.sbc"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
-local options = { tarp = { "table" }, title = { "string" } }
+local options = check.declare("figures.coverage", {
+  tarp = { "table", doc = "what metrics.tarp returned, a dashed line; default: none" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 local LEVELS = 50
 local Z = 1.96 -- of the grey band: each level by itself
@@ -28,7 +31,7 @@ end
 -- @tparam table sbc what metrics.sbc returned
 -- @tparam integer draws posterior draws of each simulation, L of metrics.sbc
 -- @tparam[opt] {string,...} names of the parameters
--- @tparam[opt] table opts tarp: what metrics.tarp returned, a dashed line; title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function coverage(path, sbc, draws, names, opts)
   local o = check.options("coverage", opts, options)

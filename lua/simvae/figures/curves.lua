@@ -6,7 +6,12 @@ local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local parameter = require "simvae.simulator.parameter"
 
-local options = { labels = { "table" }, series = { "table" }, title = { "string" } }
+local options = check.declare("figures.curves", {
+  labels = { "table", doc = "a text for each panel" },
+  series = { "table",
+    doc = "the parts of the vector and their axis, as of sv.simulator; default: one curve over the element's number" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 -- The axis under element i of n.
 local function place(axis, i, n)
@@ -36,8 +41,7 @@ end
 --- Draws vector outputs.
 -- @tparam string path of the PNG; the numbers go to a .dat beside it
 -- @tparam {tensor,...} panels tensors (N, n) of equal shape, drawn from left to right, N curves each
--- @tparam[opt] table opts labels: a text a panel; series: as of sv.simulator, the parts of the vector and their axis
---   (default: one curve over the element's number); title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function curves(path, panels, opts)
   opts = check.options("curves", opts, options)

@@ -6,7 +6,11 @@ local palette = require "simvae.figures.support.palette"
 local parameter = require "simvae.simulator.parameter"
 local quantile = require "simvae.util.quantile"
 
-local options = { period = { "table" }, bins = { "integer", default = 41, min = 5 }, title = { "string" } }
+local options = check.declare("figures.errors", {
+  period = { "table", doc = "{ [k] = period } or { name = period }, in units: errors are then the shorter way round" },
+  bins = { "integer", default = 41, min = 5, doc = "of the histograms" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 local function histogram(errors, bins)
   local sorted = table.move(errors, 1, #errors, 1, {})
@@ -36,7 +40,7 @@ end
 -- @tparam tensor z_hat (N, K), in units
 -- @tparam[opt] table names of the K parameters
 -- @tparam[opt] table units of the K parameters
--- @tparam[opt] table opts period: {[k] or [name] = period}, errors are then the shorter way round; bins (41); title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function errors(path, z_true, z_hat, names, units, opts)
   opts = check.options("errors", opts, options)

@@ -3,18 +3,18 @@ local core = require "simvae.core"
 local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
 
-local options = {
-  labels = { "table" },
-  scale = { "integer", min = 1, max = 16 },
-  columns = { "integer", min = 1 },
-  title = { "string" },
-}
+local options = check.declare("figures.grid", {
+  labels = { "table", doc = "a text for each row" },
+  scale = { "integer", min = 1, max = 16,
+    doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
+  columns = { "integer", min = 1, doc = "images of a row, at most; default: all" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 --- Writes rows of images, one above the other.
 -- @tparam string path of the PNG
 -- @tparam table rows list of tensors (N, C, H, W) of equal N, H and W; row i of images is rows[i]
--- @tparam[opt] table opts labels (a text a row), scale (enlargement, a whole number), columns (at most so
---   many of the N), title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function grid(path, rows, opts)
   opts = check.options("grid", opts, options)

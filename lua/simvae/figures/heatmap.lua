@@ -5,7 +5,11 @@ local matrix = require "simvae.metrics.support.matrix"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
-local options = { labels = { "table" }, titles = { "table" }, rows = { "table" } }
+local options = check.declare("figures.heatmap", {
+  labels = { "table", doc = "names of the factors; for several columns of panels a list of lists" },
+  titles = { "table", doc = "one a panel; for several columns one a column" },
+  rows = { "table", doc = "a name for each row of panels" },
+})
 
 -- Columns of panels: each a list of matrices, top to bottom.
 local function arrange(mims)
@@ -81,8 +85,7 @@ end
 -- @tparam string path of the PNG; the values go to a .dat beside it
 -- @tparam table mims list of (K, M) tensors drawn from top to bottom, such as {r.mim, r.truth.mim}, or a list of
 --   such lists, drawn from left to right (one a simulator)
--- @tparam[opt] table opts labels: the factors' names (for several columns: a list of lists);
---   titles: one a panel (for several columns: one a column); rows: a name for each row of panels
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function heatmap(path, mims, opts)
   opts = check.options("heatmap", opts, options)

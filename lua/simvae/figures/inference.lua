@@ -4,15 +4,21 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local noise = require "simvae.simulator.noise"
 
-local options = { scale = { "integer", min = 1, max = 16 }, labels = { "table" }, preprocess = { "table" },
-  noise = { "number|table|tensor" } }
+local options = check.declare("figures.inference", {
+  scale = { "integer", min = 1, max = 16,
+    doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
+  labels = { "table", doc = "of the three rows; default: input, and S and G of the inferred parameters" },
+  preprocess = { "table", doc = "options of sv.preprocess.picture" },
+  noise = { "number|table|tensor",
+    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+      .. "levels" },
+})
 
 --- Draws the inference on images.
 -- @tparam string path of the PNG
 -- @tparam Model model with :encode, :decode and .simulator
 -- @tparam {string|tensor,...} pictures paths of PNGs, or tensors (C, H, W); read through simvae.model.preprocess
--- @tparam[opt] table opts scale; labels of the three rows; preprocess: options of simvae.model.preprocess;
--- noise: as of model:encode
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message (an image that cannot be read)
 -- @treturn tensor the parameters (N, K), in units
 -- @treturn tensor the images as preprocessed for the encoder (N, C, H, W)

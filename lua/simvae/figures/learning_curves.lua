@@ -3,7 +3,10 @@ local check = require "simvae.util.check"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
-local options = { title = { "string" }, window = { "number", default = 0.02, above = 0, max = 0.5 } }
+local options = check.declare("figures.learning_curves", {
+  title = { "string", doc = "above the figure; default: none" },
+  window = { "number", default = 0.02, above = 0, max = 0.5, doc = "share of the steps that smoothing averages over" },
+})
 
 -- Rows of a CSV with a header, numbers as numbers.
 local function read(path)
@@ -109,7 +112,7 @@ end
 --- Draws the learning curves.
 -- @tparam string path of the PNG; the values go to a .dat beside it
 -- @tparam table|string log rows {step =, stage =, loss =, …} in order, or the path of a log.csv
--- @tparam[opt] table opts title; window: share of the steps that smoothing averages over (0.02)
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function learning_curves(path, log, opts)
   opts = check.options("learning_curves", opts, options)

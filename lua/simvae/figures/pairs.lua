@@ -10,11 +10,18 @@ local pair_axis = require "simvae.figures.support.pair_axis"
 local palette = require "simvae.figures.support.palette"
 local quantile = require "simvae.util.quantile"
 
-local options = {
-  truth = { "table|tensor" }, samples = { "integer", default = 5000, min = 100 }, reference = { "tensor" },
-  names = { "table" }, units = { "table" }, simulator = { "table" }, number = { "integer", default = 1, min = 1 },
-  title = { "string" }, size = { "integer", min = 200, max = 4000 }, seed = { "integer", default = 1 },
-}
+local options = check.declare("figures.pairs", {
+  truth = { "table|tensor", doc = "the true parameters (by name, a list, or a tensor), drawn as lines; default: none" },
+  samples = { "integer", default = 5000, min = 100, doc = "draws of a posterior" },
+  reference = { "tensor", doc = "samples (M, K) to lay over, as contours and outlines; default: none" },
+  names = { "table", doc = "of the columns of a tensor; default z1, z2, …" },
+  units = { "table", doc = "of the columns of a tensor" },
+  simulator = { "table", doc = "of a tensor: whose names, units, scales, periods and classes hold" },
+  number = { "integer", default = 1, min = 1, doc = "which of the posterior's outputs" },
+  title = { "string", doc = "above the figure; default: none" },
+  size = { "integer", min = 200, max = 4000, doc = "of a side, in pixels; default: by the number of parameters" },
+  seed = { "integer", default = 1, doc = "of the draws" },
+})
 
 local SHARES = { 0.68, 0.95 }
 local QUANTILES = { 0.16, 0.5, 0.84 }
@@ -258,10 +265,7 @@ end
 --- Draws a corner plot.
 -- @tparam Posterior|tensor p of model:posterior(x), or samples (M, K) in units
 -- @tparam string path of the PNG; the numbers go to a .dat beside it
--- @tparam[opt] table opts truth: the true parameters (by name, a list, or a tensor), drawn as lines; samples (5000):
---   draws of a posterior; number (1): which of the posterior's outputs; reference: samples (M, K) to lay over, as
---   contours and outlines; names and units of the columns of a tensor, or simulator, whose scales, periods and classes
---   then hold; size: pixels of a side; title; seed (1) of the draws
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function pairs_of(p, path, opts)
   local o = check.options("pairs", opts, options)

@@ -7,7 +7,11 @@ local noise = require "simvae.simulator.noise"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
-local options = { p = { "table|tensor" }, series = { "table" }, title = { "string" } }
+local options = check.declare("figures.predictive", {
+  p = { "table|tensor", doc = "values of p of metrics.predictive_check, for the titles" },
+  series = { "table", doc = "the parts of the vector and their axis, as of sv.simulator" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 local SHARES = { { 0.025, 0.975, "#cfe3f1" }, { 0.16, 0.84, "#7fb5d8" } }
 local SHOWN = 3 -- replicated images of each
@@ -68,7 +72,7 @@ end
 -- @tparam string path of the PNG; of vectors the numbers go to a .dat beside it
 -- @tparam tensor x (N, …output) measured outputs
 -- @tparam {tensor,...} replicated of each (S, …output), as of metrics.predictive_check
--- @tparam[opt] table opts p: of each, for the titles; title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function predictive(path, x, replicated, opts)
   local o = check.options("predictive", opts, options)

@@ -6,7 +6,10 @@ local given = require "simvae.figures.support.sbc"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 
-local options = { title = { "string" }, columns = { "integer", default = 5, min = 1 } }
+local options = check.declare("figures.ranks", {
+  title = { "string", doc = "above the figure; default: none" },
+  columns = { "integer", default = 5, min = 1, doc = "panels side by side, at most" },
+})
 
 local GREY, BAD = "#d9d9d9", palette.lines[2]
 local NORMAL = { [10] = 2.81, [20] = 3.02, [50] = 3.29 } -- of so many bins, each within it with a level of 95% together
@@ -59,7 +62,7 @@ end
 -- @tparam table sbc what metrics.sbc returned
 -- @tparam integer draws posterior draws of each simulation, L of metrics.sbc
 -- @tparam[opt] {string,...} names of the parameters
--- @tparam[opt] table opts columns (5): panels side by side at most; title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 local function ranks(path, sbc, draws, names, opts)
   local o = check.options("ranks", opts, options)

@@ -6,7 +6,12 @@ local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local regression = require "simvae.metrics.support.regression"
 
-local options = { log = { "table" }, points = { "integer", default = 2000, min = 10 }, title = { "string" } }
+local options = check.declare("figures.scatter", {
+  log = { "table",
+    doc = "{ [k] = true } or { name = true } of logarithmic axes; the line is then fitted to the logarithms" },
+  points = { "integer", default = 2000, min = 10, doc = "that are drawn, at most; all are fitted" },
+  title = { "string", doc = "above the figure; default: none" },
+})
 
 --- Draws estimated against true values, a panel a parameter.
 -- @tparam string path of the PNG; the points go to a .dat beside it
@@ -14,8 +19,7 @@ local options = { log = { "table" }, points = { "integer", default = 2000, min =
 -- @tparam tensor z_hat (N, K), in units
 -- @tparam[opt] table names of the K parameters
 -- @tparam[opt] table units of the K parameters
--- @tparam[opt] table opts log: {[k] or [name] = true} for logarithmic axes (the line is then fitted to the
---   logarithms); points: at most so many are drawn (2000), all are fitted; title
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn table {slope =, intercept =, r2 =, exact =} of each parameter, as of simvae.metrics.support.regression
 local function scatter(path, z_true, z_hat, names, units, opts)

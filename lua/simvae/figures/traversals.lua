@@ -7,13 +7,16 @@ local palette = require "simvae.figures.support.palette"
 local parameter = require "simvae.simulator.parameter"
 local picture = require "simvae.figures.support.picture"
 
-local options = {
-  steps = { "integer", default = 9, min = 2, max = 64 },
-  rows = { "table" },
-  base = { "table" },
-  scale = { "integer", min = 1, max = 16 },
-  frames = { "integer", default = 24, min = 4, max = 240 },
-}
+local options = check.declare("figures.traversals", {
+  steps = { "integer", default = 9, min = 2, max = 64, doc = "images of a row, from bound to bound" },
+  rows = { "table", doc = "names or numbers of the parameters; default: all" },
+  base = { "table",
+    doc = "values of the parameters that do not move, { name = value }; default: the middle, for a correlated prior "
+      .. "its mean" },
+  scale = { "integer", min = 1, max = 16,
+    doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
+  frames = { "integer", default = 24, min = 4, max = 240, doc = "of the animation" },
+})
 
 -- Positions between the bounds: a period's end is omitted, as it equals its start; classes come once each.
 local function shares(p, steps)
@@ -153,9 +156,7 @@ end
 --- Draws a traversal of each parameter through the decoder.
 -- @tparam string path of the PNG; with image outputs an animated loop goes to NAME.anim.png beside it
 -- @tparam Model model what has :decode and .simulator.params
--- @tparam[opt] table opts steps (9) from bound to bound; rows: names or numbers of the parameters (all);
---   base: values of the others, {name = value} (the middle; for a correlated prior its mean);
---   scale: enlargement; frames of the animation (24)
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn string|nil path of the animation
 local function traversals(path, model, opts)

@@ -3,8 +3,12 @@ local core = require "simvae.core"
 local check = require "simvae.util.check"
 local picture = require "simvae.figures.support.picture"
 
-local options = { count = { "integer", default = 12, min = 1 }, scale = { "integer", min = 1, max = 16 },
-  labels = { "table" } }
+local options = check.declare("figures.worst", {
+  count = { "integer", default = 12, min = 1, doc = "samples that are shown" },
+  scale = { "integer", min = 1, max = 16,
+    doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
+  labels = { "table", doc = "of the rows; default x, S(E(x)) and their difference" },
+})
 
 --- Indices of the samples with the largest squared error, worst first.
 -- @tparam tensor x (N, …)
@@ -31,7 +35,7 @@ end
 -- @tparam string path of the PNG
 -- @tparam tensor x (N, C, H, W) images
 -- @tparam tensor y (N, C, H, W) re-simulated images, such as S(E(x))
--- @tparam[opt] table opts count (12), scale (enlargement), labels (default x, S(E(x)), difference)
+-- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn table indices of the samples
 local function worst(path, x, y, opts)

@@ -81,7 +81,8 @@ file.default_bytes = 256 << 20
 
 --- Rule of the option max_bytes of readers: memory of a file's tensors. Default: 256 MiB, or 64 times the file if that
 -- is more, so that decompression bombs are refused before memory is allocated.
-file.max_bytes = { "integer", min = 0 }
+file.max_bytes = { "integer", min = 0,
+  doc = "most memory of the tensors, in bytes, against decompression bombs; default: 256 MiB, or 64 times the file" }
 
 --- The bytes that the tensors of a file may take.
 -- @tparam source source

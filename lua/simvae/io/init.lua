@@ -19,18 +19,32 @@ local files = {
   save_safetensors = safetensors.save,
 }
 
-local scale_rule = { "integer", default = 1, min = 1, max = 1024 }
+local png_options = {
+  scale = { "integer", default = 1, min = 1, max = 1024, doc = "every pixel becomes scale x scale" },
+}
+check.declare("io.encode_png", png_options)
+check.declare("io.save_png", png_options)
+
+local load_options = check.declare("io.load_png", {
+  alpha = { "boolean", default = false, doc = "keeps alpha as the last channel (C = 2 or 4) where there is one" },
+  max_bytes = file.max_bytes,
+})
+
+local animation_options = check.declare("io.save_apng", {
+  delay_ms = { "integer", default = 50, min = 0, max = 65535, doc = "of each frame, in milliseconds" },
+  plays = { "integer", default = 0, min = 0, max = 2 ^ 31 - 1, doc = "how often it is played; 0: for ever" },
+  scale = png_options.scale,
+})
 
 --- Reads a PNG image: any colour type and depth, interlaced or not.
 --
 -- Transparent images are composited on white, unless alpha is requested. Gamma is not applied.
 -- @tparam string path
--- @tparam[opt] table options `alpha = true`: keeps alpha as the last channel (C = 2 or 4) where there is one;
---   `max_bytes`: of the tensor (256 MiB, or 64 times the file)
+-- @tparam[opt] table options options
 -- @treturn tensor (C, H, W) in [0, 1], C = 1 (grey) or 3; or nil, message
 function files.load_png(path, options)
   file.check_path("load_png", path)
-  options = check.options("load_png", options, { alpha = { "boolean", default = false }, max_bytes = file.max_bytes })
+  options = check.options("load_png", options, load_options)
   return file.read(path, function(source)
     local limit = file.limit(source, options.max_bytes)
     if source:size() > limit then file.refuse("%d bytes exceed the limit of %d", source:size(), limit) end
@@ -48,21 +62,21 @@ end
 --- An image as the bytes of a PNG file, 8 bits a sample.
 -- @tparam tensor t (H, W), (1, H, W) grey, (3, H, W) RGB, or (2, H, W), (4, H, W) with alpha as the last
 --   channel; values outside [0, 1] are clamped, NaN is 0
--- @tparam[opt] table options `scale = k`: every pixel becomes k x k
+-- @tparam[opt] table options options
 -- @treturn string
 function files.encode_png(t, options)
-  options = check.options("encode_png", options, { scale = scale_rule })
+  options = check.options("encode_png", options, png_options)
   return encode("encode_png", t, options)
 end
 
 --- Writes an image to a PNG file.
 -- @tparam string path
 -- @tparam tensor t as encode_png takes it
--- @tparam[opt] table options as for encode_png
+-- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
 function files.save_png(path, t, options)
   file.check_path("save_png", path)
-  options = check.options("save_png", options, { scale = scale_rule })
+  options = check.options("save_png", options, png_options)
   return file.write(path, { encode("save_png", t, options) })
 end
 
@@ -88,16 +102,11 @@ end
 -- its first frame.
 -- @tparam string path
 -- @tparam tensor|table frames (T, C, H, W) or (T, H, W), or a list of images as encode_png takes them
--- @tparam[opt] table options `delay_ms`: of each frame (50); `plays`: how often, 0 for ever (0);
---   `scale` as for encode_png
+-- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
 function files.save_apng(path, frames, options)
   file.check_path("save_apng", path)
-  options = check.options("save_apng", options, {
-    delay_ms = { "integer", default = 50, min = 0, max = 65535 },
-    plays = { "integer", default = 0, min = 0, max = 2 ^ 31 - 1 },
-    scale = scale_rule,
-  })
+  options = check.options("save_apng", options, animation_options)
   frames = stack_frames(frames)
   return file.write(path, { encode("save_apng", frames, options, options.delay_ms, options.plays) })
 end

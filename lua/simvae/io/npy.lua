@@ -115,16 +115,18 @@ local function header_of(source)
   return header
 end
 
+local load_options = check.declare("io.load_npy", { max_bytes = file.max_bytes })
+
 --- Reads an array from a .npy file.
 --
 -- Types f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 and bool of either byte order, C or Fortran order; all become
 -- numbers of this build (float: whole numbers beyond 2^24 are rounded). Object arrays are refused.
 -- @tparam string path
--- @tparam[opt] table options `max_bytes`: of the tensor (256 MiB, or 64 times the file)
+-- @tparam[opt] table options options
 -- @treturn tensor of the array's shape; or nil, message
 function npy.load(path, options)
   file.check_path("load_npy", path)
-  options = check.options("load_npy", options, { max_bytes = file.max_bytes })
+  options = check.options("load_npy", options, load_options)
   return file.read(path, function(source)
     local h = header_of(source)
     file.check_memory(h.count, file.limit(source, options.max_bytes), "its array")

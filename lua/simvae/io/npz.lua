@@ -145,20 +145,22 @@ local function read_member(source, e, before, limit)
   return t
 end
 
+local load_options = check.declare("io.load_npz", {
+  names = { "table", doc = "of the arrays that are read; default: all" },
+  max_bytes = file.max_bytes,
+})
+
 --- Reads the arrays of a .npz file.
 --
 -- Stored and deflated members; types as load_npy reads them. Other members (pickled objects, text) are
 -- skipped, never executed, and named in the second result.
 -- @tparam string path
--- @tparam[opt] table options `names`: list of the arrays to read (all); `max_bytes`: of all tensors
---   together (256 MiB, or 64 times the file), against decompression bombs
+-- @tparam[opt] table options options
 -- @treturn table name -> tensor
 -- @treturn table name -> why it was skipped; or nil, message
 function npz.load(path, options)
   file.check_path("load_npz", path)
-  options = check.options("load_npz", options, {
-    names = { "table" }, max_bytes = file.max_bytes,
-  })
+  options = check.options("load_npz", options, load_options)
   local wanted = wanted_names(options.names)
   return file.read(path, function(source)
     local tensors, skipped, count, limit = {}, {}, 0, file.limit(source, options.max_bytes)

@@ -111,19 +111,21 @@ local function verify(stated, start, header, data)
   end
 end
 
+local load_options = check.declare("io.load_safetensors", { max_bytes = file.max_bytes })
+
 --- Reads a safetensors file.
 --
 -- Numbers of every type become those of this build (float: whole numbers beyond 2^24
 -- are rounded). Files that are truncated, overlap, have gaps or wrong sizes, or a wrong
 -- checksum, are refused.
 -- @tparam string path
--- @tparam[opt] table options `max_bytes`: of all tensors together (256 MiB, or 64 times the file)
+-- @tparam[opt] table options options
 -- @treturn table name -> tensor
 -- @treturn table metadata, string -> string (empty if there is none); or nil, message
 -- @treturn boolean whether the file has a checksum of its own
 function safetensors.load(path, options)
   file.check_path("load_safetensors", path)
-  options = check.options("load_safetensors", options, { max_bytes = file.max_bytes })
+  options = check.options("load_safetensors", options, load_options)
   return file.read(path, function(source)
     local size = source:size()
     if size < 8 then refuse("%d bytes are too few for a safetensors file", size) end
@@ -167,20 +169,24 @@ local function metadata_text(metadata)
   return '"__metadata__":{' .. table.concat(keys, ",") .. "}"
 end
 
+local save_options = check.declare("io.save_safetensors", {
+  metadata = { "table", doc = "texts by name that the file carries" },
+  checksum = { "boolean", default = false, doc = "the file carries one, which load_safetensors verifies" },
+  previous = { "string", doc = "path under which the old file is kept; default: it is not" },
+})
+
 --- Writes tensors to a safetensors file: F32 (F64 in a double build), sorted by name, so that
 -- equal tensors give equal bytes.
 --
 -- Writing is atomic.
 -- @tparam string path
 -- @tparam table tensors name -> tensor
--- @tparam[opt] table options metadata: string -> string; checksum (false): the file carries one, which load verifies;
--- previous: path under which the old file is kept
+-- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
 function safetensors.save(path, tensors, options)
   file.check_path("save_safetensors", path)
   local names = file.names("save_safetensors", tensors)
-  options = check.options("save_safetensors", options, { metadata = { "table" },
-    checksum = { "boolean", default = false }, previous = { "string" } })
+  options = check.options("save_safetensors", options, save_options)
   local parts, pieces, at, bytes = {}, { "", "" }, 0, core.io.number_sizes[file.real]
   local metadata = options.metadata
   if options.checksum then

@@ -42,8 +42,8 @@ end
 
 return {
   options = {
-    transforms = { "integer", default = 5, min = 1, max = 64 },
-    bins = { "integer", default = 8, min = 2, max = 64 },
+    transforms = { "integer", default = 5, min = 1, max = 64, doc = "coupling transforms of the flow" },
+    bins = { "integer", default = 8, min = 2, max = 64, doc = "bins of each of its splines" },
   },
   vectors = true,
   continuous = true,

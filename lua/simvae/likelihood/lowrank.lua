@@ -43,7 +43,7 @@ function LowRank:draw(y, code, n, rng)
 end
 
 return {
-  options = { rank = { "integer", default = 4, min = 1, max = 64 } },
+  options = { rank = { "integer", default = 4, min = 1, max = 64, doc = "rank of the correlations" } },
   vectors = true,
   new = function(t)
     local identity = {}

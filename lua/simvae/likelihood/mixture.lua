@@ -38,7 +38,9 @@ function Mixture:draw(y, code, n, rng)
 end
 
 return {
-  options = { components = { "integer", default = 4, min = 1, max = 64 } },
+  options = {
+    components = { "integer", default = 4, min = 1, max = 64, doc = "normal distributions in the mixture" },
+  },
   vectors = true,
   new = function(t)
     local A = t.components

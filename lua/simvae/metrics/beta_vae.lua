@@ -19,14 +19,14 @@ local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 local optim = require "simvae.nn.optim"
 
-local options = {
-  batch = { "integer", default = 64, min = 1 },
-  train = { "integer", default = 10000, min = 10 },
-  test = { "integer", default = 5000, min = 10 },
-  steps = { "integer", default = 300, min = 1 },
-  seed = { "integer", default = 1 },
-  names = { "table" },
-}
+local options = check.declare("metrics.beta_vae", {
+  batch = { "integer", default = 64, min = 1, doc = "pairs of samples for a point" },
+  train = { "integer", default = 10000, min = 10, doc = "points that the classifier is trained on" },
+  test = { "integer", default = 5000, min = 10, doc = "points that it is tested on" },
+  steps = { "integer", default = 300, min = 1, doc = "of the classifier's training" },
+  seed = { "integer", default = 1, doc = "of the pairs" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
 
 -- |z - z'| of neighbours in a factor's order, for each latent and position.
 local function differences(zs, order)
@@ -84,8 +84,7 @@ end
 --- beta-VAE score.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M), M >= 2
--- @tparam[opt] table opts batch (64) pairs a point, train (10000), test (5000), steps (300) of the classifier,
---   seed (1), names of v's columns
+-- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
 local function beta_vae(z, v, opts)
   opts = check.options("beta_vae", opts, options)

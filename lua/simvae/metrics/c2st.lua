@@ -13,12 +13,12 @@ local matrix = require "simvae.metrics.support.matrix"
 local nn = require "simvae.nn"
 local optim = require "simvae.nn.optim"
 
-local options = {
-  seed = { "integer", default = 1 },
-  folds = { "integer", default = 5, min = 2, max = 100 },
-  epochs = { "integer", default = 1000, min = 1 },
-  batch = { "integer", default = 200, min = 1 },
-}
+local options = check.declare("metrics.c2st", {
+  seed = { "integer", default = 1, doc = "of the folds and initial weights" },
+  folds = { "integer", default = 5, min = 2, max = 100, doc = "of cross-validation" },
+  epochs = { "integer", default = 1000, min = 1, doc = "of a classifier's training, at most" },
+  batch = { "integer", default = 200, min = 1, doc = "samples in a step" },
+})
 
 local PATIENCE, TOLERANCE = 10, 1e-4 -- training ends after PATIENCE epochs without such a decrease, as in scikit-learn
 
@@ -79,7 +79,7 @@ end
 --- Classifier two-sample test.
 -- @tparam tensor a (N, K) the reference
 -- @tparam tensor b (M, K); the longer one is cut to the other's rows
--- @tparam[opt] table opts seed (1), folds (5), epochs (1000; at most), batch (200)
+-- @tparam[opt] table opts options
 -- @treturn number accuracy on held-out rows, 0.5 to 1
 -- @treturn {number,...} that of each fold
 -- @raise columns that are constant or not finite, fewer rows than folds, unequal columns

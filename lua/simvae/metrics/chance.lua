@@ -9,19 +9,24 @@
 -- the prior's correlations; with few shuffles its spread is imprecise.
 local core = require "simvae.core"
 local check = require "simvae.util.check"
+local information = require "simvae.metrics.support.information"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute
 
+local own_options = information.declare("metrics.chance", {
+  repeats = { "integer", default = 20, min = 1, doc = "shuffles" },
+  seed = { "integer", default = 1, doc = "of the shuffles" },
+})
+
 --- Mutual information matrix and gap of shuffled samples.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts repeats (20), seed (1), and the options of metrics.mim
+-- @tparam[opt] table opts options: those of metrics.mim as well
 -- @treturn table {mim = (K, M) mean, mig = mean, mig_std = spread over shuffles}
 local function chance(z, v, opts)
   local rest = matrix.options("chance", opts)
-  local own = check.options("chance", { repeats = rest.repeats, seed = rest.seed },
-    { repeats = { "integer", default = 20, min = 1 }, seed = { "integer", default = 1 } })
+  local own = check.options("chance", { repeats = rest.repeats, seed = rest.seed }, own_options)
   rest.repeats, rest.seed = nil, nil
   z, v = matrix.pair("chance", z, v)
   local rng, n = core.rng(own.seed), z.shape[1]

@@ -27,11 +27,11 @@ local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 
-local options = {
-  simulator = { "table", required = true },
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-  v = { "tensor" },
-}
+local options = check.declare("metrics.consistent_mim", {
+  simulator = { "table", required = true, doc = "the simulator, whose parameters are used" },
+  bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
+  v = { "tensor", doc = "true parameters (N, K), for the spread; default: without it" },
+})
 
 local function deviation(column)
   local mean, squares = 0, 0
@@ -43,7 +43,7 @@ end
 --- Self-consistent mutual information.
 -- @tparam tensor z (N, K): E(x), in units
 -- @tparam tensor again (N, K): E(S(E(x))), in units, row by row
--- @tparam table opts simulator (for its params), bins (20), v: true parameters (N, K), for the spread
+-- @tparam table opts options
 -- @treturn table score, by[name] (the diagonal), mim (K, K): rows z', columns z; spread[name] where v is given
 -- @raise columns that are not finite; too few samples
 local function consistent_mim(z, again, opts)

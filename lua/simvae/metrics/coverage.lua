@@ -13,7 +13,12 @@ local matrix = require "simvae.metrics.support.matrix"
 local parameter = require "simvae.simulator.parameter"
 local page = require "simvae.report.page"
 
-local options = { period = { "table" }, log = { "table" }, names = { "table" } }
+local options = check.declare("metrics.coverage", {
+  period = { "table",
+    doc = "periods of columns that are on a circle, in units, by column, { [i] = value } or { name = value }" },
+  log = { "table", doc = "{ [i] = true } or { name = true } of columns on a log scale" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
 
 local NORMAL = 0.683 -- of a normal distribution within one standard deviation
 
@@ -21,7 +26,7 @@ local NORMAL = 0.683 -- of a normal distribution within one standard deviation
 -- @tparam tensor z (N, K) estimates, in units
 -- @tparam tensor std (N, K) predicted standard deviations, in the same units
 -- @tparam tensor v (N, K) true values, in units
--- @tparam[opt] table opts by column, {[i] = value} or {name = value}: period, log (true); names of the columns
+-- @tparam[opt] table opts options
 -- @treturn {number,...} the share within one standard deviation, of each column
 -- @treturn {number,...} within two
 local function coverage(z, std, v, opts)

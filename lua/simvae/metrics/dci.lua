@@ -20,12 +20,14 @@ local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
-local options = {
-  levels = { "table" }, names = { "table" },
-  trees = { "integer", default = 100, min = 1, max = 10000 },
-  depth = { "integer", default = 3, min = 1, max = 6 },
-  rate = { "number", default = 0.1, above = 0 },
-}
+local options = check.declare("metrics.dci", {
+  levels = { "table",
+    doc = "classes of categorical columns of v, { [i] = n } or { name = n }; default: all columns are continuous" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+  trees = { "integer", default = 100, min = 1, max = 10000, doc = "boosting rounds for a column of v" },
+  depth = { "integer", default = 3, min = 1, max = 6, doc = "of the trees" },
+  rate = { "number", default = 0.1, above = 0, doc = "learning rate of boosting" },
+})
 
 -- 1 - entropy of shares in base n; nil if all entries are 0.
 local function order(values)
@@ -129,8 +131,7 @@ end
 -- @function dci
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts levels: classes of categorical columns of v, {[i] = n} or {name = n}; names;
---   trees (100), depth (3), rate (0.1)
+-- @tparam[opt] table opts options
 -- @treturn table {disentanglement =, completeness =, informativeness = mean, each = list by factor,
 --   importance = (K, M), columns add up to 1}
 local function scores(_, z, v, opts)

@@ -9,7 +9,7 @@ local matrix = require "simvae.metrics.support.matrix"
 
 --- Entropy of each column, in nats.
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts bins, levels and names as in metrics.mim
+-- @tparam[opt] table opts options
 -- @treturn table M numbers
 local function entropy(v, opts)
   v = matrix.check("entropy", "v", v)

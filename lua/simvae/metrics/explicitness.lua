@@ -20,14 +20,18 @@ local function standard(t, first, ones)
   return ones and core.concat({ s, core.ones(s.shape[1], 1) }, 2) or s
 end
 
+local options = check.declare("metrics.explicitness", {
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
+
 --- Explicitness.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M) continuous factors
--- @tparam[opt] table opts names of v's columns
+-- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn table R² of each factor
 local function explicitness(z, v, opts)
-  opts = check.options("explicitness", opts, { names = { "table" } })
+  opts = check.options("explicitness", opts, options)
   z, v = matrix.scored("explicitness", z, v, opts.names)
   local n, K = z.shape[1], z.shape[2]
   if n < 4 * (K + 1) then

@@ -19,13 +19,13 @@ local core = require "simvae.core"
 local check = require "simvae.util.check"
 local matrix = require "simvae.metrics.support.matrix"
 
-local options = {
-  batch = { "integer", default = 64, min = 2 },
-  train = { "integer", default = 10000, min = 1 },
-  test = { "integer", default = 5000, min = 1 },
-  seed = { "integer", default = 1 },
-  names = { "table" },
-}
+local options = check.declare("metrics.factor_vae", {
+  batch = { "integer", default = 64, min = 2, doc = "samples for a vote" },
+  train = { "integer", default = 10000, min = 1, doc = "votes that the classifier counts" },
+  test = { "integer", default = 5000, min = 1, doc = "votes that it is tested on" },
+  seed = { "integer", default = 1, doc = "of the samples" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
 
 -- Sums of each latent and of its square up to each position in the order of factor y.
 local function running(zs, y, rng)
@@ -57,7 +57,7 @@ end
 --- FactorVAE score.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts batch (64), train (10000), test (5000), seed (1), names of v's columns
+-- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
 -- @treturn table number of the factor that each latent stands for, false for latents that never varied least
 local function factor_vae(z, v, opts)

@@ -9,6 +9,7 @@
 -- training (another seed), nor the estimator's bias (see chance).
 local core = require "simvae.core"
 local check = require "simvae.util.check"
+local information = require "simvae.metrics.support.information"
 local matrix = require "simvae.metrics.support.matrix"
 local mim = require "simvae.metrics.mim".compute
 local mig = require "simvae.metrics.mig".compute
@@ -22,18 +23,20 @@ local function around(estimate, values, tail)
   return bound(tail), bound(1 - tail)
 end
 
+local own_options = information.declare("metrics.interval", {
+  repeats = { "integer", default = 200, min = 20, doc = "resamples of the rows" },
+  seed = { "integer", default = 1, doc = "of the resamples" },
+  level = { "number", default = 0.95, min = 0.5, max = 0.999, doc = "share of the resamples within the interval" },
+})
+
 --- Bootstrap interval.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts repeats (200), level (0.95), seed (1), and the options of metrics.mim
+-- @tparam[opt] table opts options: those of metrics.mim as well
 -- @treturn table {mig = {low, high}, low = (K, M), high = (K, M)}
 local function interval(z, v, opts)
   local rest = matrix.options("interval", opts)
-  local own = check.options("interval", { repeats = rest.repeats, seed = rest.seed, level = rest.level }, {
-    repeats = { "integer", default = 200, min = 20 },
-    seed = { "integer", default = 1 },
-    level = { "number", default = 0.95, min = 0.5, max = 0.999 },
-  })
+  local own = check.options("interval", { repeats = rest.repeats, seed = rest.seed, level = rest.level }, own_options)
   rest.repeats, rest.seed, rest.level = nil, nil, nil
   z, v = matrix.pair("interval", z, v)
   local estimate = mim(z, v, rest)

@@ -22,10 +22,10 @@ local page = require "simvae.report.page"
 local point = require "simvae.simulator.point"
 local regression = require "simvae.metrics.support.regression"
 
-local options = {
-  simulator = { "table", required = true },
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-}
+local options = check.declare("metrics.invariant_mim", {
+  simulator = { "table", required = true, doc = "the simulator, whose parameters and invariants are used" },
+  bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
+})
 
 local function value_of(sim, invariant, row)
   local value = invariant.value(point.new(sim, row))
@@ -60,7 +60,7 @@ end
 --- Compares declared invariants of answers and of true parameters.
 -- @tparam tensor z (N, K): answers, in units
 -- @tparam tensor v (N, K): true parameters, in units
--- @tparam table opts simulator (its params and invariants), bins (20)
+-- @tparam table opts options
 -- @treturn table|nil by[name] = { mi, slope, intercept, r2, exact }, names, z, v (n, M): their values,
 --   samples: those that took part, mim (M, M) (nil with too few samples for the bins);
 --   nil where the simulator declares none, or fewer than three samples lie within the limits

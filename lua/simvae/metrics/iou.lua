@@ -17,15 +17,19 @@ local function light_on_dark(x)
   return core.mean(x):item() < 0.5
 end
 
+local options = check.declare("metrics.iou", {
+  light = { "boolean", doc = "whether the ink is light on dark; default: by the mean of x" },
+})
+
 --- Mean intersection over union.
 -- @tparam tensor x (N, …) images, in [0, 1]
 -- @tparam tensor y (N, …) images of the same shape
--- @tparam[opt] table opts light (is the ink light? default: by the mean of x)
+-- @tparam[opt] table opts options
 -- @treturn number the mean over images, in [0, 1]
 -- @treturn {number,...} that of each
 -- @treturn boolean whether the ink was light
 local function iou(x, y, opts)
-  opts = check.options("iou", opts, { light = { "boolean" } })
+  opts = check.options("iou", opts, options)
   matrix.outputs("iou", x, y)
   local light = opts.light
   if light == nil then light = light_on_dark(x) end

@@ -16,11 +16,12 @@ local cholesky = require "simvae.util.cholesky"
 local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 
-local options = {
-  permutations = { "integer", default = 200, min = 10, max = 10000 },
-  features = { "integer", default = 100, min = 0, max = 1000 },
-  seed = { "integer", default = 1 },
-}
+local options = check.declare("metrics.lc2st", {
+  permutations = { "integer", default = 200, min = 10, max = 10000,
+    doc = "for the distribution of the statistic under equality" },
+  features = { "integer", default = 100, min = 0, max = 1000, doc = "random features of the classifier" },
+  seed = { "integer", default = 1, doc = "of the features and permutations" },
+})
 
 local PRODUCTS = 200 -- with the output's numbers, at most
 local RIDGE = 0.02
@@ -87,7 +88,7 @@ end
 -- @tparam tensor x (N, D) the simulations' outputs, or summaries of them
 -- @tparam tensor at (L, K) draws of the posterior of the observation
 -- @tparam tensor observation (D,) its output, or summary
--- @tparam[opt] table opts permutations (200); features (100): random ones; seed (1)
+-- @tparam[opt] table opts options
 -- @treturn number p: the probability of so large a statistic under a right posterior
 -- @treturn table statistic, null (permutations)
 -- @raise unequal rows or columns, numbers that are not finite

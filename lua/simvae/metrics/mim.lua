@@ -20,12 +20,7 @@ local information = require "simvae.metrics.support.information"
 --- Mutual information of every column of z with every column of v, divided by H(v).
 -- @tparam tensor z (N, K): the estimates, such as the encoder's means
 -- @tparam tensor v (N, M): the factors
--- @tparam[opt] table opts
---   bins (20) equal-width bins of continuous columns;
---   levels classes of categorical columns of v, {[i] = n} or {name = n}; z_levels the same for z;
---   names, z_names the columns' names, for messages;
---   constant "error" (default) or "zero": a constant column of z then has no information;
---   rows_z, rows_v tensors of row numbers: the rows used (bins are those of all rows)
+-- @tparam[opt] table opts options
 -- @treturn tensor (K, M), entries in [0, 1]
 -- @raise which column is constant, not finite or has more values than classes; too few samples; unequal N
 local function mim(z, v, opts)

@@ -17,7 +17,7 @@ local matrix = require "simvae.metrics.support.matrix"
 --- Modularity of each latent and their mean.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M), M >= 2
--- @tparam[opt] table opts as of metrics.mim
+-- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn table the score of each latent
 local function modularity(z, v, opts)

@@ -35,12 +35,13 @@ local page = require "simvae.report.page"
 local parameters = require "simvae.simulator.parameters"
 local symmetry = require "simvae.simulator.symmetry"
 
-local options = {
-  simulator = { "table", required = true },
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-  seed = { "integer", default = 1 },
-  chance = { "integer", default = 1, min = 1 },
-}
+local options = check.declare("metrics.orbit_mim", {
+  simulator = { "table", required = true,
+    doc = "the simulator, whose parameters and symmetry are used; without a symmetry nothing is replaced" },
+  bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
+  seed = { "integer", default = 1, doc = "of the random equivalents" },
+  chance = { "integer", default = 1, min = 1, doc = "shuffles for the chance level" },
+})
 
 local enough = 0.05
 
@@ -63,8 +64,7 @@ end
 --- Orbit-aligned mutual information.
 -- @tparam tensor z (N, K): answers, in units
 -- @tparam tensor v (N, K): true parameters, in units
--- @tparam table opts simulator (its params and symmetry; without one nothing is replaced), bins (20),
---   chance (1): shuffles for the chance level, seed (1)
+-- @tparam table opts options
 -- @treturn table score (mean accuracy), separation (nil where there is no information to separate),
 --   accuracy[name], separations[name], mim, chance (K, K), aligned (N, K) in units
 -- @raise columns that are not finite; too few samples

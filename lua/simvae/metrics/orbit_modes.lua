@@ -55,15 +55,19 @@ local function perplexity(sim, draws, list)
   return math.exp(entropy)
 end
 
+local options = check.declare("metrics.orbit_modes", {
+  simulator = { "table", required = true, doc = "the simulator, whose parameters and symmetry are used" },
+})
+
 --- Modes of an orbit.
 -- @tparam tensor samples (N, M, K) of the posteriors of N outputs, in units
 -- @tparam tensor v (N, K) parameters that gave the outputs, in units
--- @tparam table opts simulator
+-- @tparam table opts options
 -- @treturn ?table held; each: {equivalents =, held =} of each output; nil where no output has several equivalents, or
 -- the symmetry has a free number (metrics.orbit_spread)
 -- @raise unequal numbers of outputs or parameters, numbers that are not finite
 local function orbit_modes(samples, v, opts)
-  local o = check.options("orbit_modes", opts, { simulator = { "table", required = true } })
+  local o = check.options("orbit_modes", opts, options)
   samples, v = uniformity.check("orbit_modes", samples, v)
   local sim = o.simulator
   if not applies(sim) then return nil end

@@ -82,15 +82,19 @@ local function places_of(sim, draws, first, last)
   return list
 end
 
+local options = check.declare("metrics.orbit_spread", {
+  simulator = { "table", required = true, doc = "the simulator, whose parameters and symmetry are used" },
+})
+
 --- Spread along an orbit.
 -- @tparam tensor samples (N, M, K) of the posteriors of N outputs, in units
 -- @tparam tensor v (N, K) parameters that gave the outputs, in units
--- @tparam table opts simulator
+-- @tparam table opts options
 -- @treturn ?table kolmogorov, pooled, each (a list of N; false where the orbit is a point); nil where the exact spread
 -- is not known: another symmetry than one continuous family, one that is uneven, priors that are not uniform
 -- @raise unequal numbers of outputs or parameters, numbers that are not finite
 local function orbit_spread(samples, v, opts)
-  local o = check.options("orbit_spread", opts, { simulator = { "table", required = true } })
+  local o = check.options("orbit_spread", opts, options)
   samples, v = uniformity.check("orbit_spread", samples, v)
   local sim = o.simulator
   if not applies(sim) then return nil end

@@ -17,12 +17,17 @@ local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 local streams = require "simvae.util.streams"
 
-local options = {
-  draws = { "integer", default = 100, min = 10, max = 100000 },
-  discrepancy = { "function" },
-  noise = { "number|table|tensor" },
-  seed = { "integer", default = 1 },
-}
+local options = check.declare("metrics.predictive_check", {
+  draws = { "integer", default = 100, min = 10, max = 100000,
+    doc = "replicated outputs that each output is compared with" },
+  discrepancy = { "function",
+    doc = "function (y, mean, std) -> number, of one output and the replicated ones' mean and standard deviation; "
+      .. "default: the mean squared distance in standard deviations" },
+  noise = { "number|table|tensor",
+    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+      .. "levels" },
+  seed = { "integer", default = 1, doc = "of the draws" },
+})
 
 local FLOOR = 1e-3 -- of the standard deviation of all elements: a smallest standard deviation
 
@@ -71,9 +76,7 @@ end
 --- Posterior predictive check.
 -- @tparam Model model with :posterior and .simulator
 -- @tparam tensor x (N, …output) measured outputs, or one of them
--- @tparam[opt] table opts draws (100): replicated outputs that each is compared with; discrepancy: function(y, mean,
---   std) -> number, of one output and the replicated ones' mean and standard deviation; noise: the level of the noise
---   of x, as of model:posterior; seed (1)
+-- @tparam[opt] table opts options
 -- @treturn tensor p (N,); NaN where the simulator failed on the draws
 -- @treturn {tensor|false,...} replicated outputs of each, (about 2 draws, …output)
 -- @raise a model without a posterior, a discrepancy that is no number

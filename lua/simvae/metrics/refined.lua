@@ -10,13 +10,14 @@ local rmse = require "simvae.metrics.rmse"
 local simulator = require "simvae.simulator"
 local symmetry = require "simvae.simulator.symmetry"
 
-local options = {
-  samples = { "integer", default = 1000, min = 2 },
-  steps = { "integer", min = 0 },
-  lr = { "number", above = 0 },
-  starts = { "integer", min = 1 },
-  spread = { "number", above = 0 },
-}
+local options = check.declare("metrics.refined", {
+  samples = { "integer", default = 1000, min = 2,
+    doc = "the first samples that are refined, at most as many as there are rows" },
+  steps = { "integer", min = 0, doc = "as of model:invert; default 100" },
+  lr = { "number", above = 0, doc = "as of model:invert; default 0.1" },
+  starts = { "integer", min = 1, doc = "as of model:invert; default 1" },
+  spread = { "number", above = 0, doc = "as of model:invert; default 0.3" },
+})
 
 local CHUNK = 64 -- samples that are refined at a time
 local measured = { resimulation.reported, iou.reported, rmse.reported }
@@ -33,8 +34,7 @@ end
 --- Refines estimates from outputs of known parameters, and measures them.
 -- @tparam Model model with :invert and .simulator
 -- @tparam {table,...} z rows of true parameters, in units
--- @tparam[opt] table opts samples (1000; at most as many as there are rows), and steps, lr, starts, spread as of
--- model:invert
+-- @tparam[opt] table opts options
 -- @treturn ?table samples, z, mean (N, K), rmse, rmse_relative, resimulation_r2, iou, steps, starts, seconds; nil where
 -- the simulator failed on all
 local function refined(model, z, opts)

@@ -19,9 +19,16 @@ local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 
-local options = {
-  low = { "table" }, high = { "table" }, period = { "table" }, log = { "table" }, names = { "table" },
-}
+local options = check.declare("metrics.rmse", {
+  low = { "table",
+    doc = "lower ends of ranges, by column, { [i] = value } or { name = value }; default: the smallest of v" },
+  high = { "table",
+    doc = "upper ends of ranges, by column, { [i] = value } or { name = value }; default: the largest of v" },
+  period = { "table",
+    doc = "periods of columns that are on a circle, in units, by column, { [i] = value } or { name = value }" },
+  log = { "table", doc = "{ [i] = true } or { name = true } of columns on a log scale" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
 
 local function one(what, z, v, p)
   local sum, relative = 0, 0
@@ -43,8 +50,7 @@ end
 --- Root mean square error of each column.
 -- @tparam tensor z (N, K) estimates, in units
 -- @tparam tensor v (N, K) true values, in units
--- @tparam[opt] table opts by column, {[i] = value} or {name = value}: low, high (default: those of v),
---   period, log (true); names of the columns
+-- @tparam[opt] table opts options
 -- @treturn table the error of each column, in units
 -- @treturn table the same as a share of the range, high - low
 -- @raise a column that is not finite; a range that is empty; unequal shapes

@@ -52,14 +52,20 @@ local function accuracy(x, y)
   return total / classes
 end
 
+local options = check.declare("metrics.sap", {
+  levels = { "table",
+    doc = "classes of categorical columns of v, { [i] = n } or { name = n }; default: all columns are continuous" },
+  names = { "table", doc = "names of the columns of v, for messages and results; default: their numbers" },
+})
+
 --- SAP score.
 -- @tparam tensor z (N, K)
 -- @tparam tensor v (N, M)
--- @tparam[opt] table opts levels: classes of categorical columns of v, {[i] = n} or {name = n}; names
+-- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn tensor (K, M) of single predictabilities
 local function sap(z, v, opts)
-  opts = check.options("sap", opts, { levels = { "table" }, names = { "table" } })
+  opts = check.options("sap", opts, options)
   z, v = matrix.scored("sap", z, v, opts.names)
   local levels = matrix.per_column("sap", "levels", opts.levels, v.shape[2], opts.names)
   local zs, vs, scores, sum = matrix.columns(z), matrix.columns(v), {}, 0

@@ -13,12 +13,12 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local uniformity = require "simvae.metrics.support.uniformity"
 
-local options = {
-  names = { "table" },
-  bins = { "integer", default = 20, min = 2, max = 1000 },
-  level = { "number", default = 0.95, above = 0, max = 0.9999 },
-  seed = { "integer", default = 1 },
-}
+local options = check.declare("metrics.sbc", {
+  names = { "table", doc = "names of the K parameters, by which results are found as well; default: numbers alone" },
+  bins = { "integer", default = 20, min = 2, max = 1000, doc = "of the histograms" },
+  level = { "number", default = 0.95, above = 0, max = 0.9999, doc = "of the simultaneous band" },
+  seed = { "integer", default = 1, doc = "of the band's simulation and of ties" },
+})
 
 local BAND_DRAWS, BAND_POINTS = 500, 50
 
@@ -63,8 +63,7 @@ end
 --- Simulation-based calibration.
 -- @tparam tensor samples (N, L, K) of the posterior of each simulation, in units
 -- @tparam tensor v (N, K) the true parameters
--- @tparam[opt] table opts names of the K parameters; bins (20) of the histograms; level (0.95) of the band; seed (1) of
--- the band's simulation and of ties
+-- @tparam[opt] table opts options
 -- @treturn table by parameter's number (and name): ranks (N), histogram (bins), d (Kolmogorov-Smirnov), p, z (largest
 -- distance of the empirical distribution function, in standard deviations of a point), band (that z which uniform ranks
 -- stay below with the level's probability), uniform (z <= band)

@@ -14,7 +14,10 @@ local core = require "simvae.core"
 local matrix = require "simvae.metrics.support.matrix"
 local uniformity = require "simvae.metrics.support.uniformity"
 
-local options = { seed = { "integer", default = 1 }, points = { "integer", default = 20, min = 2, max = 1000 } }
+local options = check.declare("metrics.tarp", {
+  seed = { "integer", default = 1, doc = "of the reference points" },
+  points = { "integer", default = 20, min = 2, max = 1000, doc = "of the curve" },
+})
 
 -- Low ends and sizes of the truth's range, by parameter.
 local function ranges(v)
@@ -30,7 +33,7 @@ end
 --- Tests of accuracy with random points.
 -- @tparam tensor samples (N, L, K) of the posterior of each simulation, in units
 -- @tparam tensor v (N, K) the true parameters
--- @tparam[opt] table opts seed (1) of the reference points; points (20) of the curve
+-- @tparam[opt] table opts options
 -- @treturn table f (N), alpha and coverage (points + 1), atc, d and p (Kolmogorov-Smirnov)
 -- @raise unequal numbers of simulations or parameters, numbers that are not finite
 local function tarp(samples, v, opts)

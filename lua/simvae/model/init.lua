@@ -35,41 +35,46 @@ Model.__index = Model
 class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
   "simvae.model.invert", "simvae.model.recalibration", "simvae.train")
 
-local options = {
-  simulator = { "table", required = true },
-  net = { "string|function|table" },
-  width = { "integer", min = 1 },
-  seed = { "integer", default = 1 },
-  loss = { "string|function" },        -- D of both stages; default: by the output
-  bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" } }, -- false: the paper's plain form
-  posterior = { "string", default = posterior.default, one_of = posterior.names },
-  members = { "integer", default = 1, min = 1, max = 64 },
-  set = { "boolean|table" },
-  decoder = { "string|table" },
-  precision = { "string" },
-}
+local options = check.declare("model", {
+  simulator = { "table", required = true,
+    doc = "what is learned: made by sv.simulator, sv.command, sv.spice or sv.dataset, or a built-in one" },
+  net = { "string|function|table",
+    doc = "\"conv\" for square images, \"coordconv\" for figures whose edges are to be sharp, \"dcgan\" the "
+      .. "paper's, \"mlp\" for all else; a function that builds one, as those of sv.nets; or { decoder =, encoder = "
+      .. "} of layers; default: conv for square images, else mlp" },
+  width = { "integer", min = 1,
+    doc = "of the networks: channels of the first convolution, or units of a hidden layer; default: conv and "
+      .. "coordconv 16, dcgan 32, mlp 128" },
+  seed = { "integer", default = 1, doc = "of the initial weights, and of training by default" },
+  loss = { "string|function",
+    doc = "how outputs are compared: \"bce\", \"mse\", \"l1\", \"gaussian\", or a function (prediction, x) -> "
+      .. "number; default: by the output" },
+  bounded = { "string|boolean", default = "clamp", one_of = { "clamp", "tanh" },
+    doc = "how the encoder's mean is kept within the prior's bounds; false: not, as in the paper" },
+  posterior = { "string", default = posterior.default, one_of = posterior.names,
+    doc = "the family of q(z | x): \"gaussian\", one normal distribution with a diagonal covariance; \"mixture\", "
+      .. "several within the prior's support (mixture density network: Bishop 1994); \"flow\", a neural spline "
+      .. "flow, a density of any shape" },
+  members = { "integer", default = 1, min = 1, max = 64,
+    doc = "of an ensemble, each with networks of its own, trained together: decode gives the mean of the decoders, "
+      .. "the posterior is the encoders' mixture, which is broader where few simulations leave it uncertain; "
+      .. "everything takes as many times longer" },
+  set = { "boolean|table", fields = sets.rules,
+    doc = "an observation is a set of measurements of the same parameters: true, or from how many to how many; "
+      .. "default: one measurement" },
+  decoder = { "string|table",
+    doc = "the distribution q(x | z) about the decoder's output: \"homoscedastic\", a normal one whose standard "
+      .. "deviations are those of its errors; learned in stage 1: \"normal\", whose standard deviations depend on "
+      .. "z; of vectors { \"lowrank\", rank = 4 }, { \"mixture\", components = 4 }, { \"flow\", transforms = 5, "
+      .. "bins = 8 }; of outputs in [0, 1] \"bernoulli\"; default \"homoscedastic\"" },
+  precision = { "string",
+    doc = "\"fp32\" or \"bf16\": of the factors of convolutions, in training and in use, on this CPU; not saved; "
+      .. "default \"fp32\"" },
+})
 for name, rule in pairs(posterior.options()) do options[name] = rule end
 
 --- Makes a model with initial weights.
--- @tparam table t simulator; net ("conv" for square images, "coordconv" for figures whose edges are to be sharp,
--- "dcgan" the paper's, "mlp" for all else; a builder; or { decoder =, encoder = }), width (conv and coordconv 16,
--- dcgan 32, mlp 128), seed (1), loss ("bce", "mse", "l1", "gaussian", or a function (prediction, x) -> number),
--- bounded ("clamp" or "tanh": how the encoder's mean is kept within the prior's bounds; false: the paper's plain form),
--- posterior ("gaussian": one normal distribution with a diagonal covariance; "mixture": several with probabilities,
--- `components` (8) of them, with full covariances (`correlations` = 0: diagonal ones) within the prior's support, where
--- many parameters give one output or nearly so and an average of them gives another (mixture density network: Bishop
--- 1994); "flow": a neural spline flow of `transforms` (5)
--- coupling transforms with `bins` (10) a spline, a density of any shape within the prior's support),
--- members (1): of an ensemble, each with networks of its own, trained together by the mean of their losses: decode
--- gives the mean of the decoders, the posterior is the encoders' mixture with equal weights, which is broader where few
--- simulations leave it uncertain; everything takes as many times longer,
--- set (true, or { low = 1, high = 16 }): an observation is a set of so many measurements of the same parameters
--- (simvae.model.sets),
--- decoder ("homoscedastic"; simvae.likelihood): the distribution q(x | z) about the decoder's output:
--- "homoscedastic": a normal one whose standard deviations are those of its errors; learned in stage 1: "normal", whose
--- standard deviations depend on z; of vectors { "lowrank", rank = 4 }, normal with correlations, { "mixture",
--- components = 4 } of normals, { "flow", transforms = 5, bins = 8 }, of any shape; of outputs in [0, 1] "bernoulli",
--- precision ("fp32", "bf16"): of the factors of convolutions, in training and in use, on this CPU; not saved
+-- @tparam table t options
 -- @treturn Model
 function model.new(t)
   local self = check.options("model", type(t) == "table" and description.current(t) or t, options)
@@ -156,9 +161,7 @@ end
 
 --- Predicts the simulator's output.
 -- @tparam tensor z (N, K), in units
--- @tparam ?table t samples: how many draws of q(x | z) instead, as they are measured; rng of them; noise (true; false:
--- without the noise of a measurement that the simulator declares; of a range of levels: the level, a number or one for
--- each row)
+-- @tparam ?table t options
 -- @treturn tensor (N, …output), or of draws (N, samples, …output)
 function Model:decode(z, t)
   z = input.parameters("decode", self, z)
@@ -174,9 +177,16 @@ end
 
 model.load = require "simvae.model.load"
 
-names.class(Model, "model", { "simulator", "net", "width", "seed", "loss", "bounded", "head", "latent", "likelihood",
-  "decoder", "encoder", "trained", "seconds", "precision", "members", "focus", "set", "recalibration",
-  "usual" })
+names.class(Model, "model", {
+  { "simulator", "Simulator", "what was learned" },
+  { "decoder", "Layer", "the network from codes to outputs" },
+  { "encoder", "Layer", "the network from outputs to the numbers of the posterior's head" },
+  { "trained", "{[string]=integer}", "steps of each stage so far" },
+  { "seed", "integer", "of the initial weights" },
+  { "width", "?integer", "of the networks" },
+  { "members", "integer", "of the ensemble; 1: none" },
+  { "seconds", "?number", "that training took in all" },
+  "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "focus", "set", "recalibration", "usual" })
 model.class = Model
 
 return model

@@ -20,14 +20,19 @@ local CHUNK = 64      -- samples per chunk
 local CANDIDATES = 8  -- candidate points for each start besides the encoder's
 local POOL = 32       -- candidates of a posterior that is drawn from, of which the best are the starts
 
-local options = {
-  steps = { "integer", default = 100, min = 0 },
-  lr = { "number", default = 0.1, above = 0 },
-  starts = { "integer", default = 1, min = 1 },
-  spread = { "number", default = 0.3, above = 0 },
-  seed = { "integer", default = 1 },
-  noise = { "number|table|tensor" },
-}
+local options = check.declare("model:invert", {
+  steps = { "integer", default = 100, min = 0, doc = "of Adam through the decoder" },
+  lr = { "number", default = 0.1, above = 0, doc = "learning rate in code space; it falls as a cosine" },
+  starts = { "integer", default = 1, min = 1,
+    doc = "places to begin at: the encoder's answers first (of a flow the best of 32 estimates and draws), then "
+      .. "points near them; the best result is kept" },
+  spread = { "number", default = 0.3, above = 0,
+    doc = "standard deviation of the points near the first, as a share of half the range" },
+  seed = { "integer", default = 1, doc = "of the places to begin at" },
+  noise = { "number|table|tensor",
+    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+      .. "levels" },
+})
 
 -- The best parameters so far for the outputs of one chunk: rows in units, and their misfits.
 local Best = {}
@@ -109,17 +114,12 @@ end
 --- Refines the encoder's estimate: minimises the misfit of x and G(z) (Loss:misfit; that of stage 2) by Adam through
 -- the decoder. Slower than encode, and never worse by that measure.
 -- @tparam tensor x (N, …output)
--- @tparam ?table options_given steps (100), lr (0.1, falls as a cosine); starts (1): places to begin at, the encoder's
--- answers first (of a flow the best of 32 estimates and draws by the decoder), the best before the others, then each
--- the best of eight at normal distances about the first, of which spread (0.3: as a share of half the range) is the
--- standard deviation; the best result is kept.
--- seed (1) of these; noise: the level of the noise of x, a number or one for each output, where the simulator declares
--- a range of levels
+-- @tparam ?table t options
 -- @treturn tensor z (N, K), in units
 -- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
 -- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs
-function Model:invert(x, options_given)
-  local o = check.options("invert", options_given, options)
+function Model:invert(x, t)
+  local o = check.options("invert", t, options)
   x = input.outputs("invert", self, x)
   o.noise = noise.levels("invert", self.simulator, o.noise, x.shape[1], 2)
   return interrupt.during("invert: interrupted", refine, self, x, o)

@@ -10,7 +10,14 @@ local repeat_rows = require "simvae.util.repeat_rows"
 
 local levels = {}
 
-local options = { noise = { "number|table|tensor" } }
+local options = {
+  noise = { "number|table|tensor",
+    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+      .. "levels" },
+}
+for _, method in ipairs { "encode", "infer", "posterior", "log_likelihood" } do
+  check.declare("model:" .. method, options)
+end
 
 --- The levels of outputs from the options of a model's method: { noise = }, a number, or one for each output.
 -- @tparam string what the method's name

@@ -238,11 +238,14 @@ function Model:log_likelihood(x, z, t)
   return z.ndim == 3 and result or core.reshape(result, N)
 end
 
-local sample_options = {
-  samples = { "integer", min = 1, max = 1 << 24 },
-  rng = { "rng" },
-  noise = { "boolean|number|table|tensor", default = true },
-}
+local sample_options = check.declare("model:decode", {
+  samples = { "integer", min = 1, max = 1 << 24,
+    doc = "how many draws of q(x | z) for each row, in place of one prediction; default: none" },
+  rng = { "rng", doc = "of the draws" },
+  noise = { "boolean|number|table|tensor", default = true,
+    doc = "adds the noise of a measurement that the simulator declares to draws; of a range of levels: the level, a "
+      .. "number or one for each row" },
+})
 
 -- n draws for each row of z, in units; given: levels of the noise.
 local function draws(self, z, n, rng, noise, given)

@@ -159,18 +159,23 @@ local function make(state, metadata, path, sim, settings)
   return self
 end
 
+local load_options = check.declare("load", {
+  net = { "string|function|table", doc = "the model's own net, where it had one; default: by the file" },
+  loss = { "string|function", doc = "the model's own loss, where it had one; default: by the file" },
+})
+
 --- Loads a model.
 -- @tparam string path
 -- @tparam ?Simulator sim a simulator of your own that the model belongs to: names, bounds, scales, units, periods,
 -- levels, output and range of noise levels have to be the model's
--- @tparam ?table settings net and loss, where the model had its own
+-- @tparam ?table settings options
 -- @treturn Model or nil and why not (a file that cannot be read, is damaged, or is not of this simulator)
 return function(path, sim, settings)
   check.value("load", "path", path, { "string" })
   if sim ~= nil and not simulator.is(sim) then
     check.fail(2, "load: the second argument is a simulator; got %s", check.describe(sim))
   end
-  settings = check.options("load", settings, { net = { "string|function|table" }, loss = { "string|function" } })
+  settings = check.options("load", settings, load_options)
   local state, metadata = require "simvae.io".load_safetensors(path)
   if not state then return nil, metadata end
   local self, why = file.attempt(make, state, metadata, path, sim, settings)

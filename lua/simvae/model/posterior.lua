@@ -84,7 +84,11 @@ local function in_pieces(self, each, f)
   return joined(parts), joined(others)
 end
 
-local sample_options = { resample = { "boolean", default = false } }
+local sample_options = check.declare("posterior:sample", {
+  resample = { "boolean", default = false,
+    doc = "draws are proposals, which the decoder's likelihood and the prior weigh (sampling importance resampling): "
+      .. "more accurate where the decoder is, and slower; log_prob stays that of the proposals" },
+})
 
 -- Of the proposals, a share of effective ones below which there is a notice. On sbibm's two_moons and slcp draws of
 -- less were worse than the posterior's own.
@@ -118,9 +122,7 @@ end
 --- Draws parameters.
 -- @tparam integer n draws of each posterior
 -- @tparam rng rng
--- @tparam ?table t resample (false): draws of the posterior are proposals, which the decoder's likelihood q(x | z) and
--- the prior weigh (sampling importance resampling; simvae.model.resample): more accurate where the decoder is, and a
--- multiple slower. log_prob stays that of the proposals
+-- @tparam ?table t options
 -- @treturn tensor (N, n, K), in units, within the prior's support
 -- @treturn ?tensor of resample: effective sample sizes (N,), of max(10 n, 4096) proposals; below 1% there is a notice
 -- @raise resample: a decoder that has not been trained, a prior whose density is not known
@@ -282,6 +284,10 @@ function Posterior:mode()
   return in_pieces(self, DRAWS, densest)
 end
 
-names.class(Posterior, "posterior", { "model", "head", "h", "x", "noise", "count", "surprise" })
+names.class(Posterior, "posterior", {
+  { "model", "Model", "whose posterior it is" },
+  { "count", "integer", "the number of outputs" },
+  { "surprise", "tensor", "(N,): how unusual each output is among the simulator's own, a quantile" },
+  "head", "h", "x", "noise" })
 
 return posterior

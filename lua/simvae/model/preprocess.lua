@@ -16,10 +16,15 @@ local preprocess = {}
 
 local SLACK = 1e-3 -- tolerance beyond [0, 1], for interpolation and rounding of images
 
-local options = {
-  ground = { "string", default = "light", one_of = { "light", "dark", "keep" } },
-  stretch = { "boolean", default = true },
-}
+local options = check.declare("preprocess.picture", {
+  ground = { "string", default = "light", one_of = { "light", "dark", "keep" },
+    doc = "the ground that images of the simulator have: an image whose ground is the other is inverted; \"keep\": "
+      .. "none is" },
+  stretch = { "boolean", default = true,
+    doc = "moves the ground to 1 and the farthest ink to 0 (dark ground: the other way round)" },
+})
+
+check.declare("preprocess.load", options)
 
 local function to_channels(x, channels)
   local C, H, W = table.unpack(x.shape)
@@ -105,8 +110,7 @@ end
 --- Preprocesses an image.
 -- @tparam tensor x (C, H, W) in [0, 1], C = 1 or 3
 -- @tparam {integer,integer,integer} shape the simulator's output, {channels, height, width}
--- @tparam[opt] table opts ground: "light" (default), "dark" or "keep": inverts an image whose ground is the other;
---   stretch (true): ground to 1 and the farthest ink to 0 (dark ground: the other way round)
+-- @tparam[opt] table opts options
 -- @treturn tensor of that shape, in [0, 1]
 function preprocess.picture(x, shape, opts)
   opts = check.options("preprocess", opts, options)
@@ -144,7 +148,7 @@ end
 --- Reads a PNG as an encoder takes it.
 -- @tparam string path
 -- @tparam {integer,integer,integer} shape the simulator's output
--- @tparam[opt] table opts as of `picture`
+-- @tparam[opt] table opts options
 -- @treturn tensor; or nil, message
 function preprocess.load(path, shape, opts)
   local x, why = require "simvae.io".load_png(path)

@@ -29,12 +29,17 @@ local DISTANCE = 1e-3           -- of two values of a map, at least
 local REFINED = 2               -- times
 local CHUNK = 256
 
-local options = {
-  simulations = { "integer", default = 1000, min = LEAST },
-  seed = { "integer", default = 1 },
-  z = { "tensor" }, x = { "tensor" }, noise = { "number|table|tensor" },
-  workers = { "integer", min = 0, max = 256 }, timeout = { "number", above = 0 },
-}
+local options = check.declare("model:recalibrate", {
+  simulations = { "integer", default = 1000, min = LEAST, doc = "fresh draws of the prior that the simulator runs on" },
+  seed = { "integer", default = 1, doc = "of these draws" },
+  z = { "tensor", doc = "parameters (N, K) of pairs that training has not seen, in place of new simulations" },
+  x = { "tensor", doc = "their measured outputs (N, …output)" },
+  noise = { "number|table|tensor",
+    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+      .. "levels" },
+  workers = { "integer", min = 0, max = 256, doc = "processes that run the simulator; default 0" },
+  timeout = { "number", above = 0, doc = "seconds for a sample; needs workers; default: no limit" },
+})
 
 -- ---- fitting --------------------------------------------------------------------------------
 
@@ -229,10 +234,7 @@ end
 --- Recalibrates the posterior on held-out simulations. sample, log_prob (which stays normalised), mean, std, quantile
 -- and mode of model:posterior use the correction, and encode's standard deviations; the model's file keeps it, and
 -- further training ends it. Probabilities of classes stay as they are.
--- @tparam ?table|false t simulations (1000; at least 100): fresh draws of the prior that the simulator runs on, with
--- workers and timeout as of sv.simulate and seed (1); or z (N, K) and x (N, …): pairs of parameters and measured
--- outputs that training has not seen, with noise, as of encode, where the simulator has a range of levels. false:
--- removes the correction
+-- @tparam ?table|false t options; false: removes the correction
 -- @treturn Model itself
 -- @raise a model whose encoder was never trained; too few pairs
 function Model:recalibrate(t)

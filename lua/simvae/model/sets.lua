@@ -12,9 +12,12 @@ local sets = {}
 local HIGH = 16 -- measurements at most, where set = true
 
 local rules = {
-  low = { "integer", default = 1, min = 1 },
-  high = { "integer", default = HIGH, min = 1 },
+  low = { "integer", default = 1, min = 1, doc = "fewest measurements" },
+  high = { "integer", default = HIGH, min = 1, doc = "most measurements" },
 }
+
+--- Rules of { low =, high = }.
+sets.rules = rules
 
 --- The option `set` of sv.model.
 -- @param given true, { low =, high = }, false or nil

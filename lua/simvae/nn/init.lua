@@ -176,11 +176,11 @@ local function uniform(shape, fan_in, rng)
   return core.parameter((rng or default_rng):uniform(-bound, bound, shape))
 end
 
-local layer_options = {
-  bias = { "boolean", default = true },
-  std = { "number", min = 0 },          -- N(0, std) weights; default: uniform by fan in
-  rng = { "userdata|table" },           -- where initial weights come from; default: see nn.with_rng
-}
+local layer_options = check.declare("nn.linear", {
+  bias = { "boolean", default = true, doc = "adds a bias" },
+  std = { "number", min = 0, doc = "standard deviation of normal initial weights; default: uniform by fan in" },
+  rng = { "userdata|table", doc = "of the initial weights; default: see nn.with_rng" },
+})
 
 local function with(extra)
   local t = {}
@@ -205,7 +205,7 @@ for _, name in ipairs(core.fused_activations) do activations[name] = true end
 --- Linear: (…, in) -> (…, out).
 -- @tparam integer inputs
 -- @tparam integer outputs
--- @tparam ?table options bias (true), std, rng
+-- @tparam ?table options options
 function nn.linear(inputs, outputs, options)
   check.value("nn.linear", "inputs", inputs, { "integer", min = 1 })
   check.value("nn.linear", "outputs", outputs, { "integer", min = 1 })
@@ -234,15 +234,19 @@ local function with_norm(op, self, x, norm, ...)
     norm.buffers.running_var, ...)
 end
 
+local conv_options = check.declare("nn.conv2d", with {
+  stride = { "integer", default = 1, min = 1, doc = "pixels" },
+  padding = { "integer", default = 0, min = 0, doc = "zeros on every side, pixels" },
+})
+
 --- Convolution: (N, in, H, W) -> (N, out, H', W').
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
 -- @tparam integer kernel side, in pixels
--- @tparam ?table options stride (1), padding (0), bias, std, rng
+-- @tparam ?table options options
 function nn.conv2d(inputs, outputs, kernel, options)
   check_conv("nn.conv2d", inputs, outputs, kernel)
-  local o = check.options("nn.conv2d", options,
-    with { stride = { "integer", default = 1, min = 1 }, padding = { "integer", default = 0, min = 0 } })
+  local o = check.options("nn.conv2d", options, conv_options)
   return nn.layer {
     label = string.format("conv2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
     own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
@@ -257,18 +261,20 @@ function nn.conv2d(inputs, outputs, kernel, options)
   }
 end
 
+local transposed_options = check.declare("nn.conv_transpose2d", with {
+  stride = { "integer", default = 1, min = 1, doc = "pixels" },
+  padding = { "integer", default = 0, min = 0, doc = "pixels cut off on every side" },
+  output_padding = { "integer", default = 0, min = 0, doc = "pixels added at the right and at the bottom" },
+})
+
 --- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel + output_padding, …).
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
 -- @tparam integer kernel side, in pixels
--- @tparam ?table options stride (1), padding (0), output_padding (0), bias, std, rng
+-- @tparam ?table options options
 function nn.conv_transpose2d(inputs, outputs, kernel, options)
   check_conv("nn.conv_transpose2d", inputs, outputs, kernel)
-  local o = check.options("nn.conv_transpose2d", options, with {
-    stride = { "integer", default = 1, min = 1 },
-    padding = { "integer", default = 0, min = 0 },
-    output_padding = { "integer", default = 0, min = 0 },
-  })
+  local o = check.options("nn.conv_transpose2d", options, transposed_options)
   return nn.layer {
     label = string.format("conv_transpose2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
     own = weights({ inputs, outputs, kernel, kernel }, outputs * kernel * kernel, outputs, o),
@@ -284,17 +290,19 @@ function nn.conv_transpose2d(inputs, outputs, kernel, options)
   }
 end
 
+local batch_norm_options = check.declare("nn.batch_norm", {
+  momentum = { "number", default = 0.1, min = 0, max = 1, doc = "share of a batch in the running statistics" },
+  eps = { "number", default = 1e-5, above = 0, doc = "added to the variance" },
+  std = { "number", min = 0, doc = "standard deviation of normal initial scales about 1; default: all are 1" },
+  rng = { "userdata|table", doc = "of the initial scales; default: see nn.with_rng" },
+})
+
 --- Batch normalisation over channels: (N, C) or (N, C, H, W).
 -- @tparam integer channels
--- @tparam ?table options momentum (0.1), eps (1e-5), std: scales ~ N(1, std), rng
+-- @tparam ?table options options
 function nn.batch_norm(channels, options)
   check.value("nn.batch_norm", "channels", channels, { "integer", min = 1 })
-  local o = check.options("nn.batch_norm", options, {
-    momentum = { "number", default = 0.1, min = 0, max = 1 },
-    eps = { "number", default = 1e-5, above = 0 },
-    std = { "number", min = 0 },
-    rng = { "userdata|table" },
-  })
+  local o = check.options("nn.batch_norm", options, batch_norm_options)
   local scale = o.std and (o.rng or default_rng):normal(1, o.std, { channels }) or core.ones(channels)
   return nn.layer {
     label = "batch_norm " .. channels,
@@ -312,10 +320,14 @@ function nn.batch_norm(channels, options)
   }
 end
 
+local layer_norm_options = check.declare("nn.layer_norm", {
+  eps = { "number", default = 1e-5, above = 0, doc = "added to the variance" },
+})
+
 --- Layer normalisation over the last axis: (…, D).
 function nn.layer_norm(size, options)
   check.value("nn.layer_norm", "size", size, { "integer", min = 1 })
-  local o = check.options("nn.layer_norm", options, { eps = { "number", default = 1e-5, above = 0 } })
+  local o = check.options("nn.layer_norm", options, layer_norm_options)
   return nn.layer {
     label = "layer_norm " .. size,
     own = { weight = core.parameter(core.ones(size)), bias = core.parameter(core.zeros(size)) },
@@ -323,12 +335,16 @@ function nn.layer_norm(size, options)
   }
 end
 
+local dropout_options = check.declare("nn.dropout", {
+  seed = { "integer", default = 0, min = 0, doc = "of what is dropped" },
+})
+
 --- Dropout with probability p, in training mode only.
 -- @tparam number p
--- @tparam ?table options seed (0)
+-- @tparam ?table options options
 function nn.dropout(p, options)
   check.value("nn.dropout", "p", p, { "number", min = 0, max = 1 })
-  local o = check.options("nn.dropout", options, { seed = { "integer", default = 0, min = 0 } })
+  local o = check.options("nn.dropout", options, dropout_options)
   local step = 0
   return nn.layer {
     label = "dropout " .. p,
@@ -420,7 +436,10 @@ function nn.func(f, parameters)
   return nn.layer { label = "function", own = parameters or {}, forward = function(self, x) return f(x, self.own) end }
 end
 
-names.class(Layer, "layer", { "own", "buffers", "inner", "training", "forward", "label", "name", "fuses",
-  "forward_norm", "constant_norm", "activation", "slope", "eps", "precision" })
+names.class(Layer, "layer", {
+  { "training", "boolean", "training or evaluation mode" },
+  { "label", "string", "what it is, as printed" },
+  "own", "buffers", "inner", "forward", "name", "fuses", "forward_norm", "constant_norm", "activation", "slope", "eps",
+  "precision" })
 
 return nn

@@ -72,12 +72,17 @@ local function new(kind, params, o, buffers, update)
   return self
 end
 
+local step_options = check.declare("optimizer:step", {
+  keep_grad = { "boolean", default = false, doc = "keeps the gradients; the next backward adds to them" },
+})
+
 --- One step of every parameter that has a gradient; the gradients are then discarded.
 -- @tparam[opt] number lr overrides the optimizer's
--- @tparam[opt] table o keep_grad=true keeps the gradients (the next backward adds to them)
+-- @tparam[opt] table o options
 -- @treturn number the learning rate used
--- Raises if no parameter has a gradient: backward was not run, or the loss does not depend on them.
+-- @raise parameters of which none has a gradient: backward was not run, or the loss does not depend on them
 function Optimizer:step(lr, o)
+  if o ~= nil then o = check.options("step", o, step_options) end
   local stepped = self.count + 1
   if lr == nil then
     lr = self.options.lr
@@ -152,21 +157,26 @@ function Optimizer:__tostring()
     type(lr) == "number" and string.format("%g", lr) or "by the step")
 end
 
-names.class(Optimizer, "optimizer", { "kind", "options", "params", "count", "buffers", "update" })
+names.class(Optimizer, "optimizer", {
+  { "kind", "string", "\"adam\", \"adamw\" or \"sgd\"" },
+  { "count", "integer", "steps so far" },
+  "options", "params", "buffers", "update" })
 
 -- ---- optimizers ----------------------------------------------------------------------------------
 
-local lr_rule = { "number|function", default = 1e-3 }
-local adam_options = {
+local lr_rule = { "number|function", default = 1e-3, doc = "learning rate, or a function of the step, from 1" }
+local decay_rule = { "number", default = 0, min = 0, doc = "weight decay, added to the gradient" }
+local adam_options = check.declare("optim.adam", {
   lr = lr_rule,
-  beta1 = { "number", default = 0.9, min = 0, max = 1 },
-  beta2 = { "number", default = 0.999, min = 0, max = 1 },
-  eps = { "number", default = 1e-8, min = 0 },
-  weight_decay = { "number", default = 0, min = 0 },
-}
-local adamw_options = setmetatable({ weight_decay = { "number", default = 0.01, min = 0 } }, { __index = adam_options })
-for name, rule in pairs(adam_options) do adamw_options[name] = rawget(adamw_options, name) or rule end
-setmetatable(adamw_options, nil)
+  beta1 = { "number", default = 0.9, min = 0, max = 1, doc = "of the mean of gradients, below 1" },
+  beta2 = { "number", default = 0.999, min = 0, max = 1, doc = "of the mean of their squares, below 1" },
+  eps = { "number", default = 1e-8, min = 0, doc = "added to the root of the latter" },
+  weight_decay = decay_rule,
+})
+local adamw_options = check.declare("optim.adamw", {
+  weight_decay = { "number", default = 0.01, min = 0, doc = "parameters shrink by lr * weight_decay a step" },
+})
+for name, rule in pairs(adam_options) do adamw_options[name] = adamw_options[name] or rule end
 
 local function make_adam(kind, params, given, known, decoupled)
   local o = check.options(kind, given, known)
@@ -180,8 +190,7 @@ end
 
 --- Adam (Kingma and Ba 2015).
 -- @tparam table params a list of tensors, a list of {name=, tensor=}, or a map {name = tensor}
--- @tparam[opt] table o lr (1e-3; a number or a function of the step, from 1), beta1 (0.9), beta2 (0.999),
--- eps (1e-8), weight_decay (0; added to the gradient)
+-- @tparam[opt] table o options
 -- @treturn Optimizer
 function optim.adam(params, o)
   return make_adam("adam", params, o, adam_options, false)
@@ -193,17 +202,19 @@ function optim.adamw(params, o)
   return make_adam("adamw", params, o, adamw_options, true)
 end
 
+local sgd_options = check.declare("optim.sgd", {
+  lr = lr_rule,
+  momentum = { "number", default = 0, min = 0, doc = "share of the last step that is added to each" },
+  nesterov = { "boolean", default = false, doc = "looks ahead (Nesterov); needs momentum" },
+  weight_decay = decay_rule,
+})
+
 --- Stochastic gradient descent.
 -- @tparam table params as for adam
--- @tparam[opt] table o lr (1e-3), momentum (0), nesterov (false), weight_decay (0; added to the gradient)
+-- @tparam[opt] table o options
 -- @treturn Optimizer
 function optim.sgd(params, o)
-  o = check.options("sgd", o, {
-    lr = lr_rule,
-    momentum = { "number", default = 0, min = 0 },
-    nesterov = { "boolean", default = false },
-    weight_decay = { "number", default = 0, min = 0 },
-  })
+  o = check.options("sgd", o, sgd_options)
   if o.nesterov and o.momentum == 0 then check.fail(2, "sgd: nesterov needs momentum > 0") end
   return new("sgd", params, o, o.momentum > 0 and { "momentum" } or {}, function(self, lr)
     return core.optim.sgd(self.params, lr, o.momentum, o.nesterov, o.weight_decay)
@@ -257,17 +268,20 @@ function optim.step_decay(lr, every, factor)
   return function(step) return lr * factor ^ ((step - 1) // every) end
 end
 
+local cosine_options = check.declare("optim.cosine", {
+  final = { "number", default = 0, min = 0, doc = "learning rate at the last step" },
+  warmup = { "integer", default = 0, min = 0, doc = "steps of the linear rise" },
+})
+
 --- Half a cosine from lr down to final (Loshchilov and Hutter 2017), reached at the last step, after a linear warm-up.
 -- @tparam number lr
--- @tparam integer total steps, including the warm-up
--- @tparam[opt] table o final (0), warmup (0) steps
+-- @tparam integer steps in all, including the warm-up
+-- @tparam[opt] table o options
 -- @treturn function
 function optim.cosine(lr, steps, o)
   check_lr("cosine", lr, 2)
   check_steps("cosine", "steps", steps)
-  o = check.options("cosine", o, {
-    final = { "number", default = 0, min = 0 }, warmup = { "integer", default = 0, min = 0 },
-  })
+  o = check.options("cosine", o, cosine_options)
   local rise = o.warmup
   return function(step)
     if step <= rise then return lr * step / rise end

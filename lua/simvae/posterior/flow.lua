@@ -20,8 +20,8 @@ local Flow = {}
 Flow.__index = Flow
 
 local flow = { options = {
-  transforms = { "integer", default = 5, min = 1, max = 64 },
-  bins = { "integer", default = 10, min = 2, max = 64 },
+  transforms = { "integer", default = 5, min = 1, max = 64, doc = "coupling transforms of the flow" },
+  bins = { "integer", default = 10, min = 2, max = 64, doc = "bins of each of its splines" },
 } }
 
 --- A head for a latent space: t.latent, and the options, checked, t.transforms and t.bins.

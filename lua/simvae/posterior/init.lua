@@ -45,7 +45,8 @@ function posterior.options()
   local all = {}
   for _, name in ipairs(posterior.names) do
     for option, rule in pairs(module_of(name).options) do
-      all[option] = { rule[1], min = rule.min, max = rule.max }
+      all[option] = { rule[1], min = rule.min, max = rule.max,
+        doc = string.format("of posterior \"%s\": %s; default %d", name, rule.doc, rule.default) }
     end
   end
   return all

@@ -9,8 +9,9 @@ end
 
 return {
   options = {
-    components = { "integer", default = 8, min = 1, max = 64 },
-    correlations = { "integer", default = 1, min = 0, max = 1, before = 0 }, -- 0: diagonal covariances
+    components = { "integer", default = 8, min = 1, max = 64, doc = "normal distributions in the mixture" },
+    correlations = { "integer", default = 1, min = 0, max = 1, before = 0,
+      doc = "1: full covariances; 0: diagonal ones" },
   },
   new = function(t)
     local head = normals.new(t, t.components, t.correlations == 1)

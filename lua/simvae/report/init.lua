@@ -7,16 +7,18 @@ local marginal = require "simvae.simulator.marginal"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 
-local options = {
-  title = { "string" },
-  model = { "table" },
-  simulator = { "table" },
-  results = { "table", required = true },
-  figures = { "table", default = {} },
-  numbers = { "table", default = {} },
-  settings = { "table", default = {} },
-  notes = { "table", default = {} },
-}
+local options = check.declare("report", {
+  title = { "string", doc = "of the page; default: by the simulator's name" },
+  model = { "table", doc = "what was trained: its network, seed and steps are listed" },
+  simulator = { "table", doc = "whose parameters and output are listed; default: the model's" },
+  results = { "table", required = true, doc = "what sv.evaluate returned" },
+  figures = { "table", default = {},
+    doc = "list of { path =, caption = }, paths as they are or relative to dir, in order" },
+  numbers = { "table", default = {},
+    doc = "seed, net, width, steps, threads, processor, training_seconds and version, where the model does not say" },
+  settings = { "table", default = {}, doc = "list of { name, value } to be listed besides" },
+  notes = { "table", default = {}, doc = "list of sentences" },
+})
 
 local escape, number, percent, duration, table_of = page.escape, page.number, page.percent, page.duration, page.table
 
@@ -115,12 +117,7 @@ end
 
 --- Writes dir/report.html.
 -- @tparam string dir an existing directory
--- @tparam table data
---   results what sv.evaluate returned;
---   model, or simulator: its name, params and output are shown;
---   figures list of {path =, caption =} (paths as they are, or relative to dir), in order;
---   numbers: seed, net, width, steps, threads, processor, training_seconds, version, where the model does not say;
---   settings list of {name, value} to be listed besides; notes list of sentences; title
+-- @tparam table data options
 -- @treturn string|nil path, or nil and a message
 local function report(dir, data)
   check.value("report", "dir", dir, { "string" })

@@ -198,19 +198,23 @@ end
 
 -- ---- again ----------------------------------------------------------------------------------
 
+local replay_options = check.declare("replay", {
+  sample = { "integer", min = 1, doc = "index of one sample, instead of all" },
+  quiet = { "boolean", default = false, doc = "prints nothing" },
+  seed = { "integer", default = 1, doc = "of a file of an earlier version, which does not hold it" },
+})
+
 --- Runs the samples of a failures.csv again, in this process, with their random numbers, and prints the
 -- results. A crash or a hang can be examined in a debugger.
 -- @tparam Simulator sim
 -- @tparam string path failures.csv
--- @tparam ?table options sample: index of one, instead of all; quiet (false): prints nothing; seed (1): of a
--- file of an earlier version, which does not hold it
+-- @tparam ?table options options
 -- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
 -- or nil and why the file cannot be read
 function failures.replay(sim, path, options)
   if not require "simvae.simulator".is(sim) then check.fail(2, "replay: takes a simulator (sv.simulator{…}) first") end
   check.value("replay", "path", path, { "string" })
-  local o = check.options("replay", options,
-    { sample = { "integer", min = 1 }, quiet = { "boolean", default = false }, seed = { "integer", default = 1 } })
+  local o = check.options("replay", options, replay_options)
   local function say(...)
     if o.quiet then return end
     io.stdout:write(string.format(...))

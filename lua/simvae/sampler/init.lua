@@ -31,36 +31,46 @@ local simulator = require "simvae.simulator"
 local ids = require "simvae.util.streams"
 local streams = require "simvae.simulator.streams"
 
-local sampler = { replay = failures.replay }
 local Sampler = {}
+local sampler = { replay = failures.replay, class = Sampler }
 Sampler.__index = Sampler
 
 local FAR = ids.ATTEMPT // 2 -- samples before those that are held out of an unlimited number
 
 --- Options shared by simulate, sampler.new and training.
 local shared_options = {
-  workers = { "integer", default = 0, min = 0, max = 256 },
-  cache = { "string" },
-  max_failures = { "number", default = 0.2, min = 0, max = 1 },
-  timeout = { "number", above = 0 },
-  prefetch = { "integer", default = 2, min = 1, max = 64 },
-  restart_after = { "integer", min = 1 },
-  failures = { "string" },
+  workers = { "integer", default = 0, min = 0, max = 256,
+    doc = "processes that run the simulator beside the caller; they are forked when the sampler is made" },
+  cache = { "string",
+    doc = "path of a file of samples, which is created where it does not exist; samples in it are not run again" },
+  max_failures = { "number", default = 0.2, min = 0, max = 1,
+    doc = "share of samples on which the simulator may fail before that is an error" },
+  timeout = { "number", above = 0,
+    doc = "seconds for a sample, counted while a worker computes or waits; needs workers; default: no limit" },
+  prefetch = { "integer", default = 2, min = 1, max = 64, doc = "batches that workers prefetch" },
+  restart_after = { "integer", min = 1, doc = "samples after which a worker is replaced; default: never" },
+  failures = { "string", doc = "path of a CSV file of failed samples (of model:train: failures.csv in its folder)" },
 }
 sampler.options = shared_options
 
-local options = {
-  simulator = { "table", required = true },
-  batch = { "integer", default = 64, min = 1 },
-  seed = { "integer", default = 1 },
-  total = { "integer", min = 0 },
-  simulations = { "integer", min = 1 },
-  offline = { "boolean", default = false },
-  held_out = { "number", min = 0, max = 1 },
-  part = { "string", one_of = { "training", "held_out" } },
-  shuffle = { "boolean" },
-  epochs = { "integer", min = 1 },
-}
+local options = check.declare("sampler.new", {
+  simulator = { "table", required = true, doc = "what is run" },
+  batch = { "integer", default = 64, min = 1, doc = "samples that next returns" },
+  seed = { "integer", default = 1, doc = "of the samples" },
+  total = { "integer", min = 0,
+    doc = "how many samples will be requested, where that is known: no more are prefetched" },
+  simulations = { "integer", min = 1,
+    doc = "how many times the simulator is run in total; after them come epochs over them, from memory; default: no "
+      .. "limit" },
+  offline = { "boolean", default = false, doc = "reads the cache alone, without the simulator" },
+  held_out = { "number", min = 0, max = 1,
+    doc = "share of the simulations, or of the cache's samples, that next never returns: held_out_samples does; "
+      .. "default 0" },
+  part = { "string", one_of = { "training", "held_out" },
+    doc = "of a cache offline: which part next returns; default \"training\"" },
+  shuffle = { "boolean", doc = "of a cache offline: whether each epoch has an order of its own; default true" },
+  epochs = { "integer", min = 1, doc = "of a cache offline: after so many next returns nil; default: no limit" },
+})
 for name, rule in pairs(shared_options) do options[name] = rule end
 
 -- ---- making ------------------------------------------------------------------------------------
@@ -156,20 +166,7 @@ function sampler.check(what, self, level)
 end
 
 --- Makes a sampler.
--- @tparam table t
---   simulator, batch (64), seed (1);
---   workers (0): processes that run the simulator; they are forked here, so call this before the process grows;
---   prefetch (2): batches that they prefetch; restart_after: samples after which a worker is replaced (never); timeout:
---   seconds per sample (no limit; needs workers), counted while a worker computes or waits, not while it is stopped or
---   other processes use the processors;
---   cache: a file of samples, created if it does not exist;
---   failures: a file for failed samples; max_failures (0.2): the share of failures that is an error;
---   total: samples that will be requested, where known: no more are prefetched;
---   simulations: total number of simulations (no limit); after them come epochs over them, from memory;
---   offline (false): the cache alone, without the simulator;
---   held_out (0): the share of the simulations, or of the cache's samples, that next never returns
---   (held_out_samples does); of a cache also part ("training"): or "held_out", shuffle (true), epochs (no limit; next
---   returns nil after them)
+-- @tparam table t options
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
 function sampler.new(t)
   local self = check.options("sampler", t, options)
@@ -395,7 +392,11 @@ local function draw_all(self, n, rng, measured, given)
   return z, x, made.log.failed, levels
 end
 
-local simulate_options = { noise = { "boolean|number|table|tensor", default = true } }
+local simulate_options = check.declare("simulate", {
+  noise = { "boolean|number|table|tensor", default = true,
+    doc = "adds the simulator's noise of a measurement; of a simulator with a range of levels also the level, a number "
+      .. "or one for each sample" },
+})
 for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 
 --- Draws n samples, in the order of rng's: z (n, K) in units, x (n, …output) as measured, with the simulator's noise.
@@ -403,9 +404,7 @@ for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 -- @tparam integer n
 -- @tparam ?rng rng sv.rng(seed); n samples of it are consumed (default: sv.rng(1); within another simulator's simulate,
 -- that sample's own)
--- @tparam ?table t noise (true; false: without it; of a simulator with a range of levels also a level, or one for each
--- sample), workers (0), cache, max_failures (0.2), timeout, restart_after,
--- failures (as of sv.sampler.new)
+-- @tparam ?table t options
 -- @treturn tensor z
 -- @treturn tensor x
 -- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used

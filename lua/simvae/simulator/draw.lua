@@ -29,9 +29,26 @@ local names = {
   magenta = "#ff00ff", navy = "#000080", teal = "#008080", brown = "#a52a2a", pink = "#ffc0cb",
 }
 
-local option_names = { "fill", "stroke", "colour", "width", "opacity", "caps", "joins", "rule" }
-local known = {}
-for _, name in ipairs(option_names) do known[name] = true end
+local shape_options = {
+  fill = { "number|string|table", doc = "colour of the inside" },
+  stroke = { "number|string|table", doc = "colour of the outline; with a fill it is drawn over it" },
+  colour = { "number|string|table",
+    doc = "short for the fill of a closed shape and the stroke of a line; default: black on a light ground, white on a "
+      .. "dark one" },
+  width = { "number", min = 0, doc = "of the stroke, in px; default 1" },
+  opacity = { "number", min = 0, doc = "of fill and stroke, up to 1; default 1" },
+  caps = { "string", one_of = { "butt", "round" }, doc = "ends of lines; default \"butt\"" },
+  joins = { "string", one_of = { "round", "bevel" }, doc = "corners of lines; default \"round\"" },
+  rule = { "string", one_of = { "nonzero", "evenodd" }, doc = "what is inside; default \"nonzero\"" },
+}
+local option_names = {}
+for name in pairs(shape_options) do option_names[#option_names + 1] = name end
+table.sort(option_names)
+for _, shape in ipairs { "rect", "polygon", "line", "polyline", "circle", "ellipse", "curve" } do
+  check.declare("canvas:" .. shape, shape_options)
+end
+
+local colours = { fill = true, stroke = true, colour = true } -- checked by parse_colour
 
 -- Grey of a colour: luma of ITU-R BT.709.
 local function grey_of(r, g, b) return 0.2126 * r + 0.7152 * g + 0.0722 * b end
@@ -62,18 +79,14 @@ end
 
 local function check_options(what, o)
   if type(o) ~= "table" then check.fail(4, "%s: takes a table of options last; got %s", what, check.describe(o)) end
-  for name in pairs(o) do
-    if not known[name] then
+  for name, value in pairs(o) do
+    local rule = shape_options[name]
+    if not rule then
       check.fail(4, "%s: unknown option %s%s", what, check.describe(name),
         check.suggestion(name, option_names, "; the options are " .. table.concat(option_names, ", ")))
     end
+    if not colours[name] then check.value(what, name, value, rule, 5) end
   end
-  for _, name in ipairs { "width", "opacity" } do
-    if o[name] ~= nil then check.value(what, name, o[name], { "number", min = 0 }, 5) end
-  end
-  if o.caps then check.value(what, "caps", o.caps, { "string", one_of = { "butt", "round" } }, 5) end
-  if o.joins then check.value(what, "joins", o.joins, { "string", one_of = { "round", "bevel" } }, 5) end
-  if o.rule then check.value(what, "rule", o.rule, { "string", one_of = { "nonzero", "evenodd" } }, 5) end
 end
 
 local no_options = {}
@@ -117,7 +130,7 @@ local function flat(what, points)
 end
 
 --- Fills the whole canvas.
--- @param[opt=1] colour
+-- @tparam ?number|string|table colour 1 (white); a number, a list of one a channel, a name, or "#rrggbb"
 -- @treturn Canvas itself, as every method returns
 function Canvas:clear(colour)
   local list = parse_colour("clear", colour == nil and 1 or colour, self.channels)
@@ -133,29 +146,60 @@ function Canvas:clear(colour)
 end
 
 --- A rectangle with its lower left corner at (x, y).
+-- @tparam number x px
+-- @tparam number y px
+-- @tparam number w width, px
+-- @tparam number h height, px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:rect(x, y, w, h, options) return paint(self, "rect", true, { x, y, w, h }, options) end
 
 --- A closed polygon; it may cross itself.
--- @tparam table points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2)
+-- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:polygon(points, options) return paint(self, "polygon", true, flat("polygon", points), options) end
 
 --- A straight line.
+-- @tparam number x1 px
+-- @tparam number y1 px
+-- @tparam number x2 px
+-- @tparam number y2 px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:line(x1, y1, x2, y2, options) return paint(self, "line", false, { x1, y1, x2, y2 }, options) end
 
 --- Straight lines from point to point.
+-- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:polyline(points, options) return paint(self, "polyline", false, flat("polyline", points), options) end
 
 --- A circle about (x, y).
+-- @tparam number x px
+-- @tparam number y px
+-- @tparam number radius px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:circle(x, y, radius, options) return paint(self, "circle", true, { x, y, radius }, options) end
 
 --- An ellipse about (x, y) with half-axes a and b.
--- @tparam[opt=0] number angle of the first axis, radians, counter-clockwise; may be left out before options
+-- @tparam number x px
+-- @tparam number y px
+-- @tparam number a px
+-- @tparam number b px
+-- @tparam ?number angle of the first axis, radians, counter-clockwise (0); may be left out before options
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:ellipse(x, y, a, b, angle, options)
   if type(angle) == "table" then angle, options = 0, angle end
   return paint(self, "ellipse", true, { x, y, a, b, angle or 0 }, options)
 end
 
 --- A smooth curve through all points (centripetal Catmull-Rom); filled, a straight line closes it.
+-- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
+-- @tparam ?table options
+-- @treturn Canvas itself
 function Canvas:curve(points, options) return paint(self, "curve", false, flat("curve", points), options) end
 
 function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape) end

@@ -29,33 +29,48 @@ local Simulator = {}
 Simulator.__index = Simulator
 simulator.class = Simulator
 
-local fields = {
-  name = { "string", required = true },
-  params = { "table", required = true },
-  output = { "table", required = true },
-  -- One sample: (z, out, rng), z by name or position, read-only; out is filled, for the time of the call, or the
-  -- output is returned; rng is this sample's own. false (or nil), reason: it failed.
-  simulate = { "function" },
-  -- A batch: (z (N, K), out (N, …), rngs); fills out, returns nil or { [i] = reason } of the samples that failed;
-  -- rngs[i] is the generator of row i. One that draws from math.random is run row by row, with it seeded for each.
-  batch = { "function" },
-  -- (rng) -> table by name, or a list in order; or { draw =, log_density = } (simvae.simulator.prior)
-  prior = { "function|table" },
-  loss = { "string|function" },       -- how outputs are compared; default: by the output
-  -- Maps that leave the output unchanged: { { name =, map = function(z) -> z' }, … }, z and z' by name.
-  -- With free = { low =, high =, scale = }, a family: map(z, s), s any number of that range
-  -- (simvae.simulator.symmetry).
-  symmetry = { "table" },
-  -- What the output depends on: { { name =, unit =, scale =, value = function(z) -> number }, … }; with low or
-  -- high, metrics compare it within these (simvae.metrics.invariant_mim).
-  invariants = { "table" },
-  -- A vector output as curves of equal length, one after the other, for figures: { { name =, unit = }, …,
-  -- axis = { name =, unit =, low =, high =, scale = } }, axis: what they are drawn over.
-  series = { "table" },
-  noise = { "number|table|tensor|function" }, -- of a measurement (simvae.simulator.noise)
-  doc = { "string" },
-  correlated = { "boolean" },         -- the prior's parameters depend on each other
-  close = { "function" },             -- releases the simulator's resources (processes, files)
+local fields = check.declare("simulator", {
+  name = { "string", required = true, doc = "of files, figures and messages" },
+  params = { "table", required = true, each = parameter.rules,
+    doc = "named parameters with bounds and units, in the order of the columns of z" },
+  output = { "table", required = true,
+    doc = "{ channels, height, width } of images with values in [0, 1], 1 = white; or { n } of vectors" },
+  simulate = { "function",
+    doc = "one sample: function (z, out, rng), z by name or position; fills out, which is zeroed, or returns the "
+      .. "output; rng is the sample's own; false, reason: it failed" },
+  batch = { "function",
+    doc = "in place of simulate, many: function (z (N, K), out (N, …), rngs) fills out; returns nil, or { [i] = "
+      .. "reason } of the samples that failed" },
+  prior = { "function|table",
+    doc = "function (rng) that returns parameters by name or in order, or { draw =, log_density = }; default: "
+      .. "independent, by their own priors" },
+  loss = { "string|function",
+    doc = "how outputs are compared: \"bce\", \"mse\", \"l1\", \"gaussian\", or a function; default: by the output" },
+  symmetry = { "table",
+    doc = "maps that leave the output unchanged, { { name =, map = function(z) -> z }, … }; with free = { low =, "
+      .. "high =, scale = } a family map(z, s); default: none" },
+  invariants = { "table",
+    doc = "what the output depends on: { { name =, unit =, scale =, low =, high =, value = function(z) -> number }, "
+      .. "… }; default: none" },
+  series = { "table",
+    doc = "a vector as curves of equal length, for figures: { { name =, unit = }, …, axis = { name =, unit =, low "
+      .. "=, high =, scale = } }" },
+  noise = { "number|table|tensor|function",
+    doc = "of a measurement, in units of the output: a standard deviation, one for each element or channel, a "
+      .. "function (x, rng, z), or a range of levels { low =, high = }; default: none" },
+  doc = { "string", doc = "a sentence about the simulator" },
+  correlated = { "boolean", doc = "whether the parameters of the prior depend on each other; default: found out" },
+  close = { "function", doc = "function () that releases the simulator's resources" },
+})
+
+--- Fields of a simulator that are public.
+simulator.fields = {
+  { "name", "string", "of files, figures and messages" },
+  { "params", "{table,...}", "the parameters in the order of the columns of z: name, low, high, unit, scale, …" },
+  { "names", "{string,...}", "names of the parameters" },
+  { "index", "{[string]=integer}", "the column of each parameter" },
+  { "output", "{integer,...}", "shape of an output" },
+  { "doc", "?string", "a sentence about it" },
 }
 
 -- What sv.spice, sv.command and sv.dataset find out or make themselves.
@@ -70,7 +85,7 @@ function simulator.share_options(options, without)
   for name in pairs(fields) do
     if not (made_by_wrappers[name] or without and without[name]) then
       shared[#shared + 1] = name
-      options[name] = { "function|table|string|boolean|number|tensor" } -- sv.simulator knows better
+      options[name] = fields[name]
     end
   end
   return shared
@@ -102,7 +117,7 @@ local function check_maps(what, field, list, f)
 end
 
 --- Makes a simulator.
--- @tparam table t name, params, output and simulate (or batch); optional prior, loss, symmetry, invariants, noise, doc
+-- @tparam table t options
 -- @treturn Simulator
 function simulator.new(t)
   local what = "simulator"

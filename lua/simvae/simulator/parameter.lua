@@ -8,7 +8,24 @@ local marginal = require "simvae.simulator.marginal"
 
 local parameter = {}
 
-local fields = { "name", "low", "high", "unit", "scale", "period", "levels", "grid", "prior", "doc" }
+--- What a parameter is declared by.
+parameter.rules = {
+  name = { "string", required = true, doc = "by which simulate, files and figures know it" },
+  low = { "number", doc = "lower bound, in units; with some priors it may be left out" },
+  high = { "number", doc = "upper bound, in units; with some priors it may be left out" },
+  unit = { "string", doc = "for tables and figures, such as \"px\"; default: none" },
+  scale = { "string", one_of = { "linear", "log" }, doc = "log: uniform in the logarithm; default \"linear\"" },
+  period = { "number", above = 0, doc = "of a phase or an angle: values a period apart are the same" },
+  levels = { "integer", min = 2, doc = "of a class, which counts 1 to levels" },
+  grid = { "integer", min = 2, max = 4096,
+    doc = "number of equidistant values, low and high among them, that it takes" },
+  prior = { "table", doc = "{ \"normal\", mean, std }, { \"lognormal\", mean, std }, { \"gamma\", … } or { \"beta\", … "
+    .. "}, within low and high; default: uniform" },
+  doc = { "string", doc = "a sentence about it" },
+}
+local fields = {}
+for name in pairs(parameter.rules) do fields[#fields + 1] = name end
+table.sort(fields)
 local known = {}
 for _, name in ipairs(fields) do known[name] = true end
 

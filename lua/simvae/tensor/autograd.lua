@@ -6,11 +6,13 @@ local check = require "simvae.util.check"
 local autograd = {}
 
 local precise = core.real == "double"
-local options = {
-  eps = { "number", default = precise and 1e-6 or 1e-2 },
-  tolerance = { "number", default = precise and 1e-5 or 2e-2 },
-  seed = { "integer", default = 1 },
-}
+local options = check.declare("grad_check", {
+  eps = { "number", default = precise and 1e-6 or 1e-2,
+    doc = "step of the finite differences; the default is of this build" },
+  tolerance = { "number", default = precise and 1e-5 or 2e-2,
+    doc = "largest relative difference that passes; the default is of this build" },
+  seed = { "integer", default = 1, doc = "of the weights of the outputs" },
+})
 
 -- The sum of out * weights, in double.
 local function weighted(out, weights)
@@ -45,8 +47,7 @@ end
 -- @tparam function f takes the inputs, returns a tensor of any shape; must be a pure
 -- function of them
 -- @tparam {tensor,...} inputs copied, not changed
--- @tparam[opt] table o eps (1e-6 in the double build, else 1e-2), tolerance (1e-5, else
--- 2e-2), seed (1) of the weights
+-- @tparam[opt] table o options
 -- @treturn bool whether all entries pass
 -- @treturn ?string the entry with the largest difference, if one fails
 -- @treturn number the largest difference, as a share of tolerance's scale

@@ -335,6 +335,14 @@ end
 
 -- Showing ------------------------------------------------------------------------------
 
+local show_options = check.declare("tensor:show", {
+  print = { "boolean", default = true, doc = "false: returns the text and prints nothing" },
+  width = { "integer", min = 8, max = 10000, doc = "columns; default: COLUMNS, the terminal's, or 80" },
+  colour = { "boolean", doc = "colours, or characters; default: by the terminal and NO_COLOR" },
+  most = { "integer", default = 32, min = 1, doc = "images of a batch" },
+  height = { "integer", default = 8, min = 2, max = 200, doc = "rows of a plot" },
+})
+
 --- Shows a tensor in the terminal.
 --
 -- (H, W) and (C, H, W) are an image with [0, 1] from black to white: one channel grey, three RGB, other numbers of
@@ -342,21 +350,13 @@ end
 -- terminal pixels are 24-bit half blocks, scaled down to its width, NaN magenta; with NO_COLOR set, or where output is
 -- not a terminal, they are characters from " " (white) to "@" (black), NaN "?".
 -- @function t:show
--- @tparam[opt] table options `print = false`: only returns the text; `width`: columns (COLUMNS, the
---   terminal's, or 80); `colour`: true or false instead of the terminal's; `most`: images of a
---   batch (32); `height`: rows of a plot (8)
+-- @tparam[opt] table options options
 -- @treturn ?string with `print = false`, the text; else nothing, so that a prompt does not print it again
 function display.show(t, options)
   if getmetatable(t) ~= core.metatable then
     check.fail(2, "show: takes a tensor; got %s", check.describe(t))
   end
-  options = check.options("show", options, {
-    print = { "boolean", default = true },
-    width = { "integer", min = 8, max = 10000 },
-    colour = { "boolean" },
-    most = { "integer", default = 32, min = 1 },
-    height = { "integer", default = 8, min = 2, max = 200 },
-  })
+  options = check.options("show", options, show_options)
   if not t.alive then check.fail(2, "show: this tensor of shape %s was released with its tape",
     check.shape_text(t.shape)) end
   local environment = math.tointeger(tonumber(os.getenv "COLUMNS"))

@@ -20,13 +20,19 @@ local CHUNK = 256  -- parameters that go through the decoders at once
 local LEAST = 16   -- simulations of the first part
 local SPARE = 2    -- parameters for each that is wanted, in place of those that fail
 
---- Options of train.
-choose.options = { choose = { "boolean|table" } }
-
 local rules = {
-  first = { "number", default = 0.25, above = 0, max = 1 },   -- share of the simulations
-  batches = { "integer", default = 6, min = 1, max = 1000 },
-  pool = { "integer", default = 2000, min = 100 },
+  first = { "number", default = 0.25, above = 0, max = 1,
+    doc = "share of the simulations that is drawn from the prior" },
+  batches = { "integer", default = 6, min = 1, max = 1000,
+    doc = "into how many parts the others are divided; the decoders are trained before each" },
+  pool = { "integer", default = 2000, min = 100, doc = "draws of the prior that a part is chosen from" },
+}
+
+--- Options of train.
+choose.options = {
+  choose = { "boolean|table", fields = rules,
+    doc = "for slow simulators and a model of members: after a first part, parameters at which the decoders differ are "
+      .. "simulated; true, or how; default: no" },
 }
 
 --- Raises for options that exclude each other.

@@ -242,34 +242,7 @@ local function train(self, given, stages, extras)
 end
 
 --- Trains both stages.
--- @tparam ?table t batch, decoder = { steps, lr, batch, clip (a global norm, or "auto": twice
--- its running average) }, sleep = { steps (0), lr, batch, clip }: the sleep phase before stage 2, on decoder samples
--- (simvae.train.sleep), encoder = { steps, lr, batch, clip, noise, sleep (weight of half a batch of sleep in each step;
--- 0.5 after a sleep phase, else 0), spread (1: weight of a quarter of a batch of sleep for the standard deviations
--- alone, in steps without sleep), prior (weight of prior matching of a batch's codes during the first half; 0 where
--- many parameters give one output and codes need not follow the prior), errors ("relative" to each image's ink, or
--- "absolute": of images, unless the model has its own loss), labels (of a posterior trained by likelihood, such as
--- "flow": from 0 to 1, the share of a batch that is the simulator's own pairs of parameters and output, in place of the
--- decoder's samples; "auto": all of a simulator without limit, of a number of simulations or a data set what held-out
--- ones favour (simvae.train.mixing)), variational (0; of such a posterior: up to 1, the weight of eq. 4 through the
--- decoder's distribution, with the posterior's entropy, in place of its likelihood) }, and of each stage patience:
--- steps without improvement on held-out samples that end it (a quarter of its steps), and average: the share that a
--- step leaves of a moving average of the weights, which then is what is measured and kept (0.995 of posteriors trained
--- by likelihood; 0: none), recipe ("default", "paper"), out (folder of the run), seed, checkpoint_every (60 s),
--- log_every (50 steps), quiet, on_step (stage, step, loss):
--- returning false ends the stage. lr: a number, a function of the step, or { peak =, warmup = }: linear warm-up to
--- peak, then a cosine to 0 at the stage's last step.
--- workers, cache, timeout, max_failures, prefetch, restart_after, failures (out/failures.csv), offline, simulations: as
--- of sv.sampler.new. held_out: the share of the simulations, or of a data set, that is not trained on but decides when
--- stages end, which then keep their best weights, and measures the decoder's noise; of posteriors trained by likelihood
--- a tenth (at most 1,000 samples; of less than 500 up to a quarter), of others 0. precision ("fp32", "bf16"): of the
--- factors of convolutions during the run; sums, weights and everything else are fp32. Default: the model's.
--- refit (false): determines the scale of outputs again, for a model that continues with other outputs.
--- rounds, observation (1, …output), truncation (1e-4): trains in so many rounds for the posterior of one observation,
--- each on simulations of the prior restricted to the posterior's support so far, all but `truncation` of its mass
--- (simvae.train.rounds); simulations is then the number in all rounds together, and steps are those of each round.
--- choose (true, or { first = 0.25, batches = 6, pool = 2000 }): for slow simulators and a model of members; after the
--- first share of the simulations, parameters at which the decoders differ are simulated (simvae.train.choose)
+-- @tparam ?table t options
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures

@@ -12,46 +12,81 @@ local AVERAGE = 0.995 -- of the weights of posteriors that are trained by likeli
 
 local options = {}
 
-local stage_options = {
-  steps = { "integer", min = 0 },
-  lr = { "number|function|table" },
-  batch = { "integer", min = 1 },
-  clip = { "number|string", above = 0, one_of = { "auto" } },
-  noise = { "number", min = 0 },
-  sleep = { "number", min = 0 },
-  spread = { "number", min = 0 },
-  labels = { "number|string", min = 0, max = 1, one_of = { "auto" } },
-  variational = { "number", min = 0, max = 1 },
-  prior = { "number", min = 0 },
-  patience = { "integer", min = 1 },
-  average = { "number", min = 0, max = 0.99999 },
-  errors = { "string", one_of = { "relative", "absolute" } },
-}
-
 -- lr = { … }: a cosine over the stage's steps, however many they are.
 local cosine_options = {
-  peak = { "number", required = true, above = 0 },
-  warmup = { "integer", default = 0, min = 0 },
+  peak = { "number", required = true, above = 0,
+    doc = "learning rate after the warm-up; it falls to 0 at the stage's last step" },
+  warmup = { "integer", default = 0, min = 0, doc = "steps of the linear rise" },
 }
 
-local train_options = {
-  batch = { "integer", min = 1 },
-  decoder = { "table" },
-  sleep = { "table" },
-  encoder = { "table" },
-  recipe = { "string|table" },
-  out = { "string" },
-  seed = { "integer" },
-  checkpoint_every = { "number", default = 60, above = 0 }, -- seconds
-  log_every = { "integer", default = 50, min = 1 },         -- steps
-  quiet = { "boolean", default = false },
-  on_step = { "function" },                                 -- (stage, step, loss) -> false stops
-  offline = { "boolean", default = false },
-  held_out = { "number", min = 0, max = 1 },
-  simulations = { "integer", min = 1 },
-  precision = { "string" },
-  refit = { "boolean", default = false },
+local stage_options = {
+  steps = { "integer", min = 0, doc = "updates of the weights; default: the recipe's (0 of the sleep phase)" },
+  lr = { "number|function|table", fields = cosine_options,
+    doc = "learning rate: a number, a function of the step (from 1), or a cosine { peak =, warmup = }; default: the "
+      .. "recipe's" },
+  batch = { "integer", min = 1, doc = "samples in a step; default: that of train" },
+  clip = { "number|string", above = 0, one_of = { "auto" },
+    doc = "largest global norm of the gradient; \"auto\": twice its running average; default: the recipe's" },
+  noise = { "number", min = 0,
+    doc = "of stage 2: standard deviation of what is added to the encoder's codes, as a multiple of the posterior's "
+      .. "spread; default: the recipe's" },
+  sleep = { "number", min = 0,
+    doc = "weight of half a batch of decoder samples in each step of stage 2; default: 0.5 after a sleep phase, "
+      .. "else 0" },
+  spread = { "number", min = 0,
+    doc = "weight of a quarter of a batch of decoder samples that train the standard deviations alone, in steps "
+      .. "without sleep; default 1" },
+  labels = { "number|string", min = 0, max = 1, one_of = { "auto" },
+    doc = "of a posterior that is trained by likelihood, such as \"flow\": the share of a batch that is the "
+      .. "simulator's own pairs of parameters and output, in place of decoder samples; \"auto\" (the default): all "
+      .. "of a simulator without limit, of a number of simulations or a data set what held-out ones favour" },
+  variational = { "number", min = 0, max = 1,
+    doc = "of such a posterior: the weight of eq. 4 through the decoder's distribution, with the posterior's "
+      .. "entropy, in place of its likelihood; default 0" },
+  prior = { "number", min = 0,
+    doc = "weight of the matching of a batch's codes with the prior during the first half of stage 2; 0 where many "
+      .. "parameters give one output; default: the recipe's" },
+  patience = { "integer", min = 1,
+    doc = "steps without improvement on held-out samples that end the stage; default: a quarter of its steps" },
+  average = { "number", min = 0, max = 0.99999,
+    doc = "share that a step leaves of a moving average of the weights, which then is what is measured and kept; "
+      .. "default 0.995 of posteriors trained by likelihood, else 0: none" },
+  errors = { "string", one_of = { "relative", "absolute" },
+    doc = "of images: errors count relative to each image's ink, or absolutely; default: the recipe's, unless the "
+      .. "model has its own loss" },
 }
+
+local train_options = check.declare("model:train", {
+  batch = { "integer", min = 1, doc = "samples in a step; default: the recipe's" },
+  decoder = { "table", fields = stage_options, doc = "stage 1: the decoder learns to emulate the simulator" },
+  sleep = { "table", fields = stage_options,
+    doc = "the sleep phase between the stages: the encoder learns from decoder samples; by default it has no steps" },
+  encoder = { "table", fields = stage_options,
+    doc = "stage 2: the encoder learns to invert, through the frozen decoder or from pairs" },
+  recipe = { "string|table",
+    doc = "\"default\", \"paper\", or a table as of sv.recipes: what the other options default to" },
+  out = { "string",
+    doc = "folder of the run: log.csv, checkpoints and the model; a run that was interrupted goes on from there; "
+      .. "default: no files" },
+  seed = { "integer", doc = "of samples and of the order of training; default: the model's" },
+  checkpoint_every = { "number", default = 60, above = 0, doc = "seconds between two checkpoints" },
+  log_every = { "integer", default = 50, min = 1, doc = "steps between two lines of the log" },
+  quiet = { "boolean", default = false, doc = "prints no progress" },
+  on_step = { "function", doc = "function (stage, step, loss) after each step: returning false ends the stage" },
+  offline = { "boolean", default = false,
+    doc = "trains on the samples in the cache alone, without running the simulator" },
+  held_out = { "number", min = 0, max = 1,
+    doc = "share of the simulations, or of a data set, that is not trained on: it decides when stages end, which "
+      .. "then keep their best weights, and measures the decoder's noise; default: a tenth (at most 1,000 samples; "
+      .. "of less than 500 up to a quarter) of posteriors trained by likelihood, else 0" },
+  simulations = { "integer", min = 1,
+    doc = "how many times the simulator is run in total; training goes over these samples in epochs; default: no "
+      .. "limit" },
+  precision = { "string",
+    doc = "\"fp32\" or \"bf16\": of the factors of convolutions during the run; default: the model's" },
+  refit = { "boolean", default = false,
+    doc = "determines the scale of outputs again, for a model that continues with other outputs" },
+})
 for name, rule in pairs(rounds.options) do train_options[name] = rule end
 for name, rule in pairs(choose.options) do train_options[name] = rule end
 for name, rule in pairs(sampler.options) do train_options[name] = rule end

@@ -30,10 +30,15 @@ local PRIOR_DRAWS = 16384 -- of a restricted prior, at least
 
 --- Options of train for rounds.
 rounds.options = {
-  rounds = { "integer", min = 1, max = 100 },
-  observation = { "tensor|table" },
-  observation_noise = { "number", above = 0 },
-  truncation = { "number", above = 0, max = 0.1 },
+  rounds = { "integer", min = 1, max = 100,
+    doc = "truncated sequential rounds for the posterior of one observation: each simulates within the support of "
+      .. "the posterior so far; steps are those of each round, simulations the number in all together; default: "
+      .. "none" },
+  observation = { "tensor|table", doc = "the output that rounds are for, (1, …output)" },
+  observation_noise = { "number", above = 0,
+    doc = "the level of the observation's noise, where the simulator declares a range of levels" },
+  truncation = { "number", above = 0, max = 0.1,
+    doc = "share of the posterior's mass that lies outside of what a round simulates; default 1e-4" },
 }
 
 --- Raises for options that exclude each other.

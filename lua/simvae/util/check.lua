@@ -37,10 +37,26 @@ function check.suggestion(word, known, otherwise)
   return near and string.format("; did you mean '%s'?", near) or otherwise or ""
 end
 
+--- Options of public functions: "model:train" -> rules. Read by simvae.reference.
+check.declared = {}
+
+--- Declares the options of a public function: sv.help, the reference and the definitions show them.
+--
+-- Every rule has `doc`, a sentence with the unit, and the default where the rule has none. `fields` are the rules of a
+-- table's own options, `each` those of its elements.
+-- @tparam string name of the function: "evaluate", "metrics.sbc", "model:train"
+-- @tparam table rules as of check.options
+-- @treturn table rules
+function check.declare(name, rules)
+  check.declared[name] = rules
+  return rules
+end
+
 --- Reads a table of options against its declaration.
 -- @tparam string what the function's name, for messages
 -- @tparam table given the caller's table (nil: all defaults)
--- @tparam table known name -> {type or list of types joined by "|", default=, min=, max=, integer=, one_of=}
+-- @tparam table known name -> {type or list of types joined by "|", default=, min=, max=, above=, one_of=,
+-- required=, doc=}
 -- @tparam ?integer level of the caller that is blamed (3: the caller of the function that calls this one)
 -- @treturn table a new table with the defaults filled in
 function check.options(what, given, known, level)

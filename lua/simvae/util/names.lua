@@ -12,6 +12,9 @@ local names = {}
 --- The functions behind guarded methods: guard -> method. For help, which reads the comment above a function.
 names.original = setmetatable({}, { __mode = "k" })
 
+--- Classes that names.class made: word -> { methods =, fields = }. For simvae.reference.
+names.classes = {}
+
 -- ---- misspelt names ------------------------------------------------------------------------------
 
 local own_source = debug.getinfo(1, "S").source
@@ -68,21 +71,29 @@ function names.missing(module, name, known, kind)
     near and string.format("did you mean '%s'?", near) or string.format("print(%s) lists what there is", module)))
 end
 
+local function field_names(fields)
+  local list = {}
+  for i, field in ipairs(fields or {}) do list[i] = type(field) == "table" and field[1] or field end
+  return list
+end
+
 --- Makes misspelt names of objects errors.
 -- @tparam table methods the __index of their metatable
 -- @tparam string what "a tensor", "an optimizer"
--- @tparam ?{string,...} fields that objects may have beside the methods; nil where they are not set
+-- @tparam ?{string|table,...} fields that objects may have beside the methods; nil where they are not set: a name, or
+-- { name, type, text } of one that is public
 -- @treturn table methods
 function names.object(methods, what, fields)
   local absent, known = {}, {}
-  for _, name in ipairs(fields or {}) do absent[name] = true end
+  fields = field_names(fields)
+  for _, name in ipairs(fields) do absent[name] = true end
   local function missing(_, name)
     if absent[name] or is_probe(name) then return nil end
     for i = #known, 1, -1 do known[i] = nil end
     for method in pairs(methods) do
       if not is_probe(method) then known[#known + 1] = method end
     end
-    table.move(fields or {}, 1, #(fields or {}), #known + 1, known)
+    table.move(fields, 1, #fields, #known + 1, known)
     table.sort(known)
     local near = names.nearest(name, known)
     if near then raise(string.format("%s has no '%s'; did you mean '%s'?", what, name, near)) end
@@ -97,7 +108,7 @@ end
 --- Guards the methods of a class against a call without a colon, and their names against misspelling.
 -- @tparam table class its own __index; may be called again when methods were added
 -- @tparam string word for one of its objects, as in `word:method(…)`
--- @tparam ?{string,...} fields as of names.object
+-- @tparam ?{string|table,...} fields as of names.object
 -- @treturn table class
 function names.class(class, word, fields)
   for name, method in pairs(class) do
@@ -113,6 +124,7 @@ function names.class(class, word, fields)
       class[name] = guard
     end
   end
+  names.classes[word] = { methods = class, fields = fields }
   return names.object(class, check.with_article(word), fields)
 end
 

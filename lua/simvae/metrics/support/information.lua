@@ -7,15 +7,30 @@ local matrix = require "simvae.metrics.support.matrix"
 local information = {}
 
 information.options = {
-  bins = { "integer", default = 20, min = 2, max = 1024 },
-  levels = { "table" },
-  z_levels = { "table" },
-  names = { "table" },
-  z_names = { "table" },
-  constant = { "string", default = "error", one_of = { "error", "zero" } },
-  rows_z = { "tensor" },
-  rows_v = { "tensor" },
+  bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
+  levels = { "table",
+    doc = "classes of categorical columns of v, { [i] = n } or { name = n }; default: all columns are continuous" },
+  z_levels = { "table", doc = "classes of categorical columns of z, { [i] = n } or { name = n }" },
+  names = { "table", doc = "names of the columns of v" },
+  z_names = { "table", doc = "names of the columns of z; default: those of v where there are as many" },
+  constant = { "string", default = "error", one_of = { "error", "zero" },
+    doc = "what a constant column of z is: an error, or a column without information" },
+  rows_z = { "tensor", doc = "numbers of the rows of z that are used; bins are those of all rows; default: all" },
+  rows_v = { "tensor", doc = "numbers of the rows of v that are used; default: all" },
 }
+for _, name in ipairs { "mim", "entropy", "modularity" } do check.declare("metrics." .. name, information.options) end
+
+--- Declares the options of a metric that takes those of metrics.mim and some of its own.
+-- @tparam string name "metrics.chance"
+-- @tparam table own rules
+-- @treturn table own
+function information.declare(name, own)
+  local all = {}
+  for option, rule in pairs(information.options) do all[option] = rule end
+  for option, rule in pairs(own) do all[option] = rule end
+  check.declare(name, all)
+  return own
+end
 
 -- Bins of every column for the C function: -n for n classes.
 local function bins_of(what, name, option, given, t, bins, names)

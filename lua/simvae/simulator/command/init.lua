@@ -32,31 +32,32 @@ local check = require "simvae.util.check"
 local launch = require "simvae.simulator.command.launch"
 local Program = require "simvae.simulator.command.program"
 local Runs = require "simvae.simulator.command.runs"
+local parameter = require "simvae.simulator.parameter"
 local simulator = require "simvae.simulator"
 
 local command = {}
 
-local fields = {
-  name = { "string", default = "command" },
-  cmd = { "table", required = true },
-  params = { "table", required = true },
-  output = { "table", required = true },
-  protocol = { "string", default = "line", one_of = { "line", "npy", "file" } },
-  timeout = { "number", default = 60, above = 0 },  -- seconds for a sample
-  restart = { "integer", min = 1 },                 -- samples after which it is restarted
-  cwd = { "string" },
-  env = { "table" },
-  files = { "table" },
-}
+local fields = check.declare("command", {
+  name = { "string", default = "command", doc = "of files, figures and messages" },
+  cmd = { "table", required = true,
+    doc = "the program and its arguments, found in PATH, without a shell; {dir} in one is the private folder of the "
+      .. "process" },
+  params = { "table", required = true, each = parameter.rules,
+    doc = "named parameters with bounds and units, as of sv.simulator" },
+  output = { "table", required = true, doc = "{ n } or { channels, height, width }, as of sv.simulator" },
+  protocol = { "string", default = "line", one_of = { "line", "npy", "file" },
+    doc = "\"line\": a line [z1, z2, …] in, a line [x1, x2, …] out; \"npy\": a .npy file on standard output; "
+      .. "\"file\": a start for each sample, and files" },
+  timeout = { "number", default = 60, above = 0, doc = "seconds for a sample" },
+  restart = { "integer", min = 1, doc = "samples after which the program is restarted; default: never" },
+  cwd = { "string", doc = "working directory; default: the private folder of the process" },
+  env = { "table", doc = "environment variables, { NAME = \"value\", OTHER = false }" },
+  files = { "table", doc = "names of the files of protocol \"file\", { z = \"z.json\", x = \"x.json\" }" },
+})
 local shared = simulator.share_options(fields)
 
 --- A program as a simulator.
--- @tparam table t `cmd`: the program and its arguments, found in PATH, without a shell, in the folder of the process
--- (paths of existing files are made absolute) unless `cwd` is given; `params` and `output` as
--- of sv.simulator; `protocol`: "line" (default), "npy" or "file", see above; `timeout` (60 s a sample);
--- `restart`: samples after which it is restarted (never); `cwd`, `env` ({ NAME = "value", OTHER = false });
--- `files` = { z = "z.json", x = "x.json" } of protocol "file"; `name` and what else sv.simulator takes: prior,
--- loss, symmetry, invariants, doc
+-- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator whose failures say what the program did: too few numbers, its exit code or signal, a timeout,
 -- and what it wrote on its standard error
 function command.command(t)

@@ -15,27 +15,34 @@ local fresh = require "simvae.simulator.dataset.fresh"
 local layout = require "simvae.simulator.dataset.layout"
 local lookup = require "simvae.simulator.dataset.lookup"
 local part = require "simvae.simulator.dataset.part"
+local parameter = require "simvae.simulator.parameter"
 local simulator = require "simvae.simulator"
 local sources = require "simvae.simulator.dataset.sources"
 
 local dataset = {}
 
-local fields = {
-  name = { "string", default = "dataset" },
-  path = { "string" },
-  z = { "string" },
-  x = { "string" },
-  csv = { "string" },
-  drop = { "table" },                                     -- columns of z to omit, by position or by name
-  params = { "table" },
-  output = { "table" },
-  layout = { "string", one_of = layout.names },           -- meaning of the axes of a row of x
-  scale = { "number", above = 0 },                        -- outputs are divided by it
-  memory = { "integer", default = 1 << 30, min = 0 },     -- maximum bytes of outputs in memory
-  unpacked = { "string" },
-}
+local fields = check.declare("dataset", {
+  name = { "string", default = "dataset", doc = "of files, figures and messages" },
+  path = { "string", doc = "a .npz file, a folder of PNGs with a CSV file, or a cache of samples" },
+  z = { "string", doc = "a .npy file (N, K); with path the name of the array in the .npz file (default \"z\")" },
+  x = { "string", doc = "a .npy file (N, …); with path the name of the array in the .npz file (default \"x\")" },
+  csv = { "string",
+    doc = "name of the CSV file in the folder; its column \"file\" names the picture, the others are parameters" },
+  drop = { "table", doc = "columns of z that are left out, by position or by name" },
+  params = { "table", each = parameter.rules,
+    doc = "named parameters with bounds and units, as of sv.simulator; default: those of the cache, or each column "
+      .. "with its minimum and maximum" },
+  output = { "table", doc = "shape of a row of x, as of sv.simulator; default: by the file" },
+  layout = { "string", one_of = layout.names, doc = "meaning of the axes of a row of x; needed where it is ambiguous" },
+  scale = { "number", above = 0, doc = "outputs are divided by it; default: 255 for bytes that go above 1" },
+  memory = { "integer", default = 1 << 30, min = 0,
+    doc = "most bytes of a .npz file's outputs that are held; larger ones are unpacked" },
+  unpacked = { "string", doc = "path that larger outputs are unpacked to; default: a temporary file" },
+})
 local shared = simulator.share_options(fields, { prior = true, series = true })
-fields.prior = { "string|function|table" } -- what is drawn beyond the rows (simvae.simulator.dataset.fresh)
+fields.prior = { "string|function|table",
+  doc = "what training draws beyond the rows: \"independent\", \"fitted\", \"rows\", or as of sv.simulator; default: "
+    .. "nothing" }
 
 -- ---- the simulator -------------------------------------------------------------------------------
 
@@ -103,17 +110,7 @@ local function reader(source, order, scale)
 end
 
 --- A data set as a simulator.
--- @tparam table t one of: `z` and `x`, .npy files of (N, K) and (N, …); `path`, a .npz file (`z`, `x`: the names
--- of its arrays, default "z" and "x") or a folder of PNGs with a CSV file (`csv`: its name; a column "file" names
--- the picture, the others are parameters; simvae.io.csv says what is read), or a cache of samples.
--- `drop`: columns to leave out; `params`, as of sv.simulator (default: those of the cache, or each column with its
--- minimum and maximum); `output`: its shape, as of sv.simulator; `layout` of a row of x: "series" (times,
--- features), "picture" (height, width), "channels_first" or "channels_last", where
--- simvae.simulator.dataset.layout finds it ambiguous; `scale`: outputs are divided by it (default: 255 for bytes that
--- go above 1; pictures outside [0, 1] are refused unless `loss` is another than cross-entropy); `memory`: bytes of a
--- .npz file's outputs that may be held (1 GiB); `unpacked`: where larger ones are unpacked to; `prior`: what training
--- draws beyond the rows, "independent", "fitted", "rows", or as of sv.simulator (simvae.simulator.dataset.fresh);
--- `name`, loss, symmetry, invariants, doc
+-- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator with `.rows` (N), `.part(share)` (simvae.simulator.dataset.part) and, of a complete grid, `.grid`:
 -- the list of values of each parameter; or nil, message
 function dataset.dataset(t)

@@ -31,20 +31,32 @@ local parameters = require "simvae.simulator.spice.parameters"
 
 local spice = {}
 
-local fields = {
-  name = { "string", default = "circuit" },
-  netlist = { "string", required = true },
-  params = { "table", required = true },
-  analysis = { "string" },
-  output = { "table", required = true },
-  points = { "integer", min = 1 },
-  grid = { "string", default = "even", one_of = { "even", "steps" } },
-  probe = { "boolean", default = true },
-  trusted = { "boolean", default = false },
-  compatibility = { "string", one_of = { "ps", "psa", "lt", "lta", "ltps", "ltpsa", "hs", "hsa", "ki", "kiltpsa" } },
-  timeout = { "number", default = 60, above = 0 },       -- seconds per run
-  restart = { "integer", default = 20000, min = 1 },     -- runs after which ngspice is restarted
-}
+local fields = check.declare("spice", {
+  name = { "string", default = "circuit", doc = "of files, figures and messages" },
+  netlist = { "string", required = true, doc = "path of a file, or text of several lines" },
+  params = { "table", required = true, each = parameter.rules,
+    doc = "named parameters with bounds and units, as of sv.simulator; each is an ngspice parameter that the "
+      .. "netlist uses as {NAME} or in expressions, and replaces its .param" },
+  analysis = { "string", doc = "\".ac …\", \".tran …\", \".dc …\" or \".op\"; default: the netlist's own" },
+  output = { "table", required = true,
+    doc = "list of vectors: v(node), v(a,b), i(source); of .ac vdb (dB), vp (rad, without jumps), vm, vr, vi and "
+      .. "the same with i; \"@device[parameter]\"; \"meas:NAME\" or NAME, a .meas of the netlist: one number" },
+  points = { "integer", min = 1,
+    doc = "numbers of each vector; default: what a run at the middle of the parameters gives" },
+  grid = { "string", default = "even", one_of = { "even", "steps" },
+    doc = "times of .tran: \"even\" interpolates at start, start + step, … to stop, or at points even times; "
+      .. "\"steps\" keeps ngspice's own, whose number must be the same for all parameters" },
+  probe = { "boolean", default = true,
+    doc = "runs ngspice when the simulator is made, at the middle of the parameters; false needs points" },
+  trusted = { "boolean", default = false,
+    doc = "runs the netlist's .control block before each analysis, refuses nothing, and leaves the process the "
+      .. "user's rights, folder and .spiceinit" },
+  compatibility = { "string", one_of = { "ps", "psa", "lt", "lta", "ltps", "ltpsa", "hs", "hsa", "ki", "kiltpsa" },
+    doc = "ngspice's ngbehavior, such as \"ltps\" for included models of LTspice and PSPICE, \"ltpsa\" for the "
+      .. "netlist as well; default: none" },
+  timeout = { "number", default = 60, above = 0, doc = "seconds for a run" },
+  restart = { "integer", default = 20000, min = 1, doc = "runs after which ngspice is restarted" },
+})
 local shared = simulator.share_options(fields)
 
 -- The netlist's text and the folder of its relative paths.
@@ -191,22 +203,7 @@ local function set_points(what, given, plan)
 end
 
 --- A circuit as a simulator.
--- @tparam table t `netlist`: a file's path, or text of several lines; `params` as of sv.simulator: each is an ngspice
---   parameter, of which the netlist makes use as {NAME} or in expressions, and replaces its .param NAME=…;
---   `analysis`: ".ac …", ".tran …", ".dc …" or ".op" (default: the netlist's own, where it has one);
---   `output`: a list of vectors: v(node), v(a,b), i(source) and, of .ac, vdb (dB), vp (radians, without jumps along the
---   sweep), vm, vr, vi, and the same with i; "@device[parameter]"; "meas:NAME" or NAME, a .meas of the netlist: one
---   number.
---   `points`: how many of each. ngspice says, in a run with the parameters at the middle of their ranges when the
---   simulator is made; points is compared with that. `probe` = false leaves this run out, and needs points.
---   `grid`: ngspice chooses the steps of .tran. "even" (default) interpolates linearly at start, start + step, … up to
---   stop, or, with points = n, at n even times from start to stop; "steps" keeps ngspice's own, whose number must then
---   be the same for all parameters.
---   `compatibility`: ngspice's ngbehavior, such as "ltps" for included models of LTspice and PSPICE,
---   or "ltpsa" for the netlist itself too; where files are included, the former is the latter.
---   `trusted` = true runs the netlist's .control block before each analysis, refuses nothing, and leaves the process
---   the user's rights, folder and .spiceinit. Without it none of these has an effect on results.
---   `timeout` (60 s a run), `restart` (20000 runs); `name` and what else sv.simulator takes: prior, loss, symmetry, …
+-- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator its output is {n}, vector after vector; or nil, message where a file or ngspice is missing
 -- @raise a netlist that does not run, a placeholder without a parameter, a parameter without a place, an analysis or
 --   output that is none

@@ -1,0 +1,112 @@
+--- The reference as plain text, for terminals: what sv.help prints.
+local text = {}
+
+local WIDTH = 100 -- columns
+
+-- Words of a text in lines; those after the first begin with `indent`.
+local function wrapped(words, first, indent, width)
+  local lines, line = {}, first
+  for word in words:gmatch "%S+" do
+    if #line > #indent and utf8.len(line) and utf8.len(line) + 1 + (utf8.len(word) or #word) > (width or WIDTH) then
+      lines[#lines + 1], line = line, indent .. word
+    else
+      line = line .. (line:find "%S" and not line:find " $" and " " or "") .. word
+    end
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+text.wrapped = wrapped
+
+local function label(p)
+  return p.type == "any" and not p.optional and p.name
+    or string.format("%s (%s%s)", p.name, p.type == "any" and "anything" or p.type, p.optional and ", optional" or "")
+end
+
+local function indented(code, by)
+  return by .. code:gsub("\n", "\n" .. by)
+end
+
+-- The lines of a list of options.
+local function option_lines(list, indent, lines)
+  for _, o in ipairs(list) do
+    lines[#lines + 1] = wrapped(string.format("%s: %s", o.accepts, o.doc or ""),
+      string.format("%s%s  ", indent, o.name), indent .. "    ")
+    if o.same then
+      lines[#lines + 1] = indent .. "    fields as of " .. o.same
+    elseif o.fields then
+      option_lines(o.fields, indent .. "    ", lines)
+    end
+    if o.each then option_lines(o.each, indent .. "    ", lines) end
+  end
+end
+
+--- One option.
+-- @tparam table entry of simvae.reference
+-- @tparam table option of simvae.reference.options
+-- @tparam string path "encoder.labels"
+-- @treturn string
+function text.option(entry, option, path)
+  local lines = { string.format("%s of %s", path, entry.call), "" }
+  lines[#lines + 1] = wrapped(option.doc or "", "  ", "  ")
+  lines[#lines + 1] = "  " .. option.accepts
+  if option.fields or option.each then
+    lines[#lines + 1] = ""
+    option_lines(option.fields or option.each, "  ", lines)
+  end
+  return table.concat(lines, "\n")
+end
+
+local function add_list(lines, title, names)
+  if #names == 0 then return end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = wrapped(table.concat(names, ", "), "  " .. title .. ": ", "    ")
+end
+
+local function add_parameters(lines, doc)
+  if #doc.params == 0 and #doc.returns == 0 and #doc.raises == 0 then return end
+  lines[#lines + 1] = ""
+  for _, p in ipairs(doc.params) do
+    lines[#lines + 1] = wrapped(p.text, "  " .. label(p) .. (p.text ~= "" and ": " or ""), "    ")
+  end
+  for _, r in ipairs(doc.returns) do
+    local type = r.optional and r.type .. " or nil" or r.type
+    lines[#lines + 1] = wrapped(r.text, "  returns " .. type .. " ", "    ")
+  end
+  for _, r in ipairs(doc.raises) do lines[#lines + 1] = wrapped(r, "  raises for ", "    ") end
+end
+
+--- An entry.
+-- @tparam table entry of simvae.reference
+-- @treturn string
+function text.entry(entry)
+  local doc = entry.doc
+  local lines = { entry.call, "" }
+  for line in (doc.text .. "\n"):gmatch "([^\n]*)\n" do
+    lines[#lines + 1] = #line > WIDTH and wrapped(line, "  ", "  ") or line ~= "" and "  " .. line or ""
+  end
+  for _, field in ipairs(entry.fields or {}) do
+    lines[#lines + 1] = wrapped(field.text, "  ." .. label(field) .. ": ", "    ")
+  end
+  add_parameters(lines, doc)
+  if entry.options then
+    lines[#lines + 1] = "\n  options:"
+    option_lines(entry.options, "    ", lines)
+  end
+  add_list(lines, "methods", entry.methods or {})
+  add_list(lines, "functions", entry.members or {})
+  for _, code in ipairs(doc.usage) do lines[#lines + 1] = "\n" .. indented(code, "    ") end
+  return (table.concat(lines, "\n"):gsub("[ ]+\n", "\n"))
+end
+
+--- An entry and where else its name is found.
+-- @tparam table entry
+-- @tparam {table,...} others entries of the same short name
+-- @treturn string
+function text.with_others(entry, others)
+  local list = {}
+  for i, other in ipairs(others) do list[i] = other.name end
+  return text.entry(entry) .. (#list > 0 and "\n\n  see also: " .. table.concat(list, ", ") or "")
+end
+
+return text
