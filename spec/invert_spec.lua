@@ -127,6 +127,34 @@ describe("misfit", function()
   end)
 end)
 
+describe("model:invert with keep", function()
+  it("returns the best results of the starts, in order, and the same best one as without", function()
+    local model = waving()
+    local _, x = waves:simulate_batch(70, core.rng(4))
+    local o = { starts = 6, spread = 0.6, steps = 60 }
+    local best, mean = model:invert(x, o)
+    o.keep = 4
+    local z, misfits = model:invert(x, o)
+    assert.same({ 70, 4, 3 }, z.shape)
+    assert.same({ 70, 4 }, misfits.shape)
+    assert.same(best:totable(), core.slice(z, 2, 1, 1):reshape(70, 3):totable())
+    assert.near(mean, core.mean(core.slice(misfits, 2, 1, 1)):item(), 1e-6)
+    local several = 0
+    for i, row in ipairs(misfits:totable()) do
+      for k = 1, 4 do
+        -- the misfit is that of the row beside it
+        if k > 1 then assert.is_true(row[k] >= row[k - 1]) end
+        local error = squared(model, z[i][k]:reshape(1, 3), x[i]:reshape(1, 5))[1]
+        if k > 1 and row[k] > row[1] then several = several + 1 end
+        assert.near(error, row[k], 1e-5)
+      end
+    end
+    assert.is_true(several > 70) -- other optima of a
+    assert.same({ 0, 4, 3 }, (model:invert(core.zeros(0, 5), o)).shape)
+    raises("keep = 7 takes as many starts; got starts = 6", function() model:invert(x, { starts = 6, keep = 7 }) end)
+  end)
+end)
+
 describe("evaluate", function()
   it("tells what refining brings, and that it is of the samples named", function()
     local model = waving()
