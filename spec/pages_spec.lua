@@ -94,6 +94,15 @@ describe("the pages", function()
     assert.equal(1, assert(require("simvae.io").load_png(folder .. "/mean.png")):max():item())
   end)
 
+  it("show a subcommand that needs no other file", function()
+    local folder, tree = extended_tree()
+    local out = helper.run("LUA_PATH='" .. tree .. "?.lua;" .. tree .. "?/init.lua' " .. (os.getenv "LUA" or "lua5.4")
+      .. " lua/bin/simvae sample box")
+    assert.matches("^w,h,x,y\n", out)
+    assert.equal(11, select(2, out:gsub("\n", "")))
+    assert.is_true(exists(folder .. "/share"))
+  end)
+
   it("show blocks of posterior.md that run one after the other, here with few steps", function()
     local folder, blocks = helper.temporary_folder(), {}
     for block in text_of "notebooks/posterior.md":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end

@@ -32,13 +32,16 @@ function command_line.training(parser, out)
   parser:flag("--quiet", "No progress.")
 end
 
---- A converter for argparse: a file that can be created, with a given suffix.
--- @tparam string suffix ".png"
+--- A converter for argparse: a file that can be created, with one of some suffixes.
+-- @tparam string ... ".png"
 -- @treturn function (text) -> path, or nil and what is wrong with it
-function command_line.new_file(suffix)
+function command_line.new_file(...)
+  local suffixes = { ... }
   return function(text)
-    if text:sub(-#suffix):lower() ~= suffix then
-      return nil, string.format("the file's name ends in %s; got '%s'", suffix, text)
+    local fits = false
+    for _, suffix in ipairs(suffixes) do fits = fits or text:sub(-#suffix):lower() == suffix end
+    if not fits then
+      return nil, string.format("the file's name ends in %s; got '%s'", table.concat(suffixes, ", "), text)
     end
     local folder = text:match "^(.*)/[^/]*$" or "."
     if core.system.kind(folder == "" and "/" or folder) ~= "folder" then

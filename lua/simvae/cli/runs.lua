@@ -1,7 +1,7 @@
 --- The folder of a run and the models in it: what the commands that take RUN or MODEL are given.
 --
 -- run.json says where the simulator comes from: { "simulator": its name, "source": a built-in name or the path of a
--- script, "version" }.
+-- script, "version", "series": the curves that make up its output (sv.simulator), which a model's file does not hold }.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local experiment = require "simvae.cli.experiment"
@@ -30,7 +30,19 @@ function runs.record(folder, sim, from)
       tostring(before.simulator), sim.name)
   end
   outcome.need(core.system.mkdir(folder))
-  outcome.need(json.save(folder .. "/run.json", { simulator = sim.name, source = from, version = core.version }))
+  outcome.need(json.save(folder .. "/run.json", { simulator = sim.name, source = from, version = core.version,
+    series = sim.series }))
+end
+
+-- Gives the placeholder of a simulator the series of the run's record.
+local function take_series(sim, folder)
+  local record = rawget(sim, "placeholder") and record_of(folder)
+  local series = record and record.series
+  if type(series) ~= "table" or #series == 0 or #sim.output ~= 1 or sim.output[1] % #series ~= 0 then return end
+  for _, one in ipairs(series) do
+    if type(one) ~= "table" or type(one.name) ~= "string" then return end
+  end
+  rawset(sim, "series", series)
 end
 
 -- How a training of a folder is resumed, as a command line.
@@ -110,6 +122,7 @@ function runs.load(path, o)
     settings = experiment.check(source.settings(model.simulator.name))
     settings.simulator = model.simulator
   end
+  take_series(model.simulator, folder)
   return model, folder, settings or experiment.check { simulator = model.simulator }
 end
 

@@ -380,12 +380,12 @@ function Sampler:close()
 end
 Sampler.__close = Sampler.close
 
-local function draw_all(self, n, rng, measured, given)
+local function draw_all(self, n, rng, measured, given, watch)
   local first
   self.seed, first = rng:samples(n)
   local made <close>, why = open(setmetatable(self, Sampler))
   if not made then return nil, why end
-  made.total, made.drawn = 0, first
+  made.total, made.drawn, made.watch = 0, first, watch
   local z, x = take(made, n)
   local levels
   if measured then x, levels = noise.of_samples(made.simulator, z, x, self.seed, first + 1, given) end
@@ -396,6 +396,7 @@ local simulate_options = check.declare("simulate", {
   noise = { "boolean|number|table|tensor", default = true,
     doc = "adds the simulator's noise of a measurement; of a simulator with a range of levels also the level, a number "
       .. "or one for each sample" },
+  watch = { "function", doc = "called with the number of finished samples, at intervals" },
 })
 for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 
@@ -417,13 +418,14 @@ function sampler.simulate(sim, n, rng, t)
   local self = check.options("simulate", t, simulate_options)
   local measured, given = self.noise ~= false, nil
   if measured and self.noise ~= true then given = noise.levels("simulate", sim, self.noise, n, 2) end
-  self.noise, self.simulator = nil, sim
+  local watch = self.watch
+  self.noise, self.watch, self.simulator = nil, nil, sim
   sampler.check("simulate", self)
   if rng ~= nil then check.value("simulate", "rng", rng, { "rng" }) end
   rng = rng or core.sample_rng() or core.rng(1)
   self.batch = math.max(n, 1)
   if self.workers > 0 then self.batch = math.min(self.batch, 64) end -- limits the ring's memory
-  return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured, given)
+  return interrupt.during("simulate: interrupted", draw_all, self, n, rng, measured, given, watch)
 end
 
 function Sampler:__tostring()
