@@ -54,7 +54,11 @@ end
 -- @treturn table of argparse
 -- @treturn {[string]=table} subcommands by name; of each, `parser`
 function main.parser()
-  local parser = require "argparse"("simvae", "Learns a simulator and its inverse: from an output to the parameters "
+  local found, argparse = pcall(require, "argparse")
+  if not found then
+    outcome.fail "argparse is missing: apt-get install lua-argparse, or luarocks install argparse"
+  end
+  local parser = argparse("simvae", "Learns a simulator and its inverse: from an output to the parameters "
     .. "that gave it, with a posterior. Without a command it opens an interactive session.")
   parser:command_target "command":require_command(false)
   parser:help_max_width(width()):usage_max_width(width()):help_description_margin(28):help_vertical_space(0)

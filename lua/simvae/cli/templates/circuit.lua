@@ -28,9 +28,9 @@ local simulator = assert(sv.spice {
 
   -- What is to be inferred; scale = "log": uniform in the logarithm.
   params = {
-    { name = "R", low = 10, high = 1000, unit = "ohm", scale = "log" },
+    { name = "R", low = 5, high = 200, unit = "ohm", scale = "log" },
     { name = "L", low = 1e-5, high = 1e-3, unit = "H", scale = "log" },
-    { name = "C", low = 1e-9, high = 1e-7, unit = "F", scale = "log" },
+    { name = "C", low = 1e-8, high = 1e-6, unit = "F", scale = "log" },
   },
 
   -- Vectors of the analysis that are observed: 25 gains in dB, then 25 phases in radians.
@@ -43,7 +43,8 @@ local simulator = assert(sv.spice {
 -- How it is trained; `simvae train --help` lists the options that replace these.
 return {
   simulator = simulator,
-  posterior = "flow",          -- of any shape; its intervals are calibrated
+  posterior = "flow",          -- of any shape
+  recalibrate = 1000,          -- new simulations on which its stated intervals are corrected after the training
   simulations = 20000,         -- ngspice runs so often in total; training uses these in epochs
   workers = 2,                 -- processes that simulate beside the training
   decoder = { steps = 5000 },

@@ -51,7 +51,7 @@ local simulator = assert(sv.dataset {
 -- it decides when the training ends. model:train { held_out = 0.2 } changes how many.
 return {
   simulator = simulator,
-  posterior = "flow",          -- of any shape; its intervals are calibrated
+  posterior = "flow",          -- of any shape
   decoder = { steps = 4000 },
   encoder = { steps = 6000 },
 }

@@ -54,7 +54,7 @@ local simulator = sv.simulator {
 -- How it is trained; `simvae train --help` lists the options that replace these.
 return {
   simulator = simulator,
-  posterior = "flow",          -- of any shape; its intervals are calibrated
+  posterior = "flow",          -- of any shape
   decoder = { steps = 3000 },  -- stage 1: learns to give the simulator's output
   encoder = { steps = 5000 },  -- stage 2: learns to infer the parameters
 }

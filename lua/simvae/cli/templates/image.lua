@@ -37,7 +37,8 @@ local simulator = sv.simulator {
 return {
   simulator = simulator,
   width = 8,                   -- channels of the networks next to the picture
-  posterior = "flow",          -- of any shape; its intervals are calibrated
+  posterior = "flow",          -- of any shape
+  recalibrate = 1000,          -- new simulations on which its stated intervals are corrected after the training
   decoder = { steps = 2000 },  -- stage 1: learns to draw what the simulator draws
   encoder = { steps = 4000, lr = { peak = 1e-3, warmup = 100 }, clip = 5 }, -- stage 2: learns to infer the parameters
 }

@@ -69,7 +69,8 @@ local simulator = sv.command {
 -- How it is trained; `simvae train --help` lists the options that replace these.
 return {
   simulator = simulator,
-  posterior = "flow",          -- of any shape; its intervals are calibrated
+  posterior = "flow",          -- of any shape
+  recalibrate = 1000,          -- new simulations on which its stated intervals are corrected after the training
   simulations = 20000,         -- the program answers so often in total; training uses these in epochs
   workers = 2,                 -- processes that simulate beside the training
   decoder = { steps = 5000 },
