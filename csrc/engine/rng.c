@@ -277,7 +277,7 @@ static const sv_row rng_methods[] = {
      "@usage print(sv.rng(1):integer(1, 6))"},
     {"choice", l_choice,
      "One entry of a list.\n"
-     "@tparam table list\n"
+     "@tparam table list of anything, not empty\n"
      "@treturn any\n"
      "@raise an empty list\n"
      "@usage print(sv.rng(1):choice { \"heart\", \"square\", \"ellipse\" })"},
@@ -308,7 +308,7 @@ static const sv_row rng_methods[] = {
      "@usage print(sv.rng(1):samples(64))"},
     {"call", sv_rng_call,
      "Calls a function with math.random seeded by this generator, as it is inside a simulator's simulate.\n"
-     "@tparam function f\n"
+     "@tparam function f what is called\n"
      "@tparam any ... its arguments\n"
      "@treturn boolean whether f returned\n"
      "@treturn any what f returned, or its error\n"

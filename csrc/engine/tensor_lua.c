@@ -422,26 +422,26 @@ static const sv_row makers[] = {
     {"tensor", l_tensor,
      "A tensor from numbers in nested tables of equal length.\n"
      "@tparam number|table|tensor numbers a number, nested tables of numbers, or a tensor, which is returned as it is\n"
-     "@treturn tensor\n"
+     "@treturn tensor of the tables' lengths: { { 1, 2, 3 }, { 4, 5, 6 } } is (2, 3)\n"
      "@raise rows of unequal length, what is no number\n"
      "@usage print(sv.tensor { { 1, 2, 3 }, { 4, 5, 6 } })"},
     {"zeros", l_zeros,
      "A tensor of zeros.\n"
      "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
-     "@treturn tensor\n"
+     "@treturn tensor of that shape\n"
      "@raise a shape that is not of whole numbers from 0\n"
      "@usage print(sv.zeros(2, 3))"},
     {"ones", l_ones,
      "A tensor of ones.\n"
      "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
-     "@treturn tensor\n"
+     "@treturn tensor of that shape\n"
      "@raise a shape that is not of whole numbers from 0\n"
      "@usage print(sv.ones { 2, 3 })"},
     {"full", l_full,
      "A tensor of one value.\n"
      "@tparam number value\n"
      "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
-     "@treturn tensor\n"
+     "@treturn tensor of that shape\n"
      "@raise a value that is no number\n"
      "@usage print(sv.full(0.5, 2, 3))"},
     {"arange", l_arange,
@@ -464,7 +464,7 @@ static const sv_row makers[] = {
     {"buffer", l_buffer,
      "A copy that outlives every tape, without gradient.\n"
      "@tparam tensor|table t a tensor, or numbers in nested tables\n"
-     "@treturn tensor\n"
+     "@treturn tensor of the same shape\n"
      "@usage local running_mean = sv.buffer(sv.zeros(16))"},
     {0}};
 static const luaL_Reg internal[] = {{"lend", l_lend}, {"take", l_take}, {NULL, NULL}};
@@ -499,17 +499,17 @@ static const sv_row methods[] = {
      "@usage print(sv.zeros(2, 3):fill(0.5))"},
     {"copy", l_copy,
      "Takes the numbers of another tensor of equal count, in place.\n"
-     "@tparam tensor from\n"
+     "@tparam tensor from of any shape with as many numbers\n"
      "@treturn tensor itself\n"
      "@raise another count of numbers, a tensor that a tape still needs\n"
      "@usage print(sv.zeros(2, 3):copy(sv.arange(6)))"},
     {"clone", l_clone,
      "A copy with memory of its own, without gradient.\n"
-     "@treturn tensor\n"
+     "@treturn tensor of the same shape\n"
      "@usage print(sv.ones(3):clone():fill(2))"},
     {"detach", l_detach,
      "The same numbers without a gradient; shares memory where it can.\n"
-     "@treturn tensor\n"
+     "@treturn tensor of the same shape\n"
      "@usage print(sv.parameter { 1, 2 }:detach().needs_grad)"},
     {"requires_grad", l_requires_grad,
      "Makes a tensor that no op has made a leaf that collects a gradient.\n"

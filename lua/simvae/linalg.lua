@@ -79,6 +79,7 @@ end
 -- @tparam tensor a (…, N, N)
 -- @treturn tensor L (…, N, N), lower triangular, a = L L'
 -- @raise matrices that are not symmetric (to 1e-4 of their largest entry) or not positive definite
+-- @usage print(sv.linalg.cholesky(sv.tensor { { 4, 2 }, { 2, 3 } }))
 function linalg.cholesky(a)
   return (op("cholesky", tensor("cholesky", "a", a, 2)))
 end
@@ -88,6 +89,7 @@ end
 -- @tparam tensor b (…, N, K), or a vector (N,)
 -- @treturn tensor x with a x = b, of b's shape
 -- @raise singular matrices
+-- @usage print(sv.linalg.solve(sv.tensor { { 4, 1 }, { 1, 3 } }, sv.tensor { { 1 }, { 2 } }))
 function linalg.solve(a, b)
   local finish
   a, b, finish = system("solve", a, b)
@@ -105,6 +107,7 @@ local triangular_options = check.declare("linalg.triangular_solve", {
 -- @tparam[opt] table opts options
 -- @treturn tensor x, of b's shape
 -- @raise a zero on the diagonal
+-- @usage print(sv.linalg.triangular_solve(sv.tensor { { 2, 0 }, { 1, 4 } }, sv.tensor { 2, 9 }))
 function linalg.triangular_solve(a, b, opts)
   opts = check.options("linalg.triangular_solve", opts, triangular_options)
   local finish
@@ -116,6 +119,7 @@ end
 -- @tparam tensor a (…, N, N)
 -- @treturn tensor (…, N, N)
 -- @raise singular matrices
+-- @usage print(sv.linalg.inv(sv.tensor { { 4, 2 }, { 2, 3 } }))
 function linalg.inv(a)
   a = tensor("inv", "a", a, 2)
   local n = a.shape[a.ndim]
@@ -136,6 +140,8 @@ local lstsq_options = check.declare("linalg.lstsq", {
 -- @tparam[opt] table opts options
 -- @treturn tensor x (…, N, K), or (N,)
 -- @treturn tensor the rank of each a (…), a number for one matrix
+-- @raise unequal numbers of rows
+-- @usage print(sv.linalg.lstsq(sv.tensor { { 1, 0 }, { 1, 1 }, { 1, 2 } }, sv.tensor { 1, 3, 5 }))
 function linalg.lstsq(a, b, opts)
   opts = check.options("linalg.lstsq", opts, lstsq_options)
   local finish
@@ -150,6 +156,8 @@ end
 -- @tparam tensor a (…, M, N)
 -- @treturn tensor Q (…, M, K), orthonormal columns, K = min(M, N)
 -- @treturn tensor R (…, K, N), upper triangular with a diagonal that is not negative; a = Q R
+-- @raise a tensor of fewer than two axes
+-- @usage print(sv.linalg.qr(sv.tensor { { 3, 1 }, { 4, 2 } }))
 function linalg.qr(a)
   a = tensor("qr", "a", a, 2)
   local m, n = a.shape[a.ndim - 1], a.shape[a.ndim]
@@ -162,6 +170,10 @@ end
 -- @treturn tensor U (…, M, K), K = min(M, N); the entry of largest size in each column is positive
 -- @treturn tensor singular values (…, K), descending
 -- @treturn tensor V transposed (…, K, N); a = U diag(s) V'
+-- @raise a tensor of fewer than two axes
+-- @usage
+-- local u, s, vt = sv.linalg.svd(sv.tensor { { 3, 0 }, { 4, 5 } })
+-- print(s)
 function linalg.svd(a)
   a = tensor("svd", "a", a, 2)
   local m, n = a.shape[a.ndim - 1], a.shape[a.ndim]
@@ -178,6 +190,9 @@ end
 -- @treturn tensor eigenvalues (…, N), ascending
 -- @treturn tensor eigenvectors as columns (…, N, N); the entry of largest size in each is positive
 -- @raise matrices that are not symmetric
+-- @usage
+-- local values, vectors = sv.linalg.eigh(sv.tensor { { 4, 1 }, { 1, 3 } })
+-- print(values, vectors)
 function linalg.eigh(a)
   a = tensor("eigh", "a", a, 2)
   local n = a.shape[a.ndim]
@@ -191,6 +206,8 @@ end
 -- @tparam tensor a (…, N, N)
 -- @treturn tensor sign (…): -1, 0 or 1
 -- @treturn tensor log |det a| (…); -inf for singular matrices
+-- @raise matrices that are not square
+-- @usage print(sv.linalg.slogdet(sv.tensor { { 1, 2 }, { 3, 4 } }))
 function linalg.slogdet(a)
   a = tensor("slogdet", "a", a, 2)
   local both, shape = op("slogdet", a), batch_of(a)
@@ -201,6 +218,7 @@ end
 -- @tparam tensor a (…, N, N)
 -- @treturn tensor (…)
 -- @raise a determinant that is zero or negative
+-- @usage print(sv.linalg.logdet(sv.tensor { { 4, 2 }, { 2, 3 } }))
 function linalg.logdet(a)
   local sign, size = linalg.slogdet(a)
   local flat = core.reshape(sign, -1)
@@ -216,6 +234,8 @@ end
 --- Determinants.
 -- @tparam tensor a (…, N, N)
 -- @treturn tensor (…)
+-- @raise matrices that are not square
+-- @usage print(sv.linalg.det(sv.tensor { { 4, 2 }, { 2, 3 } }))
 function linalg.det(a)
   local sign, size = linalg.slogdet(a)
   return sign * core.exp(size)

@@ -302,6 +302,11 @@ end
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate
+-- @raise options that are none, a simulator that is none
+-- @usage
+-- local trained, r = sv.experiment({ simulator = ring, width = 8, samples = 400 },
+--   { "--out", "runs/ring", "--steps", "20", "--seed", "1" })
+-- print(trained, r.mig)
 function experiment.experiment(t, argv)
   t = experiment.check(t, 3)
   local a = parse(t, argv or arg or {})

@@ -71,6 +71,9 @@ end
 --   samples, failures, seconds, names, notes, warnings (sentences: what cannot be trusted and what
 --   to do), options
 -- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
+-- @usage
+-- local r = sv.evaluate(model, { samples = 400, calibration = 50, interval = 0 })
+-- print(r.mig, r.rmse.x, r.resimulation_r2)
 local function evaluate(model, opts)
   local o, factors = options.check(model, opts)
   return interrupt.during("evaluate: interrupted", evaluate_on, model, o, factors)

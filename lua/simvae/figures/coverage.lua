@@ -33,6 +33,10 @@ end
 -- @tparam[opt] {string,...} names of the parameters
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise a table that metrics.sbc did not return, options that are none
+-- @usage
+-- local draws = p:sample(100, sv.rng(3))
+-- sv.figures.coverage("coverage.png", sv.metrics.sbc(draws, z, { names = ring.names }), 100, ring.names)
 local function coverage(path, sbc, draws, names, opts)
   local o = check.options("coverage", opts, options)
   given.check("coverage", path, sbc, draws)

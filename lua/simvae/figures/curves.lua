@@ -43,6 +43,10 @@ end
 -- @tparam {tensor,...} panels tensors (N, n) of equal shape, drawn from left to right, N curves each
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise tensors of unequal shape, options that are none
+-- @usage
+-- local _, curves = sv.simulate(needle, 20, sv.rng(1))
+-- sv.figures.curves("curves.png", { curves }, { labels = { "S(z)" }, series = needle.series })
 local function curves(path, panels, opts)
   opts = check.options("curves", opts, options)
   check.value("curves", "path", path, { "string" })

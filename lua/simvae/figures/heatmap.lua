@@ -87,6 +87,10 @@ end
 --   such lists, drawn from left to right (one a simulator)
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise what is no matrix, options that are none
+-- @usage
+-- local m = sv.metrics.mim(model:encode(x), z, { bins = 8 })
+-- sv.figures.heatmap("mim.png", { m }, { labels = ring.names })
 local function heatmap(path, mims, opts)
   opts = check.options("heatmap", opts, options)
   check.value("heatmap", "path", path, { "string" })

@@ -267,6 +267,8 @@ end
 -- @tparam string path of the PNG; the numbers go to a .dat beside it
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise what is no posterior or samples, a truth of other parameters, options that are none
+-- @usage sv.figures.pairs(model:posterior(x[1]), "pairs.png", { truth = z[1], samples = 2000 })
 local function pairs_of(p, path, opts)
   local o = check.options("pairs", opts, options)
   check.value("pairs", "path", path, { "string" })

@@ -74,6 +74,10 @@ end
 -- @tparam {tensor,...} replicated of each (S, …output), as of metrics.predictive_check
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise replicated outputs of another number or shape, options that are none
+-- @usage
+-- local values, replicated = sv.metrics.predictive_check(model, sv.slice(x, 1, 1, 3), { draws = 10 })
+-- sv.figures.predictive("predictive.png", sv.slice(x, 1, 1, 3), replicated, { p = values })
 local function predictive(path, x, replicated, opts)
   local o = check.options("predictive", opts, options)
   check.value("predictive", "path", path, { "string" })

@@ -64,6 +64,10 @@ end
 -- @tparam[opt] {string,...} names of the parameters
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
+-- @raise a table that metrics.sbc did not return, options that are none
+-- @usage
+-- local draws = p:sample(100, sv.rng(3))
+-- sv.figures.ranks("ranks.png", sv.metrics.sbc(draws, z, { names = ring.names }), 100, ring.names)
 local function ranks(path, sbc, draws, names, opts)
   local o = check.options("ranks", opts, options)
   given.check("ranks", path, sbc, draws)

@@ -159,6 +159,8 @@ end
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn string|nil path of the animation
+-- @raise a model that is none, options that are none
+-- @usage sv.figures.traversals("traversals.png", model, { steps = 7, frames = 8 })
 local function traversals(path, model, opts)
   opts = check.options("traversals", opts, options)
   check.value("traversals", "path", path, { "string" })

@@ -38,6 +38,8 @@ end
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn table indices of the samples
+-- @raise images of unequal shape, options that are none
+-- @usage sv.figures.worst("worst.png", x, model:decode((model:encode(x))), { count = 6 })
 local function worst(path, x, y, opts)
   opts = check.options("worst", opts, options)
   check.value("worst", "path", path, { "string" })

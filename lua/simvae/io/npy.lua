@@ -124,6 +124,10 @@ local load_options = check.declare("io.load_npy", { max_bytes = file.max_bytes }
 -- @tparam string path
 -- @tparam[opt] table options options
 -- @treturn tensor of the array's shape; or nil, message
+-- @raise arguments that are none
+-- @usage
+-- sv.io.save_npy("z.npy", z)
+-- print(assert(sv.io.load_npy "z.npy").shape)
 function npy.load(path, options)
   file.check_path("load_npy", path)
   options = check.options("load_npy", options, load_options)
@@ -148,6 +152,8 @@ end
 -- @tparam string path
 -- @tparam tensor t any shape
 -- @treturn boolean true; or nil, message
+-- @raise what is no tensor
+-- @usage assert(sv.io.save_npy("z.npy", z))
 function npy.save(path, t)
   file.check_path("save_npy", path)
   file.check_tensor("save_npy", t)
@@ -220,6 +226,11 @@ end
 -- @tparam string path an array of one axis or more, in C order
 -- @treturn table .shape, .dtype (as NumPy writes it, "<f4"), .path; `:rows(from, to)`, `:take(list)`,
 --   `:close()`, `#a` rows; or nil, message
+-- @usage
+-- sv.io.save_npy("x.npy", x)
+-- local a = assert(sv.io.open_npy "x.npy")
+-- print(#a, a.shape, a:rows(1, 4).shape)
+-- a:close()
 function npy.open(path)
   file.check_path("open_npy", path)
   return file.read(path, function(source)

@@ -158,6 +158,11 @@ local load_options = check.declare("io.load_npz", {
 -- @tparam[opt] table options options
 -- @treturn table name -> tensor
 -- @treturn table name -> why it was skipped; or nil, message
+-- @raise arguments that are none
+-- @usage
+-- sv.io.save_npz("data.npz", { z = z, x = x })
+-- local data = assert(sv.io.load_npz("data.npz", { names = { "z" } }))
+-- print(data.z.shape, data.x)
 function npz.load(path, options)
   file.check_path("load_npz", path)
   options = check.options("load_npz", options, load_options)
@@ -188,6 +193,8 @@ local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that 
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @treturn boolean true; or nil, message
+-- @raise what is no tensor, names that cannot be
+-- @usage assert(sv.io.save_npz("data.npz", { z = z, x = x }))
 function npz.save(path, tensors)
   file.check_path("save_npz", path)
   local pieces, directory, at = {}, {}, 0

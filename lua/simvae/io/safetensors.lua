@@ -123,6 +123,11 @@ local load_options = check.declare("io.load_safetensors", { max_bytes = file.max
 -- @treturn table name -> tensor
 -- @treturn table metadata, string -> string (empty if there is none); or nil, message
 -- @treturn boolean whether the file has a checksum of its own
+-- @raise arguments that are none
+-- @usage
+-- sv.io.save_safetensors("w.safetensors", { w = sv.ones(2, 3) }, { metadata = { unit = "px" } })
+-- local tensors, metadata = assert(sv.io.load_safetensors "w.safetensors")
+-- print(tensors.w.shape, metadata.unit)
 function safetensors.load(path, options)
   file.check_path("load_safetensors", path)
   options = check.options("load_safetensors", options, load_options)
@@ -183,6 +188,8 @@ local save_options = check.declare("io.save_safetensors", {
 -- @tparam table tensors name -> tensor
 -- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
+-- @raise what is no tensor, names that cannot be
+-- @usage assert(sv.io.save_safetensors("w.safetensors", { w = sv.ones(2, 3) }, { checksum = true }))
 function safetensors.save(path, tensors, options)
   file.check_path("save_safetensors", path)
   local names = file.names("save_safetensors", tensors)

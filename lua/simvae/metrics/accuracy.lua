@@ -11,6 +11,8 @@ local page = require "simvae.report.page"
 -- @tparam tensor z (N, K) estimated classes
 -- @tparam tensor v (N, K) true classes
 -- @treturn {number,...} of each column, in [0, 1]
+-- @raise tensors of unequal shape
+-- @usage print(sv.metrics.accuracy(sv.tensor { { 1 }, { 2 }, { 2 } }, sv.tensor { { 1 }, { 2 }, { 3 } })[1])
 local function accuracy(z, v)
   local K
   z, v, K = matrix.estimates("accuracy", z, v)

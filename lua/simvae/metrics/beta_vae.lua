@@ -86,6 +86,10 @@ end
 -- @tparam tensor v (N, M), M >= 2
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
+-- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @usage
+-- local truth = ring:sample(1000, sv.rng(1))
+-- print(sv.metrics.beta_vae(truth, truth, { train = 500, test = 200, steps = 50 }))
 local function beta_vae(z, v, opts)
   opts = check.options("beta_vae", opts, options)
   z, v = matrix.scored("beta_vae", z, v, opts.names)

@@ -83,6 +83,7 @@ end
 -- @treturn number accuracy on held-out rows, 0.5 to 1
 -- @treturn {number,...} that of each fold
 -- @raise columns that are constant or not finite, fewer rows than folds, unequal columns
+-- @usage print(sv.metrics.c2st(rng:normal { 200, 2 }, rng:normal { 200, 2 }, { epochs = 20 }))
 local function c2st(a, b, opts)
   local o = check.options("c2st", opts, options)
   a, b = matrix.check("c2st", "a", a), matrix.check("c2st", "b", b)

@@ -46,6 +46,10 @@ end
 -- @tparam table opts options
 -- @treturn table score, by[name] (the diagonal), mim (K, K): rows z', columns z; spread[name] where v is given
 -- @raise columns that are not finite; too few samples
+-- @usage
+-- local estimate = model:encode(x)
+-- local again = model:encode(ring:run(estimate))
+-- print(sv.metrics.consistent_mim(estimate, again, { simulator = ring, bins = 8 }).score)
 local function consistent_mim(z, again, opts)
   local o = check.options("consistent_mim", opts, options)
   z, again = matrix.pair("consistent_mim", z, again, { "z", "again" })

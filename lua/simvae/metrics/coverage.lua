@@ -29,6 +29,11 @@ local NORMAL = 0.683 -- of a normal distribution within one standard deviation
 -- @tparam[opt] table opts options
 -- @treturn {number,...} the share within one standard deviation, of each column
 -- @treturn {number,...} within two
+-- @raise tensors of unequal shape
+-- @usage
+-- local mean, std = model:encode(x)
+-- local one, two = sv.metrics.coverage(mean, std, z)
+-- print(one[1], two[1])
 local function coverage(z, std, v, opts)
   opts = check.options("coverage", opts, options)
   local K

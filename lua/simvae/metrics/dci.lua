@@ -134,6 +134,8 @@ end
 -- @tparam[opt] table opts options
 -- @treturn table {disentanglement =, completeness =, informativeness = mean, each = list by factor,
 --   importance = (K, M), columns add up to 1}
+-- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @usage print(sv.metrics.dci(model:encode(x), z, { trees = 10 }).disentanglement)
 local function scores(_, z, v, opts)
   opts = check.options("dci", opts, options)
   z, v = matrix.scored("dci", z, v, opts.names)

@@ -13,6 +13,8 @@ local page = require "simvae.report.page"
 -- @tparam tensor y (N, …) G(z), row by row
 -- @treturn number mean squared error
 -- @treturn number|nil R²; nil where all x are the same
+-- @raise outputs of unequal shape
+-- @usage print(sv.metrics.decoder_error(x, model:decode(z)))
 local function decoder_error(x, y)
   matrix.outputs("decoder_error", x, y)
   local sums = residual.new():add(x, y)

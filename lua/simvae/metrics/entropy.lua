@@ -11,6 +11,8 @@ local matrix = require "simvae.metrics.support.matrix"
 -- @tparam tensor v (N, M)
 -- @tparam[opt] table opts options
 -- @treturn table M numbers
+-- @raise columns that are constant or not finite
+-- @usage print(sv.metrics.entropy(z, { bins = 8 })[1])
 local function entropy(v, opts)
   v = matrix.check("entropy", "v", v)
   local own = matrix.options("entropy", opts)

@@ -30,6 +30,8 @@ local options = check.declare("metrics.explicitness", {
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn table R² of each factor
+-- @raise tensors that are not matrices of equal numbers of rows
+-- @usage print(sv.metrics.explicitness(model:encode(x), z))
 local function explicitness(z, v, opts)
   opts = check.options("explicitness", opts, options)
   z, v = matrix.scored("explicitness", z, v, opts.names)

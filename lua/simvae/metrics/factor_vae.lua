@@ -60,6 +60,10 @@ end
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
 -- @treturn table number of the factor that each latent stands for, false for latents that never varied least
+-- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @usage
+-- local truth = ring:sample(1000, sv.rng(1))
+-- print((sv.metrics.factor_vae(truth, truth, { train = 500, test = 200 })))
 local function factor_vae(z, v, opts)
   opts = check.options("factor_vae", opts, options)
   z, v = matrix.scored("factor_vae", z, v, opts.names)

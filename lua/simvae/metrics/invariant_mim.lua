@@ -64,6 +64,10 @@ end
 -- @treturn table|nil by[name] = { mi, slope, intercept, r2, exact }, names, z, v (n, M): their values,
 --   samples: those that took part, mim (M, M) (nil with too few samples for the bins);
 --   nil where the simulator declares none, or fewer than three samples lie within the limits
+-- @raise a simulator that is none, columns that are not finite
+-- @usage
+-- local truth = needle:sample(500, sv.rng(1))
+-- print(sv.metrics.invariant_mim(truth, truth, { simulator = needle }).by.direction.r2)
 local function invariant_mim(z, v, opts)
   local o = check.options("invariant_mim", opts, options)
   z, v = matrix.pair("invariant_mim", z, v)

@@ -28,6 +28,8 @@ local options = check.declare("metrics.iou", {
 -- @treturn number the mean over images, in [0, 1]
 -- @treturn {number,...} that of each
 -- @treturn boolean whether the ink was light
+-- @raise images of unequal shape
+-- @usage print((sv.metrics.iou(x, model:decode(z))))
 local function iou(x, y, opts)
   opts = check.options("iou", opts, options)
   matrix.outputs("iou", x, y)

@@ -92,6 +92,11 @@ end
 -- @treturn number p: the probability of so large a statistic under a right posterior
 -- @treturn table statistic, null (permutations)
 -- @raise unequal rows or columns, numbers that are not finite
+-- @usage
+-- local draws = p:sample(1, sv.rng(3)):reshape(-1, 3)
+-- local summary = sv.mean(x, { 2, 3 }) -- of the columns of the images
+-- print((sv.metrics.lc2st(z, draws, summary, model:posterior(x[1]):sample(200, sv.rng(4))[1], summary[1],
+--   { permutations = 20, features = 20 })))
 local function lc2st(z, samples, x, at, observation, opts)
   local o = check.options("lc2st", opts, options)
   z, samples, x, at, observation = checked(z, samples, x, at, observation)

@@ -22,7 +22,8 @@ local information = require "simvae.metrics.support.information"
 -- @tparam tensor v (N, M): the factors
 -- @tparam[opt] table opts options
 -- @treturn tensor (K, M), entries in [0, 1]
--- @raise which column is constant, not finite or has more values than classes; too few samples; unequal N
+-- @raise a column that is constant, not finite or has more values than classes; too few samples; unequal N
+-- @usage print(sv.metrics.mim(model:encode(x), z, { bins = 8 }))
 local function mim(z, v, opts)
   local result = information.matrix("mim", z, v, opts)
   return result

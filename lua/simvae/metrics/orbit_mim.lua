@@ -68,6 +68,9 @@ end
 -- @treturn table score (mean accuracy), separation (nil where there is no information to separate),
 --   accuracy[name], separations[name], mim, chance (K, K), aligned (N, K) in units
 -- @raise columns that are not finite; too few samples
+-- @usage
+-- local truth = needle:sample(500, sv.rng(1))
+-- print(sv.metrics.orbit_mim(truth, truth, { simulator = needle, bins = 10 }).score)
 local function orbit_mim(z, v, opts)
   local o = check.options("orbit_mim", opts, options)
   z, v = matrix.pair("orbit_mim", z, v)

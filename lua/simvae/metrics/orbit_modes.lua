@@ -66,6 +66,10 @@ local options = check.declare("metrics.orbit_modes", {
 -- @treturn ?table held; each: {equivalents =, held =} of each output; nil where no output has several equivalents, or
 -- the symmetry has a free number (metrics.orbit_spread)
 -- @raise unequal numbers of outputs or parameters, numbers that are not finite
+-- @usage
+-- local truth = needle:sample(10, sv.rng(1))
+-- local draws = sv.stack({ truth, truth }, 2)
+-- print(sv.metrics.orbit_modes(draws, truth, { simulator = needle }).held)
 local function orbit_modes(samples, v, opts)
   local o = check.options("orbit_modes", opts, options)
   samples, v = uniformity.check("orbit_modes", samples, v)

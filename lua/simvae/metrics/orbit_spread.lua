@@ -93,6 +93,9 @@ local options = check.declare("metrics.orbit_spread", {
 -- @treturn ?table kolmogorov, pooled, each (a list of N; false where the orbit is a point); nil where the exact spread
 -- is not known: another symmetry than one continuous family, one that is uneven, priors that are not uniform
 -- @raise unequal numbers of outputs or parameters, numbers that are not finite
+-- @usage
+-- local truth = needle:sample(10, sv.rng(1))
+-- print(sv.metrics.orbit_spread(sv.stack({ truth, truth }, 2), truth, { simulator = needle }))
 local function orbit_spread(samples, v, opts)
   local o = check.options("orbit_spread", opts, options)
   samples, v = uniformity.check("orbit_spread", samples, v)

@@ -80,6 +80,9 @@ end
 -- @treturn tensor p (N,); NaN where the simulator failed on the draws
 -- @treturn {tensor|false,...} replicated outputs of each, (about 2 draws, …output)
 -- @raise a model without a posterior, a discrepancy that is no number
+-- @usage
+-- local values, replicated = sv.metrics.predictive_check(model, sv.slice(x, 1, 1, 3), { draws = 10 })
+-- print(values, replicated[1].shape)
 local function predictive_check(model, x, opts)
   local o = check.options("predictive_check", opts, options)
   if type(model) ~= "table" or type(model.posterior) ~= "function" or not model.simulator then

@@ -23,6 +23,8 @@ local WORST = 12 -- outputs that are kept for the figure of the worst
 -- @tparam tensor x (N, …) outputs S(z)
 -- @tparam tensor y (N, …) S(E(x)), row by row; for more than fits in memory see simvae.metrics.support.residual
 -- @treturn number|nil R²; nil if all outputs are the same
+-- @raise outputs of unequal shape
+-- @usage print(sv.metrics.resimulation(x, ring:run((model:encode(x)))))
 local function resimulation(x, y)
   matrix.outputs("resimulation", x, y)
   for name, t in pairs { x = x, y = y } do

@@ -54,6 +54,9 @@ end
 -- @treturn table the error of each column, in units
 -- @treturn table the same as a share of the range, high - low
 -- @raise a column that is not finite; a range that is empty; unequal shapes
+-- @usage
+-- local absolute, relative = sv.metrics.rmse(model:encode(x), z)
+-- print(absolute[1], relative[1])
 local function rmse(z, v, opts)
   opts = check.options("rmse", opts, options)
   local K

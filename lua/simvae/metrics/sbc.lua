@@ -68,6 +68,9 @@ end
 -- distance of the empirical distribution function, in standard deviations of a point), band (that z which uniform ranks
 -- stay below with the level's probability), uniform (z <= band)
 -- @raise unequal numbers of simulations or parameters, numbers that are not finite
+-- @usage
+-- local r = sv.metrics.sbc(p:sample(50, sv.rng(3)), z, { names = ring.names, bins = 10 })
+-- print(r.x.p, r.x.uniform)
 local function sbc(samples, v, opts)
   local o = check.options("sbc", opts, options)
   samples, v = uniformity.check("sbc", samples, v)

@@ -36,6 +36,9 @@ end
 -- @tparam[opt] table opts options
 -- @treturn table f (N), alpha and coverage (points + 1), atc, d and p (Kolmogorov-Smirnov)
 -- @raise unequal numbers of simulations or parameters, numbers that are not finite
+-- @usage
+-- local r = sv.metrics.tarp(p:sample(50, sv.rng(3)), z)
+-- print(r.atc, r.p)
 local function tarp(samples, v, opts)
   local o = check.options("tarp", opts, options)
   samples, v = uniformity.check("tarp", samples, v)

@@ -61,6 +61,9 @@ end
 -- @tparam ?integer n starts of an inversion that are wanted
 -- @treturn {tensor,...} codes (N, size)
 -- @treturn {tensor,...} their standard deviations (N, size)
+-- @usage
+-- local codes = model:ranked(x, 2)
+-- print(#codes, codes[1].shape)
 function Model:ranked(x, n)
   local codes, spreads = self.head:candidates(self.encoder(x), n)
   if #codes == 1 then return codes, spreads end
@@ -94,6 +97,10 @@ end
 -- range of levels
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
+-- @raise outputs of another shape, or that are not finite; a level of the noise that is missing or outside its range
+-- @usage
+-- local mean, std = model:encode(x)
+-- print(mean[1], std[1])
 function Model:encode(x, t)
   x = input.outputs("encode", self, x)
   local noise = levels.read("encode", self, t, x.shape[1])
@@ -119,6 +126,10 @@ end
 -- @treturn tensor standard deviations (N, A, K), in the same units
 -- @treturn tensor probabilities (N, A)
 -- @raise a posterior without components
+-- @usage
+-- local mixture = sv.model { simulator = ring, width = 8, posterior = "mixture", components = 3 }
+-- local means, stds, shares = mixture:infer(x)
+-- print(means.shape, stds.shape, shares.shape)
 function Model:infer(x, t)
   x = input.outputs("infer", self, x)
   local noise = levels.read("infer", self, t, x.shape[1])
@@ -145,6 +156,12 @@ end
 -- @tparam tensor x (N, …output), or one output; of a model of sets (N, M, …output), M measurements each
 -- @tparam ?table t noise: as of encode
 -- @treturn Posterior of N outputs
+-- @raise outputs of another shape, or that are not finite; a level of the noise that is missing or outside its range
+-- @usage
+-- local q = model:posterior(x[1])
+-- local draws = q:sample(1000, sv.rng(3))
+-- local interval = q:quantile { 0.05, 0.95 }
+-- print(q:mean(), q:std(), interval)
 function Model:posterior(x, t)
   x = input.outputs("posterior", self, x)
   local noise = levels.read("posterior", self, t, x.shape[1])

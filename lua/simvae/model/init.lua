@@ -76,6 +76,8 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 --- Makes a model with initial weights.
 -- @tparam table t options
 -- @treturn Model
+-- @raise options that are none, a simulator that is none, a net that does not suit the output
+-- @usage print(sv.model { simulator = ring, net = "conv", width = 8, posterior = "flow", seed = 2 })
 function model.new(t)
   local self = check.options("model", type(t) == "table" and description.current(t) or t, options)
   if not simulator.is(self.simulator) then
@@ -152,6 +154,8 @@ end
 --- Sets the precision of the model's convolutions, in training and in use.
 -- @tparam string name "fp32" (in a build of doubles "fp64"), or "bf16" where the CPU has products of it
 -- @treturn Model itself
+-- @raise a precision that this CPU has no products of
+-- @usage model:set_precision "fp32"
 function Model:set_precision(name)
   precision.check("set_precision", name)
   return set_precision(self, name)
@@ -163,6 +167,12 @@ end
 -- @tparam tensor z (N, K), in units
 -- @tparam ?table t options
 -- @treturn tensor (N, …output), or of draws (N, samples, …output)
+-- @raise z of another number of columns, options that are none, draws of a decoder that has not been trained
+-- @usage
+-- local y = model:decode(z)
+-- local draws = model:decode(z, { samples = 4, rng = sv.rng(2) })
+-- print(y.shape, draws.shape)
+-- sv.io.save_png("decoded.png", sv.concat({ x[1], y[1] }, 3), { scale = 4 })
 function Model:decode(z, t)
   z = input.parameters("decode", self, z)
   self.decoder:eval()

@@ -146,6 +146,10 @@ end
 -- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
 -- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs; with keep
 -- a tensor (N, keep), the misfit of each result
+-- @raise outputs of another shape, options that are none
+-- @usage
+-- local best, misfit = model:invert(x[1], { starts = 4, steps = 20 })
+-- print(best, misfit)
 function Model:invert(x, t)
   local o = check.options("invert", t, options)
   x = input.outputs("invert", self, x)

@@ -217,6 +217,7 @@ end
 -- range of levels
 -- @treturn tensor (N,) or (N, M)
 -- @raise a model whose decoder has not been trained
+-- @usage print(model:log_likelihood(x, z)[1])
 function Model:log_likelihood(x, z, t)
   x = input.outputs("log_likelihood", self, x)
   local noise = levels.read("log_likelihood", self, t, x.shape[1])

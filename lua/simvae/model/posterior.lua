@@ -126,6 +126,9 @@ end
 -- @treturn tensor (N, n, K), in units, within the prior's support
 -- @treturn ?tensor of resample: effective sample sizes (N,), of max(10 n, 4096) proposals; below 1% there is a notice
 -- @raise resample: a decoder that has not been trained, a prior whose density is not known
+-- @usage
+-- local draws = p:sample(100, sv.rng(3))
+-- print(draws.shape)
 function Posterior:sample(n, rng, t)
   check.value("sample", "n", n, { "integer", min = 1, max = 1 << 24 })
   check.value("sample", "rng", rng, { "rng" })
@@ -153,6 +156,8 @@ end
 -- the prior's support, and -inf outside.
 -- @tparam tensor z (N, K), a row for each posterior, or (N, M, K), M rows for each; in units
 -- @treturn tensor (N,) or (N, M)
+-- @raise z of another number of rows or columns
+-- @usage print(p:log_prob(z)[1])
 function Posterior:log_prob(z)
   local whole, several = points(self, z)
   local head, latent = self.head, self.model.latent
@@ -225,6 +230,7 @@ end
 
 --- The mean of each parameter: of a circle the mean direction, of a class the most probable one.
 -- @treturn tensor (N, K), in units
+-- @usage print(p:mean()[1])
 function Posterior:mean()
   return core.reshape(summarise(self, 1, function(list, p)
     return { p.levels and most_frequent(list) or p.period and parameter.direction(p, list) or mean_of(list) }
@@ -233,6 +239,7 @@ end
 
 --- The standard deviation of each parameter; of a circle about its mean direction, of a class that of its number.
 -- @treturn tensor (N, K), in units
+-- @usage print(p:std()[1])
 function Posterior:std()
   return core.reshape(summarise(self, 1, function(list, p)
     local away = list
@@ -246,6 +253,8 @@ end
 --- Quantiles of each parameter's marginal distribution; of a circle, counted from the opposite of its mean direction.
 -- @tparam {number,...} q shares from 0 to 1
 -- @treturn tensor (N, #q, K), in units
+-- @raise shares outside [0, 1]
+-- @usage print(p:quantile({ 0.05, 0.5, 0.95 }).shape)
 function Posterior:quantile(q)
   if type(q) == "number" then q = { q } end
   check.value("quantile", "q", q, { "table" })
@@ -266,6 +275,7 @@ end
 
 --- The point of maximum density among each posterior's draws and the centres of its components.
 -- @treturn tensor (N, K), in units
+-- @usage print(p:mode()[1])
 function Posterior:mode()
   local model, K = self.model, #self.model.simulator.params
   local function densest(h, from)

@@ -91,6 +91,8 @@ end
 -- @tparam integer height
 -- @tparam integer width
 -- @treturn tensor (C, height, width)
+-- @raise what is no image
+-- @usage print(sv.preprocess.resize(x[1], 16, 16).shape)
 function preprocess.resize(x, height, width)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
     check.fail(2, "resize: takes an image (C, H, W); got %s", check.describe(x))
@@ -112,6 +114,8 @@ end
 -- @tparam {integer,integer,integer} shape the simulator's output, {channels, height, width}
 -- @tparam[opt] table opts options
 -- @treturn tensor of that shape, in [0, 1]
+-- @raise what is no image in [0, 1], a shape that is none, options that are none
+-- @usage print(sv.preprocess.picture(sv.zeros(3, 48, 64), ring.output).shape)
 function preprocess.picture(x, shape, opts)
   opts = check.options("preprocess", opts, options)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
@@ -150,6 +154,9 @@ end
 -- @tparam {integer,integer,integer} shape the simulator's output
 -- @tparam[opt] table opts options
 -- @treturn tensor; or nil, message
+-- @usage
+-- sv.io.save_png("ring.png", x[1], { scale = 3 })
+-- print(assert(sv.preprocess.load("ring.png", ring.output)).shape)
 function preprocess.load(path, shape, opts)
   local x, why = require "simvae.io".load_png(path)
   if not x then return nil, why end

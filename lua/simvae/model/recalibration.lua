@@ -237,6 +237,10 @@ end
 -- @tparam ?table|false t options; false: removes the correction
 -- @treturn Model itself
 -- @raise a model whose encoder was never trained; too few pairs
+-- @usage
+-- model:recalibrate { simulations = 200 }
+-- print(model.recalibration ~= false)
+-- model:recalibrate(false)
 function Model:recalibrate(t)
   if t == false then
     self.recalibration = false

@@ -22,6 +22,11 @@ local function parts_of(self)
 end
 
 --- All weights and statistics by name.
+-- @treturn {[string]=tensor} the tensors, not copied
+-- @usage
+-- local names = {}
+-- for name in pairs(model:state()) do names[#names + 1] = name end
+-- print(#names)
 function Model:state()
   local map = of_loss(self)
   for part, layer in pairs(parts_of(self)) do
@@ -42,6 +47,11 @@ end
 
 --- Fills the weights from such a map.
 -- @treturn boolean true, or nil and what does not fit
+-- @tparam {[string]=tensor} map as state returns it
+-- @raise a map that is none
+-- @usage
+-- local other = sv.model { simulator = ring, width = 8, posterior = "flow" }
+-- print(other:load_state(model:state()))
 function Model:load_state(map)
   if type(map) ~= "table" then check.fail(2, "load_state: takes what state() gave; got %s", check.describe(map)) end
   local own = of_loss(self)
@@ -70,6 +80,7 @@ end
 
 --- What identifies the model besides its weights.
 -- @treturn table plain values only
+-- @usage print(model:description().posterior)
 function Model:description()
   return description.of(self)
 end
@@ -78,6 +89,8 @@ end
 -- bytes. It carries a checksum, which sv.load verifies.
 -- @tparam string path ends in .safetensors
 -- @treturn boolean true, or nil and why not
+-- @raise a path that is no text
+-- @usage assert(model:save "ring.safetensors")
 function Model:save(path)
   check.value("save", "path", path, { "string" })
   local about = self:description()

@@ -24,6 +24,16 @@ Layer.__index = Layer
 nn.class = Layer
 
 --- Makes a layer from a table with forward(self, …), own, buffers and inner.
+-- @tparam table t forward: function (self, x, …) -> y; own: parameters by name; buffers: tensors without gradient by
+-- name; inner: a list of layers; label: for printing
+-- @treturn Layer
+-- @raise fields of other types
+-- @usage
+-- local net = sv.nn.layer {
+--   label = "shift", own = { shift = sv.parameter { 1 } },
+--   forward = function(self, t) return t + self.own.shift end,
+-- }
+-- print(net(sv.zeros(3)))
 function nn.layer(t)
   if type(t) ~= "table" then
     check.fail(2, "nn.layer: takes a table { forward = function(self, x) … end, own = { … } }; got %s",
@@ -39,6 +49,9 @@ function nn.layer(t)
 end
 
 --- Is this a layer?
+-- @tparam any v anything
+-- @treturn boolean
+-- @usage print(sv.nn.is(sv.nn.relu()), sv.nn.is(sv.relu))
 function nn.is(v)
   return getmetatable(v) == Layer
 end
@@ -67,6 +80,7 @@ end
 
 --- The parameters, in a fixed order.
 -- @treturn {tensor,...}
+-- @usage for _, t in ipairs(sv.nn.linear(3, 4):parameters()) do print(t.shape) end
 function Layer:parameters()
   local list = {}
   visit(self, "", function(_, t, kind)
@@ -77,6 +91,7 @@ end
 
 --- Parameters and buffers by name, as saved in files.
 -- @treturn {[string]=tensor}
+-- @usage for name, t in pairs(sv.nn.linear(3, 4):state()) do print(name, t.shape) end
 function Layer:state()
   local map = {}
   visit(self, "", function(name, t) map[name] = t end)
@@ -87,6 +102,10 @@ end
 -- @tparam table map name -> tensor
 -- @tparam ?string prefix of the names in map
 -- @treturn boolean true, or nil and which name is missing or of another shape
+-- @raise a prefix that is no text
+-- @usage
+-- local a, b = sv.nn.linear(3, 4), sv.nn.linear(3, 4)
+-- print(a:load_state(b:state()))
 function Layer:load_state(map, prefix)
   if type(map) ~= "table" then
     check.fail(2, "load_state: takes a table of tensors by name; got %s", check.describe(map))
@@ -113,33 +132,45 @@ local function set_mode(layer, training)
 end
 
 --- Training mode: batch statistics, dropout.
+-- @treturn Layer itself
+-- @usage print(sv.nn.batch_norm(3):train().training)
 function Layer:train() return set_mode(self, true) end
 
 --- Evaluation mode: running statistics, no dropout.
+-- @treturn Layer itself
+-- @usage print(sv.nn.dropout(0.5):eval()(sv.ones(4)))
 function Layer:eval() return set_mode(self, false) end
 
 --- The precision of the convolutions in it, "fp32" or "bf16" (factors rounded to bfloat16 where the CPU has such
 -- products; weights, sums and all other layers stay in full precision).
 -- @tparam string name
 -- @treturn Layer itself
+-- @raise a precision that this CPU has no products of
+-- @usage local net = sv.nn.conv2d(1, 8, 3):set_precision "fp32"
 function Layer:set_precision(name)
   precision.set(self, precision.check("set_precision", name))
   return self
 end
 
 --- Disables gradients of the parameters; gradients still pass through to the input.
+-- @treturn Layer itself
+-- @usage print(sv.nn.linear(3, 4):freeze():parameters()[1].needs_grad)
 function Layer:freeze()
   for _, p in ipairs(self:parameters()) do p:requires_grad(false) end
   return self
 end
 
 --- Enables gradients of the parameters.
+-- @treturn Layer itself
+-- @usage print(sv.nn.linear(3, 4):freeze():unfreeze():parameters()[1].needs_grad)
 function Layer:unfreeze()
   for _, p in ipairs(self:parameters()) do p:requires_grad(true) end
   return self
 end
 
 --- How many numbers the parameters hold.
+-- @treturn integer
+-- @usage print(sv.nn.linear(3, 4):count())
 function Layer:count()
   local n = 0
   for _, p in ipairs(self:parameters()) do n = n + p.count end
@@ -154,9 +185,11 @@ local default_rng = core.rng(0)
 -- one stream of the process, sv.rng(0), so that weights depend on the layers made before. sv.model calls builders of
 -- networks in this way, so that a model depends on its seed alone.
 -- @tparam rng rng
--- @tparam function f
+-- @tparam function f makes layers
 -- @param ... its arguments
 -- @return what f returns
+-- @raise an rng or f that is none
+-- @usage print(sv.nn.with_rng(sv.rng(3), sv.nn.linear, 3, 4))
 function nn.with_rng(rng, f, ...)
   check.value("nn.with_rng", "rng", rng, { "userdata|table" })
   check.value("nn.with_rng", "f", f, { "function" })
@@ -206,6 +239,9 @@ for _, name in ipairs(core.fused_activations) do activations[name] = true end
 -- @tparam integer inputs
 -- @tparam integer outputs
 -- @tparam ?table options options
+-- @treturn Layer
+-- @raise numbers below 1, options that are none
+-- @usage print(sv.nn.linear(3, 4)(sv.ones(2, 3)).shape)
 function nn.linear(inputs, outputs, options)
   check.value("nn.linear", "inputs", inputs, { "integer", min = 1 })
   check.value("nn.linear", "outputs", outputs, { "integer", min = 1 })
@@ -244,6 +280,9 @@ local conv_options = check.declare("nn.conv2d", with {
 -- @tparam integer outputs channels
 -- @tparam integer kernel side, in pixels
 -- @tparam ?table options options
+-- @treturn Layer
+-- @raise numbers below 1, options that are none
+-- @usage print(sv.nn.conv2d(1, 8, 4, { stride = 2, padding = 1 })(x).shape)
 function nn.conv2d(inputs, outputs, kernel, options)
   check_conv("nn.conv2d", inputs, outputs, kernel)
   local o = check.options("nn.conv2d", options, conv_options)
@@ -272,6 +311,9 @@ local transposed_options = check.declare("nn.conv_transpose2d", with {
 -- @tparam integer outputs channels
 -- @tparam integer kernel side, in pixels
 -- @tparam ?table options options
+-- @treturn Layer
+-- @raise numbers below 1, options that are none
+-- @usage print(sv.nn.conv_transpose2d(8, 1, 4, { stride = 2, padding = 1 })(rng:normal { 2, 8, 16, 16 }).shape)
 function nn.conv_transpose2d(inputs, outputs, kernel, options)
   check_conv("nn.conv_transpose2d", inputs, outputs, kernel)
   local o = check.options("nn.conv_transpose2d", options, transposed_options)
@@ -300,6 +342,9 @@ local batch_norm_options = check.declare("nn.batch_norm", {
 --- Batch normalisation over channels: (N, C) or (N, C, H, W).
 -- @tparam integer channels
 -- @tparam ?table options options
+-- @treturn Layer
+-- @raise a number of channels below 1, options that are none
+-- @usage print(sv.nn.batch_norm(3)(rng:normal { 4, 3, 8, 8 }).shape)
 function nn.batch_norm(channels, options)
   check.value("nn.batch_norm", "channels", channels, { "integer", min = 1 })
   local o = check.options("nn.batch_norm", options, batch_norm_options)
@@ -325,6 +370,11 @@ local layer_norm_options = check.declare("nn.layer_norm", {
 })
 
 --- Layer normalisation over the last axis: (…, D).
+-- @tparam integer size D
+-- @tparam ?table options options
+-- @treturn Layer
+-- @raise a size below 1, options that are none
+-- @usage print(sv.nn.layer_norm(3)(sv.tensor { { 1, 2, 6 } }))
 function nn.layer_norm(size, options)
   check.value("nn.layer_norm", "size", size, { "integer", min = 1 })
   local o = check.options("nn.layer_norm", options, layer_norm_options)
@@ -342,6 +392,9 @@ local dropout_options = check.declare("nn.dropout", {
 --- Dropout with probability p, in training mode only.
 -- @tparam number p
 -- @tparam ?table options options
+-- @treturn Layer
+-- @raise a probability outside [0, 1], options that are none
+-- @usage print(sv.nn.dropout(0.5)(sv.ones(8)))
 function nn.dropout(p, options)
   check.value("nn.dropout", "p", p, { "number", min = 0, max = 1 })
   local o = check.options("nn.dropout", options, dropout_options)
@@ -357,16 +410,44 @@ function nn.dropout(p, options)
 end
 
 local function activation(name)
-  return function()
-    return nn.layer { label = name, activation = name, forward = function(_, x) return core[name](x) end }
-  end
+  return nn.layer { label = name, activation = name, forward = function(_, x) return core[name](x) end }
 end
 
-nn.relu, nn.tanh, nn.sigmoid = activation "relu", activation "tanh", activation "sigmoid"
-nn.softplus, nn.gelu, nn.silu = activation "softplus", activation "gelu", activation "silu"
+--- Rectified linear unit: max(x, 0).
+-- @treturn Layer
+-- @usage print(sv.nn.relu()(sv.tensor { -1, 2 }))
+function nn.relu() return activation "relu" end
+
+--- Hyperbolic tangent.
+-- @treturn Layer
+-- @usage print(sv.nn.tanh()(sv.tensor { -1, 2 }))
+function nn.tanh() return activation "tanh" end
+
+--- Logistic function: 1 / (1 + exp(-x)).
+-- @treturn Layer
+-- @usage print(sv.nn.sigmoid()(sv.tensor { -1, 2 }))
+function nn.sigmoid() return activation "sigmoid" end
+
+--- log(1 + exp(x)).
+-- @treturn Layer
+-- @usage print(sv.nn.softplus()(sv.tensor { -1, 2 }))
+function nn.softplus() return activation "softplus" end
+
+--- x times the normal distribution function of x (Hendrycks and Gimpel 2016).
+-- @treturn Layer
+-- @usage print(sv.nn.gelu()(sv.tensor { -1, 2 }))
+function nn.gelu() return activation "gelu" end
+
+--- x / (1 + exp(-x)), also called swish (Elfwing, Uchibe and Doya 2018).
+-- @treturn Layer
+-- @usage print(sv.nn.silu()(sv.tensor { -1, 2 }))
+function nn.silu() return activation "silu" end
 
 --- Leaky ReLU.
 -- @tparam ?number slope below zero (0.2, as in DCGAN)
+-- @treturn Layer
+-- @raise a slope that is no number
+-- @usage print(sv.nn.leaky_relu(0.1)(sv.tensor { -1, 2 }))
 function nn.leaky_relu(slope)
   slope = slope or 0.2
   check.value("nn.leaky_relu", "slope", slope, { "number" })
@@ -377,7 +458,10 @@ function nn.leaky_relu(slope)
 end
 
 --- Reshapes each sample: (N, …) -> (N, …shape).
--- @tparam {integer,...} shape
+-- @tparam {integer,...} shape of each sample; one axis may be -1
+-- @treturn Layer
+-- @raise what is no shape
+-- @usage print(sv.nn.reshape({ 2, 8 })(sv.ones(4, 16)).shape)
 function nn.reshape(shape)
   if type(shape) ~= "table" then
     check.fail(2, "nn.reshape: takes a shape such as { 3, 64, 64 }; got %s", check.describe(shape))
@@ -392,7 +476,12 @@ end
 --- Layers in sequence. A layer with `fuses[name]` fuses a following activation of that name: forward(self, x, name,
 -- slope). A layer with forward_norm also fuses a frozen batch norm in evaluation mode: forward_norm(self, x, norm,
 -- name, slope).
--- @tparam {Layer,...} layers
+-- @tparam {Layer,...} layers in the order of their application
+-- @treturn Layer
+-- @raise an entry that is no layer
+-- @usage
+-- local net = sv.nn.sequential { sv.nn.linear(2, 16), sv.nn.gelu(), sv.nn.linear(16, 1) }
+-- print(net, net(sv.ones(4, 2)).shape)
 function nn.sequential(layers)
   if type(layers) ~= "table" or nn.is(layers) then
     check.fail(2, "nn.sequential: takes a list of layers { a, b, … }; got %s",
@@ -430,6 +519,11 @@ end
 --- A layer from a plain function over parameters.
 -- @tparam function f (x, parameters) -> y
 -- @tparam ?{[string]=tensor} parameters made by sv.parameter
+-- @treturn Layer
+-- @raise f that is no function
+-- @usage
+-- local net = sv.nn.func(function(t, own) return t * own.scale end, { scale = sv.parameter { 2 } })
+-- print(net(sv.ones(3)))
 function nn.func(f, parameters)
   check.value("nn.func", "f", f, { "function" })
   if parameters ~= nil then check.value("nn.func", "parameters", parameters, { "table" }) end

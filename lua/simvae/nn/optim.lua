@@ -81,6 +81,15 @@ local step_options = check.declare("optimizer:step", {
 -- @tparam[opt] table o options
 -- @treturn number the learning rate used
 -- @raise parameters of which none has a gradient: backward was not run, or the loss does not depend on them
+-- @usage
+-- local w = sv.parameter { 3 }
+-- local adam = sv.optim.adam({ w }, { lr = 0.1 })
+-- for _ = 1, 100 do
+--   local tape <close> = sv.tape()
+--   tape:backward(sv.sum(w * w))
+--   adam:step()
+-- end
+-- print(w)
 function Optimizer:step(lr, o)
   if o ~= nil then o = check.options("step", o, step_options) end
   local stepped = self.count + 1
@@ -99,12 +108,16 @@ function Optimizer:step(lr, o)
 end
 
 --- Discards the gradients: the next backward overwrites instead of adding.
+-- @usage
+-- local adam = sv.optim.adam { sv.parameter { 3 } }
+-- adam:zero_grad()
 function Optimizer:zero_grad()
   for _, p in ipairs(self.params) do p.tensor:zero_grad() end
 end
 
 --- State for a checkpoint: the number of steps, the buffers (shared, not copied), the steps of each parameter.
 -- @treturn {[string]=tensor|number} "step", "steps", "m.NAME", …
+-- @usage print(sv.optim.adam({ sv.parameter { 1, 2 } }):state().step)
 function Optimizer:state()
   local map, steps = { step = self.count }, {}
   for i, p in ipairs(self.params) do
@@ -116,7 +129,12 @@ function Optimizer:state()
 end
 
 --- Restores a state() of an optimizer of the same kind and parameters. Raises for another one, without changes.
--- @tparam {[string]=tensor|number} map
+-- @tparam {[string]=tensor|number} map what state() returned
+-- @raise the state of another kind or of other parameters; nothing is changed then
+-- @usage
+-- local w = sv.parameter { 1, 2 }
+-- local a, b = sv.optim.adam({ w }), sv.optim.adam({ w })
+-- b:load_state(a:state())
 function Optimizer:load_state(map)
   if type(map) ~= "table" then check.fail(2, "load_state: takes a table; got %s", check.describe(map)) end
   local known = { step = true, steps = true }
@@ -192,12 +210,27 @@ end
 -- @tparam table params a list of tensors, a list of {name=, tensor=}, or a map {name = tensor}
 -- @tparam[opt] table o options
 -- @treturn Optimizer
+-- @raise parameters that do not require a gradient, options that are none
+-- @usage
+-- local net = sv.nn.linear(2, 1)
+-- local adam = sv.optim.adam(net:parameters(), { lr = 1e-2 })
+-- do
+--   local tape <close> = sv.tape()
+--   tape:backward(sv.mse_loss(net(sv.ones(4, 2)), sv.zeros(4, 1)))
+--   adam:step()
+-- end
+-- print(adam)
 function optim.adam(params, o)
   return make_adam("adam", params, o, adam_options, false)
 end
 
 --- AdamW (Loshchilov and Hutter 2019): weight_decay (0.01) shrinks the parameters by lr * weight_decay a step,
 -- separately from the gradient; otherwise as adam.
+-- @tparam table params as for adam
+-- @tparam ?table o options
+-- @treturn Optimizer
+-- @raise parameters that do not require a gradient, options that are none
+-- @usage print(sv.optim.adamw(sv.nn.linear(2, 1):parameters(), { lr = 1e-3, weight_decay = 0.1 }))
 function optim.adamw(params, o)
   return make_adam("adamw", params, o, adamw_options, true)
 end
@@ -213,6 +246,8 @@ local sgd_options = check.declare("optim.sgd", {
 -- @tparam table params as for adam
 -- @tparam[opt] table o options
 -- @treturn Optimizer
+-- @raise parameters that do not require a gradient, nesterov without momentum, options that are none
+-- @usage print(sv.optim.sgd(sv.nn.linear(2, 1):parameters(), { lr = 0.1, momentum = 0.9 }))
 function optim.sgd(params, o)
   o = check.options("sgd", o, sgd_options)
   if o.nesterov and o.momentum == 0 then check.fail(2, "sgd: nesterov needs momentum > 0") end
@@ -226,7 +261,13 @@ end
 -- @tparam table params as for adam
 -- @tparam number max
 -- @treturn number the norm before
--- @treturn bool whether it is finite
+-- @treturn boolean whether it is finite
+-- @raise max that is not above 0
+-- @usage
+-- local w = sv.parameter { 3, 4 }
+-- local tape <close> = sv.tape()
+-- tape:backward(sv.sum(w * w))
+-- print(sv.optim.clip_grad_norm({ w }, 1), w.grad)
 function optim.clip_grad_norm(params, max)
   if type(max) ~= "number" or max ~= max or max <= 0 then
     check.fail(2, "clip_grad_norm: max must be a number > 0; got %s", check.describe(max))
@@ -249,6 +290,8 @@ end
 --- A constant learning rate.
 -- @tparam number lr
 -- @treturn function
+-- @raise lr that is no learning rate
+-- @usage print(sv.optim.constant(1e-3)(500))
 function optim.constant(lr)
   check_lr("constant", lr, 2)
   return function() return lr end
@@ -259,6 +302,10 @@ end
 -- @tparam integer every steps
 -- @tparam number factor
 -- @treturn function
+-- @raise numbers that are none
+-- @usage
+-- local lr = sv.optim.step_decay(1e-3, 100, 0.5)
+-- print(lr(1), lr(101))
 function optim.step_decay(lr, every, factor)
   check_lr("step_decay", lr, 2)
   check_steps("step_decay", "every", every)
@@ -278,6 +325,10 @@ local cosine_options = check.declare("optim.cosine", {
 -- @tparam integer steps in all, including the warm-up
 -- @tparam[opt] table o options
 -- @treturn function
+-- @raise lr that is no learning rate, options that are none
+-- @usage
+-- local lr = sv.optim.cosine(1e-3, 1000, { warmup = 100 })
+-- print(lr(1), lr(100), lr(1000))
 function optim.cosine(lr, steps, o)
   check_lr("cosine", lr, 2)
   check_steps("cosine", "steps", steps)
@@ -291,9 +342,11 @@ function optim.cosine(lr, steps, o)
 end
 
 --- A schedule (or number) with a linear warm-up: times a factor that rises to 1 over the first steps.
--- @tparam number|function schedule
+-- @tparam number|function schedule learning rate, or a function of the step
 -- @tparam integer steps
 -- @treturn function
+-- @raise what is no schedule
+-- @usage print(sv.optim.warmup(1e-3, 100)(50))
 function optim.warmup(schedule, steps)
   check_steps("warmup", "steps", steps)
   if type(schedule) == "number" then schedule = optim.constant(schedule) end

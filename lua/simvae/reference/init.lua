@@ -86,11 +86,11 @@ local function doc_of(owner, name, f)
   return comment.of(f) or empty_doc(), "function"
 end
 
-local function function_entry(owner, name, f)
+local function function_entry(owner, name, f, by_table)
   local path = owner == "" and name or owner .. "." .. name
   local doc, kind = doc_of(owner == "" and "sv" or owner, name, f)
   return { kind = kind, name = path, owner = owner, doc = doc, value = f, options = options.of(path),
-    call = string.format("sv.%s(%s)", path, doc.signature or argument_list(doc, doc.arguments)),
+    call = string.format("sv.%s(%s)", path, doc.signature or argument_list(doc, doc.arguments, by_table)),
     path = doc.path and doc.path .. ":" .. doc.first }
 end
 
@@ -100,6 +100,7 @@ local function method_entry(class, name, f)
   if op == name then return nil end -- an entry of sv
   if op then
     doc.text = "Another name of " .. op .. ". " .. doc.text
+    doc.returns[1].text = "as of " .. op
     doc.params = table.move(doc.params, 2, #doc.params, 1, {})
   end
   -- t of a function written with a dot is not a parameter of the method
@@ -159,10 +160,11 @@ local function is_module(v)
   return meta and meta.__tostring and meta.__index and not meta.__call and tostring(v):find "^sv%." ~= nil
 end
 
+-- A function, or that of a table which is called; true: its first parameter is the table.
 local function callable(v)
-  if type(v) == "function" then return v end
+  if type(v) == "function" then return v, false end
   local meta = type(v) == "table" and getmetatable(v)
-  return meta and rawget(meta, "__call") or nil
+  return meta and rawget(meta, "__call") or nil, true
 end
 
 -- The first paragraph of the head comment of a module's file.
@@ -183,10 +185,10 @@ local function add_module(list, path, module)
   list[#list + 1] = entry
   for _ in pairs(module) do end -- loads what is loaded when first used
   for _, name in ipairs(sorted_names(module)) do
-    local f = callable(rawget(module, name))
+    local f, by_table = callable(rawget(module, name))
     if f then
       entry.members[#entry.members + 1] = name
-      list[#list + 1] = function_entry(path, name, f)
+      list[#list + 1] = function_entry(path, name, f, by_table)
     end
   end
 end
@@ -323,9 +325,9 @@ function reference.find(name)
   if entry then return entry, nil, nil, others end
   for start = #name, 1, -1 do -- the longest name of a function, then the path of an option
     if name:sub(start, start):find "[.:]" then
-      local of = reference.find(name:sub(1, start - 1))
+      local of, within = reference.find(name:sub(1, start - 1))
       local option, path
-      if of then option, path = option_in(of, name:sub(start + 1)) end
+      if of and not within then option, path = option_in(of, name:sub(start + 1)) end
       if option then return of, option, path, {} end
     end
   end
@@ -382,8 +384,8 @@ function reference.suggestion(name)
   for start = #name, 1, -1 do
     if name:sub(start, start):find "[.:]" then
       local before = name:sub(1, start - 1)
-      local of = reference.find(before)
-      if of and of.options then
+      local of, within = reference.find(before)
+      if of and of.options and not within then
         local near = core.nearest(name:sub(start + 1), option_names(of.options, "", {}))
         return near and string.format("; did you mean '%s.%s'?", before, near) or ""
       end

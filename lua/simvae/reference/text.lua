@@ -18,6 +18,29 @@ local function wrapped(words, first, indent, width)
 end
 text.wrapped = wrapped
 
+--- The paragraphs of a documentation's text.
+-- @tparam string words
+-- @treturn {table,...} { text = } of one or more lines that are one paragraph, "" between two; { code = } of lines that
+--   are indented
+function text.paragraphs(words)
+  local list = {}
+  for line in (words .. "\n"):gmatch "([^\n]*)\n" do
+    local last = list[#list]
+    if line:find "^   " then
+      if last and last.code then
+        last.code = last.code .. "\n" .. line:match "^ ? ? ? ?(.*)"
+      else
+        list[#list + 1] = { code = line:match "^ ? ? ? ?(.*)" }
+      end
+    elseif line ~= "" and last and last.text and last.text ~= "" then
+      last.text = last.text .. " " .. line
+    else
+      list[#list + 1] = { text = line }
+    end
+  end
+  return list
+end
+
 local function label(p)
   return p.type == "any" and not p.optional and p.name
     or string.format("%s (%s%s)", p.name, p.type == "any" and "anything" or p.type, p.optional and ", optional" or "")
@@ -82,8 +105,9 @@ end
 function text.entry(entry)
   local doc = entry.doc
   local lines = { entry.call, "" }
-  for line in (doc.text .. "\n"):gmatch "([^\n]*)\n" do
-    lines[#lines + 1] = #line > WIDTH and wrapped(line, "  ", "  ") or line ~= "" and "  " .. line or ""
+  for _, paragraph in ipairs(text.paragraphs(doc.text)) do
+    lines[#lines + 1] = paragraph.code and "    " .. paragraph.code:gsub("\n", "\n    ")
+      or paragraph.text ~= "" and wrapped(paragraph.text, "  ", "  ") or ""
   end
   for _, field in ipairs(entry.fields or {}) do
     lines[#lines + 1] = wrapped(field.text, "  ." .. label(field) .. ": ", "    ")

@@ -119,6 +119,10 @@ end
 -- @tparam string dir an existing directory
 -- @tparam table data options
 -- @treturn string|nil path, or nil and a message
+-- @raise results that sv.evaluate did not return
+-- @usage
+-- local r = sv.evaluate(model, { samples = 400, calibration = 50, interval = 0 })
+-- print(sv.report("ring", { results = r, model = model }))
 local function report(dir, data)
   check.value("report", "dir", dir, { "string" })
   data = check.options("report", data, options)

@@ -211,6 +211,17 @@ local replay_options = check.declare("replay", {
 -- @tparam ?table options options
 -- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
 -- or nil and why the file cannot be read
+-- @raise a simulator that is none
+-- @usage
+-- local shy = sv.simulator {
+--   name = "shy", params = { { name = "a", low = 0, high = 1 } }, output = { 1 },
+--   simulate = function(v, out) if v.a > 0.9 then return false, "too large" end out[1] = v.a end,
+-- }
+-- local s = assert(sv.sampler.new { simulator = shy, batch = 64, failures = "failures.csv" })
+-- s:next()
+-- s:close()
+-- local rows = assert(sv.replay(shy, "failures.csv", { quiet = true }))
+-- print(#rows > 0, rows[1].now)
 function failures.replay(sim, path, options)
   if not require "simvae.simulator".is(sim) then check.fail(2, "replay: takes a simulator (sv.simulator{…}) first") end
   check.value("replay", "path", path, { "string" })

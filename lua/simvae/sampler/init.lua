@@ -135,8 +135,10 @@ end
 
 --- Raises for options that exclude each other.
 -- @tparam string what the public function's name
--- @tparam table self options
+-- @tparam table self as of sampler.new
 -- @tparam ?integer level of its caller (3: called by the public function)
+-- @raise options that exclude each other
+-- @usage sv.sampler.check("train", { simulator = ring, workers = 0 })
 function sampler.check(what, self, level)
   level = level or 3
   if type(self) ~= "table" then
@@ -168,6 +170,12 @@ end
 --- Makes a sampler.
 -- @tparam table t options
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
+-- @raise options that are none or exclude each other
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8, cache = "samples.bin" })
+-- local zs, xs = s:next()
+-- s:close()
+-- print(zs.shape, xs.shape)
 function sampler.new(t)
   local self = check.options("sampler", t, options)
   sampler.check("sampler", self)
@@ -300,7 +308,11 @@ end
 --- The next batch. Under a tape or scope it is released with it.
 -- @treturn tensor z (batch, K), in units
 -- @treturn tensor x (batch, …output)
--- @raise if more samples fail than max_failures allows: a table of reasons, and where in the prior they lie
+-- @raise more failures of samples than max_failures allows: a table of reasons, and where in the prior they lie
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8, seed = 1 })
+-- local zs, xs = s:next()
+-- print(zs.shape, xs.shape)
 function Sampler:next()
   local z, x = take(self, self.batch)
   self.drawn = self.drawn + self.batch
@@ -321,6 +333,10 @@ end
 -- @tparam ?function watch called with the number of finished samples, at intervals
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
+-- @raise a number of samples below 0, a watch that is no function
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
+-- print(s:peek(2))
 function Sampler:peek(n, watch)
   check.value("peek", "n", n, { "integer", min = 0 })
   if watch ~= nil then check.value("peek", "watch", watch, { "function" }) end
@@ -338,6 +354,10 @@ end
 -- @tparam ?function watch as of peek
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
+-- local zs = s:after(100, 4)
+-- print(zs.shape)
 function Sampler:after(before, n, watch)
   open_log(self)
   local drawn = self.drawn
@@ -348,21 +368,44 @@ function Sampler:after(before, n, watch)
 end
 
 --- Held-out samples: n that `next` does not reach.
+-- @tparam integer n
+-- @tparam ?function watch as of peek
+-- @treturn tensor z (n, K)
+-- @treturn tensor x (n, …output)
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, simulations = 100, held_out = 0.2 })
+-- print(s:held_out_samples(20).shape)
 function Sampler:held_out_samples(n, watch)
   return self:after(FAR, n, watch)
 end
 
 --- How many samples failed so far, and how many were tried.
+-- @treturn integer failed
+-- @treturn integer tried
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
+-- s:next()
+-- print(s:counts())
 function Sampler:counts()
   return self.log.failed, self.log.done + self.log.failed
 end
 
 --- State for a checkpoint.
+-- @treturn table what restore takes
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
+-- s:next()
+-- print(s:state())
 function Sampler:state()
   return { drawn = self.drawn }
 end
 
 --- Restores a state.
+-- @tparam table state what state() of a sampler of the same options gave
+-- @raise a state of another kind
+-- @usage
+-- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
+-- s:restore(s:state())
 function Sampler:restore(state)
   if type(state) ~= "table" or not math.tointeger(state.drawn) then
     check.fail(2, "restore: takes what state() gave; got %s", check.describe(state))
@@ -372,6 +415,7 @@ function Sampler:restore(state)
 end
 
 --- Ends the workers, closes the cache.
+-- @usage sv.sampler.new({ simulator = ring }):close()
 function Sampler:close()
   if self.worker_pool then self.worker_pool:close() end
   self.worker_pool, self.workers = nil, 0
@@ -410,7 +454,11 @@ for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 -- @treturn tensor x
 -- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
 -- @treturn ?tensor the levels of the noise (n,), of a simulator with a range of them
--- @raise if more fail than max_failures allows
+-- @raise more failures than max_failures allows
+-- @raise a simulator that is none, a number of samples below 0
+-- @usage
+-- local parameters, images = sv.simulate(ring, 4, sv.rng(7))
+-- print(parameters, images.shape)
 function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })

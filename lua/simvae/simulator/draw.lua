@@ -132,6 +132,11 @@ end
 --- Fills the whole canvas.
 -- @tparam ?number|string|table colour 1 (white); a number, a list of one a channel, a name, or "#rrggbb"
 -- @treturn Canvas itself, as every method returns
+-- @raise a colour that is none
+-- @usage
+-- local out = sv.zeros(3, 32, 32)
+-- sv.draw(out):clear "navy"
+-- sv.io.save_png("clear.png", out, { scale = 6 })
 function Canvas:clear(colour)
   local list = parse_colour("clear", colour == nil and 1 or colour, self.channels)
   if self.channels == 1 then
@@ -150,14 +155,24 @@ end
 -- @tparam number y px
 -- @tparam number w width, px
 -- @tparam number h height, px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise options that are none, a colour that is none
+-- @usage
+-- local out = sv.ones(3, 32, 32)
+-- sv.draw(out):rect(6, 8, 20, 12, { fill = "orange", stroke = "black" })
+-- sv.io.save_png("rect.png", out, { scale = 6 })
 function Canvas:rect(x, y, w, h, options) return paint(self, "rect", true, { x, y, w, h }, options) end
 
 --- A closed polygon; it may cross itself.
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise fewer than two points, options that are none
+-- @usage
+-- local out = sv.ones(3, 32, 32)
+-- sv.draw(out):polygon({ { 4, 4 }, { 28, 8 }, { 16, 28 } }, { fill = "teal" })
+-- sv.io.save_png("polygon.png", out, { scale = 6 })
 function Canvas:polygon(points, options) return paint(self, "polygon", true, flat("polygon", points), options) end
 
 --- A straight line.
@@ -165,22 +180,37 @@ function Canvas:polygon(points, options) return paint(self, "polygon", true, fla
 -- @tparam number y1 px
 -- @tparam number x2 px
 -- @tparam number y2 px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise options that are none, a colour that is none
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):line(4, 4, 28, 24, { width = 3, caps = "round" })
+-- sv.io.save_png("line.png", out, { scale = 6 })
 function Canvas:line(x1, y1, x2, y2, options) return paint(self, "line", false, { x1, y1, x2, y2 }, options) end
 
 --- Straight lines from point to point.
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise fewer than two points, options that are none
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):polyline({ 4, 4, 12, 28, 20, 4, 28, 28 }, { width = 2, joins = "bevel" })
+-- sv.io.save_png("polyline.png", out, { scale = 6 })
 function Canvas:polyline(points, options) return paint(self, "polyline", false, flat("polyline", points), options) end
 
 --- A circle about (x, y).
 -- @tparam number x px
 -- @tparam number y px
 -- @tparam number radius px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise options that are none, a colour that is none
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):circle(16, 16, 10, { fill = 0.7, stroke = "black", width = 2 })
+-- sv.io.save_png("circle.png", out, { scale = 6 })
 function Canvas:circle(x, y, radius, options) return paint(self, "circle", true, { x, y, radius }, options) end
 
 --- An ellipse about (x, y) with half-axes a and b.
@@ -189,8 +219,13 @@ function Canvas:circle(x, y, radius, options) return paint(self, "circle", true,
 -- @tparam number a px
 -- @tparam number b px
 -- @tparam ?number angle of the first axis, radians, counter-clockwise (0); may be left out before options
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise options that are none, a colour that is none
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):ellipse(16, 16, 12, 6, math.rad(30))
+-- sv.io.save_png("ellipse.png", out, { scale = 6 })
 function Canvas:ellipse(x, y, a, b, angle, options)
   if type(angle) == "table" then angle, options = 0, angle end
   return paint(self, "ellipse", true, { x, y, a, b, angle or 0 }, options)
@@ -198,8 +233,13 @@ end
 
 --- A smooth curve through all points (centripetal Catmull-Rom); filled, a straight line closes it.
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
--- @tparam ?table options
+-- @tparam ?table options options
 -- @treturn Canvas itself
+-- @raise fewer than two points, options that are none
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):curve({ 4, 16, 12, 26, 20, 6, 28, 16 }, { width = 2 })
+-- sv.io.save_png("curve.png", out, { scale = 6 })
 function Canvas:curve(points, options) return paint(self, "curve", false, flat("curve", points), options) end
 
 function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape) end
@@ -207,6 +247,11 @@ function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape
 --- A canvas on a tensor, which it draws on.
 -- @tparam tensor out (C, H, W); 1 = white
 -- @treturn Canvas clear, rect, polygon, line, polyline, circle, ellipse, curve
+-- @raise a tensor of another shape
+-- @usage
+-- local out = sv.ones(1, 32, 32)
+-- sv.draw(out):clear(1):circle(16, 16, 8, { stroke = 0, width = 2 })
+-- sv.io.save_png("circle.png", out, { scale = 6 })
 function draw.draw(out)
   if getmetatable(out) ~= core.metatable or out.ndim ~= 3 then
     check.fail(2, "draw: takes a tensor of (channels, height, width); got %s",

@@ -119,6 +119,18 @@ end
 --- Makes a simulator.
 -- @tparam table t options
 -- @treturn Simulator
+-- @raise options that are none, a name, parameters or an output that cannot be (which says what would do)
+-- @usage
+-- local wave = sv.simulator {
+--   name = "wave",
+--   params = { { name = "frequency", low = 1, high = 4, unit = "Hz" },
+--              { name = "phase", period = 2 * math.pi, unit = "rad" } },
+--   output = { 64 },
+--   simulate = function(v, out)
+--     for i = 1, 64 do out[i] = math.sin(2 * math.pi * v.frequency * i / 64 + v.phase) end
+--   end,
+-- }
+-- wave:run(sv.tensor { { 2, 0 } })[1]:show()
 function simulator.new(t)
   local what = "simulator"
   if type(t) == "table" and type(t.name) == "string" then what = "simulator '" .. t.name .. "'" end
@@ -183,6 +195,8 @@ end
 
 --- Raises if a parameter cannot be represented in single precision.
 -- @tparam integer level of its caller (2: its line)
+-- @raise a parameter that cannot be represented
+-- @usage ring:check_precision(1)
 function Simulator:check_precision(level)
   if self.refused then check.fail(level, "simulator '%s': %s", self.name, self.refused) end
 end
@@ -191,6 +205,8 @@ end
 -- @tparam integer n how many
 -- @tparam rng rng sv.rng(seed); n draws of it are used up
 -- @treturn tensor (n, K), in units, columns in the order of params
+-- @raise a number of samples below 0, an rng that is none
+-- @usage print(ring:sample(3, sv.rng(1)))
 function Simulator:sample(n, rng)
   self:check_precision(3)
   check.value("sample", "n", n, { "integer", min = 0 })
@@ -203,6 +219,8 @@ end
 -- the prior's support. A constant is missing where the log_density of the simulator's prior leaves it out.
 -- @tparam tensor z (N, K), in units
 -- @treturn ?tensor (N,); nil where the prior is a function without a density
+-- @raise z of another number of columns
+-- @usage print(ring:log_prior(z)[1])
 function Simulator:log_prior(z)
   if type(z) == "table" and getmetatable(z) == nil then z = core.tensor(z) end
   if getmetatable(z) ~= core.metatable or z.ndim ~= 2 or z.shape[2] ~= #self.params then
@@ -213,6 +231,9 @@ function Simulator:log_prior(z)
 end
 
 --- The parameters of a row as text: "a = 1, b = 2".
+-- @tparam {number,...} values in the order of params, in units
+-- @treturn string
+-- @usage print(ring:describe_z { 16, 16, 5 })
 function Simulator:describe_z(values)
   local parts = {}
   for i, p in ipairs(self.params) do parts[i] = parameter.value_text(p, values[i]) end
@@ -238,7 +259,8 @@ end
 -- @tparam ?rng rng of a stochastic simulator; N samples of it are used up. Without one row i is sample i of sv.rng(0);
 -- within another simulator's simulate, of that sample's own generator
 -- @treturn tensor (N, …output)
--- @raise which sample failed, its parameters and why
+-- @raise a sample that failed: its parameters and why
+-- @usage ring:run(sv.tensor { { 16, 16, 5 } })[1]:show { width = 32, colour = false }
 function Simulator:run(z, rng)
   self:check_precision(3)
   local K = #self.params
@@ -257,6 +279,10 @@ end
 -- @tparam rng rng n samples of it are used up
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
+-- @raise a sample that failed: its parameters and why
+-- @usage
+-- local zs, xs = ring:simulate_batch(4, sv.rng(1))
+-- print(zs.shape, xs.shape)
 function Simulator:simulate_batch(n, rng)
   self:check_precision(3)
   check.value("simulate_batch", "n", n, { "integer", min = 0 })

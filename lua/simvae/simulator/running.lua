@@ -97,6 +97,9 @@ end
 -- @tparam tensor x of the output's shape; takes the output
 -- @tparam ?rng rng its generator (that of sample 1 of seed 0)
 -- @treturn boolean true, or nil and what went wrong
+-- @usage
+-- local out = sv.zeros(ring.output)
+-- print(ring:run_one({ 16, 16, 5 }, out))
 function running.one(self, values, x, rng)
   return running.row(self, values, x:reshape { 1, table.unpack(self.output) }, 1,
     rng or streams.simulation(0, 1):rng(1))
@@ -166,6 +169,10 @@ end
 -- @tparam ?Streams source of its random numbers (simvae.simulator.streams; default: samples 1 … N of seed 0)
 -- @tparam ?boolean first stops at the first that fails
 -- @treturn {[integer]=string} the rows that failed, and why
+-- @usage
+-- local zs = ring:sample(4, sv.rng(1))
+-- local failed = ring:try(zs, sv.zeros(4, 1, 32, 32))
+-- print(next(failed))
 function running.try(self, z, x, source, first)
   source = source or streams.simulation(0, 1)
   if self.batch then return running.batch(self, z, x, source) end

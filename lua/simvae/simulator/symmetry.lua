@@ -23,6 +23,9 @@ local point = require "simvae.simulator.point"
 local symmetry = {}
 
 --- Whether a simulator declares a symmetry.
+-- @tparam Simulator sim
+-- @treturn boolean
+-- @usage print(sv.symmetry.declared(needle), sv.symmetry.declared(ring))
 function symmetry.declared(sim)
   return sim.symmetry ~= nil and #sim.symmetry > 0
 end
@@ -40,10 +43,12 @@ local function distance(params, a, b)
 end
 
 --- Squared distance of two rows in standardised coordinates.
--- @tparam {table,...} params
+-- @tparam {table,...} params of a simulator
 -- @tparam {number,...} a in units
 -- @tparam {number,...} b in units
 -- @treturn number
+-- @raise rows of other lengths
+-- @usage print(sv.symmetry.distance(ring.params, { 16, 16, 5 }, { 18, 16, 5 }))
 function symmetry.distance(params, a, b)
   for i, t in ipairs { params or false, a or false, b or false } do
     if type(t) ~= "table" or i > 1 and #t ~= #params then
@@ -93,6 +98,7 @@ end
 -- @tparam Simulator sim
 -- @tparam {number,...} row in units
 -- @treturn {table,...} rows; they may lie outside the bounds
+-- @usage print(#sv.symmetry.all(needle, { 1.5, 0.2 }))
 function symmetry.all(sim, row)
   local list = { row }
   for _, element in ipairs(sim.symmetry or {}) do
@@ -137,6 +143,7 @@ end
 -- @tparam Simulator sim
 -- @tparam {table,...} rows in units
 -- @treturn {table,...} lists of rows: the rows themselves, then one list of each map
+-- @usage print(#sv.symmetry.images(needle, { { 1.5, 0.2 } }))
 function symmetry.images(sim, rows)
   local lists = { rows }
   for _, element in ipairs(sim.symmetry or {}) do
@@ -158,6 +165,7 @@ end
 -- @tparam {number,...} row in units
 -- @tparam rng rng
 -- @treturn {number,...} in units
+-- @usage print(sv.symmetry.random(needle, { 1.5, 0.2 }, sv.rng(1))[1])
 function symmetry.random(sim, row, rng)
   local candidates = {}
   for _, image in ipairs(symmetry.all(sim, row)) do
@@ -181,6 +189,7 @@ end
 -- @tparam integer n
 -- @treturn ?{table,...} n rows at equal distances on the scale of the family's number, from bound to bound; nil without
 -- a family
+-- @usage print(sv.symmetry.along(needle, { 1.5, 0.2 }, 5)) -- nil: it declares no family
 function symmetry.along(sim, row, n)
   for _, element in ipairs(sim.symmetry or {}) do
     if element.free then
@@ -269,6 +278,8 @@ end
 --   errs may lie a little outside
 -- @treturn {number,...} in units
 -- @treturn number its squared distance
+-- @raise a simulator that is none
+-- @usage print(sv.symmetry.nearest(needle, { 1.5, 0.2 }, { 1.5, 3.3 })[2])
 function symmetry.nearest(sim, row, target, bounded)
   local params = sim.params
   local best, value
@@ -298,6 +309,8 @@ end
 -- @tparam {table,...} rows in units
 -- @tparam rng rng
 -- @treturn {table,...} rows
+-- @raise a simulator that is none
+-- @usage print(sv.symmetry.equivalents(needle, { { 1.5, 0.2 } }, sv.rng(1))[1][2])
 function symmetry.equivalents(sim, rows, rng)
   local result = {}
   for i, row in ipairs(rows) do result[i] = symmetry.random(sim, row, rng) end
@@ -309,6 +322,8 @@ end
 -- @tparam {table,...} rows in units
 -- @tparam {table,...} targets in units
 -- @treturn {table,...} rows
+-- @raise a simulator that is none, lists of unequal length
+-- @usage print(sv.symmetry.align(needle, { { 1.5, 0.2 } }, { { 1.5, 3.3 } })[1][2])
 function symmetry.align(sim, rows, targets)
   if not symmetry.declared(sim) then return rows end
   local result = {}
@@ -321,6 +336,8 @@ end
 -- @tparam Simulator sim
 -- @tparam ?integer n samples (16)
 -- @treturn number 0 but for rounding where the symmetry holds
+-- @raise a simulator that is none
+-- @usage print(sv.symmetry.defect(needle) < 1e-3)
 function symmetry.defect(sim, n)
   local rng = core.rng(1)
   local z = sim:sample(n or 16, rng)

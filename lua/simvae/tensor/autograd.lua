@@ -48,9 +48,12 @@ end
 -- function of them
 -- @tparam {tensor,...} inputs copied, not changed
 -- @tparam[opt] table o options
--- @treturn bool whether all entries pass
+-- @treturn boolean whether all entries pass
 -- @treturn ?string the entry with the largest difference, if one fails
 -- @treturn number the largest difference, as a share of tolerance's scale
+-- @raise f that is no function, inputs that are no list of tensors
+-- @usage
+-- print(sv.grad_check(function(a, b) return sv.matmul(a, b) end, { rng:normal { 2, 3 }, rng:normal { 3, 2 } }))
 function autograd.grad_check(f, inputs, o)
   o = check.options("grad_check", o, options)
   if type(f) ~= "function" then check.fail(2, "grad_check: f must be a function; got %s", check.describe(f)) end

@@ -352,6 +352,8 @@ local show_options = check.declare("tensor:show", {
 -- @function t:show
 -- @tparam[opt] table options options
 -- @treturn ?string with `print = false`, the text; else nothing, so that a prompt does not print it again
+-- @raise more than four axes, a tensor that was released with its tape
+-- @usage x[1]:show { width = 32, colour = false }
 function display.show(t, options)
   if getmetatable(t) ~= core.metatable then
     check.fail(2, "show: takes a tensor; got %s", check.describe(t))

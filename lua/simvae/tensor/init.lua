@@ -46,6 +46,8 @@ end
 --- The number of entries along an axis.
 -- @tparam integer axis from 1; negative from the last
 -- @treturn integer
+-- @raise an axis that the tensor does not have
+-- @usage print(sv.ones(2, 3):size(-1))
 function methods.size(t, axis)
   if getmetatable(t) ~= meta then no_tensor("size", t) end
   local n = t.ndim
@@ -57,6 +59,7 @@ end
 
 --- The number of axes.
 -- @treturn integer
+-- @usage print(sv.ones(2, 3):dim())
 function methods.dim(t)
   if getmetatable(t) ~= meta then no_tensor("dim", t) end
   return t.ndim
@@ -64,8 +67,10 @@ end
 
 --- A copy broadcast to another tensor's shape.
 -- @tparam tensor t
--- @tparam tensor other
--- @treturn tensor
+-- @tparam tensor other whose shape it gets
+-- @treturn tensor of other's shape
+-- @raise a shape that does not broadcast to the other's
+-- @usage print(sv.arange(3):expand_as(sv.ones(2, 3)))
 function methods.expand_as(t, other)
   if getmetatable(t) ~= meta then no_tensor("expand_as", t) end
   if getmetatable(other) ~= meta then

@@ -246,35 +246,54 @@ end
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
 -- of other samples, more failures of the simulator than max_failures
+-- @usage
+-- local small = sv.model { simulator = ring, width = 8, posterior = "flow" }
+-- small:train { decoder = { steps = 20 }, encoder = { steps = 20, lr = 1e-3 }, batch = 32, quiet = true }
+-- print(small)
 function Model:train(t)
   return train(self, t, { decoder = true, sleep = true, encoder = true })
 end
 
 --- Stage 1 alone: options as of train, with those of decoder at the top level.
+-- @tparam ?table t options of train and, beside them, of its decoder
+-- @treturn Model itself
+-- @usage
+-- local small = sv.model { simulator = ring, width = 8 }
+-- small:train_decoder { steps = 20, lr = 1e-3, quiet = true }
 function Model:train_decoder(t)
   return self:train_stage("decoder", t)
 end
 
 --- The sleep phase alone, with the current decoder.
+-- @tparam ?table t options of train and, beside them, of its sleep phase
+-- @treturn Model itself
+-- @usage
+-- local small = sv.model { simulator = ring, width = 8 }
+-- small:train_decoder { steps = 20, quiet = true }
+-- small:train_sleep { steps = 20, quiet = true }
 function Model:train_sleep(t)
   return self:train_stage("sleep", t)
 end
 
 --- Stage 2 alone, without a sleep phase, through the current decoder.
+-- @tparam ?table t options of train and, beside them, of its encoder
+-- @treturn Model itself
+-- @usage
+-- local small = sv.model { simulator = ring, width = 8 }
+-- small:train_decoder { steps = 20, quiet = true }
+-- small:train_encoder { steps = 20, quiet = true }
 function Model:train_encoder(t)
   return self:train_stage("encoder", t)
 end
 
 --- One stage, by name.
+-- @tparam string stage "decoder", "sleep" or "encoder"
+-- @tparam ?table t options of train and, beside them, of the stage
+-- @treturn Model itself
+-- @raise rounds, which train both stages
+-- @usage sv.model { simulator = ring, width = 8 }:train_stage("decoder", { steps = 20, quiet = true })
 function Model:train_stage(stage, t)
-  check.options("train_" .. stage, t, setmetatable({}, { __index = function(_, k)
-    return options.stage[k] or options.train[k]
-  end, __pairs = function()
-    local all = {}
-    for k, v in pairs(options.train) do all[k] = v end
-    for k, v in pairs(options.stage) do all[k] = v end
-    return pairs(all)
-  end }))
+  check.options("train_" .. stage, t, options.both)
   local top, own = {}, {}
   if t and t.rounds then check.fail(2, "train_%s: rounds train both stages: model:train { rounds = … }", stage) end
   for k, v in pairs(t or {}) do

@@ -103,6 +103,14 @@ end
 
 options.stage, options.train = stage_options, train_options
 
+--- Options of the methods that train one stage: those of train and of the stage, which come first.
+options.both = {}
+for name, rule in pairs(train_options) do options.both[name] = rule end
+for name, rule in pairs(stage_options) do options.both[name] = rule end
+for _, method in ipairs { "train_stage", "train_decoder", "train_sleep", "train_encoder" } do
+  check.declare("model:" .. method, options.both)
+end
+
 --- The position of each stage in a training; "done" comes last.
 options.place = { done = #STAGES + 1 }
 for i, stage in ipairs(STAGES) do options.place[stage] = i end

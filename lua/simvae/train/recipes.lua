@@ -95,7 +95,9 @@ end
 -- @param recipe "default", "paper", a table, or nil
 -- @tparam Model model
 -- @tparam ?integer simulations their number, where it is limited
--- @treturn table
+-- @treturn table name, batch, decoder, sleep, encoder: options of model:train
+-- @raise a recipe or a model that is none
+-- @usage print(sv.recipes.get("default", model).batch)
 function recipes.get(recipe, model, simulations)
   if type(model) ~= "table" or type(model.simulator) ~= "table" then
     check.fail(2, "recipes.get: takes a recipe and a model; got %s", check.describe(model))

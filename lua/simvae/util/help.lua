@@ -60,10 +60,14 @@ end
 -- sv.help(model)
 -- sv.help(model.train)
 function help.help(name)
-  if name == nil then return print(overview()) end
+  if name == nil then
+    print(overview())
+    return
+  end
   if type(name) == "string" then
     local text = name ~= "" and help.text(name)
-    return print(text or string.format("no help on '%s'%s", name, reference().suggestion(name)))
+    print(text or string.format("no help on '%s'%s", name, reference().suggestion(name)))
+    return
   end
   local entry = reference().of(name)
   local class = not entry and class_of(name)
@@ -72,7 +76,8 @@ function help.help(name)
     if type(meta) ~= "table" or not meta.__tostring then
       check.fail(2, "help: takes a name (\"conv2d\"), a function or an object of simvae; got %s", check.describe(name))
     end
-    return print(tostring(name))
+    print(tostring(name))
+    return
   end
   print(entry and plain().entry(entry) or tostring(name) .. "\n\n" .. plain().entry(class))
 end

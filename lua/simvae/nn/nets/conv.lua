@@ -8,6 +8,13 @@ local hidden = layers.hidden
 --- The same convolutions without batch norm, weights by fan in, SiLU in the decoder, and
 -- hidden linear layers of 256 between code and image: trains faster and reaches a lower
 -- error than "dcgan" on the built-in simulators (notebooks/recipes.md).
+-- @tparam table t options
+-- @treturn Layer decoder: (N, code) -> (N, …output)
+-- @treturn Layer encoder: (N, …input) -> (N, heads)
+-- @raise options that are none, an output that the net does not suit
+-- @usage
+-- local decoder, encoder = sv.nets.conv { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
+-- print(encoder(decoder(rng:normal { 2, 3 })).shape)
 local function conv(t)
   local levels, base = layers.check_square("conv", t.output)
   local channels, width, rng = t.output[1], t.width or WIDTH, t.rng

@@ -121,6 +121,13 @@ end
 -- convolutions the image. A straight edge is then three numbers, and weights are shared between positions (compare the
 -- spatial broadcast decoder of Watters and others 2019). The encoder locates points in the image and infers the
 -- parameters from their coordinates.
+-- @tparam table t options
+-- @treturn Layer decoder: (N, code) -> (N, …output)
+-- @treturn Layer encoder: (N, …input) -> (N, heads)
+-- @raise options that are none, an output that the net does not suit
+-- @usage
+-- local decoder, encoder = sv.nets.coordconv { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
+-- print(encoder(decoder(rng:normal { 2, 3 })).shape)
 local function coordconv(t)
   local levels, base = layers.check_square("coordconv", t.output)
   local channels, width, rng, side = t.output[1], t.width or WIDTH, t.rng, t.output[2] // 4

@@ -7,6 +7,13 @@ local WIDTH = 32
 --- DCGAN (Radford, Metz and Chintala 2016) for square images of 16 to 128 pixels:
 -- stride-2 4x4 kernels, batch norm everywhere but next to the data, ReLU in the
 -- decoder and leaky ReLU 0.2 in the encoder, weights ~ N(0, 0.02).
+-- @tparam table t options
+-- @treturn Layer decoder: (N, code) -> (N, …output)
+-- @treturn Layer encoder: (N, …input) -> (N, heads)
+-- @raise options that are none, an output that the net does not suit
+-- @usage
+-- local decoder, encoder = sv.nets.dcgan { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
+-- print(encoder(decoder(rng:normal { 2, 3 })).shape)
 local function dcgan(t)
   local levels, base = layers.check_square("dcgan", t.output)
   local channels, width, rng, std = t.output[1], t.width or WIDTH, t.rng, 0.02

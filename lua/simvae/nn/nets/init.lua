@@ -11,16 +11,19 @@ local check = require "simvae.util.check"
 local names = require "simvae.util.names"
 
 local fields = {
-  code = { "integer", required = true, min = 1 },
-  heads = { "integer", required = true, min = 1 },
-  output = { "table", required = true },
-  input = { "table" },
-  width = { "integer", min = 1 },
-  rng = { "rng" },
-  locations = { "table" },
+  code = { "integer", required = true, min = 1, doc = "inputs of the decoder" },
+  heads = { "integer", required = true, min = 1, doc = "outputs of the encoder" },
+  output = { "table", required = true, doc = "what the decoder returns, { channels, height, width } or { n }" },
+  input = { "table", doc = "what the encoder takes, where that is more than the output; default: the output" },
+  width = { "integer", min = 1, doc = "channels next to the data, or of the hidden layers; default: the net's own" },
+  rng = { "rng", doc = "of the initial weights; default: see nn.with_rng" },
+  locations = { "table",
+    doc = "{ count =, size = }: the first numbers of heads are so many groups of so many numbers that a location in "
+      .. "code space is; default: none" },
 }
 
 local function guard(name, build)
+  check.declare("nets." .. name, fields)
   return function(t)
     check.options("nets." .. name, t, fields)
     if #t.output == 0 then check.fail(2, "nets.%s: output is {n} or {channels, height, width}; it is empty", name) end

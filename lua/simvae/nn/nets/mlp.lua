@@ -7,6 +7,13 @@ local WIDTH = 128
 
 --- Multilayer perceptron for outputs of any shape: three hidden layers of `width` in
 -- both directions, GELU (the paper's "simple feed-forward architecture" for vectors).
+-- @tparam table t options
+-- @treturn Layer decoder: (N, code) -> (N, …output)
+-- @treturn Layer encoder: (N, …input) -> (N, heads)
+-- @raise options that are none
+-- @usage
+-- local decoder, encoder = sv.nets.mlp { code = 3, heads = 6, output = { 16 }, width = 8 }
+-- print(encoder(decoder(rng:normal { 2, 3 })).shape)
 local function mlp(t)
   local outputs, inputs = check.count(t.output), check.count(layers.input(t))
   local width, rng = t.width or WIDTH, t.rng

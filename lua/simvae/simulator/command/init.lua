@@ -52,7 +52,7 @@ local fields = check.declare("command", {
   restart = { "integer", min = 1, doc = "samples after which the program is restarted; default: never" },
   cwd = { "string", doc = "working directory; default: the private folder of the process" },
   env = { "table", doc = "environment variables, { NAME = \"value\", OTHER = false }" },
-  files = { "table", doc = "names of the files of protocol \"file\", { z = \"z.json\", x = \"x.json\" }" },
+  files = { "table", fields = Runs.files, doc = "names of the files of protocol \"file\", in the private folder" },
 })
 local shared = simulator.share_options(fields)
 
@@ -60,6 +60,15 @@ local shared = simulator.share_options(fields)
 -- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator whose failures say what the program did: too few numbers, its exit code or signal, a timeout,
 -- and what it wrote on its standard error
+-- @raise options that are none, a protocol that is none, a program that is not found
+-- @usage
+-- local swap = sv.command { -- answers a line [a, b] with the line [b, a]
+--   name = "swap", cmd = { "sh", "-c", "while IFS='[], ' read -r _ a b _; do echo \"[$b, $a]\"; done" },
+--   output = { 2 },
+--   params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } },
+-- }
+-- print(swap:run(sv.tensor { { 0.25, 0.5 } }))
+-- swap:close()
 function command.command(t)
   local what = type(t) == "table" and type(t.name) == "string" and "command '" .. t.name .. "'" or "command"
   local given = check.options(what, t, fields)

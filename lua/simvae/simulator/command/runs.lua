@@ -143,10 +143,14 @@ local function check_places(what, cmd, names)
   end
 end
 
+--- Options of `files`.
+Runs.files = {
+  z = { "string", default = "z.json", doc = "of the file with the parameters, a JSON array" },
+  x = { "string", default = "x.json", doc = "of the file with the output: .npy, .png, or numbers in any text" },
+}
+
 local function file_names(what, files)
-  files = check.options(what .. ": files", files, {
-    z = { "string", default = "z.json" }, x = { "string", default = "x.json" },
-  })
+  files = check.options(what .. ": files", files, Runs.files)
   for _, name in pairs(files) do
     if name:find "[/\0]" or name == "" or name == "." or name == ".." then
       check.fail(4, "%s: files are names without folders; got %q", what, name)

@@ -113,6 +113,12 @@ end
 -- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator with `.rows` (N), `.part(share)` (simvae.simulator.dataset.part) and, of a complete grid, `.grid`:
 -- the list of values of each parameter; or nil, message
+-- @raise options that are none, rows and outputs of unequal number, an ambiguous layout (which names the choices)
+-- @usage
+-- sv.io.save_npy("z.npy", z)
+-- sv.io.save_npy("x.npy", x)
+-- local measured = assert(sv.dataset { z = "z.npy", x = "x.npy" })
+-- print(measured.rows, measured.output)
 function dataset.dataset(t)
   local what = type(t) == "table" and type(t.name) == "string" and "dataset '" .. t.name .. "'" or "dataset"
   local given = check.options(what, t, fields)

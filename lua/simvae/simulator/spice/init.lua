@@ -207,6 +207,14 @@ end
 -- @treturn Simulator its output is {n}, vector after vector; or nil, message where a file or ngspice is missing
 -- @raise a netlist that does not run, a placeholder without a parameter, a parameter without a place, an analysis or
 --   output that is none
+-- @usage
+-- local filter = sv.spice {
+--   name = "filter", netlist = "RC filter\nV1 in 0 AC 1\nR1 in out {R}\nC1 out 0 {C}\n.end",
+--   params = { { name = "R", low = 100, high = 1e4, scale = "log", unit = "ohm" },
+--              { name = "C", low = 1e-9, high = 1e-6, scale = "log", unit = "F" } },
+--   analysis = ".ac dec 10 100 100k", output = { "vdb(out)" }, points = 31,
+-- }
+-- if filter then filter:run(sv.tensor { { 1000, 1e-7 } })[1]:show() end -- nil, message: ngspice is missing
 function spice.spice(t)
   local what = type(t) == "table" and type(t.name) == "string" and "spice '" .. t.name .. "'" or "spice"
   local given = check.options(what, t, fields)
