@@ -20,10 +20,10 @@ MANDIR     ?= $(PREFIX)/share/man
 
 APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) libc6-dev pkg-config lua5.4 \
                liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
-APT_TEST     = lua-busted lua-dkjson procps locales tmux
+APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
-APT_OPTIONAL = libngspice0 ngspice gnuplot-nox
+APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline
 BREW         = lua pkg-config libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
 

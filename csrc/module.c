@@ -87,6 +87,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_io(L, core);
     sv_open_system(L, core);
     sv_open_signals(L, core);
+    sv_open_terminal(L, core);
     sv_open_process(L, core);
     sv_open_shared(L, core);
     sv_open_builtin(L, core);

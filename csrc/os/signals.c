@@ -189,6 +189,16 @@ static int l_caught(lua_State *L) {
     return 0;
 }
 
+/* reset(watch): forgets the signals that have come; whoever opened the watch has dealt with them. */
+static int l_reset(lua_State *L) {
+    sv_check_object(L, 1, WATCH);
+    unhook();
+    now.first = now.count = 0;
+    now.m.waiting = 0;
+    now.raised = -1e9;
+    return 0;
+}
+
 void sv_forget_watches(void) {
     signal(SIGINT, SIG_IGN);                                       /* the owner ends its workers */
     for (int i = 1; i < SIGNALS; i++) signal(numbers[i], SIG_DFL); /* default action, unlike the owner's */
@@ -207,8 +217,8 @@ static int l_die(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg methods[] = {{"shield", l_shield}, {"finish", l_finish}, {"hold", l_hold}, {"allow", l_allow},
-                                   {"caught", l_caught}, {"close", l_close},   {NULL, NULL}};
+static const luaL_Reg methods[] = {{"shield", l_shield}, {"finish", l_finish}, {"hold", l_hold},   {"allow", l_allow},
+                                   {"caught", l_caught}, {"reset", l_reset},   {"close", l_close}, {NULL, NULL}};
 
 void sv_open_signals(lua_State *L, int core) {
     core = lua_absindex(L, core);

@@ -172,7 +172,7 @@ end
 function names.module(module, path, t)
   t = t or {}
   local function all() return names.of(module, t.more and t.more()) end
-  local meta = {}
+  local meta = { __names = all }
   function meta.__index(self, name)
     local value
     if t.load and type(name) == "string" then value = t.load(name) end
@@ -191,6 +191,18 @@ function names.module(module, path, t)
     end
   end
   return setmetatable(module, meta)
+end
+
+--- Is this a module of ours?
+function names.is_module(v)
+  local meta = type(v) == "table" and getmetatable(v)
+  return type(meta) == "table" and rawget(meta, "__names") ~= nil
+end
+
+--- The names of a module, also of what is not loaded yet; nil of anything else.
+-- @treturn ?{string,...} sorted
+function names.module_names(v)
+  return names.is_module(v) and getmetatable(v).__names() or nil
 end
 
 --- A module whose functions are the files of a folder, each loaded when first used: a new file is a new function.
