@@ -186,8 +186,8 @@ for _, kind in ipairs { "readline", "plain" } do
       s:wait "> function f%(x%)\n>> return x %* 2\n>> end\n> f%(21%)\n42\n> _ %+ 1\n43\n>"
       s:type "error 'wrong'\n"
       s:wait "\nwrong\n>"
-      s:type "?sv.conv2d\n"
-      s:wait "\nsv%.conv2d%("
+      s:type "?sv.relu\n"
+      s:wait "\nsv%.relu%("
       s:press "C-d"
       s:wait "\nterminal as before\nleft with 0$"
     end)

@@ -19,14 +19,14 @@ local function index(v, key)
   if ok then return inner end
 end
 
--- The value of a path of names; then what holds it, and its last name.
+-- The value of a path of names, or nil.
 local function evaluate(path, env)
-  local v, holder = env, nil
+  local v = env
   for _, key in ipairs(path) do
-    holder, v = v, index(v, key)
+    v = index(v, key)
     if v == nil then return nil end
   end
-  return v, holder, path[#path]
+  return v
 end
 
 -- Calls add(name, value) for each name of an object: its own, and those of the tables behind it.
@@ -92,10 +92,8 @@ end
 -- ---- options -----------------------------------------------------------------------------------
 
 local function rules_of(call, env)
-  local f, holder, name = evaluate(call.path, env)
-  if f == nil then return nil end
-  local is_method = #call.path > 1 and not names.is_module(holder)
-  return options.of(f, is_method and holder or nil, name, call.keys)
+  local f = evaluate(call.path, env)
+  return f ~= nil and options.of(f, call.keys) or nil
 end
 
 local function option_names(call, partial, env)
