@@ -1,6 +1,12 @@
 --- Display of tensors: as text (print), as images and plots in the terminal (show).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local terminal = require "simvae.util.terminal"
+
+-- Read when first used: `require "simvae"` stays quick.
+local function blocks() return require "simvae.tensor.show.blocks" end
+local function braille() return require "simvae.tensor.show.braille" end
+local function graphics() return require "simvae.util.graphics" end
 
 local display = {}
 
@@ -141,36 +147,6 @@ end
 
 -- Images -----------------------------------------------------------------------------
 
-local ink = " .:-=+*#%@" -- dark pixels are dense characters
-
-local function mean_range(values, width, x0, x1, y0, y1)
-  local sum, count = 0, 0
-  for y = math.floor(y0), math.ceil(y1) - 1 do
-    local high = math.min(y + 1, y1) - math.max(y, y0)
-    local row = values[y + 1]
-    for x = math.floor(x0), math.min(math.ceil(x1), width) - 1 do
-      local area = high * (math.min(x + 1, x1) - math.max(x, x0))
-      sum, count = sum + area * row[x + 1], count + area
-    end
-  end
-  return sum / count
-end
-
---- Rows of an image at another size, by area averaging.
-local function resample(values, height, width, rows, columns)
-  if rows == height and columns == width then return values end
-  local result = {}
-  for r = 1, rows do
-    local line = {}
-    for c = 1, columns do
-      line[c] = mean_range(values, width, (c - 1) * width / columns, c * width / columns,
-        (r - 1) * height / rows, r * height / rows)
-    end
-    result[r] = line
-  end
-  return result
-end
-
 --- The images of a tensor: a list of {planes = {rows, …}}, one plane (grey) or three.
 local function pictures(t, most)
   local list = {}
@@ -191,49 +167,6 @@ local function pictures(t, most)
   return list
 end
 
-local function byte(x)
-  return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
-end
-
---- Red, green and blue of a pixel as an escape sequence's arguments; NaN is magenta.
-local function colour_at(planes, r, c)
-  local red, green, blue = planes[1][r][c], planes[#planes][r][c], planes[#planes][r][c]
-  if #planes == 3 then green = planes[2][r][c] end
-  if red ~= red or green ~= green or blue ~= blue then return "255;0;255" end
-  return string.format("%d;%d;%d", byte(red), byte(green), byte(blue))
-end
-
---- One line of half blocks: the upper pixel is the foreground colour, the lower one the background.
-local function block_line(planes, r, rows, columns)
-  local parts, before = {}, nil
-  for c = 1, columns do
-    local upper = colour_at(planes, r, c)
-    local code = "\27[38;2;" .. upper .. (r < rows and ";48;2;" .. colour_at(planes, r + 1, c) or ";49") .. "m"
-    parts[#parts + 1] = (code == before and "" or code) .. "▀"
-    before = code
-  end
-  return table.concat(parts) .. "\27[0m"
-end
-
---- One line of characters, each for the mean of two vertically adjacent pixels; NaN is "?".
-local function letter_line(planes, r, rows, columns)
-  local parts = {}
-  for c = 1, columns do
-    local sum, count = 0, 0
-    for y = r, math.min(r + 1, rows) do
-      -- luma of ITU-R BT.709 for colour
-      for k, weight in ipairs(#planes == 3 and { 0.2126, 0.7152, 0.0722 } or { 1 }) do
-        sum = sum + weight * planes[k][y][c]
-      end
-      count = count + 1
-    end
-    local v = sum / count
-    local level = v == v and math.floor((1 - math.max(0, math.min(1, v))) * (#ink - 1) + 0.5) + 1
-    parts[c] = level and ink:sub(level, level) or "?"
-  end
-  return table.concat(parts)
-end
-
 local function picture_text(t, columns, colour, most)
   local list = pictures(t, most)
   local height, width = t.shape[t.ndim - 1], t.shape[t.ndim]
@@ -242,9 +175,9 @@ local function picture_text(t, columns, colour, most)
   local h = math.max(1, math.floor(height * w / width + 0.5))
   in_row = math.max(1, math.min(#list, (columns + 1) // (w + 1)))
   for _, planes in ipairs(list) do
-    for k, plane in ipairs(planes) do planes[k] = resample(plane, height, width, h, w) end
+    for k, plane in ipairs(planes) do planes[k] = blocks().resample(plane, height, width, h, w) end
   end
-  local lines, draw = {}, colour and block_line or letter_line
+  local lines, draw = {}, colour and blocks().colours or blocks().letters
   for first = 1, #list, in_row do
     if first > 1 then lines[#lines + 1] = "" end
     for r = 1, h, 2 do
@@ -253,82 +186,36 @@ local function picture_text(t, columns, colour, most)
       lines[#lines + 1] = table.concat(parts, " ")
     end
   end
-  if t.ndim == 4 and t.shape[1] > most then
-    lines[#lines + 1] = string.format("… and %d more; show { most = n } shows more", t.shape[1] - most)
-  end
   return lines
 end
 
--- Plots -------------------------------------------------------------------------------
-
--- Dots of a braille letter, U+2800 + their sum: (row, column) in its 4 x 2 grid (Unicode, Braille Patterns).
-local dots = { { 0x01, 0x08 }, { 0x02, 0x10 }, { 0x04, 0x20 }, { 0x40, 0x80 } }
-
-local function range(values)
-  local low, high = math.huge, -math.huge
-  for _, v in ipairs(values) do
-    if is_finite(v) then low, high = math.min(low, v), math.max(high, v) end
-  end
-  return low, high
-end
-
-local function label(x)
-  return string.format("%.4g", x)
-end
-
---- Which columns of dots show which numbers: an increasing map onto 1 … wide.
-local function column_of(i, n, wide)
-  return n == 1 and 1 or 1 + math.floor((i - 1) / (n - 1) * (wide - 1) + 0.5)
-end
-
---- A vector as a line of braille dots with minimum and maximum labelled; values that are not finite are gaps.
-local function plot_text(t, columns, rows)
-  local values = t:totable()
-  local n = #values
-  local low, high = range(values)
-  if n == 0 or low > high then return { "nothing to plot: no finite numbers" } end
-  local margin = math.max(#label(low), #label(high)) + 2
-  local cells = math.max(1, math.min(columns - margin, math.max(n // 2 + n % 2, 20)))
-  local wide, tall = 2 * cells, 4 * rows
-  local grid = {}
-  for r = 1, rows do
-    grid[r] = {}
-    for c = 1, cells do grid[r][c] = 0 end
-  end
-  local function dot(x, y)
-    local r, c = (y - 1) // 4 + 1, (x - 1) // 2 + 1
-    grid[r][c] = grid[r][c] | dots[(y - 1) % 4 + 1][(x - 1) % 2 + 1]
-  end
-  local function height_of(v)
-    if high == low then return (tall + 1) // 2 end
-    return 1 + math.floor((high - v) / (high - low) * (tall - 1) + 0.5)
-  end
-  local x0, y0
-  for i, v in ipairs(values) do
-    if is_finite(v) then
-      local x, y = column_of(i, n, wide), height_of(v)
-      dot(x, y)
-      for step = x0 and x0 + 1 or x, x do -- a line from the number before
-        local from = x0 and y0 + (y - y0) * (step - 1 - x0) / (x - x0) or y
-        local to = x0 and y0 + (y - y0) * (step - x0) / (x - x0) or y
-        for between = math.floor(math.min(from, to) + 0.5), math.floor(math.max(from, to) + 0.5) do
-          dot(step, between)
-        end
-      end
-      if x0 == x then
-        for between = math.min(y0, y), math.max(y0, y) do dot(x, between) end
-      end
-      x0, y0 = x, y
-    else
-      x0, y0 = nil, nil
+-- The images as one picture in a protocol of terminals, in pixels no larger than half blocks would be.
+local function graphics_text(t, columns, protocol, most)
+  local list = pictures(t, most)
+  local height, width = t.shape[t.ndim - 1], t.shape[t.ndim]
+  local cell = graphics().cell()
+  local room = math.floor(columns * cell)
+  local in_row = math.max(1, math.min(#list, 4, (room + 1) // (width + 1)))
+  if width > room then
+    local h = math.max(1, math.floor(height * room / width + 0.5))
+    for _, planes in ipairs(list) do
+      for k, plane in ipairs(planes) do planes[k] = blocks().resample(plane, height, width, h, room) end
     end
   end
-  local lines = {}
-  for r = 1, rows do
-    local letters = {}
-    for c = 1, cells do letters[c] = utf8.char(0x2800 + grid[r][c]) end
-    local name = r == 1 and label(high) or r == rows and label(low) or ""
-    lines[r] = (" "):rep(margin - 2 - #name) .. name .. " ┤" .. table.concat(letters)
+  local rows = require("simvae.tensor.show.raster").compose(list, in_row)
+  local scale = math.max(1, math.min(math.floor(cell), room // rows.width))
+  return require("simvae.tensor.show." .. protocol).text(rows, scale)
+end
+
+local function image_lines(t, columns, options, colour)
+  local lines
+  if options.graphics and options.graphics ~= "blocks" then
+    lines = { graphics_text(t, columns, options.graphics, options.most) }
+  else
+    lines = picture_text(t, columns, colour, options.most)
+  end
+  if t.ndim == 4 and t.shape[1] > options.most then
+    lines[#lines + 1] = string.format("… and %d more; show { most = n } shows more", t.shape[1] - options.most)
   end
   return lines
 end
@@ -341,13 +228,16 @@ local show_options = check.declare("tensor:show", {
   colour = { "boolean", doc = "colours, or characters; default: by the terminal and NO_COLOR" },
   most = { "integer", default = 32, min = 1, doc = "images of a batch" },
   height = { "integer", default = 8, min = 2, max = 200, doc = "rows of a plot" },
+  graphics = { "string", one_of = { "blocks", "kitty", "sixel" }, doc = "how images are drawn: half blocks, kitty's "
+    .. "graphics protocol, sixels; default: what the terminal says that it shows" },
 })
 
 --- Shows a tensor in the terminal.
 --
 -- (H, W) and (C, H, W) are an image with [0, 1] from black to white: one channel grey, three RGB, other numbers of
 -- channels side by side; (N, C, H, W) is a grid of images; (N) is a plot; a tensor without axes is a number. On a
--- terminal pixels are 24-bit half blocks, scaled down to its width, NaN magenta; with NO_COLOR set, or where output is
+-- terminal pixels are pictures where it says that it shows them (kitty's graphics protocol, sixels), else 24-bit half
+-- blocks, scaled down to its width, NaN magenta; with NO_COLOR set, on a terminal without colours, or where output is
 -- not a terminal, they are characters from " " (white) to "@" (black), NaN "?".
 -- @function t:show
 -- @tparam[opt] table options options
@@ -364,14 +254,17 @@ function display.show(t, options)
   local environment = math.tointeger(tonumber(os.getenv "COLUMNS"))
   local columns = options.width or (environment and environment >= 8 and environment) or core.system.columns() or 80
   local colour = options.colour
-  if colour == nil then colour = core.system.isatty(1) and (os.getenv "NO_COLOR" or "") == "" end
+  if colour == nil then colour = terminal.colours(1) end
+  if not options.graphics and options.print and options.colour == nil and t.ndim > 1 and t.count > 0 then
+    options.graphics = graphics().protocol()
+  end
   local lines
   if t.ndim == 0 or (t.count == 0 and t.ndim > 1) then
     lines = { display.text(t) }
   elseif t.ndim == 1 then
-    lines = plot_text(t, columns, options.height)
+    lines = braille().plot(t:totable(), columns, options.height)
   elseif t.ndim <= 4 then
-    lines = picture_text(t, columns, colour, options.most)
+    lines = image_lines(t, columns, options, colour)
   else
     check.fail(2, "show: a tensor of at most 4 axes can be shown; this has shape %s", check.shape_text(t.shape))
   end

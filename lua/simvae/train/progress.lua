@@ -1,6 +1,7 @@
 --- Progress display: one line that is rewritten on a terminal, plain lines at intervals elsewhere. It goes to standard
 -- error, so that standard output has results alone.
 local core = require "simvae.core"
+local terminal = require "simvae.util.terminal"
 
 local progress = {}
 local Progress = {}
@@ -54,16 +55,6 @@ end
 
 -- ---- a bar ----------------------------------------------------------------------------------
 
-local function terminal()
-  local kind = os.getenv "TERM"
-  return core.system.isatty(2) and kind ~= nil and kind ~= "" and kind ~= "dumb"
-end
-
--- Queried each time, as the window may have changed.
-local function terminal_width()
-  return core.system.columns(2) or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80
-end
-
 local shown_bar -- the bar that is on the terminal now
 
 --- Clears the bar before other output. The blank prevents tmux from keeping the cleared line as history.
@@ -79,7 +70,7 @@ end
 function progress.new(t)
   return setmetatable({
     title = t.title, total = t.total, first = t.done or 0, quiet = t.quiet, every = t.every or 10,
-    terminal = terminal(), started = core.system.clock(), shown = 0,
+    terminal = terminal.moves(2), started = core.system.clock(), shown = 0,
   }, Progress)
 end
 
@@ -132,7 +123,7 @@ function Progress:update(done, text)
   -- The cursor rests at the start of the line: where a window that became narrower has wrapped it, the next one
   -- begins at its start all the same, and clears what is below.
   shown_bar = self -- set first, as an interruption may come in between
-  io.stderr:write("\r", progress.line(self, done, text, left, terminal_width()), "\27[J\r")
+  io.stderr:write("\r", progress.line(self, done, text, left, terminal.columns(2)), "\27[J\r")
 end
 
 --- Ends the line.

@@ -1,0 +1,80 @@
+--- Images as text: half blocks in 24-bit colour, or letters.
+--
+-- planes: one (grey) or three (RGB), each a list of rows of numbers in [0, 1].
+local blocks = {}
+
+local ink = " .:-=+*#%@" -- dark pixels are dense characters
+
+local function mean_range(values, width, x0, x1, y0, y1)
+  local sum, count = 0, 0
+  for y = math.floor(y0), math.ceil(y1) - 1 do
+    local high = math.min(y + 1, y1) - math.max(y, y0)
+    local row = values[y + 1]
+    for x = math.floor(x0), math.min(math.ceil(x1), width) - 1 do
+      local area = high * (math.min(x + 1, x1) - math.max(x, x0))
+      sum, count = sum + area * row[x + 1], count + area
+    end
+  end
+  return sum / count
+end
+
+--- Rows of an image at another size, by area averaging.
+function blocks.resample(values, height, width, rows, columns)
+  if rows == height and columns == width then return values end
+  local result = {}
+  for r = 1, rows do
+    local line = {}
+    for c = 1, columns do
+      line[c] = mean_range(values, width, (c - 1) * width / columns, c * width / columns,
+        (r - 1) * height / rows, r * height / rows)
+    end
+    result[r] = line
+  end
+  return result
+end
+
+local function byte(x)
+  return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
+end
+
+--- Red, green and blue of a pixel as an escape sequence's arguments; NaN is magenta.
+-- @treturn string "255;0;0"
+function blocks.colour(planes, r, c)
+  local red, green, blue = planes[1][r][c], planes[#planes][r][c], planes[#planes][r][c]
+  if #planes == 3 then green = planes[2][r][c] end
+  if red ~= red or green ~= green or blue ~= blue then return "255;0;255" end
+  return string.format("%d;%d;%d", byte(red), byte(green), byte(blue))
+end
+
+--- One line of half blocks: the upper pixel is the foreground colour, the lower one the background.
+function blocks.colours(planes, r, rows, columns)
+  local parts, before = {}, nil
+  for c = 1, columns do
+    local upper = blocks.colour(planes, r, c)
+    local code = "\27[38;2;" .. upper .. (r < rows and ";48;2;" .. blocks.colour(planes, r + 1, c) or ";49") .. "m"
+    parts[#parts + 1] = (code == before and "" or code) .. "▀"
+    before = code
+  end
+  return table.concat(parts) .. "\27[0m"
+end
+
+--- One line of characters, each for the mean of two vertically adjacent pixels; NaN is "?".
+function blocks.letters(planes, r, rows, columns)
+  local parts = {}
+  for c = 1, columns do
+    local sum, count = 0, 0
+    for y = r, math.min(r + 1, rows) do
+      -- luma of ITU-R BT.709 for colour
+      for k, weight in ipairs(#planes == 3 and { 0.2126, 0.7152, 0.0722 } or { 1 }) do
+        sum = sum + weight * planes[k][y][c]
+      end
+      count = count + 1
+    end
+    local v = sum / count
+    local level = v == v and math.floor((1 - math.max(0, math.min(1, v))) * (#ink - 1) + 0.5) + 1
+    parts[c] = level and ink:sub(level, level) or "?"
+  end
+  return table.concat(parts)
+end
+
+return blocks

@@ -1,0 +1,39 @@
+--- Several images as one: a grid of pixels, for terminals that show pictures.
+local raster = {}
+
+local NAN = 0xFF00FF -- magenta
+
+local function byte(x)
+  return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
+end
+
+local function colour(planes, r, c)
+  local red = planes[1][r][c]
+  local green, blue = #planes == 3 and planes[2][r][c] or red, #planes == 3 and planes[3][r][c] or red
+  if red ~= red or green ~= green or blue ~= blue then return NAN end
+  return byte(red) << 16 | byte(green) << 8 | byte(blue)
+end
+
+--- Puts images beside each other, a pixel apart.
+-- @tparam {table,...} list of images: planes as of simvae.tensor.show.blocks
+-- @tparam integer in_row images of a row
+-- @treturn table rows of pixels 0xRRGGBB, false between the images; fields width, height
+function raster.compose(list, in_row)
+  local h, w = #list[1][1], #list[1][1][1]
+  in_row = math.min(in_row, #list)
+  local rows = { width = in_row * (w + 1) - 1, height = math.ceil(#list / in_row) * (h + 1) - 1 }
+  for y = 1, rows.height do
+    rows[y] = {}
+    for x = 1, rows.width do rows[y][x] = false end
+  end
+  for i, planes in ipairs(list) do
+    local top, left = (i - 1) // in_row * (h + 1), (i - 1) % in_row * (w + 1)
+    for r = 1, h do
+      local row = rows[top + r]
+      for c = 1, w do row[left + c] = colour(planes, r, c) end
+    end
+  end
+  return rows
+end
+
+return raster
