@@ -73,6 +73,9 @@ CORE        = $(LIB)/simvae/core.so
 BLAS_PC     = $(call package,openblas blas-openblas)
 BLAS        = $(if $(WITHOUT_BLAS),,$(if $(BLAS_PC),$(LIB)/simvae/blas.so))
 STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
+# Definitions for editors (LuaCATS), from the documentation of the module, which has to be loaded for that: not by
+# sanitized builds, nor where it is built for another machine.
+DEFINITIONS = $(if $(SANITIZER),,$(SHARE)/simvae/library/simvae.lua)
 
 # Uses all cores unless -j is given.
 ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
@@ -84,7 +87,7 @@ say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(CORE) $(BLAS) $(STAGED) $(BUILD)/bin/simvae
+all: $(CORE) $(BLAS) $(STAGED) $(BUILD)/bin/simvae $(DEFINITIONS)
 ifeq ($(BLAS),)
 	@rm -f $(LIB)/simvae/blas.so # of an earlier build
 endif
@@ -145,6 +148,10 @@ notices     = { $(PKG_CONFIG) --exists ngspice || ldconfig -p | grep -q libngspi
 $(SHARE)/simvae/simulators/%: simulators/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
+
+$(SHARE)/simvae/library/simvae.lua: $(CORE) $(BLAS) $(STAGED)
+	$(Q)$(call in_tree,$(BUILD)) $(LUA) -e 'require("simvae.reference.definitions").write("$(@D)")' \
+		2> $(BUILD)/obj/definitions.log || { echo "definitions for editors not written: $$(head -1 $(BUILD)/obj/definitions.log)"; }
 
 $(SHARE)/%: lua/%
 	@mkdir -p $(@D)

@@ -2,6 +2,10 @@
 -- with its lower left corner at (x, y), and a blue cross at its centre, on 64x64
 -- pixels. The rectangle is inside the image, so that x depends on w and y on h: the MIG of
 -- the true parameters is 0.82, not 1.
+-- @usage
+-- local box = require "simvae.simulators.box"
+-- local _, images = sv.simulate(box, 8, sv.rng(1))
+-- sv.figures.grid("box.png", { images })
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 

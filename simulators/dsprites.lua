@@ -8,6 +8,10 @@
 --
 -- The data set's file has the images in the order of its factors; simvae.simulator.dataset unpacks it once into a
 -- .npy file of 3 GB.
+-- @usage
+-- local dsprites = require "simvae.simulators.dsprites"
+-- local _, sprites = sv.simulate(dsprites, 8, sv.rng(1))
+-- sv.figures.grid("dsprites.png", { sprites })
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -55,8 +59,13 @@ local symmetry = {
   rotation("three quarter turn of the square", 3 * turn / 4, square),
 }
 
+local variant_options = check.declare("simulators.dsprites", {
+  path = { "string", doc = "the data set's .npz file, which is read in place of rendering; default: rendered" },
+  unpacked = { "string", doc = "path that its images are unpacked to; default: beside the file" },
+})
+
 local function make(options)
-  options = check.options("dsprites", options, { path = { "string" }, unpacked = { "string" } })
+  options = check.options("dsprites", options, variant_options)
   local t = {
     name = "dsprites",
     doc = core.builtin.dsprites.doc,

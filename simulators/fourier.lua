@@ -4,6 +4,10 @@
 --     f(t) = c0 + sum over k = 1 … 5 of a_k cos(2 pi k t) + b_k sin(2 pi k t)
 --
 -- t in [0, 1] across the width, f in [-6, 6] up the height.
+-- @usage
+-- local fourier = require "simvae.simulators.fourier"
+-- local _, images = sv.simulate(fourier, 8, sv.rng(1))
+-- sv.figures.grid("fourier.png", { images })
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 

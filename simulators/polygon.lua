@@ -3,6 +3,10 @@
 --
 -- Eight relabelings of the corners draw the same figure: four starting corners, two
 -- directions. The other sixteen orders connect the corners differently.
+-- @usage
+-- local polygon = require "simvae.simulators.polygon"
+-- local _, images = sv.simulate(polygon, 8, sv.rng(1))
+-- sv.figures.grid("polygon.png", { images })
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
 

@@ -8,6 +8,10 @@
 --     local rlc = require "simvae.simulators.rlc"        -- through ngspice
 --     local fast = rlc { engine = "analytic" }           -- in closed form, where ngspice is missing
 --     local measured = rlc { noise = 0.3 }               -- noise of a measurement, as of sv.simulator
+-- @usage
+-- local rlc = require "simvae.simulators.rlc" { engine = "analytic" }
+-- local _, curves = sv.simulate(rlc, 8, sv.rng(1))
+-- sv.figures.curves("rlc.png", { curves }, { series = rlc.series })
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -19,13 +23,15 @@ local function netlist()
   return assert(package.searchpath("simvae.simulators.rlc", package.path)):gsub("%.lua$", ".cir")
 end
 
+local variant_options = check.declare("simulators.rlc", {
+  engine = { "string", default = "ngspice", one_of = engines, doc = "a simulation by ngspice, or the closed form" },
+  timeout = { "number", default = 60, above = 0, doc = "seconds for a run of ngspice" },
+  restart = { "integer", default = 20000, min = 1, doc = "runs after which ngspice is restarted" },
+  noise = { "number|table|tensor|function", doc = "of a measurement, as of sv.simulator; default: none" },
+})
+
 local function make(options)
-  options = check.options("rlc", options, {
-    engine = { "string", default = "ngspice", one_of = engines },
-    timeout = { "number", default = 60, above = 0 },
-    restart = { "integer", default = 20000, min = 1 },
-    noise = { "number|table|tensor|function" },
-  })
+  options = check.options("rlc", options, variant_options)
   local t = {
     name = "rlc", noise = options.noise,
     doc = core.builtin.rlc.doc,

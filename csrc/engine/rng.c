@@ -258,6 +258,9 @@ static const sv_row rng_methods[] = {
      "@tparam ?number high 1\n"
      "@tparam ?table shape of a tensor; nil: one number\n"
      "@treturn number|tensor in [low, high)\n"
+     "@overload fun(self: rng, low?: number, high?: number): number\n"
+     "@overload fun(self: rng, shape: table): tensor\n"
+     "@overload fun(self: rng, low: number, high: number, shape: table): tensor\n"
      "@raise bounds that are not finite\n"
      "@usage print(sv.rng(1):uniform(-1, 1, { 2, 3 }))"},
     {"normal", l_normal,
@@ -266,7 +269,10 @@ static const sv_row rng_methods[] = {
      "@tparam ?number|table mean 0; or the shape\n"
      "@tparam ?number std 1\n"
      "@tparam ?table shape of a tensor; nil: one number\n"
-     "@treturn number|tensor\n"
+     "@treturn number|tensor with mean and std\n"
+     "@overload fun(self: rng, mean?: number, std?: number): number\n"
+     "@overload fun(self: rng, shape: table): tensor\n"
+     "@overload fun(self: rng, mean: number, std: number, shape: table): tensor\n"
      "@usage print(sv.rng(1):normal { 2, 3 })"},
     {"integer", l_integer,
      "A whole number, both ends included.\n"

@@ -156,8 +156,8 @@ local load_options = check.declare("io.load_npz", {
 -- skipped, never executed, and named in the second result.
 -- @tparam string path
 -- @tparam[opt] table options options
--- @treturn table name -> tensor
--- @treturn table name -> why it was skipped; or nil, message
+-- @treturn table name -> tensor; or nil, message
+-- @treturn table name -> why it was skipped
 -- @raise arguments that are none
 -- @usage
 -- sv.io.save_npz("data.npz", { z = z, x = x })

@@ -120,8 +120,8 @@ local load_options = check.declare("io.load_safetensors", { max_bytes = file.max
 -- checksum, are refused.
 -- @tparam string path
 -- @tparam[opt] table options options
--- @treturn table name -> tensor
--- @treturn table metadata, string -> string (empty if there is none); or nil, message
+-- @treturn table name -> tensor; or nil, message
+-- @treturn table metadata, string -> string (empty if there is none)
 -- @treturn boolean whether the file has a checksum of its own
 -- @raise arguments that are none
 -- @usage

@@ -195,8 +195,9 @@ names.class(Model, "model", {
   { "seed", "integer", "of the initial weights" },
   { "width", "?integer", "of the networks" },
   { "members", "integer", "of the ensemble; 1: none" },
+  { "recalibration", "table|boolean", "what model:recalibrate measured; false: nothing" },
   { "seconds", "?number", "that training took in all" },
-  "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "focus", "set", "recalibration", "usual" })
+  "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "focus", "set", "usual" })
 model.class = Model
 
 return model

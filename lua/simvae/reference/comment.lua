@@ -5,6 +5,7 @@
 --     @tparam TYPE NAME text     a parameter; @tparam[opt] or ?TYPE: it may be left out
 --     @param NAME text           the same, of any type
 --     @treturn TYPE text         a result
+--     @overload fun(…): TYPE     a way to call it that has a result of its own type
 --     @raise text                what raises an error
 --     @option TYPE NAME text     of a function in C: an option (simvae.util.check declares those of Lua)
 --     @usage code                an example, which a spec runs
@@ -56,9 +57,9 @@ end
 --- Reads the lines of a documentation.
 -- @tparam {string,...} lines without comment marks
 -- @treturn table text, params and returns (lists of { name =, type =, optional =, text = }), raises (list of texts),
---   usage (list of examples, Lua code), options (rules by name, or nil)
+--   overloads (list of types), usage (list of examples, Lua code), options (rules by name, or nil)
 function comment.parse(lines)
-  local doc = { text = "", params = {}, returns = {}, raises = {}, usage = {} }
+  local doc = { text = "", params = {}, returns = {}, raises = {}, usage = {}, overloads = {} }
   local text, current = {}, nil
   local function finish()
     if not current then return end
@@ -73,6 +74,8 @@ function comment.parse(lines)
       local name, words = rest:match "^(%S+)%s*(.*)$"
       doc.options = doc.options or {}
       doc.options[name] = { type, doc = words }
+    elseif tag == "overload" then
+      table.insert(doc.overloads, joined)
     elseif tag == "raise" then
       table.insert(doc.raises, joined)
     elseif tag == "usage" then

@@ -6,12 +6,12 @@
 --
 -- An entry has
 --
---     kind      "module", "function", "op", "class", "method" or "value"
+--     kind      "module", "function", "op", "class", "method", "value" or "simulator" (a built-in one)
 --     name      "conv2d", "metrics.sbc", "model:train", of a class "Model": unique; what sv.help takes
 --     owner     module or class that it belongs to: "metrics", "model", or "" for sv itself
 --     call      how it is called: "model:train(t)"
 --     doc       of simvae.reference.comment: text, params, returns, raises, usage
---     options   of simvae.reference.options, where it takes some
+--     options   of simvae.reference.options, where it takes some; options_of: the entry that declares them, if another
 --     value     the function, the module, or the table of methods
 --     methods   names of a class's methods;  members: names of a module's functions
 --     fields    of a class: { name =, type =, text = }
@@ -27,9 +27,9 @@ local options = require "simvae.reference.options"
 
 local reference = {}
 
--- Classes that are not guarded by names.class, and the modules that make objects of the others.
-local classes = { simulator = "simvae.simulator", sampler = "simvae.sampler" }
-local makers = { "simvae.model", "simvae.model.posterior", "simvae.nn", "simvae.nn.optim", "simvae.simulator.draw" }
+-- Modules that make objects of classes which names.class guards.
+local makers = { "simvae.model", "simvae.model.posterior", "simvae.nn", "simvae.nn.optim", "simvae.simulator",
+  "simvae.simulator.draw", "simvae.sampler" }
 
 -- "model" -> "Model": the name of a class's entry.
 local function class_name(word)
@@ -49,6 +49,15 @@ local class_texts = {
   layer = "A network or a part of one, which is called on a tensor; made by sv.nn.",
   optimizer = "Changes parameters by their gradients; made by sv.optim.",
   canvas = "Draws antialiased shapes on a tensor; made by sv.draw.",
+}
+
+-- What is public and no function: name -> { type, text }.
+local values = {
+  version = { "string", "Version of the library." },
+  real = { "string", "What tensors hold: \"float\", or in a build of doubles \"double\"." },
+  ["linalg.config"] = { "string", "Configuration of OpenBLAS: version, CPU, threads." },
+  ["recipes.default"] = { "table", "The recipe of images, which model:train takes by default." },
+  ["recipes.paper"] = { "table", "The paper's recipe." },
 }
 
 local tensor_fields = {
@@ -74,7 +83,7 @@ local function argument_list(doc, arguments, method)
 end
 
 local function empty_doc()
-  return { text = "", params = {}, returns = {}, raises = {}, usage = {} }
+  return { text = "", params = {}, returns = {}, raises = {}, usage = {}, overloads = {} }
 end
 
 -- The documentation of a function: an op's, that of a row in C, or the comment above it.
@@ -103,8 +112,8 @@ local function method_entry(class, name, f)
     doc.returns[1].text = "as of " .. op
     doc.params = table.move(doc.params, 2, #doc.params, 1, {})
   end
-  -- t of a function written with a dot is not a parameter of the method
-  if doc.arguments and doc.params[1] and doc.params[1].name == doc.arguments[1] and doc.arguments[1] ~= "self" then
+  -- The object itself is not a parameter of the method.
+  if doc.arguments and doc.params[1] and doc.params[1].name == doc.arguments[1] then
     doc.params = table.move(doc.params, 2, #doc.params, 1, {})
   end
   return { kind = "method", name = path, owner = class, doc = doc, value = f,
@@ -178,45 +187,79 @@ local function head_of(module)
   return ""
 end
 
+-- The entry of a value, or nil: tables of a module that are no part of its interface.
+local function value_entry(owner, name, value)
+  local path = owner == "" and name or owner .. "." .. name
+  local about = values[path]
+  if not about then return nil end
+  local entry = { kind = "value", name = path, owner = owner, call = "sv." .. path, value = value, type = about[1],
+    doc = empty_doc() }
+  entry.doc.text = about[2]
+  return entry
+end
+
+-- The public values of a module by name, sorted; those that cannot be loaded are left out (sv.linalg without OpenBLAS).
+local function members_of(module)
+  local list = {}
+  for _, name in ipairs(getmetatable(module).__names()) do
+    local ok, value = pcall(function() return module[name] end)
+    if ok and public(name) then list[#list + 1] = { name = name, value = value } end
+  end
+  return list
+end
+
 local function add_module(list, path, module)
   local entry = { kind = "module", name = path, owner = "", call = "sv." .. path, value = module, members = {},
     doc = empty_doc() }
   entry.doc.text = head_of(module)
   list[#list + 1] = entry
-  for _ in pairs(module) do end -- loads what is loaded when first used
-  for _, name in ipairs(sorted_names(module)) do
-    local f, by_table = callable(rawget(module, name))
+  for _, member in ipairs(members_of(module)) do
+    local f, by_table = callable(member.value)
     if f then
-      entry.members[#entry.members + 1] = name
-      list[#list + 1] = function_entry(path, name, f, by_table)
+      entry.members[#entry.members + 1] = member.name
+      list[#list + 1] = function_entry(path, member.name, f, by_table)
+    else
+      list[#list + 1] = value_entry(path, member.name, member.value)
     end
   end
 end
 
+-- Built-in simulators: the comment at the head of the file is their documentation.
+local function add_simulators(list)
+  for _, name in ipairs(require "simvae.simulator.builtin") do
+    local module = "simvae.simulators." .. name
+    local entry = { kind = "simulator", name = "simulators." .. name, owner = "simulators",
+      call = string.format("require %q", module), doc = comment.of_text(comment.head(module) or ""), fields = {} }
+    local ok, sim = pcall(require, module) -- without ngspice there is no circuit
+    entry.value, entry.options = ok and sim or nil, options.of("simulators." .. name)
+    for i, p in ipairs(ok and sim.params or {}) do
+      entry.fields[i] = { name = p.name, type = "number", text = string.format("%s%s%g to %g%s", p.doc or "",
+        p.doc and ", " or "", p.low, p.high, p.unit ~= "" and " " .. p.unit or "") }
+    end
+    list[#list + 1] = entry
+  end
+end
+
 local function collect()
-  local sv, list = require "simvae", {}
-  for _ in pairs(sv) do end
+  local members, list = members_of(require "simvae"), {}
   for _, module in ipairs(makers) do require(module) end
-  for _, name in ipairs(sorted_names(sv)) do
-    local value = rawget(sv, name)
-    if not is_module(value) and callable(value) then list[#list + 1] = function_entry("", name, callable(value)) end
+  for _, member in ipairs(members) do
+    local name, value = member.name, member.value
+    if not is_module(value) then
+      list[#list + 1] = callable(value) and function_entry("", name, callable(value)) or value_entry("", name, value)
+    end
   end
   add_class(list, "tensor", core.methods, tensor_fields)
   for _, class in ipairs { "tape", "rng" } do
     add_class(list, class, debug.getregistry()["simvae." .. class].__index)
   end
-  local found = {}
-  for class, module in pairs(classes) do
-    found[class] = { methods = require(module).class, fields = rawget(require(module), "fields") }
+  for _, class in ipairs(sorted_names(names.classes)) do
+    add_class(list, class, names.classes[class].methods, names.classes[class].fields)
   end
-  for class, about in pairs(names.classes) do found[class] = about end
-  for _, class in ipairs(sorted_names(found)) do
-    add_class(list, class, found[class].methods, found[class].fields)
+  for _, member in ipairs(members) do
+    if is_module(member.value) then add_module(list, member.name, member.value) end
   end
-  for _, name in ipairs(sorted_names(sv)) do
-    local value = rawget(sv, name)
-    if is_module(value) then add_module(list, name, value) end
-  end
+  add_simulators(list)
   return list
 end
 
@@ -226,9 +269,12 @@ local all
 local function share_options(list)
   local declared = {}
   for _, entry in ipairs(list) do
-    if entry.options then declared[entry.value] = entry.options end
+    if entry.options then declared[entry.value] = entry end
   end
-  for _, entry in ipairs(list) do entry.options = entry.options or declared[entry.value] end
+  for _, entry in ipairs(list) do
+    local of = declared[entry.value]
+    if of and not entry.options then entry.options, entry.options_of = of.options, of.name end
+  end
 end
 
 local function list_of_all()

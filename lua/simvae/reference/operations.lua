@@ -28,7 +28,7 @@ local function read_option(name, text)
   if p.text ~= "" then parts[1] = p.text end
   if choices then parts[#parts + 1] = choices:sub(2, -2):gsub("|", ", ") end
   if default then parts[#parts + 1] = "default " .. default end
-  p.text = table.concat(parts, "; ")
+  p.text, p.spread = table.concat(parts, "; "), kind == "ints"
   return p
 end
 
@@ -63,7 +63,7 @@ function operations.doc(name)
   local row = core.ops[name]
   local inputs, rest = row.signature:match "^([^;]*);?%s*(.*)$"
   local doc = { text = row.doc .. (row.no_grad and " It has no gradient." or ""), params = {}, returns = {},
-    raises = {}, usage = { example_of(name, row) }, signature = row.signature }
+    raises = {}, overloads = {}, usage = { example_of(name, row) }, signature = row.signature }
   for _, part in ipairs(split(inputs)) do
     local word, mark = part:match "^([%w_]+)([?*]*)$"
     if word then

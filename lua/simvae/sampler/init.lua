@@ -32,7 +32,7 @@ local ids = require "simvae.util.streams"
 local streams = require "simvae.simulator.streams"
 
 local Sampler = {}
-local sampler = { replay = failures.replay, class = Sampler }
+local sampler = { replay = failures.replay }
 Sampler.__index = Sampler
 
 local FAR = ids.ATTEMPT // 2 -- samples before those that are held out of an unlimited number

@@ -63,14 +63,19 @@ local fields = check.declare("simulator", {
   close = { "function", doc = "function () that releases the simulator's resources" },
 })
 
---- Fields of a simulator that are public.
-simulator.fields = {
+-- Fields of a simulator that are public.
+local public_fields = {
   { "name", "string", "of files, figures and messages" },
   { "params", "{table,...}", "the parameters in the order of the columns of z: name, low, high, unit, scale, …" },
   { "names", "{string,...}", "names of the parameters" },
   { "index", "{[string]=integer}", "the column of each parameter" },
   { "output", "{integer,...}", "shape of an output" },
   { "doc", "?string", "a sentence about it" },
+  { "series", "?table", "a vector output as curves, for figures" },
+  { "symmetry", "?table", "maps that leave the output unchanged" },
+  { "invariants", "?table", "what the output depends on" },
+  { "rows", "?integer", "of a data set: how many" },
+  { "close", "function", "ends its processes and closes its files, where it has some" },
 }
 
 -- What sv.spice, sv.command and sv.dataset find out or make themselves.
@@ -295,6 +300,7 @@ end
 local members = { "fresh", "noise_std", "noise_range", "log_density", "index", "names", "fills", "variant", "refused",
   "frame", "point_metatable", "draws", "first_draw", "rows", "grid", "placeholder" }
 for name in pairs(fields) do members[#members + 1] = name end
+table.move(public_fields, 1, #public_fields, #members + 1, members)
 require("simvae.util.names").class(Simulator, "simulator", members)
 
 return simulator
