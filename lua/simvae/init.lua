@@ -41,6 +41,7 @@ local functions = {
   load = { "simvae.model", "load" },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
+  diagnose = { "simvae.diagnosis" },
   grad_check = { "simvae.tensor.autograd", "grad_check" },
   help = { "simvae.util.help" },
   spice = { "simvae.simulator.spice" },

@@ -229,17 +229,23 @@ end
 -- @tparam table t settings of its experiment: encoder (labels), pictures, base
 -- @tparam table asked options of sv.evaluate
 -- @tparam string out the folder
--- @tparam ?string from the folder of the training's log.csv; default: out
+-- @tparam ?table known log: the folder of the training's log.csv (out); simulations: their number, where the training
+-- was limited to some
 -- @treturn table of sv.evaluate
 -- @treturn table its numbers
-function experiment.assess(model, t, asked, out, from)
+function experiment.assess(model, t, asked, out, known)
+  known = known or {}
   local sv = require "simvae"
   local r = sv.evaluate(model, asked)
   local numbers = experiment.numbers(model, r, (t.encoder or {}).labels)
+  local diagnosis = sv.diagnose(model, { results = r, simulations = known.simulations })
+  numbers.diagnosis = { findings = json.list { table.unpack(diagnosis.findings) },
+    learned = json.list { table.unpack(diagnosis.learned) } }
   saved(json.save(out .. "/metrics.json", numbers))
-  local figures, refused = experiment.figures(model, r, out, t.pictures, t.base, from)
+  local figures, refused = experiment.figures(model, r, out, t.pictures, t.base, known.log)
   saved(figures, refused)
-  saved(sv.report(out, { model = model, results = r, figures = figures, numbers = numbers }))
+  saved(sv.report(out, { model = model, results = r, figures = figures, numbers = numbers,
+    diagnosis = diagnosis }))
   return r, numbers
 end
 
@@ -254,7 +260,7 @@ local function train(t, a, model, stages, asked)
     saved(model:save(a.out .. "/model.safetensors"))
   end
   return model, experiment.assess(model, { encoder = stages.encoder, pictures = t.pictures, base = t.base }, asked,
-    a.out)
+    a.out, { simulations = a.simulations or t.simulations })
 end
 
 --- Checks the settings of an experiment.

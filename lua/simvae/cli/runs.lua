@@ -1,7 +1,8 @@
 --- The folder of a run and the models in it: what the commands that take RUN or MODEL are given.
 --
 -- run.json says where the simulator comes from: { "simulator": its name, "source": a built-in name or the path of a
--- script, "version", "series": the curves that make up its output (sv.simulator), which a model's file does not hold }.
+-- script, "version", "series": the curves that make up its output (sv.simulator), which a model's file does not hold,
+-- "simulations": their number, where the training was limited to some }.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local experiment = require "simvae.cli.experiment"
@@ -23,7 +24,8 @@ end
 -- @tparam string folder created where it does not exist
 -- @tparam Simulator sim
 -- @tparam string from what source.settings gave
-function runs.record(folder, sim, from)
+-- @tparam ?integer simulations their number, where it is limited
+function runs.record(folder, sim, from, simulations)
   local before = record_of(folder)
   if before and before.simulator ~= sim.name and is_file(folder .. "/checkpoint.safetensors") then
     outcome.fail("%s is a run of the simulator '%s', not of '%s': give another --out, or delete the folder", folder,
@@ -31,7 +33,15 @@ function runs.record(folder, sim, from)
   end
   outcome.need(core.system.mkdir(folder))
   outcome.need(json.save(folder .. "/run.json", { simulator = sim.name, source = from, version = core.version,
-    series = sim.series }))
+    series = sim.series, simulations = simulations }))
+end
+
+--- The number of simulations that a run's training was limited to.
+-- @tparam string folder
+-- @treturn ?integer
+function runs.simulations(folder)
+  local n = math.tointeger((record_of(folder) or {}).simulations)
+  return n and n > 0 and n or nil
 end
 
 -- Gives the placeholder of a simulator the series of the run's record.

@@ -214,12 +214,21 @@ end
 
 local write
 
+local List = {}
+
+--- Marks a table as a list, which is written as [] where it is empty.
+-- @tparam table t
+-- @treturn table t
+function json.list(t)
+  return setmetatable(t, List)
+end
+
 -- o.lenient: null for what is not finite. indent: a line's end and its indentation; nil: all in one line.
 local function write_table(t, depth, o, indent)
   if depth == 0 then error("json: tables are nested more than " .. MAX_DEPTH .. " deep", 0) end
   local parts, keys, brackets = {}, {}, "{}"
   local inner = indent and indent .. "  "
-  if #t > 0 then
+  if #t > 0 or getmetatable(t) == List then
     brackets = "[]"
     for i, v in ipairs(t) do parts[i] = write(v, depth - 1, o, inner) end
   else
@@ -256,10 +265,11 @@ function write(v, depth, o, indent)
 end
 
 --- A value as text: keys sorted, numbers exact, so that equal values give equal bytes in any process and locale.
--- @param v table (a list where it has an entry 1), string, finite number or boolean
+-- @param v table (a list where it has an entry 1, or that `list` has marked), string, finite number or boolean
+-- @tparam ?boolean lenient a number that is not finite becomes null (false: it raises)
 -- @treturn string
-function json.encode(v)
-  return write(v, MAX_DEPTH, {})
+function json.encode(v, lenient)
+  return write(v, MAX_DEPTH, { lenient = lenient })
 end
 
 --- Writes a value to a file for people and other programs: indented, a number that is not finite as null.

@@ -4,8 +4,9 @@
 -- the draws of metrics.calibration), and the error of the estimate as a share of the range. Where one is large, changes
 -- of the parameters that may leave the output unchanged are tried with the simulator itself, on a few samples:
 -- exchanges of parameters of equal declarations (all whose names differ by a number alone, halves of the list,
--- neighbours, pairs), parts of a turn and reflections of periods, and common factors of positive parameters, those
--- along which estimates and draws vary most. What leaves the output unchanged is reported, with the declaration.
+-- neighbours, pairs), parts of a turn and reflections of periods, reflections of one or two other parameters about the
+-- middle of their ranges, and common factors of positive parameters, those along which estimates and draws vary most.
+-- What leaves the output unchanged is reported, with the declaration.
 --
 -- Known weakness: only these changes are found.
 local core = require "simvae.core"
@@ -99,6 +100,28 @@ function Trial:same(map)
   local y, good = rerun.run(self.run.sim, core.tensor(rows))
   if not y or good then return false end
   return core.mean(core.square(y - rerun.rows(self.x, from))):item() <= SAME * self.size
+end
+
+-- ---- no effect -----------------------------------------------------------------------------------
+
+-- Leaves out the broad parameters that hardly change the output.
+local function find_unused(of, params, broad, found)
+  local used = {}
+  for k, p in ipairs(params) do
+    local i = 0
+    used[k] = broad[k] and not of:same(function(row)
+      i = i % #of.rows + 1
+      local image = table.move(row, 1, #row, 1, {})
+      image[k] = of.rows[i % #of.rows + 1][k]
+      return image
+    end)
+    if broad[k] and not used[k] then
+      found.unused[k] = true
+      found.notes[#found.notes + 1] = string.format("no output depends on '%s', or hardly. Leave it out, or measure "
+        .. "something that depends on it.", p.name)
+    end
+  end
+  return used
 end
 
 -- ---- exchanges ------------------------------------------------------------------------------------
@@ -216,6 +239,55 @@ local function find_turns(of, params, broad, found)
         found.notes[#found.notes + 1] = string.format("the output stays the same where '%s' is reflected. Declare "
           .. "symmetry = { { name = \"reflection\", map = function(z) return { %s } end } }, or half the range.",
           p.name, result_text(params, { [k] = string.format("%.6g - z.%s", 2 * p.low, p.name) }))
+      end
+    end
+  end
+end
+
+-- ---- reflections -----------------------------------------------------------------------------------------
+
+-- Text of a reflection about the middle of a range.
+local function mirrored(p)
+  if p.scale == "log" then return string.format("%.6g / z.%s", p.low * p.high, p.name) end
+  local sum = p.low + p.high
+  return sum == 0 and "-z." .. p.name or string.format("%.6g - z.%s", sum, p.name)
+end
+
+local function find_reflections(of, params, broad, found)
+  local which = {}
+  for k, p in ipairs(params) do
+    if broad[k] and not (p.levels or p.period or p.prior) then which[#which + 1] = k end
+  end
+  local function try(...)
+    local list, changes, texts = { ... }, {}, {}
+    local function map(row)
+      local image = table.move(row, 1, #row, 1, {})
+      for _, k in ipairs(list) do
+        local p = params[k]
+        image[k] = p.scale == "log" and p.low * p.high / row[k] or p.low + p.high - row[k]
+      end
+      return image
+    end
+    if not of:same(map) then return false end
+    for i, k in ipairs(list) do
+      local p = params[k]
+      changes[k] = mirrored(p)
+      texts[i] = string.format("'%s' is reflected about %.4g", p.name,
+        p.scale == "log" and math.sqrt(p.low * p.high) or (p.low + p.high) / 2)
+    end
+    found.notes[#found.notes + 1] = string.format("the output stays the same where %s. Declare symmetry = { { name = "
+      .. "\"reflection\", map = function(z) return { %s } end } }, or half the range%s.", table.concat(texts, " and "),
+      result_text(params, changes), #list > 1 and " of one of them" or "")
+    return true
+  end
+  local seen = {}
+  for _, k in ipairs(which) do seen[k] = try(k) end
+  for a = 1, #which do
+    for b = a + 1, #which do
+      local i, j = which[a], which[b]
+      if not (seen[i] or seen[j]) then
+        local both = try(i, j)
+        seen[i], seen[j] = both, both
       end
     end
   end
@@ -360,6 +432,7 @@ local function rest(run, broad, of, draws, found)
   end
   if #names == 0 then return end
   local r, a, b = most_correlated(run, broad, draws)
+  if math.abs(r) > CORRELATED then found.correlated = { a, b, r } end
   found.notes[#found.notes + 1] = string.format("the posterior of %s keeps much of the prior's spread (in brackets): "
     .. "these outputs hardly tell %s%s. Measure something that depends on %s, give known ones a narrower prior, or "
     .. "declare the symmetry that leaves the output unchanged.", table.concat(names, ", "),
@@ -368,6 +441,25 @@ local function rest(run, broad, of, draws, found)
 end
 
 -- ---- the metric ---------------------------------------------------------------------------------------------
+
+--- Changes of parameters that leave the simulator's output unchanged.
+-- @tparam table run sim, params; z and mean: lists of rows, samples of the prior and estimates of them
+-- @tparam {boolean,...} broad which parameters are tried
+-- @tparam {{{number,...},...},...} draws of posteriors of the first rows of z, or none
+-- @treturn table exchange, turns, factors: what was found; unused: numbers of parameters that change nothing; notes:
+-- sentences, each with the declaration to add
+local function search(run, broad, draws)
+  local found = { exchange = {}, turns = {}, unused = {}, notes = {} }
+  local of = trial(run)
+  if of and of.size > 0 and of.size < math.huge then
+    broad = find_unused(of, run.params, broad, found)
+    find_exchange(of, run.params, broad, found)
+    find_turns(of, run.params, broad, found)
+    find_reflections(of, run.params, broad, found)
+    find_factors(of, run, broad, draws, found)
+  end
+  return found
+end
 
 local reported = { order = 53 }
 
@@ -382,17 +474,15 @@ function reported.measure(run, _, r)
       or p.levels and r.accuracy and (r.accuracy[p.name] or 1) < 1 - ERROR
     any = any or broad[k]
   end
-  local found = { spread = {}, exchange = {}, turns = {}, notes = {} }
+  local found = any and search(run, broad, draws) or { exchange = {}, turns = {}, unused = {}, notes = {} }
+  found.spread = {}
   for k, p in ipairs(run.params) do found.spread[p.name] = spread[k] end
   r.ambiguity = found
   if not any then return end
-  local of = trial(run)
-  if of then
-    find_exchange(of, run.params, broad, found)
-    find_turns(of, run.params, broad, found)
-    find_factors(of, run, broad, draws, found)
-  end
-  if #found.notes == 0 then rest(run, by_spread, spread, draws, found) end
+  local unused = 0
+  for k in pairs(found.unused) do by_spread[k], unused = false, unused + 1 end
+  found.explained = #found.notes > unused
+  if not found.explained then rest(run, by_spread, spread, draws, found) end
   for _, note in ipairs(found.notes) do
     r.notes[#r.notes + 1] = "Parameters that cannot be told apart: " .. note
   end
@@ -403,4 +493,4 @@ function reported.numbers(r)
   return { ambiguity = a and { spread = a.spread, notes = a.notes } }
 end
 
-return { reported = reported }
+return { reported = reported, search = search }

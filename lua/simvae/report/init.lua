@@ -18,6 +18,7 @@ local options = check.declare("report", {
     doc = "seed, net, width, steps, threads, processor, training_seconds and version, where the model does not say" },
   settings = { "table", default = {}, doc = "list of { name, value } to be listed besides" },
   notes = { "table", default = {}, doc = "list of sentences" },
+  diagnosis = { "table", doc = "what sv.diagnose returned" },
 })
 
 local escape, number, percent, duration, table_of = page.escape, page.number, page.percent, page.duration, page.table
@@ -142,6 +143,7 @@ local function report(dir, data)
   local function add(...)
     for _, s in ipairs { ... } do body[#body + 1] = s end
   end
+  if data.diagnosis then add(require "simvae.report.diagnosis"(data.diagnosis)) end
   if sim then add("<h2>Parameters</h2>", parameters(sim, r)) end
   add(sentences(r, data.notes))
   if #data.figures > 0 then

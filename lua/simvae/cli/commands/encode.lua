@@ -76,7 +76,7 @@ local function run(a)
   local x, names = outputs.read(a.outputs, model, a)
   local list = results_of(model, x, names, a)
   if a.json then
-    print(json.encode(texts.rounded(list)))
+    print(json.encode(texts.rounded(list), true))
   elseif a.samples then
     print_draws(model, list)
   else

@@ -15,7 +15,7 @@ local function run(a)
   local r = require "simvae".evaluate(model, asked)
   local numbers = experiment.numbers(model, r, (settings.encoder or {}).labels)
   if core.system.kind(a.run) == "folder" then outcome.need(json.save(folder .. "/metrics.json", numbers)) end
-  if a.json then print(json.encode(numbers)) else experiment.print(model, r) end
+  if a.json then print(json.encode(numbers, true)) else experiment.print(model, r) end
 end
 
 return {

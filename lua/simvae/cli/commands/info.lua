@@ -10,7 +10,7 @@ end
 
 local function run(a)
   local about = contents.of(a.file)
-  print(a.json and json.encode(about) or contents.text(about))
+  print(a.json and json.encode(about, true) or contents.text(about))
 end
 
 return {

@@ -32,7 +32,7 @@ local function run(a)
         list[i].results[k] = { parameters = parameters, misfit = misfits[i][k] }
       end
     end
-    print(json.encode(texts.rounded(list)))
+    print(json.encode(texts.rounded(list), true))
     return
   end
   for i, name in ipairs(names) do

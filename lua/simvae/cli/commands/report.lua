@@ -11,7 +11,8 @@ end
 local function run(a)
   local model, folder, settings, asked = assess.load(a)
   local out = runs.folder(a.out or folder)
-  experiment.print(model, (experiment.assess(model, settings, asked, out, folder)))
+  experiment.print(model, (experiment.assess(model, settings, asked, out, { log = folder,
+    simulations = runs.simulations(folder) })))
   print("report: " .. out .. "/report.html")
 end
 

@@ -14,9 +14,11 @@ local function run(a)
   local settings, from = source.settings(a.simulator)
   settings = experiment.check(settings)
   a.out = a.out or "runs/" .. settings.simulator.name:gsub("[^%w._-]", "_")
-  local model, r, numbers = experiment.run(settings, a, function() runs.record(a.out, settings.simulator, from) end)
+  local model, r, numbers = experiment.run(settings, a, function()
+    runs.record(a.out, settings.simulator, from, a.simulations or settings.simulations)
+  end)
   if a.json then
-    print(json.encode(numbers))
+    print(json.encode(numbers, true))
     return
   end
   experiment.print(model, r)

@@ -18,7 +18,7 @@ R2 out 0 100
 --     simvae doctor runs/@NAME@                  # what is learned well, what is not, and what to try
 --     simvae encode runs/@NAME@ measured.csv     # the components of a measured response, with their uncertainty
 --
--- measured.csv: a line of names, then frequency, gain in dB and phase in radians at the 25 frequencies.
+-- measured.csv: a line of names, then frequency, and what `output` lists, at the 25 frequencies.
 local sv = require "simvae"
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)" or ""
 
@@ -33,8 +33,9 @@ local simulator = assert(sv.spice {
     { name = "C", low = 1e-8, high = 1e-6, unit = "F", scale = "log" },
   },
 
-  -- Vectors of the analysis that are observed: 25 gains in dB, then 25 phases in radians.
-  output = { "vdb(out)", "vp(out)" },
+  -- Vectors of the analysis that are observed, 25 numbers each: gain in dB and phase in radians at the output, and gain
+  -- between R and L. Without the latter two values of L and C give one response: simvae doctor finds that.
+  output = { "vdb(out)", "vp(out)", "vdb(a)" },
 
   -- Of the instrument: a standard deviation, in units of the output; a list gives each number its own.
   noise = 0.02,

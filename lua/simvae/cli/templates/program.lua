@@ -54,9 +54,9 @@ local simulator = sv.command {
 
   -- What is to be inferred; scale = "log": uniform in the logarithm.
   params = {
-    { name = "growth", low = 0.3, high = 1, unit = "1/d", doc = "of prey" },
-    { name = "hunting", low = 0.02, high = 0.1, unit = "1/d", scale = "log", doc = "per predator" },
-    { name = "deaths", low = 0.2, high = 0.6, unit = "1/d", doc = "of predators" },
+    { name = "growth", low = 0.3, high = 0.8, unit = "1/d", doc = "of prey" },
+    { name = "hunting", low = 0.04, high = 0.1, unit = "1/d", scale = "log", doc = "per predator" },
+    { name = "deaths", low = 0.3, high = 0.6, unit = "1/d", doc = "of predators" },
     { name = "food", low = 0.3, high = 1, doc = "predators that grow from one prey" },
   },
 

@@ -1,0 +1,100 @@
+--- simvae doctor: what is learned well, what is not, why, and what to try.
+local assess = require "simvae.cli.assess"
+local core = require "simvae.core"
+local json = require "simvae.io.json"
+local outcome = require "simvae.cli.outcome"
+local page = require "simvae.report.page"
+local runs = require "simvae.cli.runs"
+local source = require "simvae.cli.source"
+local texts = require "simvae.cli.texts"
+
+local function define(command)
+  assess.options(command, "The folder of a run, the file of a model, or a simulator: a script FILE.lua, a built-in "
+    .. "name.")
+  command:flag("--json", "Prints JSON.")
+end
+
+-- A sentence in lines of some width, each after an indent.
+local function wrapped(sentence, indent, width)
+  local lines, line = {}, ""
+  for word in sentence:gmatch "%S+" do
+    if line ~= "" and utf8.len(indent .. line .. " " .. word) > width then
+      lines[#lines + 1] = indent .. line
+      line = word
+    else
+      line = line == "" and word or line .. " " .. word
+    end
+  end
+  lines[#lines + 1] = indent .. line
+  return table.concat(lines, "\n")
+end
+
+local function print_learned(list, well, title)
+  for _, one in ipairs(list) do
+    if one.well == well then
+      if title then print("\n" .. title) end
+      title = nil
+      print(string.format("  %s: error %.3g%s, %s of the range%s", one.name, one.error,
+        one.unit ~= "" and " " .. one.unit or "", page.percent(one.share), one.within
+          and string.format("; %s of the truths within 68%% intervals", page.percent(one.within)) or ""))
+    end
+  end
+end
+
+local function print_page(d)
+  local width = math.max(40, math.min(core.system.columns(1) or 80, 100))
+  print(string.format("%s: %d draws of the simulator, %.3g ms each%s", d.simulator, d.tried, 1e3 * d.seconds_per_sample,
+    d.samples and string.format("; the model on %d samples", d.samples) or ""))
+  print_learned(d.learned, true, "Learned well")
+  print_learned(d.learned, false, "Known less precisely")
+  if #d.findings == 0 then
+    print "\nNothing wrong was found."
+    return
+  end
+  print "\nWhat was found"
+  for i, f in ipairs(d.findings) do
+    print(string.format("%3d. %s%s", i, f.kind, f.parameters and ": " .. table.concat(f.parameters, ", ") or ""))
+    print(wrapped(f.text, "     ", width))
+    print(wrapped("Try: " .. f.try, "     ", width))
+  end
+end
+
+-- What is diagnosed: a simulator by name or script, or the model of a run.
+local function subject_of(a)
+  local kind = core.system.kind(a.run)
+  if a.run:find "%.lua$" or not kind then
+    if a.simulator then outcome.misuse("--simulator goes with a model; %s is a simulator itself", a.run) end
+    if not kind and a.run:find "/" then outcome.fail("%s: there is no such file or folder", a.run) end
+    return source.simulator(a.run)
+  end
+  local model, folder, _, asked = assess.load(a)
+  local r = require "simvae".evaluate(model, { samples = math.min(asked.samples, a.samples or 2000),
+    factors = asked.factors, max_failures = 0.9 })
+  return model, { results = r, simulations = runs.simulations(folder) }
+end
+
+local function run(a)
+  local subject, o = subject_of(a)
+  local d = require "simvae".diagnose(subject, o)
+  if a.json then
+    local plain = texts.rounded(d)
+    json.list(plain.findings)
+    json.list(plain.learned)
+    print(json.encode(plain, true))
+  else
+    print_page(d)
+  end
+  return #d.findings > 0 and outcome.codes.findings or outcome.codes.success
+end
+
+return {
+  order = 65,
+  summary = "Tells what is learned well, what is not, why, and what to try.",
+  text = "Tells what is learned well, what is not, why, and what to try: parameters that no output depends on or that "
+    .. "several values explain, symmetries that are not declared, constant or badly scaled outputs, failures and where "
+    .. "they lie, a weak decoder or encoder, too few simulations, intervals that do not hold. Of a simulator, before "
+    .. "anything is trained, what can be told of it. The exit code is 3 where something was found.",
+  examples = { "simvae doctor ring.lua", "simvae doctor runs/ring" },
+  define = define,
+  run = run,
+}

@@ -1,0 +1,54 @@
+--- Intervals of the posterior that hold the truth less often than they state, or more often (metrics.calibration).
+local text = require "simvae.diagnosis.support.text"
+
+local ONE, TWO = 0.68, 0.95
+local LEAST_ONE, LEAST_TWO = 0.04, 0.02 -- what matters
+local WIDE = 0.06                       -- beyond which too wide intervals are a finding
+local SURE = 3                          -- standard deviations of a share
+
+local reported = { order = 90 }
+
+-- How far a share is beyond chance and what matters: -1 too narrow, 1 too wide, 0 neither.
+local function verdict(share, stated, least, n)
+  local off = share - stated
+  if math.abs(off) <= math.max(least, SURE * math.sqrt(stated * (1 - stated) / n)) then return 0 end
+  return off < 0 and -1 or 1
+end
+
+local function say(d, list, narrow, add)
+  if #list == 0 then return end
+  local parts, names = {}, {}
+  for i, one in ipairs(list) do
+    names[i] = one.name
+    parts[i] = string.format("'%s': %s in 68%% intervals, %s in 95%% intervals", one.name, text.percent(one.by.one),
+      text.percent(one.by.two))
+  end
+  local corrected = rawget(d.model, "recalibration") and "It was corrected already, on other simulations. " or ""
+  add { kind = narrow and "overconfident" or "underconfident", parameters = narrow and names or nil,
+    text = string.format("The posterior is too %s; of the truths lie, of %s (%d "
+      .. "samples).", narrow and "narrow" or "wide",
+      table.concat(parts, "; "), d.r.calibration.samples),
+    try = corrected .. "model:recalibrate { simulations = 1000 } corrects stated intervals. "
+      .. (narrow and "More simulations, or members = 5, make the posterior itself better; posterior = \"flow\" is "
+      .. "trained "
+        .. "by likelihood." or "More steps make the posterior itself narrower.") }
+end
+
+function reported.find(d, add)
+  local c = d.r and d.r.calibration
+  if not c then return end
+  local narrow, wide = {}, {}
+  for _, p in ipairs(d.params) do
+    local by = c.coverage.by[p.name]
+    local one, two = verdict(by.one, ONE, LEAST_ONE, c.samples), verdict(by.two, TWO, LEAST_TWO, c.samples)
+    if one < 0 or two < 0 then
+      narrow[#narrow + 1] = { name = p.name, by = by }
+    elseif one > 0 and by.one > ONE + WIDE then
+      wide[#wide + 1] = { name = p.name, by = by }
+    end
+  end
+  say(d, narrow, true, add)
+  say(d, wide, false, add)
+end
+
+return { reported = reported }
