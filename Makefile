@@ -316,6 +316,17 @@ $(BUILD)/bench/%: spec/bench/%.c $(OBJECTS)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LUA_CFLAGS) -I csrc $(if $(BLAS_PC),$(shell $(PKG_CONFIG) --cflags $(BLAS_PC)),-DNO_BLAS) -o $@ $< $(OBJECTS) \
 		$(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC) $(BLAS_PC))
 
+# ---- reference -------------------------------------------------------------------------------------
+
+# The reference of everything public as HTML and Markdown, in $(BUILD)/docs. Its examples run on a model of so many steps.
+DOCS_STEPS  = 400
+.PHONY: docs
+docs:
+	@$(MAKE) all
+	@rm -rf $(BUILD)/docs && mkdir -p $(BUILD)/docs/examples
+	@cd $(BUILD)/docs/examples && $(call in_tree,$(BUILD)) $(LUA) -e 'require("simvae.reference.build")("$(abspath $(BUILD))/docs", $(DOCS_STEPS))'
+	@rm -rf $(BUILD)/docs/examples
+
 # ---- lint ----------------------------------------------------------------------------------------
 
 LUA_LINTED  = $(wildcard lua lua/bin/simvae simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
@@ -415,6 +426,7 @@ help:
 	@echo "make test         installs what is missing, builds, and runs the test suite"
 	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
 	@echo "make test-blas    numeric specs with products by OpenBLAS, by our kernels (SV_BLAS), and in a build without OpenBLAS"
+	@echo "make docs         the reference of everything public, HTML and Markdown, in $(BUILD)/docs"
 	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
 	@echo "make format       formats the C sources with clang-format"
 	@echo "make sanitize     the suite under AddressSanitizer and UBSan (gradients at each CPU level), and with an aggressive"

@@ -157,7 +157,10 @@ end
 -- @treturn tensor Q (…, M, K), orthonormal columns, K = min(M, N)
 -- @treturn tensor R (…, K, N), upper triangular with a diagonal that is not negative; a = Q R
 -- @raise a tensor of fewer than two axes
--- @usage print(sv.linalg.qr(sv.tensor { { 3, 1 }, { 4, 2 } }))
+-- @usage
+-- local q, r = sv.linalg.qr(sv.tensor { { 3, 1 }, { 4, 2 } })
+-- print(q)
+-- print(r)
 function linalg.qr(a)
   a = tensor("qr", "a", a, 2)
   local m, n = a.shape[a.ndim - 1], a.shape[a.ndim]
@@ -192,7 +195,8 @@ end
 -- @raise matrices that are not symmetric
 -- @usage
 -- local values, vectors = sv.linalg.eigh(sv.tensor { { 4, 1 }, { 1, 3 } })
--- print(values, vectors)
+-- print(values)
+-- print(vectors)
 function linalg.eigh(a)
   a = tensor("eigh", "a", a, 2)
   local n = a.shape[a.ndim]

@@ -161,7 +161,9 @@ end
 -- local q = model:posterior(x[1])
 -- local draws = q:sample(1000, sv.rng(3))
 -- local interval = q:quantile { 0.05, 0.95 }
--- print(q:mean(), q:std(), interval)
+-- print(draws.shape, interval.shape)
+-- print(q:mean())
+-- print(q:std())
 function Model:posterior(x, t)
   x = input.outputs("posterior", self, x)
   local noise = levels.read("posterior", self, t, x.shape[1])

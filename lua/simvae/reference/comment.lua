@@ -157,19 +157,25 @@ function comment.of(f)
   return doc
 end
 
---- The head comment of a module's file, without the lines of code in it.
--- @tparam string module "simvae.metrics"
+--- The comment at the head of a file.
+-- @tparam string path
 -- @treturn ?string
-function comment.head(module)
-  local path = package.searchpath(module, package.path)
-  local lines = path and lines_of(path)
+function comment.head_of(path)
   local found = {}
-  for _, line in ipairs(lines or {}) do
+  for _, line in ipairs(lines_of(path) or {}) do
     local text = line:match "^%-%-+ ?(.*)"
     if not text then break end
     found[#found + 1] = text
   end
   return #found > 0 and table.concat(found, "\n") or nil
+end
+
+--- The comment at the head of a module's file.
+-- @tparam string module "simvae.metrics"
+-- @treturn ?string
+function comment.head(module)
+  local path = package.searchpath(module, package.path)
+  return path and comment.head_of(path)
 end
 
 return comment

@@ -11,6 +11,7 @@
 --     owner     module or class that it belongs to: "metrics", "model", or "" for sv itself
 --     call      how it is called: "model:train(t)"
 --     doc       of simvae.reference.comment: text, params, returns, raises, usage
+--     about     the head of the source file, where that is of the function alone: definitions, sources, limits
 --     options   of simvae.reference.options, where it takes some; options_of: the entry that declares them, if another
 --     value     the function, the module, or the table of methods
 --     methods   names of a class's methods;  members: names of a module's functions
@@ -98,7 +99,9 @@ end
 local function function_entry(owner, name, f, by_table)
   local path = owner == "" and name or owner .. "." .. name
   local doc, kind = doc_of(owner == "" and "sv" or owner, name, f)
-  return { kind = kind, name = path, owner = owner, doc = doc, value = f, options = options.of(path),
+  local file = doc.path and doc.path:match "([%w_]+)%.lua$"
+  local about = file == name and comment.head_of(doc.path) or nil
+  return { kind = kind, name = path, owner = owner, doc = doc, about = about, value = f, options = options.of(path),
     call = string.format("sv.%s(%s)", path, doc.signature or argument_list(doc, doc.arguments, by_table)),
     path = doc.path and doc.path .. ":" .. doc.first }
 end
@@ -164,11 +167,6 @@ local function add_class(list, class, methods, fields)
   end
 end
 
-local function is_module(v)
-  local meta = type(v) == "table" and getmetatable(v)
-  return meta and meta.__tostring and meta.__index and not meta.__call and tostring(v):find "^sv%." ~= nil
-end
-
 -- A function, or that of a table which is called; true: its first parameter is the table.
 local function callable(v)
   if type(v) == "function" then return v, false end
@@ -201,7 +199,7 @@ end
 -- The public values of a module by name, sorted; those that cannot be loaded are left out (sv.linalg without OpenBLAS).
 local function members_of(module)
   local list = {}
-  for _, name in ipairs(getmetatable(module).__names()) do
+  for _, name in ipairs(names.module_names(module)) do
     local ok, value = pcall(function() return module[name] end)
     if ok and public(name) then list[#list + 1] = { name = name, value = value } end
   end
@@ -245,7 +243,7 @@ local function collect()
   for _, module in ipairs(makers) do require(module) end
   for _, member in ipairs(members) do
     local name, value = member.name, member.value
-    if not is_module(value) then
+    if not names.is_module(value) then
       list[#list + 1] = callable(value) and function_entry("", name, callable(value)) or value_entry("", name, value)
     end
   end
@@ -257,7 +255,7 @@ local function collect()
     add_class(list, class, names.classes[class].methods, names.classes[class].fields)
   end
   for _, member in ipairs(members) do
-    if is_module(member.value) then add_module(list, member.name, member.value) end
+    if names.is_module(member.value) then add_module(list, member.name, member.value) end
   end
   add_simulators(list)
   return list

@@ -105,7 +105,7 @@ end
 function text.entry(entry)
   local doc = entry.doc
   local lines = { entry.call, "" }
-  for _, paragraph in ipairs(text.paragraphs(doc.text)) do
+  for _, paragraph in ipairs(text.paragraphs(doc.text .. (entry.about and "\n\n" .. entry.about or ""))) do
     lines[#lines + 1] = paragraph.code and "    " .. paragraph.code:gsub("\n", "\n    ")
       or paragraph.text ~= "" and wrapped(paragraph.text, "  ", "  ") or ""
   end

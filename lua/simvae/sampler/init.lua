@@ -458,7 +458,8 @@ for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 -- @raise a simulator that is none, a number of samples below 0
 -- @usage
 -- local parameters, images = sv.simulate(ring, 4, sv.rng(7))
--- print(parameters, images.shape)
+-- print(parameters)
+-- print(images.shape)
 function sampler.simulate(sim, n, rng, t)
   if not simulator.is(sim) then check.fail(2, "simulate: takes a simulator (sv.simulator{…}) first") end
   check.value("simulate", "n", n, { "integer", min = 0 })

@@ -241,7 +241,10 @@ local function train(self, given, stages, extras)
   return self
 end
 
---- Trains both stages.
+--- Trains both stages: the decoder on samples of the simulator (stage 1, eq. 3 of the paper), then the encoder, through
+-- the frozen decoder (stage 2, eq. 4) or, for posteriors that are trained by likelihood, on pairs of parameters and
+-- output. With `out` it writes log.csv, checkpoints and the model, and the same call goes on where it was interrupted
+-- (Ctrl-C, SIGTERM).
 -- @tparam ?table t options
 -- @treturn Model itself
 -- @raise a loss that is not finite (the last good checkpoint stays), a checkpoint of another configuration, a cache
