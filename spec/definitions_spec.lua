@@ -68,7 +68,7 @@ describe("the definitions for editors", function()
     assert.matches("\n---@class simvae.options.model.train\n", library, 1, true)
     assert.matches("\n---@field decoder? simvae.options.model.train.decoder stage 1", library, 1, true)
     assert.matches("\n---@field labels? number|\"auto\" of a posterior", library, 1, true)
-    assert.matches("\n---@field simulator table ", library, 1, true)
+    assert.matches("\n---@field simulator simvae.Simulator ", library, 1, true)
     local tags = tags_of "function sv.conv2d("
     assert.equal("param x simvae.Tensor ", tags[1])
     assert.equal("param b? simvae.Tensor ", tags[3])

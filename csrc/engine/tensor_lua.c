@@ -423,7 +423,7 @@ static const sv_row makers[] = {
      "A tensor from numbers in nested tables of equal length.\n"
      "@tparam number|table|tensor numbers a number, nested tables of numbers, or a tensor, which is returned as it is\n"
      "@treturn tensor of the tables' lengths: { { 1, 2, 3 }, { 4, 5, 6 } } is (2, 3)\n"
-     "@raise rows of unequal length, what is no number\n"
+     "@raise rows of unequal length, an entry that is not a number\n"
      "@usage print(sv.tensor { { 1, 2, 3 }, { 4, 5, 6 } })"},
     {"zeros", l_zeros,
      "A tensor of zeros.\n"
@@ -442,7 +442,7 @@ static const sv_row makers[] = {
      "@tparam number value\n"
      "@tparam integer|table ... the shape: whole numbers, or one list of them\n"
      "@treturn tensor of that shape\n"
-     "@raise a value that is no number\n"
+     "@raise a value that is not a number\n"
      "@usage print(sv.full(0.5, 2, 3))"},
     {"arange", l_arange,
      "The numbers first, first + step, … up to last; arange(n) counts from 1 to n.\n"

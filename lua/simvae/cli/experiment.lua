@@ -25,7 +25,7 @@ local min_samples = evaluation.min_samples
 local CALIBRATION = 2000 -- samples of an evaluation that the posterior's calibration is measured on
 
 local options = check.declare("experiment", {
-  simulator = { "table", required = true, doc = "what is learned" },
+  simulator = { "table", class = "Simulator", required = true, doc = "what is learned" },
   net = { "string|function|table", doc = "as of sv.model" },
   width = { "integer", min = 1, doc = "as of sv.model" },
   posterior = { "string", doc = "as of sv.model" },
@@ -267,7 +267,7 @@ end
 -- @tparam table t
 -- @tparam ?integer level of the caller that is blamed (2: the caller of this function)
 -- @treturn table a copy, defaults filled in
--- @raise unknown settings, a simulator that is none, pictures that are not there
+-- @raise unknown settings, a value that is not a simulator, pictures that are not there
 function experiment.check(t, level)
   level = level or 2
   t = check.options("experiment", t, options, level + 1)
@@ -308,7 +308,7 @@ end
 -- @tparam ?{string,...} argv the command line; default: the script's
 -- @treturn Model
 -- @treturn table of sv.evaluate
--- @raise options that are none, a simulator that is none
+-- @raise unknown options, a value that is not a simulator
 -- @usage
 -- local trained, r = sv.experiment({ simulator = ring, width = 8, samples = 400 },
 --   { "--out", "runs/ring", "--steps", "20", "--seed", "1" })

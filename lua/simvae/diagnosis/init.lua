@@ -67,7 +67,7 @@ end
 -- no finding is, { name, error (in its unit), share (of the range), well (share is at most 5%), within (share of truths
 -- in 68% intervals), unit }; tried, failures (samples of the simulator), seconds_per_sample, samples (of the
 -- evaluation), simulator (its name)
--- @raise something that is no model and no simulator; a model that was loaded without its simulator
+-- @raise something that is neither a model nor a simulator; a model that was loaded without its simulator
 -- @usage
 -- local box = require "simvae.simulators.box"
 -- print(#sv.diagnose(box).findings)

@@ -70,7 +70,7 @@ end
 --   steps, starts, seconds;
 --   samples, failures, seconds, names, notes, warnings (sentences: what cannot be trusted and what
 --   to do), options
--- @raise a model that is none, answers that are not finite, too few samples, a simulator that fails too often
+-- @raise a value that is not a model, answers that are not finite, too few samples, a simulator that fails too often
 -- @usage
 -- local r = sv.evaluate(model, { samples = 400, calibration = 50, interval = 0 })
 -- print(r.mig, r.rmse.x, r.resimulation_r2)

@@ -58,7 +58,7 @@ end
 -- @tparam ?integer level of the caller that is blamed, as of check.fail (3: of evaluate's)
 -- @treturn table options, defaults filled in
 -- @treturn {integer,...} numbers of the parameters that MIG is averaged over
--- @raise a model that is none, unknown options, names that are no parameters, samples too few for the bins
+-- @raise a value that is not a model, unknown options, names that are not parameters, samples too few for the bins
 function evaluation.check(model, given, level)
   level = (level or 3) + 1
   local o = check.options("evaluate", given, options, level)

@@ -43,7 +43,7 @@ end
 -- @tparam {tensor,...} panels tensors (N, n) of equal shape, drawn from left to right, N curves each
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise tensors of unequal shape, options that are none
+-- @raise tensors of unequal shape, unknown options
 -- @usage
 -- local _, curves = sv.simulate(needle, 20, sv.rng(1))
 -- sv.figures.curves("curves.png", { curves }, { labels = { "S(z)" }, series = needle.series })

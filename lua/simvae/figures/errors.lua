@@ -42,7 +42,7 @@ end
 -- @tparam[opt] table units of the K parameters
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise tensors of unequal shape, options that are none
+-- @raise tensors of unequal shape, unknown options
 -- @usage sv.figures.errors("errors.png", z, model:encode(x), ring.names, { "px", "px", "px" })
 local function errors(path, z_true, z_hat, names, units, opts)
   opts = check.options("errors", opts, options)

@@ -16,7 +16,7 @@ local options = check.declare("figures.grid", {
 -- @tparam table rows list of tensors (N, C, H, W) of equal N, H and W; row i of images is rows[i]
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise rows of unequal length or of other images, options that are none
+-- @raise rows of unequal length or of other images, unknown options
 -- @usage sv.figures.grid("grid.png", { x, model:decode(z) }, { labels = { "S(z)", "G(z)" }, columns = 8 })
 local function grid(path, rows, opts)
   opts = check.options("grid", opts, options)

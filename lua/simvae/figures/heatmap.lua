@@ -87,7 +87,7 @@ end
 --   such lists, drawn from left to right (one a simulator)
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise what is no matrix, options that are none
+-- @raise a tensor that is not a matrix, unknown options
 -- @usage
 -- local m = sv.metrics.mim(model:encode(x), z, { bins = 8 })
 -- sv.figures.heatmap("mim.png", { m }, { labels = ring.names })

@@ -22,7 +22,7 @@ local options = check.declare("figures.inference", {
 -- @treturn string|nil path, or nil and a message (an image that cannot be read)
 -- @treturn tensor the parameters (N, K), in units
 -- @treturn tensor the images as preprocessed for the encoder (N, C, H, W)
--- @raise pictures that are none, options that are none
+-- @raise pictures that are neither paths nor tensors, unknown options
 -- @usage sv.figures.inference("inference.png", model, { x[1], x[2], x[3] })
 local function inference(path, model, pictures, opts)
   opts = check.options("inference", opts, options)

@@ -114,7 +114,7 @@ end
 -- @tparam table|string log rows {step =, stage =, loss =, …} in order, or the path of a log.csv
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise a log that is none, options that are none
+-- @raise a log without rows, unknown options
 -- @usage sv.figures.learning_curves("curves.png", "ring/log.csv")
 local function learning_curves(path, log, opts)
   opts = check.options("learning_curves", opts, options)

@@ -16,7 +16,8 @@ local options = check.declare("figures.pairs", {
   reference = { "tensor", doc = "samples (M, K) to lay over, as contours and outlines; default: none" },
   names = { "table", doc = "of the columns of a tensor; default z1, z2, …" },
   units = { "table", doc = "of the columns of a tensor" },
-  simulator = { "table", doc = "of a tensor: whose names, units, scales, periods and classes hold" },
+  simulator = { "table", class = "Simulator",
+    doc = "of a tensor: whose names, units, scales, periods and classes hold" },
   number = { "integer", default = 1, min = 1, doc = "which of the posterior's outputs" },
   title = { "string", doc = "above the figure; default: none" },
   size = { "integer", min = 200, max = 4000, doc = "of a side, in pixels; default: by the number of parameters" },
@@ -267,7 +268,7 @@ end
 -- @tparam string path of the PNG; the numbers go to a .dat beside it
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise what is no posterior or samples, a truth of other parameters, options that are none
+-- @raise a value that is neither a posterior nor samples, a truth of other parameters, unknown options
 -- @usage sv.figures.pairs(model:posterior(x[1]), "pairs.png", { truth = z[1], samples = 2000 })
 local function pairs_of(p, path, opts)
   local o = check.options("pairs", opts, options)

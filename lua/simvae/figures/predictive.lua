@@ -74,7 +74,7 @@ end
 -- @tparam {tensor,...} replicated of each (S, …output), as of metrics.predictive_check
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise replicated outputs of another number or shape, options that are none
+-- @raise replicated outputs of another number or shape, unknown options
 -- @usage
 -- local values, replicated = sv.metrics.predictive_check(model, sv.slice(x, 1, 1, 3), { draws = 10 })
 -- sv.figures.predictive("predictive.png", sv.slice(x, 1, 1, 3), replicated, { p = values })

@@ -64,7 +64,7 @@ end
 -- @tparam[opt] {string,...} names of the parameters
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise a table that metrics.sbc did not return, options that are none
+-- @raise a table that metrics.sbc did not return, unknown options
 -- @usage
 -- local draws = p:sample(100, sv.rng(3))
 -- sv.figures.ranks("ranks.png", sv.metrics.sbc(draws, z, { names = ring.names }), 100, ring.names)

@@ -22,7 +22,7 @@ local options = check.declare("figures.scatter", {
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn table {slope =, intercept =, r2 =, exact =} of each parameter, as of simvae.metrics.support.regression
--- @raise tensors of unequal shape, options that are none
+-- @raise tensors of unequal shape, unknown options
 -- @usage sv.figures.scatter("scatter.png", z, model:encode(x), ring.names, { "px", "px", "px" })
 local function scatter(path, z_true, z_hat, names, units, opts)
   opts = check.options("scatter", opts, options)

@@ -159,7 +159,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn string|nil path of the animation
--- @raise a model that is none, options that are none
+-- @raise a value that is not a model, unknown options
 -- @usage sv.figures.traversals("traversals.png", model, { steps = 7, frames = 8 })
 local function traversals(path, model, opts)
   opts = check.options("traversals", opts, options)

@@ -38,7 +38,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
 -- @treturn table indices of the samples
--- @raise images of unequal shape, options that are none
+-- @raise images of unequal shape, unknown options
 -- @usage sv.figures.worst("worst.png", x, model:decode((model:encode(x))), { count = 6 })
 local function worst(path, x, y, opts)
   opts = check.options("worst", opts, options)

@@ -42,7 +42,7 @@ local animation_options = check.declare("io.save_apng", {
 -- @tparam string path
 -- @tparam[opt] table options options
 -- @treturn tensor (C, H, W) in [0, 1], C = 1 (grey) or 3; or nil, message
--- @raise arguments that are none
+-- @raise arguments of another type
 -- @usage
 -- sv.io.save_png("ring.png", x[1])
 -- print(assert(sv.io.load_png "ring.png").shape)
@@ -68,7 +68,7 @@ end
 --   channel; values outside [0, 1] are clamped, NaN is 0
 -- @tparam[opt] table options options
 -- @treturn string
--- @raise a tensor that is no image
+-- @raise a tensor that is not an image
 -- @usage print(#sv.io.encode_png(x[1]) > 0)
 function files.encode_png(t, options)
   options = check.options("encode_png", options, png_options)
@@ -80,7 +80,7 @@ end
 -- @tparam tensor t as encode_png takes it
 -- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
--- @raise a tensor that is no image
+-- @raise a tensor that is not an image
 -- @usage assert(sv.io.save_png("ring.png", x[1], { scale = 6 }))
 function files.save_png(path, t, options)
   file.check_path("save_png", path)
@@ -112,7 +112,7 @@ end
 -- @tparam tensor|table frames (T, C, H, W) or (T, H, W), or a list of images as encode_png takes them
 -- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
--- @raise frames of unequal shape, or that are no images
+-- @raise frames of unequal shape, or that are not images
 -- @usage sv.io.save_apng("rings.png", sv.slice(x, 1, 1, 8), { delay_ms = 200, scale = 4 })
 function files.save_apng(path, frames, options)
   file.check_path("save_apng", path)

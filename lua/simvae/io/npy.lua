@@ -124,7 +124,7 @@ local load_options = check.declare("io.load_npy", { max_bytes = file.max_bytes }
 -- @tparam string path
 -- @tparam[opt] table options options
 -- @treturn tensor of the array's shape; or nil, message
--- @raise arguments that are none
+-- @raise arguments of another type
 -- @usage
 -- sv.io.save_npy("z.npy", z)
 -- print(assert(sv.io.load_npy "z.npy").shape)
@@ -152,7 +152,7 @@ end
 -- @tparam string path
 -- @tparam tensor t any shape
 -- @treturn boolean true; or nil, message
--- @raise what is no tensor
+-- @raise a value that is not a tensor
 -- @usage assert(sv.io.save_npy("z.npy", z))
 function npy.save(path, t)
   file.check_path("save_npy", path)

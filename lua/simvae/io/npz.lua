@@ -158,7 +158,7 @@ local load_options = check.declare("io.load_npz", {
 -- @tparam[opt] table options options
 -- @treturn table name -> tensor; or nil, message
 -- @treturn table name -> why it was skipped
--- @raise arguments that are none
+-- @raise arguments of another type
 -- @usage
 -- sv.io.save_npz("data.npz", { z = z, x = x })
 -- local data = assert(sv.io.load_npz("data.npz", { names = { "z" } }))
@@ -193,7 +193,7 @@ local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that 
 -- @tparam string path
 -- @tparam table tensors name -> tensor
 -- @treturn boolean true; or nil, message
--- @raise what is no tensor, names that cannot be
+-- @raise a value that is not a tensor, a name that the format does not allow
 -- @usage assert(sv.io.save_npz("data.npz", { z = z, x = x }))
 function npz.save(path, tensors)
   file.check_path("save_npz", path)

@@ -123,7 +123,7 @@ local load_options = check.declare("io.load_safetensors", { max_bytes = file.max
 -- @treturn table name -> tensor; or nil, message
 -- @treturn table metadata, string -> string (empty if there is none)
 -- @treturn boolean whether the file has a checksum of its own
--- @raise arguments that are none
+-- @raise arguments of another type
 -- @usage
 -- sv.io.save_safetensors("w.safetensors", { w = sv.ones(2, 3) }, { metadata = { unit = "px" } })
 -- local tensors, metadata = assert(sv.io.load_safetensors "w.safetensors")
@@ -188,7 +188,7 @@ local save_options = check.declare("io.save_safetensors", {
 -- @tparam table tensors name -> tensor
 -- @tparam[opt] table options options
 -- @treturn boolean true; or nil, message
--- @raise what is no tensor, names that cannot be
+-- @raise a value that is not a tensor, a name that the format does not allow
 -- @usage assert(sv.io.save_safetensors("w.safetensors", { w = sv.ones(2, 3) }, { checksum = true }))
 function safetensors.save(path, tensors, options)
   file.check_path("save_safetensors", path)

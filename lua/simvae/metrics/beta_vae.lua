@@ -86,7 +86,7 @@ end
 -- @tparam tensor v (N, M), M >= 2
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage
 -- local truth = ring:sample(1000, sv.rng(1))
 -- print(sv.metrics.beta_vae(truth, truth, { train = 500, test = 200, steps = 50 }))

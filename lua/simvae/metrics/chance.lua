@@ -24,7 +24,7 @@ local own_options = information.declare("metrics.chance", {
 -- @tparam tensor v (N, M)
 -- @tparam[opt] table opts options: those of metrics.mim as well
 -- @treturn table {mim = (K, M) mean, mig = mean, mig_std = spread over shuffles}
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage print(sv.metrics.chance(model:encode(x), z, { repeats = 5, bins = 8 }).mig)
 local function chance(z, v, opts)
   local rest = matrix.options("chance", opts)

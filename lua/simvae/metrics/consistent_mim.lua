@@ -28,7 +28,7 @@ local parameter = require "simvae.simulator.parameter"
 local parameters = require "simvae.simulator.parameters"
 
 local options = check.declare("metrics.consistent_mim", {
-  simulator = { "table", required = true, doc = "the simulator, whose parameters are used" },
+  simulator = { "table", class = "Simulator", required = true, doc = "the simulator, whose parameters are used" },
   bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
   v = { "tensor", doc = "true parameters (N, K), for the spread; default: without it" },
 })

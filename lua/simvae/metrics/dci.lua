@@ -134,7 +134,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn table {disentanglement =, completeness =, informativeness = mean, each = list by factor,
 --   importance = (K, M), columns add up to 1}
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage print(sv.metrics.dci(model:encode(x), z, { trees = 10 }).disentanglement)
 local function scores(_, z, v, opts)
   opts = check.options("dci", opts, options)

@@ -60,7 +60,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]; chance is 1 / M
 -- @treturn table number of the factor that each latent stands for, false for latents that never varied least
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage
 -- local truth = ring:sample(1000, sv.rng(1))
 -- print((sv.metrics.factor_vae(truth, truth, { train = 500, test = 200 })))

@@ -34,7 +34,7 @@ local own_options = information.declare("metrics.interval", {
 -- @tparam tensor v (N, M)
 -- @tparam[opt] table opts options: those of metrics.mim as well
 -- @treturn table {mig = {low, high}, low = (K, M), high = (K, M)}
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage print(sv.metrics.interval(model:encode(x), z, { repeats = 20, bins = 8 }).mig[1])
 local function interval(z, v, opts)
   local rest = matrix.options("interval", opts)

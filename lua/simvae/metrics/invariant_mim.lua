@@ -23,7 +23,8 @@ local point = require "simvae.simulator.point"
 local regression = require "simvae.metrics.support.regression"
 
 local options = check.declare("metrics.invariant_mim", {
-  simulator = { "table", required = true, doc = "the simulator, whose parameters and invariants are used" },
+  simulator = { "table", class = "Simulator", required = true,
+    doc = "the simulator, whose parameters and invariants are used" },
   bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
 })
 
@@ -64,7 +65,7 @@ end
 -- @treturn table|nil by[name] = { mi, slope, intercept, r2, exact }, names, z, v (n, M): their values,
 --   samples: those that took part, mim (M, M) (nil with too few samples for the bins);
 --   nil where the simulator declares none, or fewer than three samples lie within the limits
--- @raise a simulator that is none, columns that are not finite
+-- @raise a value that is not a simulator, columns that are not finite
 -- @usage
 -- local truth = needle:sample(500, sv.rng(1))
 -- print(sv.metrics.invariant_mim(truth, truth, { simulator = needle }).by.direction.r2)

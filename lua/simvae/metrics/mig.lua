@@ -22,7 +22,7 @@ local symmetry = require "simvae.simulator.symmetry"
 -- @tparam tensor|table mim (K, M) from metrics.mim: a row a latent, a column a factor
 -- @treturn number the mean gap, in [0, 1]
 -- @treturn table the gap of each factor; with a single latent, its entry itself
--- @raise what is no matrix
+-- @raise a tensor that is not a matrix
 -- @usage print(sv.metrics.mig(sv.tensor { { 0.9, 0.1 }, { 0.2, 0.8 } }))
 local function mig(mim)
   mim = matrix.check("mig", "mim", mim)

@@ -20,7 +20,7 @@ local matrix = require "simvae.metrics.support.matrix"
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn table the score of each latent
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage print(sv.metrics.modularity(model:encode(x), z, { bins = 8 }))
 local function modularity(z, v, opts)
   z, v = matrix.pair("modularity", z, v)

@@ -36,7 +36,7 @@ local parameters = require "simvae.simulator.parameters"
 local symmetry = require "simvae.simulator.symmetry"
 
 local options = check.declare("metrics.orbit_mim", {
-  simulator = { "table", required = true,
+  simulator = { "table", class = "Simulator", required = true,
     doc = "the simulator, whose parameters and symmetry are used; without a symmetry nothing is replaced" },
   bins = { "integer", default = 20, min = 2, max = 1024, doc = "of equal width, for continuous columns" },
   seed = { "integer", default = 1, doc = "of the random equivalents" },

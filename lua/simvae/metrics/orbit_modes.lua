@@ -56,7 +56,8 @@ local function perplexity(sim, draws, list)
 end
 
 local options = check.declare("metrics.orbit_modes", {
-  simulator = { "table", required = true, doc = "the simulator, whose parameters and symmetry are used" },
+  simulator = { "table", class = "Simulator", required = true,
+    doc = "the simulator, whose parameters and symmetry are used" },
 })
 
 --- Modes of an orbit.

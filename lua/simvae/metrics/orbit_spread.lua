@@ -83,7 +83,8 @@ local function places_of(sim, draws, first, last)
 end
 
 local options = check.declare("metrics.orbit_spread", {
-  simulator = { "table", required = true, doc = "the simulator, whose parameters and symmetry are used" },
+  simulator = { "table", class = "Simulator", required = true,
+    doc = "the simulator, whose parameters and symmetry are used" },
 })
 
 --- Spread along an orbit.

@@ -79,7 +79,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn tensor p (N,); NaN where the simulator failed on the draws
 -- @treturn {tensor|false,...} replicated outputs of each, (about 2 draws, …output)
--- @raise a model without a posterior, a discrepancy that is no number
+-- @raise a model without a posterior, a discrepancy that does not return a number
 -- @usage
 -- local values, replicated = sv.metrics.predictive_check(model, sv.slice(x, 1, 1, 3), { draws = 10 })
 -- print(values, replicated[1].shape)

@@ -37,7 +37,7 @@ end
 -- @tparam[opt] table opts options
 -- @treturn ?table samples, z, mean (N, K), rmse, rmse_relative, resimulation_r2, iou, steps, starts, seconds; nil where
 -- the simulator failed on all
--- @raise a model that is none, options that are none
+-- @raise a value that is not a model, unknown options
 -- @usage print(sv.metrics.refined(model, z:totable(), { samples = 4, steps = 5 }).resimulation_r2)
 local function refined(model, z, opts)
   local o = check.options("refined", opts, options)

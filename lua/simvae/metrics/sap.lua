@@ -64,7 +64,7 @@ local options = check.declare("metrics.sap", {
 -- @tparam[opt] table opts options
 -- @treturn number in [0, 1]
 -- @treturn tensor (K, M) of single predictabilities
--- @raise tensors that are not matrices of equal numbers of rows, options that are none
+-- @raise tensors that are not matrices of equal numbers of rows, unknown options
 -- @usage print((sv.metrics.sap(model:encode(x), z)))
 local function sap(z, v, opts)
   opts = check.options("sap", opts, options)

@@ -36,7 +36,7 @@ class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.m
   "simvae.model.invert", "simvae.model.recalibration", "simvae.train")
 
 local options = check.declare("model", {
-  simulator = { "table", required = true,
+  simulator = { "table", class = "Simulator", required = true,
     doc = "what is learned: made by sv.simulator, sv.command, sv.spice or sv.dataset, or a built-in one" },
   net = { "string|function|table",
     doc = "\"conv\" for square images, \"coordconv\" for figures whose edges are to be sharp, \"dcgan\" the "
@@ -76,7 +76,7 @@ for name, rule in pairs(posterior.options()) do options[name] = rule end
 --- Makes a model with initial weights.
 -- @tparam table t options
 -- @treturn Model
--- @raise options that are none, a simulator that is none, a net that does not suit the output
+-- @raise unknown options, a value that is not a simulator, a net that does not suit the output
 -- @usage print(sv.model { simulator = ring, net = "conv", width = 8, posterior = "flow", seed = 2 })
 function model.new(t)
   local self = check.options("model", type(t) == "table" and description.current(t) or t, options)
@@ -167,7 +167,7 @@ end
 -- @tparam tensor z (N, K), in units
 -- @tparam ?table t options
 -- @treturn tensor (N, …output), or of draws (N, samples, …output)
--- @raise z of another number of columns, options that are none, draws of a decoder that has not been trained
+-- @raise z of another number of columns, unknown options, draws of a decoder that has not been trained
 -- @usage
 -- local y = model:decode(z)
 -- local draws = model:decode(z, { samples = 4, rng = sv.rng(2) })

@@ -146,7 +146,7 @@ end
 -- @treturn number the mean over the N outputs of the misfit that was reached: 0 where the decoder reproduces x exactly
 -- (under "gaussian" it may be below); of outputs in other units than pixels in standard deviations of theirs; with keep
 -- a tensor (N, keep), the misfit of each result
--- @raise outputs of another shape, options that are none
+-- @raise outputs of another shape, unknown options
 -- @usage
 -- local best, misfit = model:invert(x[1], { starts = 4, steps = 20 })
 -- print(best, misfit)

@@ -170,7 +170,7 @@ local load_options = check.declare("load", {
 -- levels, output and range of noise levels have to be the model's
 -- @tparam ?table settings options
 -- @treturn Model or nil and why not (a file that cannot be read, is damaged, or is not of this simulator)
--- @raise arguments that are none
+-- @raise arguments of another type
 -- @usage
 -- model:save "ring.safetensors"
 -- local again = assert(sv.load("ring.safetensors", ring))

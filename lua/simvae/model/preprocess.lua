@@ -91,7 +91,7 @@ end
 -- @tparam integer height
 -- @tparam integer width
 -- @treturn tensor (C, height, width)
--- @raise what is no image
+-- @raise a tensor that is not an image
 -- @usage print(sv.preprocess.resize(x[1], 16, 16).shape)
 function preprocess.resize(x, height, width)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.count == 0 then
@@ -114,7 +114,7 @@ end
 -- @tparam {integer,integer,integer} shape the simulator's output, {channels, height, width}
 -- @tparam[opt] table opts options
 -- @treturn tensor of that shape, in [0, 1]
--- @raise what is no image in [0, 1], a shape that is none, options that are none
+-- @raise a tensor that is not an image in [0, 1], an invalid shape, unknown options
 -- @usage print(sv.preprocess.picture(sv.zeros(3, 48, 64), ring.output).shape)
 function preprocess.picture(x, shape, opts)
   opts = check.options("preprocess", opts, options)

@@ -48,7 +48,7 @@ end
 --- Fills the weights from such a map.
 -- @treturn boolean true, or nil and what does not fit
 -- @tparam {[string]=tensor} map as state returns it
--- @raise a map that is none
+-- @raise a value that is not a table
 -- @usage
 -- local other = sv.model { simulator = ring, width = 8, posterior = "flow" }
 -- print(other:load_state(model:state()))
@@ -89,7 +89,7 @@ end
 -- bytes. It carries a checksum, which sv.load verifies.
 -- @tparam string path ends in .safetensors
 -- @treturn boolean true, or nil and why not
--- @raise a path that is no text
+-- @raise a path that is not a string
 -- @usage assert(model:save "ring.safetensors")
 function Model:save(path)
   check.value("save", "path", path, { "string" })

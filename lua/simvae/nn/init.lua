@@ -102,7 +102,7 @@ end
 -- @tparam table map name -> tensor
 -- @tparam ?string prefix of the names in map
 -- @treturn boolean true, or nil and which name is missing or of another shape
--- @raise a prefix that is no text
+-- @raise a prefix that is not a string
 -- @usage
 -- local a, b = sv.nn.linear(3, 4), sv.nn.linear(3, 4)
 -- print(a:load_state(b:state()))
@@ -188,7 +188,7 @@ local default_rng = core.rng(0)
 -- @tparam function f makes layers
 -- @param ... its arguments
 -- @return what f returns
--- @raise an rng or f that is none
+-- @raise an rng or f of another type
 -- @usage print(sv.nn.with_rng(sv.rng(3), sv.nn.linear, 3, 4))
 function nn.with_rng(rng, f, ...)
   check.value("nn.with_rng", "rng", rng, { "userdata|table" })
@@ -240,7 +240,7 @@ for _, name in ipairs(core.fused_activations) do activations[name] = true end
 -- @tparam integer outputs
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise numbers below 1, options that are none
+-- @raise numbers below 1, unknown options
 -- @usage print(sv.nn.linear(3, 4)(sv.ones(2, 3)).shape)
 function nn.linear(inputs, outputs, options)
   check.value("nn.linear", "inputs", inputs, { "integer", min = 1 })
@@ -281,7 +281,7 @@ local conv_options = check.declare("nn.conv2d", with {
 -- @tparam integer kernel side, in pixels
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise numbers below 1, options that are none
+-- @raise numbers below 1, unknown options
 -- @usage print(sv.nn.conv2d(1, 8, 4, { stride = 2, padding = 1 })(x).shape)
 function nn.conv2d(inputs, outputs, kernel, options)
   check_conv("nn.conv2d", inputs, outputs, kernel)
@@ -312,7 +312,7 @@ local transposed_options = check.declare("nn.conv_transpose2d", with {
 -- @tparam integer kernel side, in pixels
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise numbers below 1, options that are none
+-- @raise numbers below 1, unknown options
 -- @usage print(sv.nn.conv_transpose2d(8, 1, 4, { stride = 2, padding = 1 })(rng:normal { 2, 8, 16, 16 }).shape)
 function nn.conv_transpose2d(inputs, outputs, kernel, options)
   check_conv("nn.conv_transpose2d", inputs, outputs, kernel)
@@ -343,7 +343,7 @@ local batch_norm_options = check.declare("nn.batch_norm", {
 -- @tparam integer channels
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise a number of channels below 1, options that are none
+-- @raise a number of channels below 1, unknown options
 -- @usage print(sv.nn.batch_norm(3)(rng:normal { 4, 3, 8, 8 }).shape)
 function nn.batch_norm(channels, options)
   check.value("nn.batch_norm", "channels", channels, { "integer", min = 1 })
@@ -373,7 +373,7 @@ local layer_norm_options = check.declare("nn.layer_norm", {
 -- @tparam integer size D
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise a size below 1, options that are none
+-- @raise a size below 1, unknown options
 -- @usage print(sv.nn.layer_norm(3)(sv.tensor { { 1, 2, 6 } }))
 function nn.layer_norm(size, options)
   check.value("nn.layer_norm", "size", size, { "integer", min = 1 })
@@ -393,7 +393,7 @@ local dropout_options = check.declare("nn.dropout", {
 -- @tparam number p
 -- @tparam ?table options options
 -- @treturn Layer
--- @raise a probability outside [0, 1], options that are none
+-- @raise a probability outside [0, 1], unknown options
 -- @usage print(sv.nn.dropout(0.5)(sv.ones(8)))
 function nn.dropout(p, options)
   check.value("nn.dropout", "p", p, { "number", min = 0, max = 1 })
@@ -446,7 +446,7 @@ function nn.silu() return activation "silu" end
 --- Leaky ReLU.
 -- @tparam ?number slope below zero (0.2, as in DCGAN)
 -- @treturn Layer
--- @raise a slope that is no number
+-- @raise a slope that is not a number
 -- @usage print(sv.nn.leaky_relu(0.1)(sv.tensor { -1, 2 }))
 function nn.leaky_relu(slope)
   slope = slope or 0.2
@@ -460,7 +460,7 @@ end
 --- Reshapes each sample: (N, …) -> (N, …shape).
 -- @tparam {integer,...} shape of each sample; one axis may be -1
 -- @treturn Layer
--- @raise what is no shape
+-- @raise an invalid shape
 -- @usage print(sv.nn.reshape({ 2, 8 })(sv.ones(4, 16)).shape)
 function nn.reshape(shape)
   if type(shape) ~= "table" then
@@ -478,7 +478,7 @@ end
 -- name, slope).
 -- @tparam {Layer,...} layers in the order of their application
 -- @treturn Layer
--- @raise an entry that is no layer
+-- @raise an entry that is not a layer
 -- @usage
 -- local net = sv.nn.sequential { sv.nn.linear(2, 16), sv.nn.gelu(), sv.nn.linear(16, 1) }
 -- print(net, net(sv.ones(4, 2)).shape)
@@ -520,7 +520,7 @@ end
 -- @tparam function f (x, parameters) -> y
 -- @tparam ?{[string]=tensor} parameters made by sv.parameter
 -- @treturn Layer
--- @raise f that is no function
+-- @raise f that is not a function
 -- @usage
 -- local net = sv.nn.func(function(t, own) return t * own.scale end, { scale = sv.parameter { 2 } })
 -- print(net(sv.ones(3)))

@@ -210,7 +210,7 @@ end
 -- @tparam table params a list of tensors, a list of {name=, tensor=}, or a map {name = tensor}
 -- @tparam[opt] table o options
 -- @treturn Optimizer
--- @raise parameters that do not require a gradient, options that are none
+-- @raise parameters that do not require a gradient, unknown options
 -- @usage
 -- local net = sv.nn.linear(2, 1)
 -- local adam = sv.optim.adam(net:parameters(), { lr = 1e-2 })
@@ -229,7 +229,7 @@ end
 -- @tparam table params as for adam
 -- @tparam ?table o options
 -- @treturn Optimizer
--- @raise parameters that do not require a gradient, options that are none
+-- @raise parameters that do not require a gradient, unknown options
 -- @usage print(sv.optim.adamw(sv.nn.linear(2, 1):parameters(), { lr = 1e-3, weight_decay = 0.1 }))
 function optim.adamw(params, o)
   return make_adam("adamw", params, o, adamw_options, true)
@@ -246,7 +246,7 @@ local sgd_options = check.declare("optim.sgd", {
 -- @tparam table params as for adam
 -- @tparam[opt] table o options
 -- @treturn Optimizer
--- @raise parameters that do not require a gradient, nesterov without momentum, options that are none
+-- @raise parameters that do not require a gradient, nesterov without momentum, unknown options
 -- @usage print(sv.optim.sgd(sv.nn.linear(2, 1):parameters(), { lr = 0.1, momentum = 0.9 }))
 function optim.sgd(params, o)
   o = check.options("sgd", o, sgd_options)
@@ -290,7 +290,7 @@ end
 --- A constant learning rate.
 -- @tparam number lr
 -- @treturn function
--- @raise lr that is no learning rate
+-- @raise an invalid learning rate
 -- @usage print(sv.optim.constant(1e-3)(500))
 function optim.constant(lr)
   check_lr("constant", lr, 2)
@@ -302,7 +302,7 @@ end
 -- @tparam integer every steps
 -- @tparam number factor
 -- @treturn function
--- @raise numbers that are none
+-- @raise values that are not numbers
 -- @usage
 -- local lr = sv.optim.step_decay(1e-3, 100, 0.5)
 -- print(lr(1), lr(101))
@@ -325,7 +325,7 @@ local cosine_options = check.declare("optim.cosine", {
 -- @tparam integer steps in all, including the warm-up
 -- @tparam[opt] table o options
 -- @treturn function
--- @raise lr that is no learning rate, options that are none
+-- @raise an invalid learning rate, unknown options
 -- @usage
 -- local lr = sv.optim.cosine(1e-3, 1000, { warmup = 100 })
 -- print(lr(1), lr(100), lr(1000))
@@ -345,7 +345,7 @@ end
 -- @tparam number|function schedule learning rate, or a function of the step
 -- @tparam integer steps
 -- @treturn function
--- @raise what is no schedule
+-- @raise a schedule that is neither a number nor a function
 -- @usage print(sv.optim.warmup(1e-3, 100)(50))
 function optim.warmup(schedule, steps)
   check_steps("warmup", "steps", steps)

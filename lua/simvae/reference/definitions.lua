@@ -87,7 +87,9 @@ end
 local function option_type(o, class)
   local list = {}
   for word in o.rule[1]:gmatch "[^|]+" do
-    if word == "table" and o.fields then
+    if word == "table" and o.rule.class then
+      list[#list + 1] = convert(o.rule.class)
+    elseif word == "table" and o.fields then
       list[#list + 1] = class .. "." .. (o.same or o.name)
     elseif word == "table" and o.each then
       list[#list + 1] = class .. "." .. o.name .. "[]"

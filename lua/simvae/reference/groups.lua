@@ -23,6 +23,18 @@ local function chapter_of(entry)
   return entry.owner
 end
 
+-- Functions of the library proper, which are in Lua, before those of tensors, which are in C.
+local function library_first(entries)
+  local list = {}
+  for _, entry in ipairs(entries) do
+    if entry.path then list[#list + 1] = entry end
+  end
+  for _, entry in ipairs(entries) do
+    if not entry.path then list[#list + 1] = entry end
+  end
+  return list
+end
+
 --- All chapters.
 -- @treturn {table,...} id, title, text, head (the entry of the class or module, or nil), entries
 return function()
@@ -46,6 +58,7 @@ return function()
       table.insert(chapter.entries, entry)
     end
   end
+  by_id[""].entries = library_first(by_id[""].entries)
   for i, chapter in ipairs(list) do chapter.place = chapter.place + i / 1000 end
   table.sort(list, function(a, b) return a.place < b.place end)
   return list

@@ -27,7 +27,7 @@ end
 -- @treturn string
 function options.types(rule)
   local list = {}
-  for word in rule[1]:gmatch "[^|]+" do list[#list + 1] = words[word] or word end
+  for word in rule[1]:gmatch "[^|]+" do list[#list + 1] = word == "table" and rule.class or words[word] or word end
   return table.concat(list, " or ")
 end
 

@@ -9,8 +9,8 @@ local parameter = require "simvae.simulator.parameter"
 
 local options = check.declare("report", {
   title = { "string", doc = "of the page; default: by the simulator's name" },
-  model = { "table", doc = "what was trained: its network, seed and steps are listed" },
-  simulator = { "table", doc = "whose parameters and output are listed; default: the model's" },
+  model = { "table", class = "Model", doc = "what was trained: its network, seed and steps are listed" },
+  simulator = { "table", class = "Simulator", doc = "whose parameters and output are listed; default: the model's" },
   results = { "table", required = true, doc = "what sv.evaluate returned" },
   figures = { "table", default = {},
     doc = "list of { path =, caption = }, paths as they are or relative to dir, in order" },

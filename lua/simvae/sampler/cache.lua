@@ -189,7 +189,7 @@ end
 -- @tparam tensor z (K,), to be filled
 -- @tparam tensor x (…output), to be filled
 -- @treturn integer the attempt it is of
--- @raise if the file was changed by others
+-- @raise a file that others have changed
 function Cache:read(i, z, x)
   local number, attempt = self.log:fetch(self.at[i], z, x)
   if number ~= i then error(string.format("%s: sample %d is damaged: %s", self.path, i, attempt), 0) end

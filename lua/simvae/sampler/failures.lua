@@ -131,7 +131,7 @@ function Log:close()
 end
 
 --- Adds a failure, unless it is in the log.
--- @raise if too many fail; a file that cannot be written is no reason
+-- @raise too many failures; a file that cannot be written is not an error
 function Log:add(sample, attempt, z, reason)
   local r = { sample = sample, attempt = attempt, z = z, reason = reason, seed = self.seed,
     time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
@@ -211,7 +211,7 @@ local replay_options = check.declare("replay", {
 -- @tparam ?table options options
 -- @treturn {table,...} of each: sample, attempt, z (a list), reason (then), now (the reason, or nil), x (the output);
 -- or nil and why the file cannot be read
--- @raise a simulator that is none
+-- @raise a value that is not a simulator
 -- @usage
 -- local shy = sv.simulator {
 --   name = "shy", params = { { name = "a", low = 0, high = 1 } }, output = { 1 },

@@ -54,7 +54,7 @@ local shared_options = {
 sampler.options = shared_options
 
 local options = check.declare("sampler.new", {
-  simulator = { "table", required = true, doc = "what is run" },
+  simulator = { "table", class = "Simulator", required = true, doc = "what is run" },
   batch = { "integer", default = 64, min = 1, doc = "samples that next returns" },
   seed = { "integer", default = 1, doc = "of the samples" },
   total = { "integer", min = 0,
@@ -170,7 +170,7 @@ end
 --- Makes a sampler.
 -- @tparam table t options
 -- @treturn Sampler, or nil and why the cache cannot be used (in use, of another simulator, prior or seed; damaged)
--- @raise options that are none or exclude each other
+-- @raise unknown options, options that exclude each other
 -- @usage
 -- local s = assert(sv.sampler.new { simulator = ring, batch = 8, cache = "samples.bin" })
 -- local zs, xs = s:next()
@@ -333,7 +333,7 @@ end
 -- @tparam ?function watch called with the number of finished samples, at intervals
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
--- @raise a number of samples below 0, a watch that is no function
+-- @raise a number of samples below 0, a watch that is not a function
 -- @usage
 -- local s = assert(sv.sampler.new { simulator = ring, batch = 8 })
 -- print(s:peek(2))
@@ -455,7 +455,7 @@ for name, rule in pairs(shared_options) do simulate_options[name] = rule end
 -- @treturn integer how many draws failed and were replaced; or nil and why the cache cannot be used
 -- @treturn ?tensor the levels of the noise (n,), of a simulator with a range of them
 -- @raise more failures than max_failures allows
--- @raise a simulator that is none, a number of samples below 0
+-- @raise a value that is not a simulator, a number of samples below 0
 -- @usage
 -- local parameters, images = sv.simulate(ring, 4, sv.rng(7))
 -- print(parameters)

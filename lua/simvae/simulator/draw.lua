@@ -132,7 +132,7 @@ end
 --- Fills the whole canvas.
 -- @tparam ?number|string|table colour 1 (white); a number, a list of one a channel, a name, or "#rrggbb"
 -- @treturn Canvas itself, as every method returns
--- @raise a colour that is none
+-- @raise an unknown colour
 -- @usage
 -- local out = sv.zeros(3, 32, 32)
 -- sv.draw(out):clear "navy"
@@ -157,7 +157,7 @@ end
 -- @tparam number h height, px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise options that are none, a colour that is none
+-- @raise unknown options, an unknown colour
 -- @usage
 -- local out = sv.ones(3, 32, 32)
 -- sv.draw(out):rect(6, 8, 20, 12, { fill = "orange", stroke = "black" })
@@ -168,7 +168,7 @@ function Canvas:rect(x, y, w, h, options) return paint(self, "rect", true, { x, 
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise fewer than two points, options that are none
+-- @raise fewer than two points, unknown options
 -- @usage
 -- local out = sv.ones(3, 32, 32)
 -- sv.draw(out):polygon({ { 4, 4 }, { 28, 8 }, { 16, 28 } }, { fill = "teal" })
@@ -182,7 +182,7 @@ function Canvas:polygon(points, options) return paint(self, "polygon", true, fla
 -- @tparam number y2 px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise options that are none, a colour that is none
+-- @raise unknown options, an unknown colour
 -- @usage
 -- local out = sv.ones(1, 32, 32)
 -- sv.draw(out):line(4, 4, 28, 24, { width = 3, caps = "round" })
@@ -193,7 +193,7 @@ function Canvas:line(x1, y1, x2, y2, options) return paint(self, "line", false, 
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise fewer than two points, options that are none
+-- @raise fewer than two points, unknown options
 -- @usage
 -- local out = sv.ones(1, 32, 32)
 -- sv.draw(out):polyline({ 4, 4, 12, 28, 20, 4, 28, 28 }, { width = 2, joins = "bevel" })
@@ -206,7 +206,7 @@ function Canvas:polyline(points, options) return paint(self, "polyline", false, 
 -- @tparam number radius px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise options that are none, a colour that is none
+-- @raise unknown options, an unknown colour
 -- @usage
 -- local out = sv.ones(1, 32, 32)
 -- sv.draw(out):circle(16, 16, 10, { fill = 0.7, stroke = "black", width = 2 })
@@ -221,7 +221,7 @@ function Canvas:circle(x, y, radius, options) return paint(self, "circle", true,
 -- @tparam ?number angle of the first axis, radians, counter-clockwise (0); may be left out before options
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise options that are none, a colour that is none
+-- @raise unknown options, an unknown colour
 -- @usage
 -- local out = sv.ones(1, 32, 32)
 -- sv.draw(out):ellipse(16, 16, 12, 6, math.rad(30))
@@ -235,7 +235,7 @@ end
 -- @tparam table|tensor points { x1, y1, x2, y2, … }, { { x1, y1 }, … } or a tensor (N, 2), in px
 -- @tparam ?table options options
 -- @treturn Canvas itself
--- @raise fewer than two points, options that are none
+-- @raise fewer than two points, unknown options
 -- @usage
 -- local out = sv.ones(1, 32, 32)
 -- sv.draw(out):curve({ 4, 16, 12, 26, 20, 6, 28, 16 }, { width = 2 })

@@ -124,7 +124,7 @@ end
 --- Makes a simulator.
 -- @tparam table t options
 -- @treturn Simulator
--- @raise options that are none, a name, parameters or an output that cannot be (which says what would do)
+-- @raise unknown options, an invalid name, parameter or output
 -- @usage
 -- local wave = sv.simulator {
 --   name = "wave",
@@ -210,7 +210,7 @@ end
 -- @tparam integer n how many
 -- @tparam rng rng sv.rng(seed); n draws of it are used up
 -- @treturn tensor (n, K), in units, columns in the order of params
--- @raise a number of samples below 0, an rng that is none
+-- @raise a number of samples below 0, an rng of another type
 -- @usage print(ring:sample(3, sv.rng(1)))
 function Simulator:sample(n, rng)
   self:check_precision(3)
@@ -264,7 +264,7 @@ end
 -- @tparam ?rng rng of a stochastic simulator; N samples of it are used up. Without one row i is sample i of sv.rng(0);
 -- within another simulator's simulate, of that sample's own generator
 -- @treturn tensor (N, …output)
--- @raise a sample that failed: its parameters and why
+-- @raise a sample that fails, with its parameters and the reason
 -- @usage ring:run(sv.tensor { { 16, 16, 5 } })[1]:show { width = 32, colour = false }
 function Simulator:run(z, rng)
   self:check_precision(3)
@@ -284,7 +284,7 @@ end
 -- @tparam rng rng n samples of it are used up
 -- @treturn tensor z (n, K)
 -- @treturn tensor x (n, …output)
--- @raise a sample that failed: its parameters and why
+-- @raise a sample that fails, with its parameters and the reason
 -- @usage
 -- local zs, xs = ring:simulate_batch(4, sv.rng(1))
 -- print(zs.shape, xs.shape)

@@ -278,7 +278,7 @@ end
 --   errs may lie a little outside
 -- @treturn {number,...} in units
 -- @treturn number its squared distance
--- @raise a simulator that is none
+-- @raise a value that is not a simulator
 -- @usage print(sv.symmetry.nearest(needle, { 1.5, 0.2 }, { 1.5, 3.3 })[2])
 function symmetry.nearest(sim, row, target, bounded)
   local params = sim.params
@@ -309,7 +309,7 @@ end
 -- @tparam {table,...} rows in units
 -- @tparam rng rng
 -- @treturn {table,...} rows
--- @raise a simulator that is none
+-- @raise a value that is not a simulator
 -- @usage print(sv.symmetry.equivalents(needle, { { 1.5, 0.2 } }, sv.rng(1))[1][2])
 function symmetry.equivalents(sim, rows, rng)
   local result = {}
@@ -322,7 +322,7 @@ end
 -- @tparam {table,...} rows in units
 -- @tparam {table,...} targets in units
 -- @treturn {table,...} rows
--- @raise a simulator that is none, lists of unequal length
+-- @raise a value that is not a simulator, lists of unequal length
 -- @usage print(sv.symmetry.align(needle, { { 1.5, 0.2 } }, { { 1.5, 3.3 } })[1][2])
 function symmetry.align(sim, rows, targets)
   if not symmetry.declared(sim) then return rows end
@@ -336,7 +336,7 @@ end
 -- @tparam Simulator sim
 -- @tparam ?integer n samples (16)
 -- @treturn number 0 but for rounding where the symmetry holds
--- @raise a simulator that is none
+-- @raise a value that is not a simulator
 -- @usage print(sv.symmetry.defect(needle) < 1e-3)
 function symmetry.defect(sim, n)
   local rng = core.rng(1)

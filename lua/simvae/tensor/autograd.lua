@@ -51,7 +51,7 @@ end
 -- @treturn boolean whether all entries pass
 -- @treturn ?string the entry with the largest difference, if one fails
 -- @treturn number the largest difference, as a share of tolerance's scale
--- @raise f that is no function, inputs that are no list of tensors
+-- @raise f that is not a function, inputs that are not a list of tensors
 -- @usage
 -- print(sv.grad_check(function(a, b) return sv.matmul(a, b) end, { rng:normal { 2, 3 }, rng:normal { 3, 2 } }))
 function autograd.grad_check(f, inputs, o)

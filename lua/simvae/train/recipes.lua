@@ -96,7 +96,7 @@ end
 -- @tparam Model model
 -- @tparam ?integer simulations their number, where it is limited
 -- @treturn table name, batch, decoder, sleep, encoder: options of model:train
--- @raise a recipe or a model that is none
+-- @raise a recipe or a value that is not a model
 -- @usage print(sv.recipes.get("default", model).batch)
 function recipes.get(recipe, model, simulations)
   if type(model) ~= "table" or type(model.simulator) ~= "table" then

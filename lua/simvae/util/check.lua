@@ -43,7 +43,7 @@ check.declared = {}
 --- Declares the options of a public function: sv.help, the reference and the definitions show them.
 --
 -- Every rule has `doc`, a sentence with the unit, and the default where the rule has none. `fields` are the rules of a
--- table's own options, `each` those of its elements.
+-- table's own options, `each` those of its elements, `class` the class of an object ("Simulator").
 -- @tparam string name of the function: "evaluate", "metrics.sbc", "model:train"
 -- @tparam table rules as of check.options
 -- @treturn table rules

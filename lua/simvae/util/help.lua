@@ -54,7 +54,7 @@ end
 -- what there is.
 -- @param[opt] name "conv2d", "train", "model:train", "train.labels", "nn"; or a function, a module, a tensor, a model,
 -- a simulator, …
--- @raise a value that is none of these
+-- @raise another value
 -- @usage
 -- sv.help "train.labels"
 -- sv.help(model)

@@ -124,7 +124,7 @@ end
 -- @tparam table t options
 -- @treturn Layer decoder: (N, code) -> (N, …output)
 -- @treturn Layer encoder: (N, …input) -> (N, heads)
--- @raise options that are none, an output that the net does not suit
+-- @raise unknown options, an output that the net does not suit
 -- @usage
 -- local decoder, encoder = sv.nets.coordconv { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
 -- print(encoder(decoder(rng:normal { 2, 3 })).shape)

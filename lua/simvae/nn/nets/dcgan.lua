@@ -10,7 +10,7 @@ local WIDTH = 32
 -- @tparam table t options
 -- @treturn Layer decoder: (N, code) -> (N, …output)
 -- @treturn Layer encoder: (N, …input) -> (N, heads)
--- @raise options that are none, an output that the net does not suit
+-- @raise unknown options, an output that the net does not suit
 -- @usage
 -- local decoder, encoder = sv.nets.dcgan { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
 -- print(encoder(decoder(rng:normal { 2, 3 })).shape)

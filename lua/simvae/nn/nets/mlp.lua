@@ -10,7 +10,7 @@ local WIDTH = 128
 -- @tparam table t options
 -- @treturn Layer decoder: (N, code) -> (N, …output)
 -- @treturn Layer encoder: (N, …input) -> (N, heads)
--- @raise options that are none
+-- @raise unknown options
 -- @usage
 -- local decoder, encoder = sv.nets.mlp { code = 3, heads = 6, output = { 16 }, width = 8 }
 -- print(encoder(decoder(rng:normal { 2, 3 })).shape)

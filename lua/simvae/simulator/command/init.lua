@@ -60,7 +60,7 @@ local shared = simulator.share_options(fields)
 -- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator whose failures say what the program did: too few numbers, its exit code or signal, a timeout,
 -- and what it wrote on its standard error
--- @raise options that are none, a protocol that is none, a program that is not found
+-- @raise unknown options, an unknown protocol, a program that is not found
 -- @usage
 -- local swap = sv.command { -- answers a line [a, b] with the line [b, a]
 --   name = "swap", cmd = { "sh", "-c", "while IFS='[], ' read -r _ a b _; do echo \"[$b, $a]\"; done" },

@@ -113,7 +113,7 @@ end
 -- @tparam table t options; besides its own, those of sv.simulator
 -- @treturn Simulator with `.rows` (N), `.part(share)` (simvae.simulator.dataset.part) and, of a complete grid, `.grid`:
 -- the list of values of each parameter; or nil, message
--- @raise options that are none, rows and outputs of unequal number, an ambiguous layout (which names the choices)
+-- @raise unknown options, rows and outputs of unequal number, an ambiguous layout (which names the choices)
 -- @usage
 -- sv.io.save_npy("z.npy", z)
 -- sv.io.save_npy("x.npy", x)
