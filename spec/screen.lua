@@ -25,7 +25,7 @@ function screen.open(t)
   for name, value in pairs(t.environment or {}) do
     if value then words[#words + 1] = name .. "=" .. helper.quote(value) end
   end
-  words[#words + 1] = "sh -c " .. helper.quote(t.command .. "\necho left with $?; exec cat")
+  words[#words + 1] = "sh -c " .. helper.quote("trap : INT\n" .. t.command .. "\necho left with $?; exec cat")
   helper.run(string.format("%snew-session -d -x %d -y %d %s", self.tmux, t.width or 80, t.height or 24,
     helper.quote(table.concat(words, " "))))
   return self
@@ -42,6 +42,8 @@ function Screen:wait(pattern, colours)
   while core.system.clock() < ends do
     local text = self:text(colours)
     if text:find(pattern) then return text end
+    if self.over then break end
+    self.over = text:find "\nleft with %d+$" ~= nil -- nothing comes any more
     core.system.sleep(0.02)
   end
   error(string.format("no %q on the screen:\n%s", pattern, self:text(colours)), 2)

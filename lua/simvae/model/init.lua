@@ -33,7 +33,7 @@ local model = {}
 local Model = {}
 Model.__index = Model
 class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
-  "simvae.model.invert", "simvae.model.recalibration", "simvae.train")
+  "simvae.model.invert", "simvae.model.recalibration", "simvae.train", "simvae.repl.explore")
 
 local options = check.declare("model", {
   simulator = { "table", class = "Simulator", required = true,

@@ -37,23 +37,43 @@ local function byte(x)
   return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
 end
 
---- Red, green and blue of a pixel as an escape sequence's arguments; NaN is magenta.
--- @treturn string "255;0;0"
-function blocks.colour(planes, r, c)
-  local red, green, blue = planes[1][r][c], planes[#planes][r][c], planes[#planes][r][c]
-  if #planes == 3 then green = planes[2][r][c] end
-  if red ~= red or green ~= green or blue ~= blue then return "255;0;255" end
-  return string.format("%d;%d;%d", byte(red), byte(green), byte(blue))
+local NAN = "255;0;255" -- magenta
+
+-- The texts of colours that were met, by 0xRRGGBB: pictures have few of them.
+local texts, met, MOST = {}, 0, 4096
+
+local function text_of(key)
+  if met == MOST then texts, met = {}, 0 end
+  local text = string.format("%d;%d;%d", key >> 16, key >> 8 & 255, key & 255)
+  texts[key], met = text, met + 1
+  return text
 end
 
---- One line of half blocks: the upper pixel is the foreground colour, the lower one the background.
+-- Red, green and blue of a pixel as an escape sequence's arguments: "255;0;0".
+local function colour(planes, r, c)
+  local red = planes[1][r][c]
+  local key
+  if #planes == 3 then
+    local green, blue = planes[2][r][c], planes[3][r][c]
+    if red ~= red or green ~= green or blue ~= blue then return NAN end
+    key = byte(red) << 16 | byte(green) << 8 | byte(blue)
+  else
+    if red ~= red then return NAN end
+    key = byte(red) * 0x010101
+  end
+  return texts[key] or text_of(key)
+end
+
+--- One line of half blocks: the upper pixel is the foreground colour, the lower one the background; NaN is magenta.
 function blocks.colours(planes, r, rows, columns)
-  local parts, before = {}, nil
+  local parts, upper_before, lower_before = {}, nil, nil
   for c = 1, columns do
-    local upper = blocks.colour(planes, r, c)
-    local code = "\27[38;2;" .. upper .. (r < rows and ";48;2;" .. blocks.colour(planes, r + 1, c) or ";49") .. "m"
-    parts[#parts + 1] = (code == before and "" or code) .. "▀"
-    before = code
+    local upper, lower = colour(planes, r, c), r < rows and colour(planes, r + 1, c) or nil
+    if upper ~= upper_before or lower ~= lower_before then
+      parts[#parts + 1] = "\27[38;2;" .. upper .. (lower and ";48;2;" .. lower or ";49") .. "m"
+      upper_before, lower_before = upper, lower
+    end
+    parts[#parts + 1] = "▀"
   end
   return table.concat(parts) .. "\27[0m"
 end
