@@ -41,9 +41,8 @@ describe("simvae", function()
   end)
 
   it("is on the PATH that make env sets, and needs neither HOME nor a terminal", function()
-    local out, code = helper.run("env -i PATH=" .. helper.quote(simvae.root(helper.build) .. "/bin") .. ":$PATH "
-      .. (os.getenv "LD_PRELOAD" and "LD_PRELOAD=" .. helper.quote(os.getenv "LD_PRELOAD") or "")
-      .. " simvae help exit-codes < /dev/null")
+    local out, code = helper.run("env -u HOME -u TERM -u LUA_PATH -u LUA_CPATH PATH="
+      .. helper.quote(simvae.root(helper.build) .. "/bin") .. ":$PATH simvae help exit-codes < /dev/null")
     assert.equal(0, code, out)
     assert.matches("130  interrupted", out, 1, true)
   end)
@@ -126,7 +125,7 @@ describe("simvae train", function()
 
     -- an evaluation repeats the numbers of the training's
     local numbers = assert(json.load(folder .. "/runs/ring/metrics.json"))
-    out, code = run("evaluate", "runs/ring", "--samples", "400", "--json")
+    out, code = simvae.output("evaluate", "runs/ring", "--samples", "400", "--json")
     assert.equal(0, code, out)
     local again = assert(json.decode(out))
     assert.same(numbers.rmse, again.rmse)
@@ -165,13 +164,43 @@ describe("simvae train", function()
 
   it("trains a built-in simulator with other options than its settings, and prints JSON #long", function()
     local out, code = train("box", "--posterior", "gaussian", "--net", "mlp", "--batch", "8", "--out", "runs/b",
-      "--json")
+      "--json") -- with --quiet
     assert.equal(0, code, out)
     local numbers = assert(json.decode(out))
     assert.equal("gaussian", numbers.posterior)
     assert.equal("mlp", numbers.net)
     assert.equal("box", json.load(folder .. "/runs/b/run.json").source)
     assert.equal(0, select(2, run("evaluate", "runs/b", "--samples", "400")))
+  end)
+
+  it("is interrupted with exit code 130 and a checkpoint, from which the same command goes on #long", function()
+    if helper.ignores(2) then return pending "SIGINT is ignored here" end
+    local words = { "train", "ring.lua", "--steps", "40000", "--width", "4", "--out", "runs/stopped" }
+    local command = simvae.command(table.unpack(words)):gsub("&& LUA_PATH", "&& exec env LUA_PATH")
+    local log = folder .. "/runs/stopped/log.csv"
+    local function rows() return core.system.kind(log) and select(2, helper.read(log):gsub("\n", "")) or 0 end
+    local function interrupted()
+      local process <close> = assert(core.process.spawn { "sh", "-c", command })
+      local before, since = rows(), core.system.clock()
+      while rows() <= before and core.system.clock() - since < 60 do core.system.sleep(0.05) end
+      process:kill "INT"
+      local how, code = process:wait(60)
+      assert.same({ "exit", 130 }, { how, code })
+      return process:errors()
+    end
+    local out = interrupted()
+    local step = out:match "simvae: interrupted at decoder step (%d+); the same call goes on from there\n$"
+    assert.is_truthy(step, out)
+    local said, code = run("evaluate", "runs/stopped")
+    assert.equal(1, code)
+    assert.matches("its training has not ended; `simvae train ", said, 1, true)
+    assert.equal("interrupted", json.decode((simvae.output("info", "runs/stopped", "--json"))).state)
+    assert.matches("runs/stopped: going on from decoder step " .. step, interrupted(), 1, true)
+    -- another number of steps is another training
+    words[4] = "50000"
+    said, code = run(table.unpack(words))
+    assert.equal(1, code)
+    assert.matches("is of another configuration: decoder", said, 1, true)
   end)
 
   it("takes a table of settings", function()

@@ -14,6 +14,7 @@ function assess.options(command, text)
   command:argument("run", text or "The folder of a run, or the file of a model.")
   runs.option(command)
   command_line.number(command, "--samples", "Samples of the evaluation.", min_samples)
+  command:flag("--quiet", "No progress.")
   command_line.number(command, "--threads", "Threads; default: all cores.", 1, command_line.max_threads)
 end
 

@@ -16,6 +16,7 @@ local json = require "simvae.io.json"
 local nets = require "simvae.nn.build"
 local noise = require "simvae.simulator.noise"
 local posterior = require "simvae.posterior"
+local progress = require "simvae.train.progress"
 local sampler = require "simvae.sampler"
 local simulator = require "simvae.simulator"
 
@@ -224,27 +225,47 @@ local function saved(ok, refused)
   if not ok then error(refused, 0) end
 end
 
+local SOON = 2 -- seconds before an evaluation shows its progress
+
+--- Evaluates and diagnoses a model, with a bar of progress where it takes longer than two seconds.
+-- @tparam Model model
+-- @tparam table t settings of its experiment: encoder (labels)
+-- @tparam table asked options of sv.evaluate
+-- @tparam ?table known simulations: their number, where the training was limited to some; quiet: no progress
+-- @treturn table of sv.evaluate
+-- @treturn table its numbers, as metrics.json has them
+-- @treturn table of sv.diagnose
+function experiment.measure(model, t, asked, known)
+  known = known or {}
+  local sv, given = require "simvae", {}
+  for name, value in pairs(asked) do given[name] = value end
+  local bar <close> = progress.new { title = "evaluate", total = asked.samples, quiet = known.quiet }
+  function given.watch(done)
+    if core.system.clock() - bar.started > SOON then bar:update(done, "samples") end
+  end
+  local r = sv.evaluate(model, given)
+  local numbers = experiment.numbers(model, r, (t.encoder or {}).labels)
+  local diagnosis = sv.diagnose(model, { results = r, simulations = known.simulations })
+  numbers.diagnosis = { findings = json.list { table.unpack(diagnosis.findings) },
+    learned = json.list { table.unpack(diagnosis.learned) } }
+  return r, numbers, diagnosis
+end
+
 --- Evaluates a model, and writes metrics.json, figures and report of a run's folder.
 -- @tparam Model model
 -- @tparam table t settings of its experiment: encoder (labels), pictures, base
 -- @tparam table asked options of sv.evaluate
 -- @tparam string out the folder
--- @tparam ?table known log: the folder of the training's log.csv (out); simulations: their number, where the training
--- was limited to some
+-- @tparam ?table known log: the folder of the training's log.csv (out); simulations and quiet, as of `measure`
 -- @treturn table of sv.evaluate
 -- @treturn table its numbers
 function experiment.assess(model, t, asked, out, known)
   known = known or {}
-  local sv = require "simvae"
-  local r = sv.evaluate(model, asked)
-  local numbers = experiment.numbers(model, r, (t.encoder or {}).labels)
-  local diagnosis = sv.diagnose(model, { results = r, simulations = known.simulations })
-  numbers.diagnosis = { findings = json.list { table.unpack(diagnosis.findings) },
-    learned = json.list { table.unpack(diagnosis.learned) } }
+  local r, numbers, diagnosis = experiment.measure(model, t, asked, known)
   saved(json.save(out .. "/metrics.json", numbers))
   local figures, refused = experiment.figures(model, r, out, t.pictures, t.base, known.log)
   saved(figures, refused)
-  saved(sv.report(out, { model = model, results = r, figures = figures, numbers = numbers,
+  saved(require "simvae".report(out, { model = model, results = r, figures = figures, numbers = numbers,
     diagnosis = diagnosis }))
   return r, numbers
 end
@@ -260,7 +281,7 @@ local function train(t, a, model, stages, asked)
     saved(model:save(a.out .. "/model.safetensors"))
   end
   return model, experiment.assess(model, { encoder = stages.encoder, pictures = t.pictures, base = t.base }, asked,
-    a.out, { simulations = a.simulations or t.simulations })
+    a.out, { simulations = a.simulations or t.simulations, quiet = a.quiet })
 end
 
 --- Checks the settings of an experiment.
@@ -298,8 +319,12 @@ end
 --- Prints the summary of an evaluation.
 -- @tparam Model model
 -- @tparam table r of sv.evaluate
-function experiment.print(model, r)
+-- @tparam ?table numbers with the findings of a diagnosis, which are named
+function experiment.print(model, r, numbers)
   print(experiment.line(model, r))
+  for _, f in ipairs(numbers and numbers.diagnosis.findings or {}) do
+    print("found: " .. f.kind .. (f.parameters and " " .. table.concat(f.parameters, ", ") or ""))
+  end
   for _, warning in ipairs(r.warnings) do print("WARNING: " .. warning) end
 end
 

@@ -44,7 +44,15 @@ local function results_of(path, words)
   if not result[1] then error(result[2], 0) end
   return table.unpack(result, 2, result.n)
 end
-source.run = results_of
+
+--- Runs a script.
+-- @tparam string path
+-- @tparam ?{string,...} words its arguments
+-- @return what it returns
+-- @raise what it raises, with the file and line
+function source.run(path, words)
+  return results_of(path, words)
+end
 
 -- Default settings of simulators of users: a posterior of any shape, calibrated. Of pictures its flow diverges at the
 -- recipe's learning rate (simvae.cli.experiments).

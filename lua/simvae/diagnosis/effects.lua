@@ -40,7 +40,7 @@ local function nothing(p, how)
 end
 
 local function by_simulator(d, add)
-  local rows = d:rows(ROWS)
+  local rows = d:rows(d:affordable(ROWS, #d.params + 2))
   local x, failed = d:outputs(rows)
   local again = d:outputs(rows)
   local own = core.mean(d:differences(again, x)):item() -- of random numbers that simvae does not give

@@ -16,9 +16,11 @@ local function evaluate_on(model, o, factors)
   local all = run.new(model, o, factors)
   local measures, states = catalogue.reported "simvae.metrics", {}
   for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end
-  local rng = all.rng()
+  local rng, watch = all.rng(), o.watch
+  o.watch = nil -- no part of the results
   for from = 1, o.samples, o.batch do
     all:batch(math.min(o.batch, o.samples - from + 1), rng, measures, states)
+    if watch then watch(math.min(from + o.batch - 1, o.samples)) end
   end
   all:finish()
   local r = {

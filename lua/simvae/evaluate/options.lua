@@ -17,6 +17,7 @@ local options = check.declare("evaluate", {
     doc = "share of samples on which the simulator may fail" },
   factors = { "table",
     doc = "names of the parameters that MIG is averaged over, the others count as noise; default: all" },
+  watch = { "function", doc = "called with the number of samples so far, after each batch" },
   refine = { "table", fields = refined.reported.options,
     doc = "refines the first samples by model:invert and measures them as well; default: none" },
 })

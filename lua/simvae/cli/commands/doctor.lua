@@ -1,12 +1,15 @@
 --- simvae doctor: what is learned well, what is not, why, and what to try.
 local assess = require "simvae.cli.assess"
 local core = require "simvae.core"
+local experiment = require "simvae.cli.experiment"
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
 local page = require "simvae.report.page"
 local runs = require "simvae.cli.runs"
 local source = require "simvae.cli.source"
 local texts = require "simvae.cli.texts"
+
+local SAMPLES = 2000 -- of the evaluation, by default
 
 local function define(command)
   assess.options(command, "The folder of a run, the file of a model, or a simulator: a script FILE.lua, a built-in "
@@ -67,15 +70,20 @@ local function subject_of(a)
     if not kind and a.run:find "/" then outcome.fail("%s: there is no such file or folder", a.run) end
     return source.simulator(a.run)
   end
-  local model, folder, _, asked = assess.load(a)
-  local r = require "simvae".evaluate(model, { samples = math.min(asked.samples, a.samples or 2000),
-    factors = asked.factors, max_failures = 0.9 })
-  return model, { results = r, simulations = runs.simulations(folder) }
+  local model, folder, settings, asked = assess.load(a)
+  return model, folder, settings, { samples = math.min(asked.samples, a.samples or SAMPLES), factors = asked.factors,
+    max_failures = 0.9 }
 end
 
 local function run(a)
-  local subject, o = subject_of(a)
-  local d = require "simvae".diagnose(subject, o)
+  local subject, folder, settings, asked = subject_of(a)
+  local d
+  if folder then
+    d = select(3, experiment.measure(subject, settings, asked, { simulations = runs.simulations(folder),
+      quiet = a.quiet }))
+  else
+    d = require "simvae".diagnose(subject)
+  end
   if a.json then
     local plain = texts.rounded(d)
     json.list(plain.findings)

@@ -4,6 +4,7 @@ local core = require "simvae.core"
 local experiment = require "simvae.cli.experiment"
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
+local runs = require "simvae.cli.runs"
 
 local function define(command)
   assess.options(command)
@@ -12,10 +13,10 @@ end
 
 local function run(a)
   local model, folder, settings, asked = assess.load(a)
-  local r = require "simvae".evaluate(model, asked)
-  local numbers = experiment.numbers(model, r, (settings.encoder or {}).labels)
+  local r, numbers = experiment.measure(model, settings, asked, { simulations = runs.simulations(folder),
+    quiet = a.quiet })
   if core.system.kind(a.run) == "folder" then outcome.need(json.save(folder .. "/metrics.json", numbers)) end
-  if a.json then print(json.encode(numbers, true)) else experiment.print(model, r) end
+  if a.json then print(json.encode(numbers, true)) else experiment.print(model, r, numbers) end
 end
 
 return {

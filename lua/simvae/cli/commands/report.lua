@@ -11,8 +11,9 @@ end
 local function run(a)
   local model, folder, settings, asked = assess.load(a)
   local out = runs.folder(a.out or folder)
-  experiment.print(model, (experiment.assess(model, settings, asked, out, { log = folder,
-    simulations = runs.simulations(folder) })))
+  local r, numbers = experiment.assess(model, settings, asked, out, { log = folder,
+    simulations = runs.simulations(folder), quiet = a.quiet })
+  experiment.print(model, r, numbers)
   print("report: " .. out .. "/report.html")
 end
 

@@ -21,7 +21,7 @@ local function run(a)
     print(json.encode(numbers, true))
     return
   end
-  experiment.print(model, r)
+  experiment.print(model, r, numbers)
   print("report: " .. a.out .. "/report.html")
 end
 

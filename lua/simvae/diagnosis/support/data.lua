@@ -11,7 +11,7 @@ local data = {}
 local Data = {}
 Data.__index = Data
 
-local SAMPLES, LEAST, PIECE = 512, 64, 32
+local SAMPLES, LEAST, PIECE = 512, 16, 16
 local NUMBERS = 1 << 24 -- of all outputs
 local SECONDS = 10      -- after which no more samples are made, once there are LEAST
 local REPEATED = 32     -- samples that are repeated with other random numbers
@@ -25,7 +25,7 @@ local function try(sim, z, seed, first)
   return x, failed
 end
 
--- Samples of the prior, in pieces.
+-- Samples of the prior, in pieces; as many as there is time for.
 local function sample(self, seed)
   local sim, n = self.sim, math.max(LEAST, math.min(SAMPLES, NUMBERS // check.count(self.sim.output)))
   local started, zs, xs = core.system.clock(), {}, {}
@@ -52,6 +52,14 @@ end
 -- @treturn {[integer]=string} rows that failed
 function Data:outputs(rows, other)
   return try(self.sim, core.tensor(rows), self.seed + (other or 0), 1)
+end
+
+--- Rows that can be run as often as each, so many times in all, in about twenty seconds; at least six.
+-- @tparam integer n at most
+-- @tparam integer times
+-- @treturn integer
+function Data:affordable(n, times)
+  return math.max(6, math.min(n, math.floor(2 * SECONDS / (math.max(self.seconds, 1e-9) * times))))
 end
 
 --- The first n rows of samples that the simulator worked on.
@@ -95,7 +103,7 @@ data.both = both
 
 -- Standard deviations of an output that is repeated: the simulator's own, and those of the declared noise.
 local function repeated(self)
-  local rows = self:rows(REPEATED)
+  local rows = self:rows(self:affordable(REPEATED, 2))
   local x, failed = self:outputs(rows)
   local y, failed_again = self:outputs(rows, 1)
   local list = both(failed, failed_again, #rows)
