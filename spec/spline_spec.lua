@@ -160,3 +160,74 @@ describe("splines of a coupling transform", function()
     helper.raises("no multiple", layer, sv.ones(3, 7), state, sv.ones(3, 7), marks)
   end)
 end)
+
+describe("locations and scales of a flow", function()
+  local map = core.ops.location_scale.call
+  local marks = sv.tensor { 1, 0, 2, 1 } -- a column that is left, and a phase, which is left too
+  local tight = core.real == "double" and 1e-12 or 1e-6
+
+  -- The distribution function and its slope's logarithm as in a book, from the numbers of the parameters.
+  local function by_definition(u, raw_m, raw_s)
+    local function S(t) return 1 / (1 + math.exp(-t)) end
+    local function tanh(v) return 1 - 2 / (math.exp(2 * v) + 1) end
+    local m, s = 0.5 + 0.6 * tanh(raw_m), 2e-4 + math.log(1 + (math.exp(1) - 1) * math.exp(raw_s))
+    local t, gap = (u - m) / s, S((1 - m) / s) - S(-m / s)
+    return (S(t) - S(-m / s)) / gap, math.log(S(t) * (1 - S(t)) / (s * gap))
+  end
+
+  for _, shape in ipairs { { 60, 1 }, { 60, 20 }, { 60, 60 } } do
+    local rows, n = table.unpack(shape)
+    it(string.format("are distribution functions of truncated logistic distributions: %d rows, %d of parameters", rows,
+      n), function()
+      local rng = sv.rng(4)
+      local state, p = rng:uniform(0, 1, { rows, 5 }), rng:normal(0, 1, { n, 4 })
+      local y = map(state, p, marks)
+      for r = 1, rows do
+        local q, sum = (r - 1) // (rows // n) + 1, state:get(r, 5)
+        for c, column in ipairs { 1, 4 } do
+          local w, log = by_definition(state:get(r, column), p:get(q, 2 * c - 1), p:get(q, 2 * c))
+          assert.near(w, y:get(r, column), 10 * tight)
+          sum = sum + log
+        end
+        assert.near(sum, y:get(r, 5), 10 * tight * math.max(1, math.abs(sum)))
+        for _, column in ipairs { 2, 3 } do assert.equal(state:get(r, column), y:get(r, column)) end
+      end
+      assert.is_true(largest(map(y, p, marks, true) - state) < 1e-4)
+    end)
+  end
+
+  it("are almost uniform at first", function()
+    local state = sv.concat({ sv.rng(1):uniform(0, 1, { 100, 4 }), sv.zeros(100, 1) }, 2)
+    local y = map(state, sv.zeros(1, 4), marks)
+    assert.is_true(largest(y - state) < 0.15)
+  end)
+
+  it("stay finite and within the interval far from narrow scales", function()
+    local state = sv.tensor { { 0, 0, 0, 1, 0 }, { 1, 0, 0, 0, 0 }, { 0.5, 0, 0, 1e-6, 0 } }
+    for _, m in ipairs { -50, 0, 50 } do
+      for _, s in ipairs { -100, 0, 100 } do
+        local p = sv.tensor { { m, s, -m, s } }
+        for _, inverse in ipairs { false, true } do
+          local y, leaves
+          do
+            local tape <close> = sv.tape()
+            leaves = { core.parameter(state), core.parameter(p) }
+            y = tape:keep(map(leaves[1], leaves[2], marks, inverse))
+            tape:backward(sv.sum(y))
+          end
+          assert.is_true((y:finite()))
+          assert.is_true((y:slice(2, 1, 4):within(0, 1)))
+          for _, leaf in ipairs(leaves) do assert.is_true((leaf.grad:finite())) end
+        end
+      end
+    end
+  end)
+
+  it("are refused for shapes that do not fit", function()
+    helper.raises("state must be %(R, D %+ 1%)", map, sv.ones(3), sv.ones(1, 4), marks)
+    helper.raises("columns must be %(4,%)", map, sv.ones(3, 5), sv.ones(1, 4), sv.ones(3))
+    helper.raises("parameters must be %(n, 4%)", map, sv.ones(3, 5), sv.ones(1, 5), marks)
+    helper.raises("no multiple of the 2", map, sv.ones(3, 5), sv.ones(2, 4), marks)
+    helper.raises("must be 1 for one column", map, sv.ones(3, 5), sv.ones(1, 4), sv.full(2, { 4 }))
+  end)
+end)

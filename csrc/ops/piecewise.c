@@ -34,18 +34,31 @@ static size_t piece_of(size_t count, const sv_real *knots, sv_real x) {
     return low;
 }
 
+/* The slope of piece k, and its logarithm. */
+static double slope_of(const sv_real *knots, const sv_real *values, size_t k) {
+    return ((double)values[k + 1] - (double)values[k]) / ((double)knots[k + 1] - (double)knots[k]);
+}
+
+enum { FEW = 64 }; /* pieces whose slopes are taken once a row */
+
 static void piecewise_row(void *arg, long row, int worker) {
     (void)worker;
     const sv_args *a = arg;
     size_t m = a->in[0]->shape[1], count = a->in[1]->shape[1], all = a->in[0]->count, from = (size_t)row * m;
     const sv_real *knots = a->in[1]->data + (a->in[1]->shape[0] == 1 ? 0 : (size_t)row * count);
     const sv_real *values = a->in[2]->data + (a->in[2]->shape[0] == 1 ? 0 : (size_t)row * count);
+    double slope[FEW], log_slope[FEW];
+    bool once = count <= FEW && m >= count;
+    for (size_t k = 0; once && k + 1 < count; k++) {
+        slope[k] = slope_of(knots, values, k);
+        log_slope[k] = log(slope[k]);
+    }
     for (size_t i = from; i < from + m; i++) {
         sv_real x = a->in[0]->data[i];
         size_t k = piece_of(count, knots, x);
-        double slope = ((double)values[k + 1] - (double)values[k]) / ((double)knots[k + 1] - (double)knots[k]);
-        a->out->data[i] = (sv_real)((double)values[k] + slope * ((double)x - (double)knots[k]));
-        a->out->data[all + i] = (sv_real)log(slope);
+        double rise = once ? slope[k] : slope_of(knots, values, k);
+        a->out->data[i] = (sv_real)((double)values[k] + rise * ((double)x - (double)knots[k]));
+        a->out->data[all + i] = (sv_real)(once ? log_slope[k] : log(rise));
     }
 }
 
@@ -53,8 +66,7 @@ static void piecewise_forward(sv_args *a) { sv_parallel((long)a->in[0]->shape[0]
 
 const sv_op sv_ops_piecewise[] = {
     {"piecewise_linear", "x, knots, values", piecewise_shape, piecewise_forward, NULL, SV_OP_NO_GRAD,
-     "x (N, M), knots and values (N, J) or (1, J), ascending -> (2, N, M): the value at x of the line through the "
-     "knots "
+     "x (N, M), knots and values (N, J) or (1, J), ascending -> (2, N, M): the value at x of the line through the knots "
      "of its row, and the logarithm of the slope there. Beyond the ends the outer pieces go on.",
      "r(2, 3), tensor{{-1, 0, 1}}, tensor{{0, 1, 4}}"},
     {0},

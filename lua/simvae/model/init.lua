@@ -21,6 +21,7 @@ local loss = require "simvae.model.loss"
 local members = require "simvae.nn.members"
 local names = require "simvae.util.names"
 local nets = require "simvae.nn.build"
+local normal_scores = require "simvae.model.normal_scores"
 local posterior = require "simvae.posterior"
 local precision = require "simvae.nn.precision"
 local set_encoder = require "simvae.nn.set"
@@ -107,6 +108,7 @@ function model.build(self, rng)
   if self.width == nil then self.width = nets.width(self.net) end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)
+  self.scores = normal_scores.new(sim.output)
   self.members, self.set = self.members or 1, sets.check(self.set, 3)
   if self.members > 1 and type(self.net) == "table" then
     check.fail(2, "model: members = %d takes a net by name or a builder function, which makes a network for each; got "
@@ -161,6 +163,13 @@ function Model:set_precision(name)
   return set_precision(self, name)
 end
 
+--- The numbers of the posterior's head.
+-- @tparam tensor x (N, …output) as networks see outputs (simvae.model.loss), with the level of a measured noise
+-- @treturn tensor (N, head.outputs)
+function Model:encoder_outputs(x)
+  return self.encoder(self.scores and self.scores(x) or x)
+end
+
 -- ---- use, in units ---------------------------------------------------------------------
 
 --- Predicts the simulator's output.
@@ -197,7 +206,7 @@ names.class(Model, "model", {
   { "members", "integer", "of the ensemble; 1: none" },
   { "recalibration", "table|boolean", "what model:recalibrate measured; false: nothing" },
   { "seconds", "?number", "that training took in all" },
-  "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "focus", "set", "usual" })
+  "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "scores", "focus", "set", "usual" })
 model.class = Model
 
 return model

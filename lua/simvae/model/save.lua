@@ -29,6 +29,7 @@ end
 -- print(#names)
 function Model:state()
   local map = of_loss(self)
+  if self.scores then self.scores:save(map) end
   for part, layer in pairs(parts_of(self)) do
     for name, t in pairs(layer:state()) do map[part .. "." .. name] = t end
   end
@@ -70,6 +71,10 @@ function Model:load_state(map)
       local ok, why = layer:load_state(map, part .. ".")
       if not ok then return nil, why end
     end
+  end
+  if self.scores then
+    local ok, why = self.scores:load(map)
+    if not ok then return nil, why end
   end
   for name, t in pairs(own) do
     if map[name] then t:copy(map[name]) end

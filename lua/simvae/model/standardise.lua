@@ -17,6 +17,7 @@ end
 -- @tparam tensor x (N, …output)
 return function(model, x)
   local constant, coarse, stretched = model.loss:fit(x)
+  if model.scores then model.scores:fit(model.loss:standardise(x)) end
   local kind = #model.simulator.output == 3 and "channel" or "element"
   local total = model.loss.mean and model.loss.mean.count or 0
   local function say(list, subject, text)

@@ -187,7 +187,7 @@ end
 local function measured(model, x, noise)
   local seen, pieces = levels.seen(model, x, noise), {}
   for from = 1, x.shape[1], CHUNK do
-    pieces[#pieces + 1] = model.encoder(core.slice(seen, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
+    pieces[#pieces + 1] = model:encoder_outputs(core.slice(seen, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
   end
   x = model.loss:standardise(x)
   local h = #pieces == 1 and pieces[1] or core.concat(pieces, 1)

@@ -12,7 +12,7 @@ local streams = require "simvae.util.streams"
 local stretch = require "simvae.posterior.support.stretch"
 local repeat_rows = require "simvae.util.repeat_rows"
 
-local FEATURES = 64      -- outputs of the encoder
+local FEATURES = 64      -- outputs of the encoder, normalised: without that flows diverge at learning rates above 1e-3
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
 local DRAWS = 128        -- of a posterior, for its mean and spread in code space
 
@@ -46,11 +46,12 @@ function flow.new(t)
 end
 
 function Flow:build(rng)
-  local inner, width = {}, FEATURES
+  self.norm = nn.layer_norm(FEATURES)
+  local inner, width = { self.norm }, FEATURES
   for k, class in ipairs(self.classes) do
     class.net = nn.sequential { nn.linear(width, HIDDEN, { std = math.sqrt(1 / width), rng = rng }), nn.silu(),
       nn.linear(HIDDEN, class.levels, { std = 0.01, rng = rng }) }
-    inner[k], width = class.net, width + class.levels
+    inner[#inner + 1], width = class.net, width + class.levels
   end
   if #self.places > 0 then
     self.flow = coupling { circle = self.circle, context = width, transforms = self.transforms, bins = self.bins,
@@ -83,6 +84,7 @@ end
 
 function Flow:log_prob(h, u)
   local N, M, K = u.shape[1], u.shape[2], u.shape[3]
+  h = self.norm(h)
   if #self.classes == 0 then return density(self, h, u) end
   local context, total = repeat_rows(h, M), nil
   local rows = core.reshape(u, N * M, K)
@@ -107,6 +109,7 @@ end
 
 function Flow:sample(h, n, rng)
   local N, D, columns = h.shape[1], #self.places, {}
+  h = self.norm(h)
   local context, M = h, n
   if #self.classes > 0 then
     context, M = repeat_rows(h, n), 1
@@ -129,7 +132,7 @@ end
 --- Draws u (N, K) with gradients (the reparameterisation of Kingma and Welling 2014), where there are no classes.
 function Flow:reparameterised(h, rng)
   local N, D = h.shape[1], #self.places
-  return core.reshape(from_base(self, self.flow.transport, h, rng:uniform(0, 1, { N, 1, D })), N, D)
+  return core.reshape(from_base(self, self.flow.transport, self.norm(h), rng:uniform(0, 1, { N, 1, D })), N, D)
 end
 
 -- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class

@@ -50,7 +50,7 @@ end
 function measures.encoder(self, run)
   local seen, points = npe.held(self, run)
   return mean_over(seen.shape[1], function(from, to)
-    return core.sum(npe.log_prob(self, self.encoder(core.slice(seen, 1, from, to)),
+    return core.sum(npe.log_prob(self, self:encoder_outputs(core.slice(seen, 1, from, to)),
       core.slice(points, 1, from, to)))
   end)
 end

@@ -77,7 +77,8 @@ end
 function step.encoder(self, run)
   if self.head.likelihood then return likelihood_step(self, run, "encoder") end
   local z, x = samples(self, run)
-  local code, mean, penalty = self.head:draw(self.encoder(sleep.measured(self, z, x, run.rng)), run.rng, run.noise)
+  local code, mean, penalty = self.head:draw(self:encoder_outputs(sleep.measured(self, z, x, run.rng)), run.rng,
+    run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder

@@ -95,7 +95,7 @@ function npe.loss(model, run, batch, samples)
     local dreamt_u, dreamt = dreams(model, run, batch - own)
     u, x = u and core.concat({ u, dreamt_u }, 1) or dreamt_u, x and core.concat({ x, dreamt }, 1) or dreamt
   end
-  local h, weight = model.encoder(x), run[run.stage].variational or 0
+  local h, weight = model:encoder_outputs(x), run[run.stage].variational or 0
   u = cube.dequantised(model.latent, u, run.rng)
   if weight == 0 then return model.head:loss(h, u) end
   local bound = variational(model, h, x, run.rng)

@@ -81,13 +81,13 @@ local distribution = changed(vector, { decoder = changed(vector.decoder, { lr = 
 -- Posteriors of vectors that are trained by likelihood, on a number of simulations: so many passes over them, between
 -- limits of steps, in small batches, which on the tasks of sbibm reach a held-out likelihood in half the processor time
 -- of batches of 256, and a peak of 1e-3 (two_moons: C2ST 0.53 in place of 0.56 at 2e-3).
-local PASSES, LEAST, MOST = 40, 800, 60000
+local PASSES, LEAST, MOST = 80, 800, 60000
 
 local function limited(recipe, simulations)
   local batch = math.min(64, math.max(1, simulations // 10))
   local steps = math.min(math.max(PASSES * simulations // batch, LEAST), MOST)
   return changed(recipe, { batch = batch,
-    decoder = changed(recipe.decoder, { steps = math.min(math.max(steps // 2, LEAST), recipe.decoder.steps) }),
+    decoder = changed(recipe.decoder, { steps = math.min(math.max(steps // 4, LEAST), recipe.decoder.steps) }),
     encoder = changed(recipe.encoder, { steps = steps, lr = { peak = 1e-3, warmup = 100 } }) })
 end
 

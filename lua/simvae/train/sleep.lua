@@ -64,7 +64,7 @@ end
 
 -- What the encoder gives for draws from the decoder and its noise, or without it where it was not measured.
 local function encoded(model, z, code, rng)
-  return model.encoder(core.no_grad(function()
+  return model:encoder_outputs(core.no_grad(function()
     if likelihood.fitted(model) then return likelihood.draw(model, z, code, rng) end
     return sleep.measured(model, z, model.loss:as_seen(model.decoder(code)), rng)
   end))
