@@ -29,7 +29,8 @@ local function log_density(x, z, noise)
 end
 
 local function trained(decoder, sim, t)
-  local model = sv.model { simulator = sim, net = "mlp", decoder = decoder, width = 32, seed = 1 }
+  local model = sv.model { simulator = sim, posterior = "gaussian", net = "mlp",
+    decoder = decoder, width = 32, seed = 1 }
   return model:train_decoder { quiet = true, batch = 64, steps = t.steps, lr = { peak = 3e-3, warmup = 50 } }
 end
 
@@ -137,7 +138,7 @@ describe("Bernoulli distributions", function()
   local function fixed(simulate)
     local sim = sv.simulator { name = "pixels", output = { 1, 1, 3 }, params = { { name = "a", low = 0, high = 1 } },
       simulate = simulate }
-    local model = sv.model { simulator = sim, decoder = "bernoulli", net = {
+    local model = sv.model { simulator = sim, posterior = "gaussian", decoder = "bernoulli", net = {
       decoder = sv.nn.func(function(code)
         return core.expand(core.tensor { { { logits } } }, code.shape[1], 1, 1, 3)
       end),

@@ -75,7 +75,7 @@ end
 describe("a simulator that raises, answers NaN, hangs and kills its worker", function()
   it("trains to the end, with every failure in failures.csv", function()
     local sim, out = faulty(), folder .. "/faulty"
-    local model = sv.model { simulator = sim, net = "mlp", width = 8, seed = 5 }
+    local model = sv.model { simulator = sim, posterior = "gaussian", net = "mlp", width = 8, seed = 5 }
     local steps = { steps = 20 }
     model:train { out = out, batch = 10, decoder = steps, encoder = steps, workers = 3, timeout = 0.7, quiet = true }
     assert.same({ decoder = 20, encoder = 20 }, model.trained)
@@ -354,7 +354,7 @@ local slow = sv.simulator {
     out:fill(z.u)
   end,
 }
-local model = sv.model { simulator = slow, net = "mlp", width = 8, seed = 6 }
+local model = sv.model { simulator = slow, posterior = "gaussian", net = "mlp", width = 8, seed = 6 }
 local out = ...
 model:train { out = out, cache = out .. ".bin", batch = 10, decoder = { steps = 30 }, encoder = { steps = 30 },
   workers = 2, quiet = true, on_step = function()

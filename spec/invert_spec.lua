@@ -27,7 +27,7 @@ end
 -- An encoder that always gives the same answer.
 local function waving(given)
   local heads = core.zeros(1, 12)
-  return sv.model { simulator = waves, loss = given, net = {
+  return sv.model { posterior = "gaussian", simulator = waves, loss = given, net = {
     decoder = sv.nn.func(formula),
     encoder = sv.nn.func(function(x) return core.expand(heads, { x.shape[1], 12 }) end),
   } }
@@ -79,7 +79,7 @@ describe("model:invert", function()
   end)
 
   it("leaves the decoder as it was, also after an error", function()
-    local model = sv.model { simulator = waves, width = 4 }
+    local model = sv.model { posterior = "gaussian", simulator = waves, width = 4 }
     local _, x = waves:simulate_batch(2, core.rng(5))
     local broken = model.loss.misfit
     model.loss.misfit = function() error("stop", 0) end
@@ -180,7 +180,7 @@ describe("net \"coordconv\"", function()
         simulate = function(z, out)
           for c = 1, side do out:set(math.min(1, math.max(0, z.x * side - c + 1)), 1, side // 2, c) end
         end }
-      local model = sv.model { simulator = sim, net = "coordconv", width = 4 }
+      local model = sv.model { posterior = "gaussian", simulator = sim, net = "coordconv", width = 4 }
       local before = model:state()
       for name, t in pairs(before) do before[name] = core.buffer(t * 1) end
       model:train { quiet = true, batch = 4, decoder = { steps = 3 }, encoder = { steps = 3 } }

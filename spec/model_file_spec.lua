@@ -19,7 +19,7 @@ local folder = helper.temporary_folder()
 -- A small model's tensors and its description.
 local function parts()
   local path = folder .. "/whole.safetensors"
-  assert(sv.model { simulator = ring(), width = 4, seed = 2 }:save(path))
+  assert(sv.model { posterior = "gaussian", simulator = ring(), width = 4, seed = 2 }:save(path))
   local state, metadata = assert(sv.io.load_safetensors(path))
   return state, json.decode(metadata.model), metadata
 end
@@ -53,7 +53,7 @@ describe("a model file", function()
     local sim = sv.simulator { name = "grey", params = { { name = "a", low = 0, high = 1 } }, output = { 1, 4, 4 },
       loss = "mse", simulate = function(z, out) out:fill(z.a) end }
     local path = folder .. "/old.safetensors"
-    local model = sv.model { simulator = sim, net = "mlp", width = 4 }
+    local model = sv.model { posterior = "gaussian", simulator = sim, net = "mlp", width = 4 }
     model:train { quiet = true, batch = 4, decoder = { steps = 2 }, encoder = { steps = 2 } }
     assert(model:save(path))
     local state, metadata = assert(sv.io.load_safetensors(path))
@@ -74,7 +74,7 @@ describe("a model file", function()
       local sv = require "simvae"
       local s = sv.simulator { name = "s", output = { 3 }, params = { { name = "x", low = 0, high = 1 / 3, unit = "m" },
         { name = "y", levels = 2 } }, simulate = function(z) return { z.x, z.y, 1 } end }
-      local m = sv.model { simulator = s, width = 4 }
+      local m = sv.model { posterior = "gaussian", simulator = s, width = 4 }
       m:train { quiet = true, batch = 4, decoder = { steps = 2 }, encoder = { steps = 2 } }
       assert(m:save(arg[1]))
     ]]

@@ -182,7 +182,7 @@ describe("a model", function()
   it("accepts a net of one's own: layers, or plain functions over parameters", function()
     local sim = line()
     local w = sv.parameter(sv.rng(1):normal(0, 0.1, { 8, 2 }))
-    local model = sv.model { simulator = sim, net = {
+    local model = sv.model { simulator = sim, posterior = "gaussian", net = {
       decoder = sv.nn.func(function(z, p) return sv.linear(z, p.w) end, { w = w }),
       encoder = sv.nn.sequential { sv.nn.linear(8, 16), sv.nn.tanh(), sv.nn.linear(16, 4) },
     } }
@@ -271,7 +271,7 @@ describe("a run directory", function()
   it("keeps the last good checkpoint when the loss turns NaN", function()
     local out = folder()
     local bad = false
-    local model = sv.model { simulator = disc(), width = 4, loss = function(y, x)
+    local model = sv.model { simulator = disc(), posterior = "gaussian", width = 4, loss = function(y, x)
       local d = sv.mse_loss(y, x)
       return bad and d * (0 / 0) or d
     end }
@@ -314,7 +314,7 @@ describe("the default recipe of pictures", function()
 
   it("shows a loss of one's own the whole batch, once a step", function()
     local seen = {}
-    local model = sv.model { simulator = disc(), width = 4, loss = function(y, x)
+    local model = sv.model { simulator = disc(), posterior = "gaussian", width = 4, loss = function(y, x)
       seen[#seen + 1] = x.shape[1]
       return sv.mean(sv.square(y - x))
     end }

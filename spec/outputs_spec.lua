@@ -153,13 +153,13 @@ describe("outputs under cross-entropy", function()
       count = count + 1
       out:fill(count == 100 and 2 or 0.5)
     end })
-    local model = sv.model { simulator = sim, width = 4 }
+    local model = sv.model { posterior = "gaussian", simulator = sim, width = 4 }
     raises("got 0.5 to 2", model.train, model, { quiet = true, batch = 8, decoder = { steps = 30 } })
     assert.equal(12, model.trained.decoder) -- sample 100 is in batch 13 of 8
   end)
 
   it("are refused by encode, infer and invert; rounding is not", function()
-    local model = sv.model { simulator = disc(1), width = 4 }
+    local model = sv.model { posterior = "gaussian", simulator = disc(1), width = 4 }
     local x = disc(1):run(sv.tensor { { 6, 10 } })
     for _, method in ipairs { "encode", "infer", "invert" } do
       raises(method .. ": loss \"bce\" takes outputs in %[0, 1%]; got 0 to 255: divide by 255", model[method], model,
@@ -192,7 +192,7 @@ describe("what a model is given", function()
       end
       raises("decode: takes finite numbers; sample 1, 'a' is", model.decode, model, sv.tensor { { bad } })
     end
-    local picture = sv.model { simulator = disc(1), width = 4 }
+    local picture = sv.model { posterior = "gaussian", simulator = disc(1), width = 4 }
     local x = sv.zeros(2, 1, 16, 16)
     x:set(0 / 0, 2, 1, 5, 9)
     raises("sample 2, element %(1, 5, 9%) is", picture.encode, picture, x)
@@ -244,7 +244,7 @@ describe("what a model is given", function()
     local sim = sv.simulator { name = "kinds", output = { 2 }, simulate = function(z) return { z.l, z.c } end,
       params = { { name = "l", low = 1, high = 100, scale = "log" }, { name = "c", levels = 3 },
         { name = "p", period = 1 } } }
-    local kinds = sv.model { simulator = sim, width = 4 }
+    local kinds = sv.model { posterior = "gaussian", simulator = sim, width = 4 }
     raises("sample 1, 'l' is 0; on a log scale it is above 0", kinds.decode, kinds, sv.tensor { { 0, 1, 0 } })
     raises("sample 1, 'c' is 4; its classes count from 1 to 3", kinds.decode, kinds, sv.tensor { { 1, 4, 0 } })
     raises("'c' is 0", kinds.decode, kinds, sv.tensor { { 1, 0, 0 } })
@@ -314,7 +314,7 @@ describe("a net of one's own", function()
 
   it("is two layers that take and give the right shapes, or an error that says which", function()
     local good = { decoder = nn.linear(1, 8), encoder = nn.linear(8, 2) }
-    local function with(net) return function() sv.model { simulator = sim, net = net } end end
+    local function with(net) return function() sv.model { posterior = "gaussian", simulator = sim, net = net } end end
     with(good)()
     with(function() return good.decoder, good.encoder end)()
     with(function() return function(z) return z * sv.ones(1, 8) end, good.encoder end)()

@@ -146,7 +146,8 @@ end
 
 function works.encode(file, batch)
   local box = builtin "box"
-  local model = sv.model { simulator = box, net = "dcgan", width = 32, seed = 1, bounded = "tanh" }
+  local model = sv.model { posterior = "gaussian", simulator = box, net = "dcgan", width = 32, seed = 1,
+    bounded = "tanh" }
   local _, x = box:simulate_batch(tonumber(batch), core.rng(2))
   local low, high = bounds(box)
   save(file, add_state({ x = x, low = low, high = high }, "encoder.", model.encoder))
@@ -187,7 +188,7 @@ end
 -- What a training step of stage 1 at width 32 takes in all, and for its batch alone: the real sampler, prior
 -- included, and the codes.
 function works.sampler(_, _, form)
-  local model = sv.model { simulator = builtin "box", net = "dcgan", width = 32, seed = 1 }
+  local model = sv.model { posterior = "gaussian", simulator = builtin "box", net = "dcgan", width = 32, seed = 1 }
   local sampler = sv.sampler.new { simulator = model.simulator, batch = BATCH, seed = 1 }
   local adam = sv.optim.adam(model.decoder:parameters(), { lr = 1e-3 })
   model.decoder:train()
@@ -254,7 +255,7 @@ function works.sgemm() return works.gemm(nil, "1536x1536x1536") end
 function works.flat(_, steps)
   local first, last = steps:match "(%d+)to(%d+)"
   first, last = tonumber(first), tonumber(last)
-  local model = sv.model { simulator = builtin "box", net = "dcgan", width = 16, seed = 1 }
+  local model = sv.model { posterior = "gaussian", simulator = builtin "box", net = "dcgan", width = 16, seed = 1 }
   return {
     run = function() end,
     check = function()
@@ -274,7 +275,8 @@ end
 function works.mse(_, size, form)
   local width, total, seed = size:match "^(%d+)%-(%d+)s(%d+)$"
   local box = builtin "box"
-  local model = sv.model { simulator = box, net = "dcgan", width = tonumber(width), seed = tonumber(seed),
+  local model = sv.model { posterior = "gaussian", simulator = box, net = "dcgan", width = tonumber(width),
+    seed = tonumber(seed),
     precision = PRECISIONS[form] }
   return {
     run = function(steps)
@@ -342,7 +344,7 @@ function works.whole(file, size, form)
   local decoder, encoder, seed = size:match "^(%d+)x(%d+)s(%d+)$"
   decoder, encoder, seed = tonumber(decoder), tonumber(encoder), tonumber(seed)
   local sim = builtin "box"
-  local model = sv.model { simulator = sim, net = "conv", width = 16, seed = seed }
+  local model = sv.model { posterior = "gaussian", simulator = sim, net = "conv", width = 16, seed = seed }
   local test = tested(sim)
   if form == "samples" then
     local own = samples(model, seed)

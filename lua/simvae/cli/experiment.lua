@@ -158,7 +158,7 @@ end
 
 -- The posterior of the experiment and its options; another one of the command line has its own defaults.
 local function head_of(t, a)
-  if a.recipe == "paper" then return { posterior = a.posterior } end
+  if a.recipe == "paper" then return { posterior = a.posterior or "gaussian" } end
   if not a.posterior or a.posterior == (t.posterior or posterior.default) then return t end
   return { posterior = a.posterior }
 end

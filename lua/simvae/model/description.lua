@@ -53,7 +53,15 @@ function description.current(t)
     result.posterior = result.posterior or "mixture"
     if result.components == nil then result.components = answers end
   end
-  result.posterior = result.posterior or posterior.default
+  return result
+end
+
+--- The description of a file, with former names replaced; earlier versions wrote no posterior where it was "gaussian".
+-- @tparam table t
+-- @treturn table a copy
+function description.of_file(t)
+  local result = description.current(t)
+  result.posterior = result.posterior or "gaussian"
   return result
 end
 
@@ -261,7 +269,7 @@ end
 -- there are any, seen and focus
 function description.check(t, numbers)
   if type(t) ~= "table" then refuse("its description takes a table; got %s", shown(t)) end
-  t = description.current(t)
+  t = description.of_file(t)
   local d = { simulator = text(t.simulator, "simulator"), params = {}, output = output_of(t.output) }
   local seen = {}
   for i, p in ipairs(list(t.params, "params", math.max(1, numbers))) do

@@ -107,7 +107,8 @@ end
 
 -- ---- draws ----------------------------------------------------------------------------------
 
-function Flow:sample(h, n, rng)
+-- n draws for each row of h. uniform(count) gives so many uniform numbers for each of them: (N, n, count).
+local function draws(self, h, n, uniform)
   local N, D, columns = h.shape[1], #self.places, {}
   h = self.norm(h)
   local context, M = h, n
@@ -115,18 +116,23 @@ function Flow:sample(h, n, rng)
     context, M = repeat_rows(h, n), 1
     for _, class in ipairs(self.classes) do
       local shares = core.softmax(class.net(context), 2)
-      local drawn = categorical.draw(core.reshape(shares, N * n, 1, class.levels), 1, rng)
+      local drawn = categorical.of(core.reshape(shares, N * n, 1, class.levels),
+        core.reshape(uniform(1), N * n, 1, 1))
       columns[class.at] = core.reshape(cube.of_class(drawn, class.levels), N, n, 1)
       context = core.concat({ context, cube.one_hot(core.reshape(columns[class.at], N * n, 1), class.levels) }, 2)
     end
   end
   if D > 0 then
-    local base = core.reshape(rng:uniform(0, 1, { N, n, D }), context.shape[1], M, D)
+    local base = core.reshape(uniform(D), context.shape[1], M, D)
     local u = core.reshape(from_base(self, self.flow.draw, context, base), N, n, D)
     if #self.classes == 0 then return u end
     for k, i in ipairs(self.places) do columns[i] = core.slice(u, 3, k, k) end
   end
   return #columns == 1 and columns[1] or core.concat(columns, 3)
+end
+
+function Flow:sample(h, n, rng)
+  return draws(self, h, n, function(count) return rng:uniform(0, 1, { h.shape[1], n, count }) end)
 end
 
 --- Draws u (N, K) with gradients (the reparameterisation of Kingma and Welling 2014), where there are no classes.
@@ -155,7 +161,10 @@ end
 --- The mean, or where that is unlikely the centres of groups of draws (simvae.posterior.support.estimates); for starts
 -- of an inversion also draws.
 function Flow:candidates(h, n)
-  local u = self:sample(h, DRAWS, streams.estimates())
+  local rng = streams.estimates() -- the same numbers for every row, so that an estimate does not depend on the batch
+  local u = draws(self, h, DRAWS, function(count)
+    return core.expand(rng:uniform(0, 1, { 1, DRAWS, count }), { h.shape[1], DRAWS, count })
+  end)
   local codes = cube.to_code(self.latent, u)
   local mean, std = moments(self, codes)
   local list, spreads = estimates.of(self, h, codes, u, mean, std), {}

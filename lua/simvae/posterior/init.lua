@@ -35,7 +35,7 @@ local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local ensemble = require "simvae.posterior.support.ensemble"
 
-local posterior = { names = catalogue.files "simvae.posterior", default = "gaussian" }
+local posterior = { names = catalogue.files "simvae.posterior", default = "flow" }
 
 local function module_of(name) return require("simvae.posterior." .. name) end
 

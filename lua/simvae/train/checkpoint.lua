@@ -37,7 +37,7 @@ end
 
 -- The first difference between two configurations, as text.
 local function difference(old, new)
-  old = description.current(old)
+  old = description.of_file(old)
   old.likelihood = old.likelihood or { name = likelihood.default } -- of earlier versions
   local a, b = flatten(old, "", {}), flatten(new, "", {})
   local names = {}

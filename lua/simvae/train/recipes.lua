@@ -117,6 +117,10 @@ function recipes.get(recipe, model, simulations)
   if type(found) ~= "table" then
     check.fail(4, "train: recipe is \"default\", \"paper\" or a table; got %s", check.describe(recipe))
   end
+  if found == recipes.paper and model.head.likelihood then
+    check.fail(4, "train: recipe \"paper\" trains the encoder by the decoder's misfit alone, as sv.model { posterior = "
+      .. "\"gaussian\" } can; this model's posterior is \"%s\"", model.head.name)
+  end
   return found
 end
 

@@ -9,6 +9,11 @@ local categorical = {}
 -- @tparam rng rng
 -- @treturn tensor (N, n) whole numbers from 1
 function categorical.draw(shares, n, rng)
+  return categorical.of(shares, rng:uniform(0, 1, { shares.shape[1], n, 1 }))
+end
+
+--- The same by uniform numbers (N, n, 1) in [0, 1).
+function categorical.of(shares, uniform)
   local N, A = shares.shape[1], shares.shape[3]
   local upto = core.zeros(A, A)
   for i = 1, A do
@@ -16,7 +21,7 @@ function categorical.draw(shares, n, rng)
   end
   local sums = core.slice(core.matmul(core.reshape(shares, N * shares.shape[2], A), upto), 2, 1, A - 1)
   sums = core.reshape(sums, N, shares.shape[2], A - 1)
-  local above = core.clamp((rng:uniform(0, 1, { N, n, 1 }) - sums) * 1e9, 0, 1)
+  local above = core.clamp((uniform - sums) * 1e9, 0, 1)
   return core.clamp(core.sum(above, 3) + 1, 1, A)
 end
 

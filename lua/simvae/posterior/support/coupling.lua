@@ -6,9 +6,9 @@
 -- the second from the context and the first half. Each transform and its inverse therefore take one pass, the density
 -- is the product of the slopes, and no draw leaves the cube. The halves change from transform to transform.
 --
--- In the transform next to the parameters each interval first passes the distribution function of a truncated logistic
--- distribution, with a location and a scale of the same conditioner. Posteriors that are narrow beside the prior are
--- then a location to be learned, where splines would have to place and narrow their bins.
+-- Next to the parameters each interval passes the distribution function of a truncated logistic distribution, whose
+-- location and scale depend on the context. Posteriors that are narrow beside the prior are then a location to be
+-- learned, where splines would have to place and narrow their bins.
 --
 -- Points pass as a state (R, D + 1): the coordinates, and the sum of the logarithms of the slopes so far.
 local core = require "simvae.core"
@@ -39,63 +39,63 @@ local function marks_of(list, circle)
   return core.buffer(core.tensor(marks)), features
 end
 
--- The map of the coordinates in `list`, by raw numbers for each row: their splines, and of a transform that is `located`
--- before them the locations and scales of those that are intervals. Second result: how many numbers.
-local function map_of(list, circle, per, located)
+-- The splines of some coordinates, with parameters from the context alone.
+local function alone(list, circle, context, per, rng)
   local marks = marks_of(list, circle)
-  local splines, intervals = #list * per, 0
-  for _, i in ipairs(list) do intervals = intervals + (circle[i] and 0 or 1) end
-  if not located or intervals == 0 then
-    return function(state, raw, inverse) return spline_coupling(state, raw, marks, inverse) end, splines
-  end
-  return function(state, raw, inverse)
-    local bins, ends = core.slice(raw, 2, 1, splines), core.slice(raw, 2, splines + 1)
-    if inverse then return location_scale(spline_coupling(state, bins, marks, true), ends, marks, true) end
-    return spline_coupling(location_scale(state, ends, marks, false), bins, marks, false)
-  end, splines + 2 * intervals
-end
-
--- The map of some coordinates, with numbers from the context alone.
-local function alone(list, circle, context, per, located, rng)
-  local map, count = map_of(list, circle, per, located)
-  local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, count, FIRST, rng)
+  local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, #list * per, FIRST, rng)
   return nn.layer {
     label = string.format("splines of %d coordinates", #list), inner = { around, last },
     forward = function(_, state, c, inverse)
-      return map(state, last:forward(around:forward(c, "silu")), inverse)
+      return spline_coupling(state, last:forward(around:forward(c, "silu")), marks, inverse)
     end,
   }
 end
 
--- The map of some coordinates, with numbers from the context and the coordinates `given`.
-local function joint(list, given, circle, context, per, located, rng)
-  local map, count = map_of(list, circle, per, located)
+-- The splines of some coordinates, with parameters from the context and the coordinates `given`.
+local function joint(list, given, circle, context, per, rng)
+  local marks = marks_of(list, circle)
   local known, features = marks_of(given, circle)
   local around, deep, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, HIDDEN, nil, rng),
-    linear(HIDDEN, count, FIRST, rng)
+    linear(HIDDEN, #list * per, FIRST, rng)
   return nn.layer {
     label = string.format("splines of %d coordinates given %d", #list, #given), inner = { around, deep, last },
     own = { given = core.parameter(rng:normal(0, 1 / math.sqrt(features), { features, HIDDEN })) },
     -- seen: the state that holds the coordinates `given`
     forward = function(self, state, seen, c, inverse)
       local h = conditioner_layer(around:forward(c), seen, self.own.given, known)
-      return map(state, last:forward(deep:forward(h, "silu")), inverse)
+      return spline_coupling(state, last:forward(deep:forward(h, "silu")), marks, inverse)
     end,
   }
 end
 
 -- A transform of the coordinates `first` and `second`.
-local function transform(first, second, circle, context, bins, located, rng)
+local function transform(first, second, circle, context, bins, rng)
   local per = 3 * bins + 1
-  if #first == 0 then return alone(second, circle, context, per, located, rng) end
-  local one = alone(first, circle, context, per, located, rng)
-  local other = joint(second, first, circle, context, per, located, rng)
+  if #first == 0 then return alone(second, circle, context, per, rng) end
+  local one, other = alone(first, circle, context, per, rng), joint(second, first, circle, context, per, rng)
   return nn.layer {
     label = string.format("coupling of %d and %d coordinates", #first, #second), inner = { one, other },
     -- state (R, D + 1), c (n, F), each row for R / n rows of the state
     forward = function(_, state, c, inverse)
       local moved = one:forward(state, c, inverse)
       return other:forward(moved, inverse and moved or state, c, inverse)
+    end,
+  }
+end
+
+-- Locations and scales of the intervals, from the context; nil: there are none.
+local function locations(circle, context, rng)
+  local list = {}
+  for i, around in ipairs(circle) do
+    if not around then list[#list + 1] = i end
+  end
+  if #list == 0 then return nil end
+  local marks = marks_of(list, circle)
+  local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, 2 * #list, FIRST, rng)
+  return nn.layer {
+    label = string.format("locations of %d coordinates", #list), inner = { around, last },
+    forward = function(_, state, c, inverse)
+      return location_scale(state, last:forward(around:forward(c, "silu")), marks, inverse)
     end,
   }
 end
@@ -142,10 +142,10 @@ end
 -- transforms; bins; rng
 -- @treturn Layer
 return function(t)
-  local D, steps = #t.circle, {}
+  local D, steps = #t.circle, { locations(t.circle, t.context, t.rng) }
   for i = 1, t.transforms do
     local first, second = halves(D, i)
-    steps[i] = transform(first, second, t.circle, t.context, t.bins, i == 1, t.rng)
+    steps[#steps + 1] = transform(first, second, t.circle, t.context, t.bins, t.rng)
   end
   local layer = nn.layer { label = "neural spline flow", inner = steps, forward = function() end }
 
