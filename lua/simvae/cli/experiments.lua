@@ -6,9 +6,8 @@ local experiments = {}
 -- Stage 2 of all five: a neural spline flow, trained by likelihood on the simulator's own pairs of parameters and
 -- output (labels = 1). A simulator costs less than a training step, so that every pair is new; the decoder's pairs,
 -- without labels, leave the decoder's errors in the posterior (notebooks/recipes.md).
--- At a peak of 2e-3 the flow of dSprites diverges within a hundred steps, and at 5e-3 that of the box.
 local function encoder(steps)
-  return { steps = steps, labels = 1, lr = { peak = 1e-3, warmup = 100 }, clip = 5 }
+  return { steps = steps, labels = 1, lr = { peak = 3e-3, warmup = 100 }, clip = 5 }
 end
 
 --- Settings of the box.
@@ -16,7 +15,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box: width, height and position of a rectangle, from its image.",
-    posterior = "flow", decoder = { steps = 6000 }, encoder = encoder(16000), recalibrate = 5000,
+    posterior = "flow", width = 32, decoder = { steps = 6000 }, encoder = encoder(16000), recalibrate = 5000,
     demo = { steps = 2000, samples = 2000 },
   }
 end
@@ -26,7 +25,7 @@ function experiments.fourier()
   return {
     simulator = require "simvae.simulators.fourier",
     doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
-    posterior = "flow", encoder = encoder(12000), recalibrate = 5000,
+    posterior = "flow", width = 32, encoder = encoder(12000), recalibrate = 5000,
   }
 end
 
@@ -49,7 +48,7 @@ function experiments.dsprites()
     simulator = require "simvae.simulators.dsprites",
     doc = "dSprites: shape, scale, orientation and position. MIG treats the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
-    posterior = "flow", -- shapes by their probabilities, and the orientations of squares and ellipses
+    posterior = "flow", width = 32, -- shapes by their probabilities, and the orientations of squares and ellipses
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs
     encoder = encoder(12000),
   }

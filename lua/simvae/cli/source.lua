@@ -54,22 +54,10 @@ function source.run(path, words)
   return results_of(path, words)
 end
 
--- Default settings of simulators of users: a posterior of any shape, calibrated. Of pictures its flow diverges at the
--- recipe's learning rate (simvae.cli.experiments).
-local function with_defaults(t)
-  if t.posterior == nil then
-    t.posterior = "flow"
-    if t.encoder == nil and #t.simulator.output == 3 then
-      t.encoder = { lr = { peak = 1e-3, warmup = 100 }, clip = 5 }
-    end
-  end
-  return t
-end
-
 local function of_script(path)
   local made = results_of(path)
-  if simulator.is(made) then return with_defaults { simulator = made } end
-  if type(made) == "table" and simulator.is(rawget(made, "simulator")) then return with_defaults(made) end
+  if simulator.is(made) then return { simulator = made } end
+  if type(made) == "table" and simulator.is(rawget(made, "simulator")) then return made end
   local returns = made == nil and "nothing" or check.describe(made)
   outcome.fail("%s returns %s; its last line has to return a simulator, as `return sv.simulator { … }`, or a table of "
     .. "settings, as `return { simulator = …, width = 32 }`%s", path, returns,
@@ -83,7 +71,7 @@ end
 function source.settings(name)
   if is_builtin[name] and core.system.kind(name) ~= "file" then
     local made = rawget(experiments, name)
-    return made and made() or with_defaults { simulator = require("simvae.simulators." .. name) }, name
+    return made and made() or { simulator = require("simvae.simulators." .. name) }, name
   end
   if core.system.kind(name) == "folder" then
     outcome.fail("%s is a folder; a simulator is one of %s, or a script FILE.lua that returns one", name, NAMES)
