@@ -15,7 +15,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box: width, height and position of a rectangle, from its image.",
-    posterior = "flow", width = 32, decoder = { steps = 6000 }, encoder = encoder(16000), recalibrate = 5000,
+    posterior = "flow", width = 32, encoder = encoder(16000), recalibrate = 5000,
     demo = { steps = 2000, samples = 2000 },
   }
 end
@@ -25,7 +25,7 @@ function experiments.fourier()
   return {
     simulator = require "simvae.simulators.fourier",
     doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
-    posterior = "flow", width = 32, encoder = encoder(12000), recalibrate = 5000,
+    posterior = "flow", encoder = encoder(16000), recalibrate = 5000,
   }
 end
 
@@ -48,7 +48,7 @@ function experiments.dsprites()
     simulator = require "simvae.simulators.dsprites",
     doc = "dSprites: shape, scale, orientation and position. MIG treats the shape as noise, as the paper does.",
     factors = { "scale", "orientation", "posX", "posY" },
-    posterior = "flow", width = 32, -- shapes by their probabilities, and the orientations of squares and ellipses
+    posterior = "flow", -- shapes by their probabilities, and the orientations of squares and ellipses
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs
     encoder = encoder(12000),
   }
