@@ -19,6 +19,7 @@ local function formula(options)
     params = { { name = "a", low = -5, high = 5 }, { name = "b", low = -5, high = 5 } } }
   sim.noise, sim.prior, options.noise, options.prior = options.noise, options.prior, nil, nil
   options.simulator = sv.simulator(sim)
+  options.posterior = options.posterior or "gaussian"
   options.net = {
     decoder = sv.nn.func(function(code) return code * 5 end),
     encoder = sv.nn.func(function(x)
@@ -47,7 +48,7 @@ local line = sv.simulator {
 }
 
 local function trained(decoder, sim, steps)
-  local model = sv.model { simulator = sim or line, decoder = decoder, width = 32, seed = 1 }
+  local model = sv.model { posterior = "gaussian", simulator = sim or line, decoder = decoder, width = 32, seed = 1 }
   return model:train_decoder { quiet = true, batch = 64, steps = steps or 500, lr = { peak = 3e-3, warmup = 50 } }
 end
 
@@ -113,7 +114,7 @@ describe("the likelihood of a decoder with measured noise", function()
   it("is of each pixel of an image", function()
     local sim = sv.simulator { name = "grey", output = { 1, 2, 2 }, params = { { name = "v", low = 0, high = 1 } },
       simulate = function(z, out) out:fill(z.v) end }
-    local model = sv.model { simulator = sim, net = {
+    local model = sv.model { posterior = "gaussian", simulator = sim, net = {
       decoder = sv.nn.func(function(code) return core.reshape(core.expand(code, code.shape[1], 4), -1, 1, 2, 2) end),
       encoder = sv.nn.func(function(x) return core.zeros(x.shape[1], 2) end) } }
     model.likelihood.net.buffers.std:copy(core.tensor { 0.1, 0.2, 0.3, 0 })
@@ -130,7 +131,7 @@ describe("the likelihood of an ensemble", function()
     local sim = sv.simulator { name = "one", output = { 1 }, params = { { name = "a", low = -1, high = 1 } },
       simulate = function() end }
     local count = 0
-    local model = sv.model { simulator = sim, members = 2, net = function()
+    local model = sv.model { posterior = "gaussian", simulator = sim, members = 2, net = function()
       count = count + 1
       local shift = count * 4
       return sv.nn.func(function(code) return code + shift end),
@@ -220,7 +221,7 @@ describe("importance resampling", function()
     }
     for i, t in ipairs(sims) do
       t.name, t.output, t.simulate = "normal", { 1 }, function() end
-      local model = sv.model { simulator = sv.simulator(t), net = {
+      local model = sv.model { posterior = "gaussian", simulator = sv.simulator(t), net = {
         decoder = sv.nn.func(function(code) return i == 1 and code or code * 8 end),
         encoder = sv.nn.func(function(x) return core.expand(core.tensor { { 0, 2 - i } }, x.shape[1], 2) end) } }
       model.likelihood.net.buffers.std:copy(core.tensor { 0.5 })

@@ -23,6 +23,7 @@ local function model_of(names, options, numbers)
     end
   end
   options.simulator = sv.simulator { name = "s", params = chosen, output = { 2 }, simulate = function() end }
+  options.posterior = options.posterior or "gaussian"
   options.net = {
     decoder = sv.nn.func(function(code) return core.slice(core.concat({ code, code }, 2), 2, 1, 2) end),
     encoder = sv.nn.func(function(x) return core.expand(core.tensor { numbers }, { x.shape[1], #numbers }) end),
@@ -214,7 +215,7 @@ describe("a posterior", function()
     local sim = require "simvae.simulators.box"
     raises("posterior is one of .*gaussian.*mixture.* got \"flows\"", sv.model,
       { simulator = sim, posterior = "flows" })
-    raises("components is an option of posterior = \"mixture\"; the posterior is \"gaussian\"", sv.model,
+    raises("components is an option of posterior = \"mixture\"; the posterior is \"flow\"", sv.model,
       { simulator = sim, components = 4 })
   end)
 

@@ -21,7 +21,7 @@ local sim = sv.simulator { name = "seen", params = params, output = { 4 }, noise
 
 local function model_of(width, change)
   local log_std = math.log(NOISE * width) + 1 -- the head subtracts 1
-  local options = { simulator = sim, bounded = false, loss = "mse", net = {
+  local options = { simulator = sim, posterior = "gaussian", bounded = false, loss = "mse", net = {
     decoder = sv.nn.func(function(code) return code end),
     encoder = sv.nn.func(function(x) return core.concat({ x, core.full(log_std, { x.shape[1], 4 }) }, 2) end) } }
   for k, v in pairs(change or {}) do options[k] = v end

@@ -358,7 +358,7 @@ describe("a cache", function()
   it("trains a model, beside the simulator or without it", function()
     local path = new_path()
     local function train(t)
-      local model = sv.model { simulator = sim, net = "mlp", width = 8, seed = 3 }
+      local model = sv.model { posterior = "gaussian", simulator = sim, net = "mlp", width = 8, seed = 3 }
       for k, v in pairs { cache = path, batch = 10, decoder = { steps = 6 }, encoder = { steps = 4 }, quiet = true } do
         t[k] = v
       end

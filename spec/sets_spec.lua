@@ -113,7 +113,7 @@ describe("training on sets", function()
     assert.near(std, model:posterior(x):std():item(), 0.35 * std)
     raises("labels takes one output for each row of parameters, and a set of 'line'", model.train, model,
       { quiet = true, encoder = { steps = 1, labels = 0.5 } })
-    local plain = sv.model { simulator = sim, set = true, width = 4 }
+    local plain = sv.model { posterior = "gaussian", simulator = sim, set = true, width = 4 }
     raises("a set of measurements of 'line', which draws random numbers, takes a posterior that is trained by",
       plain.train, plain, { quiet = true })
   end)

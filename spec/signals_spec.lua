@@ -34,7 +34,7 @@ do
       if place == "loss" and runs > 1300 then send() end
       return sv.mse_loss(y, x)
     end
-    local model = sv.model { simulator = sim, width = 4, seed = 3, loss = loss }
+    local model = sv.model { posterior = "gaussian", simulator = sim, width = 4, seed = 3, loss = loss }
     local t = { out = out ~= "" and out or nil, quiet = true, batch = 8, log_every = 1, decoder = { steps = 30 },
       encoder = { steps = 30 }, on_step = function(stage, step)
         if place == "on_step" and stage == "encoder" and step == 7 then

@@ -20,6 +20,7 @@ local formula = sv.nn.func(function(code) return core.reshape(core.square(code),
 
 local function model_of(sim, options)
   options.simulator = sim
+  options.posterior = options.posterior or "gaussian"
   options.net = function(t)
     local _, encoder = sv.nets.mlp(t)
     return formula, encoder
@@ -33,7 +34,7 @@ end
 -- An encoder that gives the same heads to all outputs.
 local function constant(sim, components, heads)
   heads = core.tensor { heads }
-  return sv.model { simulator = sim, posterior = components > 1 and "mixture" or nil,
+  return sv.model { simulator = sim, posterior = components > 1 and "mixture" or "gaussian",
     components = components > 1 and components or nil, loss = "mse", net = {
     decoder = formula,
     encoder = sv.nn.func(function(x) return core.expand(heads, { x.shape[1], heads.shape[2] }) end),
@@ -174,7 +175,7 @@ describe("a mixture", function()
       components = 0 })
     raises("sleep must be at least 0; got %-1", several.train_encoder, several, { steps = 2, sleep = -1 })
     local rlc = require "simvae.simulators.rlc"
-    local model = sv.model { simulator = rlc, width = 4 }
+    local model = sv.model { posterior = "gaussian", simulator = rlc, width = 4 }
     raises("'impedance' of simulator 'rlc' has a free number", model.train_encoder, model,
       { steps = 2, sleep = 0.5, quiet = true })
     raises("'impedance' of simulator 'rlc' has a free number", model.train_sleep, model, { steps = 2, quiet = true })

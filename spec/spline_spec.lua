@@ -179,8 +179,8 @@ describe("locations and scales of a flow", function()
     local rows, n = table.unpack(shape)
     it(string.format("are distribution functions of truncated logistic distributions: %d rows, %d of parameters", rows,
       n), function()
-      local rng = sv.rng(4)
-      local state, p = rng:uniform(0, 1, { rows, 5 }), rng:normal(0, 1, { n, 4 })
+      local own = sv.rng(4)
+      local state, p = own:uniform(0, 1, { rows, 5 }), own:normal(0, 1, { n, 4 })
       local y = map(state, p, marks)
       for r = 1, rows do
         local q, sum = (r - 1) // (rows // n) + 1, state:get(r, 5)

@@ -102,7 +102,7 @@ end)
 
 describe("the surprise of pictures #long", function()
   it("is uniform for fresh ones, near 1 for a grey square, noise and a unit mistaken by 1,000", function()
-    local model = sv.model { simulator = disc, net = "mlp", width = 48 }
+    local model = sv.model { posterior = "gaussian", simulator = disc, net = "mlp", width = 48 }
     model:train { quiet = true, decoder = { steps = 300, lr = 3e-3 }, encoder = { steps = 250, lr = 2e-3 } }
     local _, x = sv.simulate(disc, 300, sv.rng(5))
     assert.is_true(distance(model:posterior(x).surprise) < 1.63 * math.sqrt(1 / 300 + 1 / 512))

@@ -16,7 +16,7 @@ function experiments.box()
     simulator = require "simvae.simulators.box",
     doc = "The paper's box: width, height and position of a rectangle, from its image.",
     posterior = "flow", width = 32, encoder = encoder(16000), recalibrate = 5000,
-    demo = { steps = 2000, samples = 2000 },
+    demo = { steps = 2000, width = 16, samples = 2000 },
   }
 end
 

@@ -110,7 +110,8 @@ function Scores:load(map)
   if knots and core.min(core.slice(knots, 2, 2) - core.slice(knots, 2, 1, KNOTS - 1)):item() <= 0 then
     return nil, "'output.knots' does not ascend"
   end
-  self.knots, self.values = knots and core.buffer(knots:clone()) or false, values and core.buffer(values:clone()) or false
+  self.knots = knots and core.buffer(knots:clone()) or false
+  self.values = values and core.buffer(values:clone()) or false
   return true
 end
 

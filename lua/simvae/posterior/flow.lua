@@ -48,7 +48,7 @@ end
 function Flow:build(rng)
   self.norm = nn.layer_norm(FEATURES)
   local inner, width = { self.norm }, FEATURES
-  for k, class in ipairs(self.classes) do
+  for _, class in ipairs(self.classes) do
     class.net = nn.sequential { nn.linear(width, HIDDEN, { std = math.sqrt(1 / width), rng = rng }), nn.silu(),
       nn.linear(HIDDEN, class.levels, { std = 0.01, rng = rng }) }
     inner[#inner + 1], width = class.net, width + class.levels

@@ -1,0 +1,111 @@
+-- Normal scores of outputs: against the normal distribution function and ranks by definition.
+local assert = require "luassert"
+local core = require "simvae.core"
+local helper = require "spec.helper"
+local normal_scores = require "simvae.model.normal_scores"
+local sv = require "simvae"
+
+local N = 1000
+
+-- Columns: normal, lognormal, counts that are mostly 0, a constant.
+local function outputs(seed)
+  local rng = sv.rng(seed)
+  local t = rng:normal { N, 1 }
+  local counts = {}
+  for i = 1, N do counts[i] = { i <= N - 100 and 0 or i - (N - 100) } end
+  return core.concat({ t, core.exp(t * 2), core.tensor(counts), core.full(3, { N, 1 }) }, 2)
+end
+
+local function column(x, e) return x:slice(2, e, e):reshape(x.shape[1]):totable() end
+
+describe("normal scores", function()
+  local x = outputs(1)
+  local scores = normal_scores.new { 4 }
+  scores:fit(x)
+
+  it("leave numbers alone that are normal or constant", function()
+    local y = scores(x)
+    for _, e in ipairs { 1, 4 } do
+      assert.near(0, core.max(core.abs(y:slice(2, e, e) - x:slice(2, e, e))):item(), 1e-5)
+    end
+  end)
+
+  it("of lognormal numbers are nearly those of the normal ones below them", function()
+    local y, t = column(scores(outputs(2)), 2), column(outputs(2), 1)
+    local squares = 0
+    for i = 1, N do squares = squares + (y[i] - t[i]) ^ 2 / N end
+    assert.is_true(math.sqrt(squares) < 0.12, tostring(math.sqrt(squares)))
+  end)
+
+  it("of equal numbers are those of their middle rank, and the others' follow", function()
+    local y = column(scores(x), 3)
+    local middle = core.normal_quantile(core.tensor { (N - 100) / 2 / N }):item()
+    local last = core.normal_quantile(core.tensor { (N - 0.5) / N }):item()
+    assert.near(middle, y[1], 1e-5)
+    assert.near(last, y[N], 1e-5)
+    for i = N - 99, N do assert.is_true(y[i] > y[i - 1]) end
+  end)
+
+  it("go on beyond the sample, and keep the level of a noise", function()
+    local y = scores(core.tensor { { 0, 1e4, 500, 3, -1 }, { 0, 2e4, 1000, 3, 1 } })
+    assert.is_true(y:get(2, 2) > y:get(1, 2) and y:get(2, 3) > y:get(1, 3))
+    assert.same({ -1, 1 }, column(y, 5))
+    assert.same({ 2, 3, 4 }, scores(core.ones(2, 3, 4)).shape) -- sets of measurements
+  end)
+
+  it("are none of pictures, of outputs close to normal, and before the first training", function()
+    assert.is_nil(normal_scores.new { 1, 8, 8 })
+    local own = normal_scores.new { 1 }
+    local t = sv.rng(3):normal { N, 1 }
+    assert.equal(t, own(t))
+    own:fit(t)
+    assert.equal(t, own(t))
+    local map = {}
+    own:save(map)
+    assert.is_nil(next(map))
+  end)
+
+  it("are restored from a model's tensors, or refused with a reason", function()
+    local map, again = {}, normal_scores.new { 4 }
+    scores:save(map)
+    assert.is_true(again:load(map))
+    assert.equal(0, core.max(core.abs(again(x) - scores(x))):item())
+    local function refused(pattern, change)
+      local other = { ["output.knots"] = map["output.knots"], ["output.scores"] = map["output.scores"] }
+      change(other)
+      local ok, why = normal_scores.new { 4 }:load(other)
+      assert.is_nil(ok)
+      assert.matches(pattern, why)
+    end
+    refused("'output.scores' is missing", function(t) t["output.scores"] = nil end)
+    refused("'output.knots' has shape %(2, 2%)", function(t) t["output.knots"] = core.ones(2, 2) end)
+    refused("does not ascend", function(t) t["output.knots"] = t["output.scores"] * -1 end)
+    assert.is_true(again:load {})
+    assert.equal(x, again(x))
+  end)
+
+  it("let an encoder see what a few large numbers hide", function()
+    -- the logarithm of the output is the parameter; nine tenths of them lie within 0.02 standard deviations
+    local sim = sv.simulator { name = "decades", params = { { name = "a", low = 0, high = 1 } }, output = { 1 },
+      simulate = function(z, out) out[1] = math.exp(12 * z.a) end }
+    local model = sv.model { simulator = sim, posterior = "gaussian", width = 16, seed = 1 }
+    model:train { quiet = true, batch = 64, decoder = { steps = 1 }, sleep = { steps = 0 }, encoder = { steps = 1 } }
+    local spread = model.scores(model.loss:standardise(sv.tensor { { math.exp(3) }, { math.exp(6) } }))
+    assert.is_true(spread:get(2, 1) - spread:get(1, 1) > 0.5)
+    local path = helper.temporary_folder() .. "/decades.safetensors"
+    assert(model:save(path))
+    local again = assert(sv.load(path, sim))
+    local y = sv.tensor { { math.exp(3) }, { math.exp(6) } }
+    assert.same(model:encode(y):totable(), again:encode(y):totable())
+  end)
+end)
+
+describe("the recipe of the paper", function()
+  it("takes a posterior that eq. 4 trains", function()
+    local sim = sv.simulator { name = "s", params = { { name = "a", low = 0, high = 1 } }, output = { 2 },
+      simulate = function(z, out) out[1], out[2] = z.a, 1 - z.a end }
+    local model = sv.model { simulator = sim, width = 4 }
+    helper.raises("recipe \"paper\" trains the encoder by the decoder's misfit .*this model's posterior is \"flow\"",
+      model.train, model, { recipe = "paper", quiet = true, decoder = { steps = 1 }, encoder = { steps = 1 } })
+  end)
+end)
