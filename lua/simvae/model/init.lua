@@ -166,6 +166,7 @@ end
 --- The numbers of the posterior's head.
 -- @tparam tensor x (N, …output) as networks see outputs (simvae.model.loss), with the level of a measured noise
 -- @treturn tensor (N, head.outputs)
+-- @usage print(model:encoder_outputs(x))
 function Model:encoder_outputs(x)
   return self.encoder(self.scores and self.scores(x) or x)
 end
