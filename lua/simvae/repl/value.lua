@@ -13,6 +13,7 @@ local LINES = 60    -- of one value
 local ENTRIES = 20  -- of one table
 local DEPTH = 4     -- of tables in tables
 local LETTERS = 200 -- of a text within a table; of one by itself LINES lines
+local OBJECT = 60   -- columns of an object within a table
 local KEY = "^[%a_][%w_]*$"
 
 local escapes = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\\"] = "\\\\", ['"'] = '\\"' }
@@ -61,7 +62,7 @@ local function scalar(v, paint)
   if kind == "table" and not has_text(v) then return nil end
   local text = object_text(v)
   local first = text:match "^[^\n]*"
-  return (progress.cut(first, 100)) .. (#first < #text and " …" or "")
+  return (progress.cut(first, OBJECT)) .. (#first < #text and " …" or "")
 end
 
 local function ranks(a, b)
