@@ -153,6 +153,18 @@ describe("wrong arguments have messages of their own", function()
       sv.symmetry.distance, ring().params)
   end)
 
+  it("of methods, which name the line that called them, however deep they are found", function()
+    local model = sv.model { simulator = sv.simulator { name = "flat", output = { 4 },
+      params = { { name = "v", low = 0, high = 1 } }, simulate = function(z, out) out:fill(z.v) end }, width = 4 }
+    for wanted, f in pairs {
+      ["posterior: takes"] = function() return (model:posterior(sv.zeros(3))) end,
+      ["train: decoder: steps takes"] = function() return (model:train { decoder = { steps = "x" } }) end,
+      ["decode: takes"] = function() return (model:decode(sv.zeros(3, 3))) end,
+    } do
+      helper.raises("^spec/misuse_spec.lua:%d+: " .. wanted, f)
+    end
+  end)
+
   it("in functions of symmetries that are given no simulator or no rows", function()
     helper.raises("symmetry.nearest: takes a simulator first; got nil", function() sv.symmetry.nearest() end)
     helper.raises("symmetry.align: rows takes a table; got 3", function() sv.symmetry.align(ring(), 3) end)

@@ -1,13 +1,16 @@
 --- The reference as plain text, for terminals: what sv.help prints.
+local core = require "simvae.core"
+
 local text = {}
 
-local WIDTH = 100 -- columns
+local WIDTH = 100 -- columns, or those of a narrower terminal
 
 -- Words of a text in lines; those after the first begin with `indent`.
 local function wrapped(words, first, indent, width)
+  width = width or math.min(WIDTH, (core.system.columns(1) or WIDTH) - 1)
   local lines, line = {}, first
   for word in words:gmatch "%S+" do
-    if #line > #indent and utf8.len(line) and utf8.len(line) + 1 + (utf8.len(word) or #word) > (width or WIDTH) then
+    if #line > #indent and utf8.len(line) and utf8.len(line) + 1 + (utf8.len(word) or #word) > width then
       lines[#lines + 1], line = line, indent .. word
     else
       line = line .. (line:find "%S" and not line:find " $" and " " or "") .. word

@@ -35,8 +35,13 @@ end
 --   or what is wrong
 function chunk.compile(text, env)
   text = text:gsub("^%s*=", "return ", 1)
-  local f = load("return " .. text, NAME, "t", env)
-  if f then return f, true end
+  if load("return " .. text, NAME, "t", env) then
+    -- no tail call: errors of functions name the line that called them
+    local call = "local _all <const> = ... return _all(" .. text
+    local f = load(call .. ")", NAME, "t", env) or load(call .. "\n)", NAME, "t", env) -- behind a comment
+      or load("return " .. text, NAME, "t", env)
+    return function() return f(function(...) return ... end) end, true
+  end
   local plain, why = load(text, NAME, "t", env)
   if not plain then return nil, why:find "<eof>'?$" and "incomplete" or why end
   -- text that ends with a return keeps its local variables to itself

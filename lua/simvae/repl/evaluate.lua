@@ -28,7 +28,8 @@ local function places(level)
     local about = debug.getinfo(at, "Slnf")
     if not about or about.func == evaluate.run then return list end
     if is_users(about) and about.currentline > 0 then
-      list[#list + 1] = { at = string.format("%s:%d", about.short_src, about.currentline), where = where(about) }
+      list[#list + 1] = { at = string.format("%s:%d", about.short_src, about.currentline), where = where(about),
+        typed = about.what == "main" and about.source == "=input" }
     end
   end
   return list
@@ -49,11 +50,11 @@ local function explain(e)
   if interrupt.is(e) then return { interrupted = true, text = type(e) == "string" and "interrupted" or tostring(e) } end
   local text, lines = text_of(e), {}
   local list = places(3)
-  if #list == 1 and list[1].at:find "^input:" then text = text:gsub("^input:1: ", "") end
+  if #list == 1 and list[1].typed then text = text:gsub("^input:1: ", "") end
+  if #list > 0 and list[#list].at == "input:1" and list[#list].typed then list[#list] = nil end
   for i, place in ipairs(list) do
     local said = text:sub(1, #place.at + 1) == place.at .. ":"
-    local only_input = #list == 1 and place.at:find "^input:"
-    if not only_input and not (i == 1 and said and place.where == "") then
+    if not (i == 1 and said and place.where == "") then
       lines[#lines + 1] = "  at " .. place.at .. place.where
     end
   end

@@ -6,9 +6,24 @@ local check = {}
 
 local rng_class = getmetatable(core.rng(0))
 
---- Raises at the line of the public function's caller.
+-- The folder of the library's own files.
+local own = debug.getinfo(1, "S").source:match "^@(.*/)util/[^/]*$" or "?"
+
+-- The level of the first function from `level` on that is not ours, as its caller counts; level itself where all are.
+local function users_level(level)
+  local at = level + 1
+  while true do
+    local about = debug.getinfo(at, "S")
+    if not about then return level end
+    if about.what ~= "C" and about.source:sub(2, #own + 1) ~= own then return at - 1 end
+    at = at + 1
+  end
+end
+
+--- Raises at the line of the user's code that called a public function.
+-- @tparam integer level of its caller, or of a function that it was called by
 function check.fail(level, format, ...)
-  error(string.format(format, ...), level + 1)
+  error(string.format(format, ...), users_level(level + 1))
 end
 
 --- A word with its article: "a tensor", "an option".
