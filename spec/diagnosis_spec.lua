@@ -131,6 +131,8 @@ describe("sv.diagnose of a simulator", function()
         function(z, out) out[1], out[2] = z.a + z.c, z.a * z.c end },
       { "a,c", { { name = "a", low = -1, high = 1 }, { name = "c", low = -2, high = 2 } },
         function(z, out) out[1], out[2] = z.a * z.c, z.a ^ 2 + z.c ^ 2 / 8 end },
+      { "a,c", { { name = "a", low = 1, high = 10, scale = "log" }, { name = "c", low = 1, high = 20, scale = "log" } },
+        function(z, out) out[1], out[2] = z.a / z.c, math.log(z.a / z.c) end },
       { "angle", { { name = "angle", low = 0, high = 360, period = 360 }, B },
         function(z, out) out[1], out[2] = math.cos(math.rad(2 * z.angle)) + z.b, math.sin(math.rad(2 * z.angle)) end },
     }

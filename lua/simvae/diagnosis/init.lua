@@ -48,7 +48,15 @@ local function learned(d)
   return list
 end
 
+-- Keeps a model from saying that the simulator's own outputs are unusual, until it is closed.
+local function quiet(model)
+  local before = model.noticed
+  model.noticed = setmetatable({}, { __index = function() return "not said here" end })
+  return setmetatable({}, { __close = function() model.noticed = before end })
+end
+
 local function examine(subject, o)
+  local _scope <close> = require "simvae.model".is(subject) and quiet(subject) or nil
   local d, findings = data.new(subject, o), {}
   for _, one in ipairs(catalogue.reported "simvae.diagnosis") do
     one.find(d, function(f)
@@ -60,7 +68,8 @@ local function examine(subject, o)
     failures = #d.failed, seconds_per_sample = d.seconds, samples = d.r and d.r.samples }
 end
 
---- Diagnoses a model, or a simulator before anything is trained.
+--- Diagnoses a model, or a simulator before anything is trained. Of a model that was trained in rounds for one
+-- observation, whose measures over the prior mean nothing, the simulator.
 -- @tparam Model|Simulator subject what is examined
 -- @tparam ?table t options
 -- @treturn table findings: a list of { kind, parameters (names, or nil), text, try }; learned: the parameters of which

@@ -41,7 +41,7 @@ local function add_notes(d, found, add)
     local kind = note:find "^no output" and "no effect" or note:find "^the output stays" and "undeclared symmetry"
     for _, name in ipairs(parameters) do
       seen[name] = seen[name] or kind
-      known = known or d.named[name]
+      known = known or d.named[name] == "no effect" or d.named[name] == "hidden by noise"
     end
     if kind and not known then add { kind = kind, parameters = parameters, text = what, try = try } end
   end

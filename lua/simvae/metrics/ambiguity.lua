@@ -20,6 +20,7 @@ local TRIED, ENOUGH = 24, 6 -- samples of a trial, and how many must stay within
 local SAME = 1e-3          -- of the outputs' variance
 local FACTOR = 1.3         -- by which parameters are multiplied
 local FACTORS, MOST = 6, 12 -- parameters in a common factor, and combinations that are tried
+local ALL = 40             -- the same without draws, which say what varies most
 local CORRELATED = 0.8
 
 -- ---- spreads ----------------------------------------------------------------------------------
@@ -84,8 +85,9 @@ local function trial(run)
   return setmetatable({ run = run, rows = rows, x = x, size = size }, Trial)
 end
 
--- Do outputs stay the same where map(row) -> row is applied to the parameters?
-function Trial:same(map)
+-- How far outputs move where map(row) -> row is applied to the parameters: a share of their variance; nil where too few
+-- images lie within the bounds, or the simulator fails.
+function Trial:difference(map)
   local rows, from = {}, {}
   for i, row in ipairs(self.rows) do
     local image, inside = map(row), true
@@ -95,11 +97,17 @@ function Trial:same(map)
     end
     if inside then rows[#rows + 1], from[#from + 1] = image, i end
   end
-  if #rows < ENOUGH then return false end
+  if #rows < ENOUGH then return nil end
   local scope <close> = core.scope()
   local y, good = rerun.run(self.run.sim, core.tensor(rows))
-  if not y or good then return false end
-  return core.mean(core.square(y - rerun.rows(self.x, from))):item() <= SAME * self.size
+  if not y or good then return nil end
+  return core.mean(core.square(y - rerun.rows(self.x, from))):item() / self.size
+end
+
+-- Do outputs stay the same?
+function Trial:same(map)
+  local difference = self:difference(map)
+  return difference ~= nil and difference <= SAME
 end
 
 -- ---- no effect -----------------------------------------------------------------------------------
@@ -368,32 +376,33 @@ local function find_factors(of, run, broad, draws, found)
     end
   end
   table.sort(list, function(x, y) return x.variance > y.variance end)
-  for i = 1, math.min(MOST, #list) do
-    local exponents, changes = list[i].v, {}
-    local function map(row)
+  local best, least = nil, SAME
+  for i = 1, math.min(#draws > 0 and MOST or ALL, #list) do
+    local difference = of:difference(function(row)
       local image = table.move(row, 1, #row, 1, {})
-      for a, k in ipairs(which) do image[k] = row[k] * FACTOR ^ exponents[a] end
+      for a, k in ipairs(which) do image[k] = row[k] * FACTOR ^ list[i].v[a] end
       return image
-    end
-    if of:same(map) then
-      local up, down = {}, {}
-      for a, k in ipairs(which) do
-        local name, e = run.params[k].name, exponents[a]
-        if e ~= 0 then
-          table.insert(e > 0 and up or down, name)
-          changes[k] = string.format("z.%s %s s", name, e > 0 and "*" or "/")
-        end
-      end
-      found.factors = { up = up, down = down }
-      found.notes[#found.notes + 1] = string.format("the output stays the same where %s %s multiplied%s by one factor: "
-        .. "only %s can be known. Declare symmetry = { { name = \"scale\", free = { low = 0, high = math.huge, scale = "
-        .. "\"log\" }, map = function(z, s) return { %s } end } }, or give one of them.", table.concat(up, ", "),
-        #up == 1 and "is" or "are", #down > 0 and string.format(" and %s divided", table.concat(down, ", ")) or "",
-        #down > 0 and "products of one of either, and ratios within each," or "their ratios",
-        result_text(run.params, changes))
-      return
+    end)
+    if difference and (difference < least or difference == least and not best) then
+      best, least = list[i].v, difference
     end
   end
+  if not best then return end
+  local up, down, changes = {}, {}, {}
+  for a, k in ipairs(which) do
+    local name, e = run.params[k].name, best[a]
+    if e ~= 0 then
+      table.insert(e > 0 and up or down, name)
+      changes[k] = string.format("z.%s %s s", name, e > 0 and "*" or "/")
+    end
+  end
+  found.factors = { up = up, down = down }
+  found.notes[#found.notes + 1] = string.format("the output stays the same where %s %s multiplied%s by one factor: "
+    .. "only %s can be known. Declare symmetry = { { name = \"scale\", free = { low = 0, high = math.huge, scale = "
+    .. "\"log\" }, map = function(z, s) return { %s } end } }, or give one of them.", table.concat(up, ", "),
+    #up == 1 and "is" or "are", #down > 0 and string.format(" and %s divided", table.concat(down, ", ")) or "",
+    #down > 0 and "products of one of either, and ratios within each," or "their ratios",
+    result_text(run.params, changes))
 end
 
 -- ---- the rest ---------------------------------------------------------------------------------------------

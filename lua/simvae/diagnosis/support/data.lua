@@ -101,16 +101,22 @@ local function both(a, b, n)
 end
 data.both = both
 
--- Standard deviations of an output that is repeated: the simulator's own, and those of the declared noise.
+-- Standard deviations of an output that is repeated and measured again: the simulator's own, and those of the noise;
+-- where they differ between measurements (a function, a range of levels), of the repeated measurements.
 local function repeated(self)
-  local rows = self:rows(self:affordable(REPEATED, 2))
+  local sim, rows = self.sim, self:rows(self:affordable(REPEATED, 2))
   local x, failed = self:outputs(rows)
   local y, failed_again = self:outputs(rows, 1)
   local list = both(failed, failed_again, #rows)
   if #list == 0 then return nil end
-  local variance = core.mean(core.square(rerun.rows(x, list) - rerun.rows(y, list)), 1) / 2
-  self.stochastic = core.max(variance):item() > 0
-  if self.sim.noise_std then variance = variance + core.square(core.expand(self.sim.noise_std, self.sim.output)) end
+  x, y = rerun.rows(x, list), rerun.rows(y, list)
+  local exact = sim.noise_std and not sim.noise_range
+  if sim.noise and not exact then
+    local z = rerun.rows(core.tensor(rows), list)
+    x, y = noise.add(sim, z, x, core.rng(self.seed, 14)), noise.add(sim, z, y, core.rng(self.seed, 15))
+  end
+  local variance = core.mean(core.square(x - y), 1) / 2
+  if exact then variance = variance + core.square(core.expand(sim.noise_std, sim.output)) end
   if core.max(variance):item() <= 0 then return nil end
   return core.buffer(core.sqrt(variance))
 end
@@ -138,8 +144,8 @@ end
 -- @tparam table o options of sv.diagnose
 -- @treturn table as described in simvae.diagnosis
 function data.new(subject, o)
-  local model = require "simvae.model".is(subject) and subject or nil
-  local sim = model and model.simulator or subject
+  local given = require "simvae.model".is(subject) and subject or nil
+  local sim, model = given and given.simulator or subject, given and not given.focus and given or nil
   local self = setmetatable({ model = model, sim = sim, params = sim.params, seed = o.seed, tried = 0, failed = {},
     named = {}, simulations = o.simulations, steps = model and model.trained, rows_of = rawget(sim, "rows") }, Data)
   sample(self, o.seed)
