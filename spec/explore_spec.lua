@@ -92,18 +92,18 @@ describe("model:explore", function()
   it("draws the simulator's output at the parameters, and returns them", function()
     local s <close> = open "print 'above' print(image():explore { z = { 0.2, 3 } })"
     if not s then return end
-    local text = s:wait "flat: .*decoder +simulator +difference RMS.*▸ v +0.2 mm.*other +3 .*choose"
+    local text = s:wait "flat: .*decoder +simulator +difference RMS.*▸ v +0.200 mm.*other +3.00 .*choose"
     assert.is_nil(text:find "above")
     assert.is_truthy(s:text(true):find(grey(51), 1, true)) -- 0.2 of 255
     s:press("Right", "Right")
-    s:wait "▸ v +0.24 mm"
+    s:wait "▸ v +0.240 mm"
     assert.is_truthy(s:text(true):find(grey(61), 1, true))
     s:press("Down", "Left")
-    s:wait "▸ other +2.8 "
+    s:wait "▸ other +2.80 "
     s:press "]"
     s:wait "▸ other +2.82 "
     s:press "End"
-    s:wait "▸ other +10 "
+    s:wait "▸ other +10.00 "
     s:press "q"
     s:wait("^above\nsimvae: posterior: the model's encoder has not been trained\n" -- kept for afterwards
       .. "%[%[ 0.24 10.  %]%] %(1, 2%)\nterminal as before\nleft with 0$")
@@ -149,10 +149,18 @@ describe("model:explore", function()
     s:wait "difference RMS"
   end)
 
+  it("draws letters where colours are not wanted", function()
+    local s <close> = open("image():explore { z = { 0, 3 } }", { environment = { NO_COLOR = "1" } })
+    if not s then return end
+    local text = s:wait("choose", true)
+    assert.same({ nil, nil }, { text:find "▀", text:find "\27" })
+    assert.matches("@@@@", text) -- black
+  end)
+
   it("animates a parameter", function()
     local s <close> = open "image():explore { z = { 0.2, 3 } }"
     if not s then return end
-    s:wait "0.2 mm"
+    s:wait "0.200 mm"
     s:press "a"
     local seen = {}
     for _ = 1, 200 do
@@ -183,7 +191,7 @@ describe("model:explore", function()
     } do
       local s <close> = open(script)
       if not s then return end
-      s:wait "▸ v +0.5 mm"
+      s:wait "▸ v +0.500 mm"
       how[1](s)
       local text = s:wait(how[2])
       assert.is_nil(text:find "▸")
@@ -206,11 +214,11 @@ describe("model:explore", function()
   it("says so while a window is too small, and goes on when it has grown", function()
     local s <close> = open "image():explore { z = { 0.2, 3 } }"
     if not s then return end
-    s:wait "0.2 mm"
+    s:wait "0.200 mm"
     s:resize(40, 10)
     s:wait "^needs 60 columns and 16 rows"
     s:resize(100, 30)
-    s:wait "▸ v +0.2 mm"
+    s:wait "▸ v +0.200 mm"
   end)
 
   it("refuses parameters and outputs that do not fit", function()

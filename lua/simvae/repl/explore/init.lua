@@ -81,12 +81,12 @@ local function frame(s, shown, view)
   local title = string.format("%s: %s", s.simulator.name, s.given and "a given output" or "decoder and simulator")
   local lines = { paint("title", panels.fit(title, columns - 12)) .. paint("faint", view.spent > 0
     and string.format("%8.0f ms", view.spent * 1000) or ""), "" }
-  local sliders_rows = math.min(#s.params, math.max(3, (rows - 5) // 3)) + 1
-  local room = rows - #lines - sliders_rows - 3
-  local drawn, hidden = panels.lines(s, columns, room, view.colours, paint)
+  -- parameters have a third of the screen, and what the outputs leave
+  local least = math.min(#s.params, math.max(3, (rows - 5) // 3)) + 1
+  local drawn, hidden = panels.lines(s, columns, rows - #lines - least - 3, view.colours, paint)
   table.move(drawn, 1, #drawn, #lines + 1, lines)
   lines[#lines + 1] = ""
-  for _, line in ipairs(sliders.lines(s, columns, sliders_rows, paint)) do lines[#lines + 1] = line end
+  for _, line in ipairs(sliders.lines(s, columns, rows - #lines - 2, paint)) do lines[#lines + 1] = line end
   local message = shown:message()
   lines[#lines + 1] = message and paint("error", panels.fit(message, columns)) or ""
   lines[#lines + 1] = paint("faint", help_line(view, hidden))

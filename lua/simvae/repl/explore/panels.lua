@@ -198,7 +198,12 @@ end
 -- @treturn boolean whether there are other channels or series to choose
 function panels.lines(s, columns, rows, colours, paint)
   local image = #s.simulator.output == 3
-  local widths, lines, hidden = (image and images or curves)(s, columns, rows - 1, image and colours or paint)
+  local widths, lines, hidden
+  if image then
+    widths, lines = images(s, columns, rows - 1, colours)
+  else
+    widths, lines, hidden = curves(s, columns, rows - 1, paint)
+  end
   local distance = ""
   if s.x then
     local scope <close> = core.scope()

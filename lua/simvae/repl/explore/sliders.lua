@@ -3,8 +3,13 @@ local panels = require "simvae.repl.explore.panels"
 
 local sliders = {}
 
-local function number(v)
-  return string.format("%.4g", v)
+-- A value to a thousandth of the parameter's range, so that its places stay as it moves.
+local function number(s, p, v)
+  if p.levels then return string.format("%d", math.floor(v + 0.5)) end
+  local low, high = s.bounds(p)
+  local places = math.ceil(3 - math.log(high - low, 10))
+  if (p.axis or p).scale == "log" or places > 6 or places < -3 then return string.format("%.4g", v) end
+  return string.format("%." .. math.max(0, places) .. "f", v)
 end
 
 -- The line of a slider: the range, the posterior's central 90% thick, the value a dot.
@@ -31,7 +36,9 @@ end
 local function interval_text(s, k)
   local interval = s.intervals and s.intervals[k]
   if not interval then return "" end
-  return string.format("%s  %s to %s", number(interval.median), number(interval.low), number(interval.high))
+  local p = s.params[k]
+  return string.format("%s  %s to %s", number(s, p, interval.median), number(s, p, interval.low),
+    number(s, p, interval.high))
 end
 
 local POSTERIOR, WIDE_POSTERIOR, WIDE = 30, 38, 96 -- columns; the wide one on screens of at least WIDE
@@ -46,7 +53,7 @@ function sliders.lines(s, columns, rows, paint)
   local names, values = 0, 0
   for k, p in ipairs(s.params) do
     names = math.max(names, utf8.len(p.name) or #p.name)
-    values = math.max(values, #number(s.z[k]) + 1 + (utf8.len(p.unit or "") or 0))
+    values = math.max(values, #number(s, p, s.z[k]) + 1 + (utf8.len(p.unit or "") or 0))
   end
   names, values = math.min(names, 16), math.max(10, math.min(values, 18))
   local posterior = columns >= WIDE and WIDE_POSTERIOR or POSTERIOR
@@ -59,7 +66,7 @@ function sliders.lines(s, columns, rows, paint)
     local p = s.params[k]
     local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
     lines[#lines + 1] = (k == s.chosen and paint("prompt", "▸ ") or "  ") .. panels.fit(p.name, names) .. "  "
-      .. panels.fit(number(s.z[k]) .. unit, values) .. " " .. bar(s, k, width, paint) .. "  "
+      .. panels.fit(number(s, p, s.z[k]) .. unit, values) .. " " .. bar(s, k, width, paint) .. "  "
       .. paint("string", panels.fit(interval_text(s, k), posterior))
   end
   return lines
