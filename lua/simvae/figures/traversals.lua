@@ -6,6 +6,7 @@ local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local parameter = require "simvae.simulator.parameter"
 local picture = require "simvae.figures.support.picture"
+local traversal = require "simvae.figures.support.traversal"
 
 local options = check.declare("figures.traversals", {
   steps = { "integer", default = 9, min = 2, max = 64, doc = "images of a row, from bound to bound" },
@@ -17,14 +18,6 @@ local options = check.declare("figures.traversals", {
     doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
   frames = { "integer", default = 24, min = 4, max = 240, doc = "of the animation" },
 })
-
--- Positions between the bounds: a period's end is omitted, as it equals its start; classes come once each.
-local function shares(p, steps)
-  local n = p.levels or steps
-  local result = {}
-  for i = 1, n do result[i] = p.period and (i - 1) / n or (i - 1) / (n - 1) end
-  return result
-end
 
 -- Numbers of the parameters to be moved, from names or numbers.
 local function chosen(params, rows)
@@ -46,33 +39,16 @@ local function chosen(params, rows)
   return result
 end
 
--- Base values: the middle of the bounds; for a prior with dependent parameters its mean,
--- since the middle may be outside the support.
-local function middle(sim, base)
-  local z, mean = {}, nil
-  if sim.correlated and sim.sample then mean = sim:sample(1000, core.rng(1)):mean(1):totable() end
-  for i, p in ipairs(sim.params) do
-    local own = mean and not p.levels and not p.period and mean[i]
-    z[i] = base and (base[p.name] or base[i]) or own or parameter.from_unit(p, 0.5)
-  end
-  return z
-end
-
 -- The decoder's outputs for parameter k at these shares: (n, …).
 local function moved(model, z, k, us)
-  local p, rows = model.simulator.params[k], {}
-  for s, u in ipairs(us) do
-    rows[s] = table.move(z, 1, #z, 1, {})
-    rows[s][k] = parameter.from_unit(p, u)
-  end
-  return model:decode(core.tensor(rows))
+  return model:decode(traversal.moved(model.simulator, z, k, us))
 end
 
 local function images(path, model, z, which, opts)
   local params, rows, labels, maximum = model.simulator.params, {}, {}, 0
   local first
   for r, k in ipairs(which) do
-    local x = moved(model, z, k, shares(params[k], opts.steps))
+    local x = moved(model, z, k, traversal.shares(params[k], opts.steps))
     first = first or x.shape
     rows[r], labels[r] = {}, parameter.range_text(params[k])
     maximum = math.max(maximum, x.shape[1])
@@ -134,7 +110,7 @@ local function curves(path, model, z, which, opts)
   local rows, columns = output.layout(#which, 3)
   script[1] = string.format("set multiplot layout %d,%d\nunset key\nset xlabel 'output'", rows, columns)
   for _, k in ipairs(which) do
-    local us = shares(params[k], opts.steps)
+    local us = traversal.shares(params[k], opts.steps)
     local plots = {}
     for s, values in ipairs(moved(model, z, k, us):totable()) do
       local lines = {}
@@ -169,7 +145,7 @@ local function traversals(path, model, opts)
     check.fail(2, "traversals: takes a model, with :decode and .simulator.params; got %s", check.describe(model))
   end
   local scope <close> = core.scope()
-  local which, z = chosen(sim.params, opts.rows), middle(sim, opts.base)
+  local which, z = chosen(sim.params, opts.rows), traversal.middle(sim, opts.base)
   local probe = model:decode(core.tensor { z })
   if probe.ndim ~= 4 then return curves(path, model, z, which, opts) end
   local ok, message = images(path, model, z, which, opts)

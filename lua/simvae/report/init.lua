@@ -1,8 +1,9 @@
---- The report of a run: one self-contained HTML page without scripts, for wide and
--- narrow screens.
+--- The report of a run: one self-contained HTML page for wide and narrow screens, light and dark, and for paper.
+-- Its only script moves the sliders.
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local interrupt = require "simvae.util.interrupt"
 local marginal = require "simvae.simulator.marginal"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
@@ -116,6 +117,18 @@ local function warnings(r)
   return table.concat(out)
 end
 
+-- A section that runs the model; where it cannot be made, why.
+local function live(make, ...)
+  local ok, html, script = interrupt.pcall(make, ...)
+  if ok then return html, script end
+  return '<p class="soft">Not drawn: ' .. escape(html) .. "</p>"
+end
+
+-- Is it a model that can be run? Reports of results alone describe one by a table.
+local function runs(model)
+  return model ~= nil and require("simvae.model").is(model)
+end
+
 --- Writes dir/report.html.
 -- @tparam string dir an existing directory
 -- @tparam table data options
@@ -136,14 +149,24 @@ local function report(dir, data)
   local title = data.title or (sim and sim.name or "simulator") .. ": the simulator and its inverse"
   local body = {
     "<h1>", escape(title), "</h1>",
-    '<p class="soft">A decoder learned to draw what the simulator draws; an encoder learned, without labels, to find ',
-    "the parameters from the output. Measured on ", escape(r.samples or "?"), " fresh samples.</p>",
-    "<h2>How good it is</h2>", warnings(r), cards(r),
+    '<p class="soft">A decoder learned to draw what the simulator draws; an encoder learned to find the parameters ',
+    "from the output. Measured on ", escape(r.samples or "?"), " fresh samples.</p>",
+    warnings(r),
   }
   local function add(...)
     for _, s in ipairs { ... } do body[#body + 1] = s end
   end
+  local script
+  if runs(data.model) then
+    local sliders, code = live(require "simvae.report.sliders", data.model)
+    script = code
+    add(sliders)
+  end
+  add("<h2>How good it is</h2>", cards(r))
   if data.diagnosis then add(require "simvae.report.diagnosis"(data.diagnosis)) end
+  if runs(data.model) then
+    add((live(require "simvae.report.posteriors", data.model, (r.options or {}).seed or 7)))
+  end
   if sim then add("<h2>Parameters</h2>", parameters(sim, r)) end
   add(sentences(r, data.notes))
   if #data.figures > 0 then
@@ -151,7 +174,7 @@ local function report(dir, data)
     for _, f in ipairs(data.figures) do add(page.figure(dir, f)) end
   end
   add(sections(r, names, sim), "<h2>What was run</h2>", settings(data, sim))
-  return page.write(dir .. "/report.html", title, table.concat(body))
+  return page.write(dir .. "/report.html", title, table.concat(body), script)
 end
 
 return report

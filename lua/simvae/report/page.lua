@@ -1,23 +1,29 @@
---- Self-contained HTML pages without scripts, for wide and narrow screens; used by sv.report and by the report of a
--- reproduction.
+--- Self-contained HTML pages for wide and narrow screens, light and dark, and for paper; used by sv.report and by the
+-- report of a reproduction.
 local base64 = require "simvae.util.base64"
 local core = require "simvae.core"
 
 local page = {}
 
 local style = [[
-:root { color-scheme: light; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --good: #0b7a4b; --fair: #8a6100;
-  --poor: #b3261e; }
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --good: #0b7a4b;
+  --fair: #8a6100; --poor: #b3261e; --page: #f6f7f9; --card: #fff; --warn: #fdecea; --one: #2563c9; --other: #c2410c; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ee; --soft: #a3acb9; --line: #333b47; --poor: #f28b82; --page: #12161c; --card: #1b2129;
+    --warn: #3a1f1d; --one: #7db0ff; --other: #ff9d6b; --good: #2f9e6b; --fair: #a97c0a; }
+  figure .picture img { background: #fff; border-radius: 6px; }
+  .mark.poor { background: #b3261e; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink);
-  background: #f6f7f9; }
+  background: var(--page); }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 16px 0 4px; }
 h2 { font-size: 1.25rem; margin: 40px 0 12px; }
 p { margin: 8px 0; }
 .soft { color: var(--soft); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); gap: 14px; }
-.card, figure, .scroll { background: #fff; border: 1px solid var(--line); border-radius: 10px; }
+.card, figure, .scroll { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .card { padding: 14px 16px; }
 .card h3 { font-size: .95rem; margin: 0; font-weight: 600; }
 .card .value { font-size: 1.9rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
@@ -42,11 +48,39 @@ th:first-child, td:first-child { text-align: left; }
 .two h3 { font-size: 1rem; margin: 8px 0; }
 .two > div { min-width: 0; }
 ul { padding-left: 1.2em; }
-.warning { background: #fdecea; border: 1px solid var(--poor); border-left: 6px solid var(--poor); color: var(--poor);
-  border-radius: 6px; padding: 10px 14px; font-weight: 600; }
+.warning { background: var(--warn); border: 1px solid var(--poor); border-left: 6px solid var(--poor);
+  color: var(--poor); border-radius: 6px; padding: 10px 14px; font-weight: 600; }
 @media (max-width: 600px) {
   body { font-size: 15px; } main { padding: 12px 12px 48px; } h1 { font-size: 1.5rem; }
   th, td { padding: 6px 8px; } figure { padding: 8px; } .pairs td:first-child { width: 8em; }
+}
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); gap: 14px; }
+.grid figure { margin: 0; min-width: 0; }
+.traversal label { display: block; } .traversal output { float: right; font-variant-numeric: tabular-nums; }
+.traversal input { width: 100%; margin: 8px 0; accent-color: var(--one); }
+.pair { display: flex; gap: 12px; } .pair > div { flex: 1; min-width: 0; }
+h4 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 0 0 4px; }
+.frame { width: 100%; border: 1px solid var(--line); border-radius: 4px; image-rendering: pixelated;
+  background-size: calc(var(--frames) * 100%) 100%;
+  background-position: calc(var(--frame, var(--frame-shown)) * 100% / max(1, var(--frames) - 1)) 0; }
+.pixels { width: 100%; max-width: 160px; image-rendering: pixelated; border: 1px solid var(--line);
+  border-radius: 4px; }
+.posterior .pixels, .posterior .chart { display: block; margin: 0 auto 10px; }
+.chart { width: 100%; height: 150px; border: 1px solid var(--line); border-radius: 4px; }
+.posterior .chart { height: 90px; }
+polyline { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
+polyline.decoder { stroke: var(--one); } polyline.simulator { stroke: var(--other); stroke-dasharray: 5 3; }
+.posterior polyline { stroke: var(--one); stroke-dasharray: none; }
+.legend { font-size: .85rem; } .legend .decoder { color: var(--one); } .legend .simulator { color: var(--other); }
+.row { margin: 8px 0; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.row .soft { font-size: .85rem; }
+.density { display: block; width: 100%; height: 34px; border-bottom: 1px solid var(--line); }
+.density polygon { fill: var(--one); opacity: .45; }
+.density line { stroke: var(--other); stroke-width: 2; vector-effect: non-scaling-stroke; }
+@media print {
+  body { background: #fff; font-size: 11pt; } main { max-width: none; padding: 0; }
+  figure, .card, tr { break-inside: avoid; } h2 { break-after: avoid; } .traversal input { display: none; }
+  .frame, .mark, .density polygon { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 }
 ]]
 
@@ -162,11 +196,13 @@ end
 -- @tparam string path
 -- @tparam string title
 -- @tparam string body HTML
+-- @tparam ?string script
 -- @treturn string|nil path, or nil and a message
-function page.write(path, title, body)
+function page.write(path, title, body, script)
   local ok, why = core.io.write(path, { '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     .. '<meta name="viewport" content="width=device-width, initial-scale=1"><title>', page.escape(title),
-    "</title><style>", style, "</style></head><body><main>", body, "</main></body></html>\n" })
+    "</title><style>", style, "</style></head><body><main>", body, "</main>",
+    script and "<script>\n" .. script .. "</script>" or "", "</body></html>\n" })
   if not ok then return nil, path .. ": " .. why end
   return path
 end
