@@ -7,7 +7,7 @@ local noise = require "simvae.simulator.noise"
 local options = check.declare("figures.inference", {
   scale = { "integer", min = 1, max = 16,
     doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
-  labels = { "table", doc = "of the three rows; default: input, and S and G of the inferred parameters" },
+  labels = { "table", doc = "of the three rows; default picture, S(E(x)) and G(E(x))" },
   preprocess = { "table", doc = "options of sv.preprocess.picture" },
   noise = { "number|table|tensor",
     doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "

@@ -93,8 +93,7 @@ end
 --- Infers the parameters of outputs: one estimate and its spread. For a mixture it is the component whose decoded
 -- output is closest, which may be far from the posterior's mean (see posterior); for a flow the mean of 128 draws.
 -- @tparam tensor x (N, …output), or one output
--- @tparam ?table t noise: the level of the noise of x, a number or one for each output, where the simulator declares a
--- range of levels
+-- @tparam ?table t options
 -- @treturn tensor mean (N, K), in the simulator's units
 -- @treturn tensor std (N, K), in the same units
 -- @raise outputs of another shape, or that are not finite; a level of the noise that is missing or outside its range
@@ -121,7 +120,7 @@ end
 
 --- The components of a posterior that is a mixture of normal distributions (of "gaussian": one).
 -- @tparam tensor x (N, …output), or one output
--- @tparam ?table t noise: as of encode
+-- @tparam ?table t options
 -- @treturn tensor means (N, A, K), in the simulator's units; A is `components` of sv.model
 -- @treturn tensor standard deviations (N, A, K), in the same units
 -- @treturn tensor probabilities (N, A)
@@ -154,7 +153,7 @@ end
 --- The posterior q(z | x) of outputs: samples, densities, mean, standard deviation, quantiles and mode
 -- (simvae.model.posterior).
 -- @tparam tensor x (N, …output), or one output; of a model of sets (N, M, …output), M measurements each
--- @tparam ?table t noise: as of encode
+-- @tparam ?table t options
 -- @treturn Posterior of N outputs
 -- @raise outputs of another shape, or that are not finite; a level of the noise that is missing or outside its range
 -- @usage

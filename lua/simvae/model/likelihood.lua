@@ -213,8 +213,7 @@ end
 -- declares.
 -- @tparam tensor x (N, …output), or one output
 -- @tparam tensor z (N, K), a row for each output, or (N, M, K), M rows for each; in units
--- @tparam ?table t noise: the level of the noise of x, a number or one for each output, where the simulator declares a
--- range of levels
+-- @tparam ?table t options
 -- @treturn tensor (N,) or (N, M)
 -- @raise a model whose decoder has not been trained
 -- @usage print(model:log_likelihood(x, z)[1])

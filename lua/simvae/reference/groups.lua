@@ -23,15 +23,22 @@ local function chapter_of(entry)
   return entry.owner
 end
 
--- Functions of the library proper, which are in Lua, before those of tensors, which are in C.
-local function library_first(entries)
-  local list = {}
-  for _, entry in ipairs(entries) do
-    if entry.path then list[#list + 1] = entry end
+local MAIN = { "simulator", "model", "load", "simulate", "evaluate", "report", "help" }
+
+-- The functions that a script begins with, then those in Lua, then those of tensors, which are in C.
+local function main_first(entries)
+  local list, seen = {}, {}
+  local function add(suits)
+    for _, entry in ipairs(entries) do
+      if not seen[entry] and suits(entry) then
+        seen[entry] = true
+        list[#list + 1] = entry
+      end
+    end
   end
-  for _, entry in ipairs(entries) do
-    if not entry.path then list[#list + 1] = entry end
-  end
+  for _, name in ipairs(MAIN) do add(function(entry) return entry.name == name end) end
+  add(function(entry) return entry.path end)
+  add(function() return true end)
   return list
 end
 
@@ -58,7 +65,7 @@ return function()
       table.insert(chapter.entries, entry)
     end
   end
-  by_id[""].entries = library_first(by_id[""].entries)
+  by_id[""].entries = main_first(by_id[""].entries)
   for i, chapter in ipairs(list) do chapter.place = chapter.place + i / 1000 end
   table.sort(list, function(a, b) return a.place < b.place end)
   return list

@@ -53,7 +53,8 @@ local function example_of(name, row)
     return "rng:uniform(-1, 1, { " .. shape:sub(2, -2) .. " })"
   end)
   code = code:gsub("%f[%w_]tensor%s*(%b{})", "sv.tensor %1"):gsub("%f[%w_]tensor(%b())", "sv.tensor%1")
-  return string.format("print(sv.%s(%s))", name, code)
+  local images = row.check:find "r%(%d+, %d+, %d+, %d+%)" -- whose numbers would fill a page
+  return string.format("print(sv.%s(%s)%s)", name, code, images and ".shape" or "")
 end
 
 --- The documentation of an op.

@@ -59,7 +59,7 @@ local fields = check.declare("simulator", {
     doc = "of a measurement, in units of the output: a standard deviation, one for each element or channel, a "
       .. "function (x, rng, z), or a range of levels { low =, high = }; default: none" },
   doc = { "string", doc = "a sentence about the simulator" },
-  correlated = { "boolean", doc = "whether the parameters of the prior depend on each other; default: found out" },
+  correlated = { "boolean", doc = "whether the parameters of the prior depend on each other; default false" },
   close = { "function", doc = "function () that releases the simulator's resources" },
 })
 

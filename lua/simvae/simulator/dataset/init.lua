@@ -37,7 +37,7 @@ local fields = check.declare("dataset", {
   scale = { "number", above = 0, doc = "outputs are divided by it; default: 255 for bytes that go above 1" },
   memory = { "integer", default = 1 << 30, min = 0,
     doc = "most bytes of a .npz file's outputs that are held; larger ones are unpacked" },
-  unpacked = { "string", doc = "path that larger outputs are unpacked to; default: a temporary file" },
+  unpacked = { "string", doc = "path that larger outputs are unpacked to; default: beside the .npz file" },
 })
 local shared = simulator.share_options(fields, { prior = true, series = true })
 fields.prior = { "string|function|table",
