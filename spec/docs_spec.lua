@@ -148,6 +148,7 @@ describe("the reference", function()
   it("has examples that run #long", function()
     local folder = helper.temporary_folder()
     local output = helper.run(helper.lua_command_in(folder, "-e", [[
+      require("simvae").threads(1) -- other processes do not slow it down
       local list = require("simvae.reference.examples").run(5)
       for _, example in ipairs(list) do
         local fault = example.fault
