@@ -163,13 +163,13 @@ describe("simvae train", function()
   end)
 
   it("trains a built-in simulator with other options than its settings, and prints JSON #long", function()
-    local out, code = train("box", "--posterior", "gaussian", "--net", "mlp", "--batch", "8", "--out", "runs/b",
+    local out, code = train("dsprites", "--posterior", "gaussian", "--net", "mlp", "--batch", "8", "--out", "runs/b",
       "--json") -- with --quiet
     assert.equal(0, code, out)
     local numbers = assert(json.decode(out))
     assert.equal("gaussian", numbers.posterior)
     assert.equal("mlp", numbers.net)
-    assert.equal("box", json.load(folder .. "/runs/b/run.json").source)
+    assert.equal("dsprites", json.load(folder .. "/runs/b/run.json").source)
     assert.equal(0, select(2, run("evaluate", "runs/b", "--samples", "400")))
   end)
 

@@ -44,13 +44,14 @@ end
 -- The folder of simvae's own modules: errors raised at lines of theirs are about what the user gave.
 local own = assert(package.searchpath("simvae.cli.outcome", package.path)):match "^(.*/)cli/outcome%.lua$"
 
+local program = arg and arg[0] or "" -- the launcher, lua/bin/simvae
+
 -- Is a file, as Lua names it in messages (the end of a long path after "..."), one of our own sources?
 local function is_own(path)
   local tail = path:match "^%.%.%.(.*)$"
+  local function is(whole) return whole == path or tail ~= nil and whole:sub(-#tail) == tail end
   local name = path:match "simvae/([%w_/]+%.lua)$"
-  if not name or core.system.kind(own .. name) ~= "file" then return false end
-  local whole = own .. name
-  return whole == path or tail ~= nil and whole:sub(-#tail) == tail
+  return is(program) or name ~= nil and core.system.kind(own .. name) == "file" and is(own .. name)
 end
 
 --- A message without its place where that is in our own sources.
@@ -58,7 +59,7 @@ end
 -- @treturn string
 -- @treturn boolean whether it is of a fault of ours, and not of what the user gave
 function outcome.read(message)
-  local path, rest = message:match "^([^:\n]*%.lua):%d+: (.*)$"
+  local path, rest = message:match "^([^:\n]+):%d+: (.*)$"
   if not path or not is_own(path) then return message, false end
   local ours = rest:find "^attempt to " or rest:find "^bad argument #" or rest:find "^stack overflow"
     or rest:find "^assertion failed"
