@@ -94,9 +94,11 @@ describe("simvae run", function()
   it("names file and line of errors", function()
     write("bad.lua", "local a = 1\nlocal x = = 2\n")
     write("fails.lua", "local a\nprint(a.b)\n")
+    write("calls.lua", "local function f(t)\n  print(t.a.b)\nend\n\nf {}\nprint 'not reached'\n")
     for _, case in ipairs {
       { "^simvae: bad.lua:2: unexpected symbol near '='\n$", "bad.lua" },
       { "^simvae: fails.lua:2: attempt to index a nil value %(local 'a'%)\n$", "fails.lua" },
+      { "^simvae: calls.lua:2: attempt to index a nil value %(field 'a'%)\n  called at calls.lua:5\n$", "calls.lua" },
       { "^simvae: none.lua: No such file or directory\n$", "none.lua" },
     } do
       local out, code = run("run", case[2])

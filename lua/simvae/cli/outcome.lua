@@ -46,8 +46,10 @@ local own = assert(package.searchpath("simvae.cli.outcome", package.path)):match
 
 local program = arg and arg[0] or "" -- the launcher, lua/bin/simvae
 
--- Is a file, as Lua names it in messages (the end of a long path after "..."), one of our own sources?
-local function is_own(path)
+--- Is a file, as Lua names it in messages (the end of a long path after "..."), one of simvae's own sources?
+-- @tparam string path
+-- @treturn boolean
+function outcome.is_own(path)
   local tail = path:match "^%.%.%.(.*)$"
   local function is(whole) return whole == path or tail ~= nil and whole:sub(-#tail) == tail end
   local name = path:match "simvae/([%w_/]+%.lua)$"
@@ -60,7 +62,7 @@ end
 -- @treturn boolean whether it is of a fault of ours, and not of what the user gave
 function outcome.read(message)
   local path, rest = message:match "^([^:\n]+):%d+: (.*)$"
-  if not path or not is_own(path) then return message, false end
+  if not path or not outcome.is_own(path) then return message, false end
   local ours = rest:find "^attempt to " or rest:find "^bad argument #" or rest:find "^stack overflow"
     or rest:find "^assertion failed"
   return ours and message or rest, ours ~= nil

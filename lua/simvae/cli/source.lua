@@ -33,13 +33,30 @@ local function placed(e, path)
   return string.format("%s:%s %s", path, about and about.currentline .. ":" or "", text)
 end
 
+-- The lines of the user's files that were called when an error was raised, below the one that raised it.
+local function callers()
+  local lines, level = {}, 3
+  local about = debug.getinfo(level, "Sl")
+  while about do
+    if about.source:sub(1, 1) == "@" and about.currentline > 0 and not outcome.is_own(about.source:sub(2)) then
+      lines[#lines + 1] = string.format("\n  called at %s:%d", about.short_src, about.currentline)
+    end
+    level = level + 1
+    about = debug.getinfo(level, "Sl")
+  end
+  return table.concat(lines, "", 2)
+end
+
 -- Runs a script, as lua does: `arg` is its own. Errors have the script's file and line.
 local function results_of(path, words)
   local script, wrong = loadfile(path)
   if not script then outcome.fail("%s", wrong:gsub("^cannot open ", ""):gsub("^cannot read ", "")) end
   local before = arg
   _G.arg = { [0] = path, table.unpack(words or {}) }
-  local result = table.pack(xpcall(script, function(e) return placed(e, path) end, table.unpack(words or {})))
+  local result = table.pack(xpcall(script, function(e)
+    local text = placed(e, path)
+    return type(text) == "string" and not interrupt.is(text) and text .. callers() or text
+  end, table.unpack(words or {})))
   _G.arg = before
   if not result[1] then error(result[2], 0) end
   return table.unpack(result, 2, result.n)
