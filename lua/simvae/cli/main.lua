@@ -91,23 +91,13 @@ local function read(argv)
   return a, parser, commands
 end
 
--- The interactive session; without it the help.
-local function session(parser)
-  if not package.searchpath("simvae.repl", package.path) then
-    print(parser:get_help())
-    return outcome.codes.success
-  end
-  require("simvae.repl").start()
-  return outcome.codes.success
-end
-
 --- Runs a command line.
 -- @tparam {string,...} argv its words
 -- @treturn integer exit code
 function main.main(argv)
   return outcome.of(function()
     local a, parser, commands = read(argv)
-    if not a.command then return session(parser) end
+    if not a.command then return require("simvae.repl").start() end
     return commands[a.command].run(a, parser, commands[a.command])
   end)
 end

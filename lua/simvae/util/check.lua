@@ -6,8 +6,12 @@ local check = {}
 
 local rng_class = getmetatable(core.rng(0))
 
--- The folder of the library's own files.
+-- The folder of the library's own files, and the command.
 local own = debug.getinfo(1, "S").source:match "^@(.*/)util/[^/]*$" or "?"
+
+local function is_own(source)
+  return source:sub(2, #own + 1) == own or source:find "/bin/simvae$" ~= nil
+end
 
 -- The level of the first function from `level` on that is not ours, as its caller counts; level itself where all are.
 local function users_level(level)
@@ -15,7 +19,7 @@ local function users_level(level)
   while true do
     local about = debug.getinfo(at, "S")
     if not about then return level end
-    if about.what ~= "C" and about.source:sub(2, #own + 1) ~= own then return at - 1 end
+    if about.what ~= "C" and not is_own(about.source) then return at - 1 end
     at = at + 1
   end
 end
