@@ -45,7 +45,7 @@ describe("completion", function()
   end)
 
   it("gives methods after a colon, of objects, tensors and strings", function()
-    assert.same({ "encode" }, of "model:enc")
+    assert.same({ "posterior" }, of "model:post")
     assert.same({ "log_prior" }, of "ring:log")
     assert.same({ "sub", "sum" }, of "x:su")
     assert.same({ "shape" }, of "x.sh")
@@ -100,8 +100,8 @@ describe("completion", function()
   end)
 
   it("begins each candidate with the word that readline replaces", function()
-    local line = "y = 2*model:enc"
-    assert.same({ "2*model:encode" }, complete.line(line, 5, #line + 1, env))
+    local line = "y = 2*model:post"
+    assert.same({ "2*model:posterior" }, complete.line(line, 5, #line + 1, env))
     line = "sv.load 'my runs/x" -- readline's word is "runs/x"
     assert.same({}, complete.line(line, 13, #line + 1, env))
     assert.same({ "t.alpha" }, complete.line("f(t.al, 3)", 3, 7, env))
