@@ -12,7 +12,8 @@ local streams = require "simvae.util.streams"
 local stretch = require "simvae.posterior.support.stretch"
 local repeat_rows = require "simvae.util.repeat_rows"
 
-local FEATURES = 64      -- outputs of the encoder, normalised: without that flows diverge at learning rates above 1e-3
+local FEATURES = 64      -- outputs of the encoder
+local LARGE = 8            -- a feature
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
 local DRAWS = 128        -- of a posterior, for its mean and spread in code space
 
@@ -46,8 +47,7 @@ function flow.new(t)
 end
 
 function Flow:build(rng)
-  self.norm = nn.layer_norm(FEATURES)
-  local inner, width = { self.norm }, FEATURES
+  local inner, width = {}, FEATURES
   for _, class in ipairs(self.classes) do
     class.net = nn.sequential { nn.linear(width, HIDDEN, { std = math.sqrt(1 / width), rng = rng }), nn.silu(),
       nn.linear(HIDDEN, class.levels, { std = 0.01, rng = rng }) }
@@ -59,6 +59,12 @@ function Flow:build(rng)
     inner[#inner + 1] = self.flow
   end
   self.net = nn.layer { label = "flow posterior", inner = inner, forward = function() end }
+end
+
+-- Features that nearly stay as they are up to LARGE and do not exceed it: without a bound those of pictures grow within
+-- a few hundred steps of high learning rates until the density is no longer finite.
+local function bounded(h)
+  return h / core.sqrt(core.square(h * (1 / LARGE)) + 1)
 end
 
 -- ---- density ------------------------------------------------------------------------------
@@ -84,7 +90,7 @@ end
 
 function Flow:log_prob(h, u)
   local N, M, K = u.shape[1], u.shape[2], u.shape[3]
-  h = self.norm(h)
+  h = bounded(h)
   if #self.classes == 0 then return density(self, h, u) end
   local context, total = repeat_rows(h, M), nil
   local rows = core.reshape(u, N * M, K)
@@ -110,7 +116,7 @@ end
 -- n draws for each row of h. uniform(count) gives so many uniform numbers for each of them: (N, n, count).
 local function draws(self, h, n, uniform)
   local N, D, columns = h.shape[1], #self.places, {}
-  h = self.norm(h)
+  h = bounded(h)
   local context, M = h, n
   if #self.classes > 0 then
     context, M = repeat_rows(h, n), 1
@@ -138,7 +144,7 @@ end
 --- Draws u (N, K) with gradients (the reparameterisation of Kingma and Welling 2014), where there are no classes.
 function Flow:reparameterised(h, rng)
   local N, D = h.shape[1], #self.places
-  return core.reshape(from_base(self, self.flow.transport, self.norm(h), rng:uniform(0, 1, { N, 1, D })), N, D)
+  return core.reshape(from_base(self, self.flow.transport, bounded(h), rng:uniform(0, 1, { N, 1, D })), N, D)
 end
 
 -- Mean codes and standard deviations (N, size): of a circle the mean direction, and the spread of the phase; of a class
