@@ -162,6 +162,36 @@ describe("recalibration", function()
     assert.is_false(again.recalibration)
   end)
 
+  it("ends a training, on its held-out samples as they are measured", function()
+    local function simulator()
+      return sv.simulator { name = "line", params = { { name = "a", low = 0, high = 1 } }, output = { 2 }, noise = 0.1,
+        simulate = function(z, out) out[1], out[2] = z.a, z.a * z.a end }
+    end
+    local function new() return sv.model { simulator = simulator(), width = 16, transforms = 2, seed = 3 } end
+    -- few steps at a high learning rate: intervals that do not hold
+    local function options(change)
+      local t = { quiet = true, simulations = 4000, decoder = { steps = 50 },
+        encoder = { steps = 30, lr = 0.03, labels = 1, average = 0 } }
+      for k, v in pairs(change) do t[k] = v end
+      return t
+    end
+    local out = helper.temporary_folder()
+    local model = new():train(options { out = out })
+    local plain = new():train(options { recalibrate = false })
+    assert.equal(400, model.recalibration.simulations)
+    assert.is_false(plain.recalibration)
+    local before, after = shares(plain, 1000).a[1], shares(model, 1000).a[1]
+    assert.is_true(math.abs(before - 0.683) > 0.07, tostring(before))
+    assert.near(0.683, after, 0.07) -- three standard deviations of 400 samples
+    assert.is_false(new():train(options { simulations = 1000 }).recalibration) -- 100 are held out
+    -- a run that had ended, and its file, have the same
+    local loaded = assert(sv.load(out .. "/model.safetensors", simulator()))
+    for _, again in ipairs { new():train(options { out = out }), loaded } do
+      assert.same(model.recalibration.factors, again.recalibration.factors)
+      assert.same(model.recalibration.maps, again.recalibration.maps)
+    end
+  end)
+
   it("does not depend on the other outputs of a batch, and is undone by false", function()
     local model = model_of(0.5)
     local _, x = sv.simulate(sim, 3, sv.rng(4))

@@ -125,7 +125,7 @@ describe("training in rounds", function()
     model.loss.fitted = true -- the formula is in the simulator's units
     model:train { quiet = true, rounds = 3, observation = observation, simulations = 600, batch = 96,
       out = folder, truncation = 0.02, decoder = { steps = 0 },
-      encoder = { steps = 150, lr = { peak = 8e-3, warmup = 20 } } }
+      encoder = { steps = 250, lr = { peak = 5e-3, warmup = 20 } } }
     local p = model:posterior(observation)
     -- a ~ N(1, 0.3^2), b = (x2 - x1) + noise ~ N(-2, 2 0.3^2)
     local std = { 0.3, 0.3 * math.sqrt(2) }

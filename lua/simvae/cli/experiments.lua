@@ -6,8 +6,8 @@ local experiments = {}
 -- Stage 2 of all five: a neural spline flow, trained by likelihood on the simulator's own pairs of parameters and
 -- output (labels = 1). A simulator costs less than a training step, so that every pair is new; the decoder's pairs,
 -- without labels, leave the decoder's errors in the posterior (notebooks/recipes.md).
-local function encoder(steps)
-  return { steps = steps, labels = 1, lr = { peak = 3e-3, warmup = 100 }, clip = 5 }
+local function encoder(steps, peak)
+  return { steps = steps, labels = 1, lr = { peak = peak or 2e-3, warmup = 100 } }
 end
 
 --- Settings of the box.
@@ -15,7 +15,7 @@ function experiments.box()
   return {
     simulator = require "simvae.simulators.box",
     doc = "The paper's box: width, height and position of a rectangle, from its image.",
-    posterior = "flow", width = 32, encoder = encoder(16000), recalibrate = 5000,
+    posterior = "flow", width = 32, encoder = encoder(20000, 3e-3), recalibrate = 5000,
     demo = { steps = 2000, width = 16, samples = 2000 },
   }
 end
@@ -25,7 +25,7 @@ function experiments.fourier()
   return {
     simulator = require "simvae.simulators.fourier",
     doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
-    posterior = "flow", encoder = encoder(16000), recalibrate = 5000,
+    posterior = "flow", width = 24, encoder = encoder(20000, 3e-3), recalibrate = 5000,
   }
 end
 
@@ -50,7 +50,7 @@ function experiments.dsprites()
     factors = { "scale", "orientation", "posX", "posY" },
     posterior = "flow", -- shapes by their probabilities, and the orientations of squares and ellipses
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs
-    encoder = encoder(12000),
+    encoder = encoder(16000),
   }
 end
 

@@ -1,6 +1,8 @@
 --- Recalibration: correction of a trained posterior on held-out simulations, so that its intervals hold the truth as
 -- often as they state.
 --
+-- A training of a posterior by likelihood ends with it, on its held-out samples (simvae.train).
+--
 --     model:recalibrate { simulations = 1000 }
 --     model:recalibrate(false)                      -- as it was trained
 --
@@ -24,6 +26,7 @@ local recalibration = { methods = Model }
 local LEAST = 100               -- simulations
 local NORMAL = 0.6827           -- of a normal distribution within one standard deviation
 local LEVELS = { -2.3263, -2, -1.6449, -1.2816, -0.8416, -0.4399, 0, 0.4399, 0.8416, 1.2816, 1.6449, 2, 2.3263 }
+local KOLMOGOROV, TWO_SIDED = 1.63, 2.58 -- of tests at a level of 1%
 local BEYOND = 5                -- simulations beyond the outermost level, at least
 local DISTANCE = 1e-3           -- of two values of a map, at least
 local REFINED = 2               -- times
@@ -76,6 +79,23 @@ local function map_of(measured, truths)
   return { levels = levels, values = values }
 end
 
+-- Whether the truths of a parameter lie elsewhere than its marginal quantiles say: the test of Kolmogorov and Smirnov
+-- that their shares below are uniform, at a level of 1%.
+local function displaced(measured, truths)
+  local n, shares, distance = #truths, {}, 0
+  for i, u in ipairs(truths) do shares[i] = recalibrated.share_below(recalibrated.coordinate(measured[i], u)) end
+  table.sort(shares)
+  for i, s in ipairs(shares) do distance = math.max(distance, i / n - s, s - (i - 1) / n) end
+  return distance > KOLMOGOROV / math.sqrt(n)
+end
+
+-- Whether another share of errors is within one stated standard deviation than of a normal distribution, at 1%.
+local function misstated(errors)
+  local within = 0
+  for _, e in ipairs(errors) do within = within + (e <= 1 and 1 or 0) end
+  return math.abs(within / #errors - NORMAL) > TWO_SIDED * math.sqrt(NORMAL * (1 - NORMAL) / #errors)
+end
+
 -- The factor of a parameter's standard deviations from the errors in stated ones.
 local function factor_of(errors)
   table.sort(errors)
@@ -99,7 +119,8 @@ local function errors_of(self, z, mean, std)
   return lists
 end
 
-local function fit(self, z, x, levels)
+-- where_needed: corrects only what the pairs show to be wrong, as a map of a few hundred pairs is itself uncertain.
+local function fit(self, z, x, levels, where_needed)
   local K, n = #self.simulator.params, z.shape[1]
   local result = { simulations = n, maps = {}, factors = {} }
   local kinds, measured, truths, errors = recalibrated.kinds(self.latent), {}, {}, {}
@@ -118,10 +139,20 @@ local function fit(self, z, x, levels)
     for k = 1, K do table.move(off[k], 1, #off[k], #errors[k] + 1, errors[k]) end
   end
   for k, p in ipairs(self.simulator.params) do
-    result.maps[k] = not p.levels and map_of(measured[k], truths[k])
-    result.factors[k] = #errors[k] > 0 and factor_of(errors[k]) or 1
+    local interval = not p.levels
+    result.maps[k] = interval and (not where_needed or displaced(measured[k], truths[k]))
+      and map_of(measured[k], truths[k])
+    result.factors[k] = interval and (not where_needed or misstated(errors[k])) and factor_of(errors[k]) or 1
   end
   return result
+end
+
+-- Whether a result corrects anything.
+local function corrects(result)
+  for k, map in ipairs(result.maps) do
+    if map or result.factors[k] ~= 1 then return true end
+  end
+  return false
 end
 
 -- ---- use ----------------------------------------------------------------------------------
@@ -200,6 +231,18 @@ function recalibration.check(t, params)
     result.maps[k] = map
   end
   return result
+end
+
+--- Recalibrates what is measurably wrong, on pairs: a training's held-out samples as they are measured.
+-- @tparam Model self
+-- @tparam tensor z (N, K) in units
+-- @tparam tensor x (N, …output)
+-- @tparam ?tensor levels (N,) of the noise, of a simulator with a range of them
+function recalibration.on(self, z, x, levels)
+  local scope <close> = core.scope()
+  self.recalibration = false
+  local found = fit(self, z, x, levels, true)
+  self.recalibration = corrects(found) and found
 end
 
 -- ---- the method -----------------------------------------------------------------------------

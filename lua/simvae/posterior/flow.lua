@@ -13,7 +13,6 @@ local stretch = require "simvae.posterior.support.stretch"
 local repeat_rows = require "simvae.util.repeat_rows"
 
 local FEATURES = 64      -- outputs of the encoder
-local LARGE = 8            -- a feature
 local HIDDEN = 64        -- units of the layers that give probabilities of classes
 local DRAWS = 128        -- of a posterior, for its mean and spread in code space
 
@@ -61,10 +60,11 @@ function Flow:build(rng)
   self.net = nn.layer { label = "flow posterior", inner = inner, forward = function() end }
 end
 
--- Features that nearly stay as they are up to LARGE and do not exceed it: without a bound those of pictures grow within
--- a few hundred steps of high learning rates until the density is no longer finite.
+-- Features of at most a root mean square of 1, which small ones nearly keep: without a bound those of pictures grow within
+-- a few hundred steps of high learning rates until the density is no longer finite. Normalised to 1 (layer
+-- normalisation) small differences between pictures are lost in what all of them share.
 local function bounded(h)
-  return h / core.sqrt(core.square(h * (1 / LARGE)) + 1)
+  return h / core.sqrt(core.mean(core.square(h), 2, true) + 1)
 end
 
 -- ---- density ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ local description = require "simvae.model.description"
 local json = require "simvae.io.json"
 local likelihood = require "simvae.likelihood"
 local options = require "simvae.train.options"
+local recalibration = require "simvae.model.recalibration"
 local stages = require "simvae.train.stages".names
 
 local checkpoint = {}
@@ -83,7 +84,7 @@ function checkpoint.save(self, run)
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
-    seen = self.seen or nil, early = early, mix = at.mix,
+    seen = self.seen or nil, recalibration = recalibration.description(self), early = early, mix = at.mix,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {
@@ -162,6 +163,7 @@ function checkpoint.resume(self, run)
   run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
   run.set_seconds(where.seconds)
   self.trained, self.seen = where.trained, where.seen or false
+  if where.stage == "done" then self.recalibration = recalibration.check(where.recalibration, self.simulator.params) end
   run.resumed = { where = where, map = map }
   if not run.quiet then
     io.stderr:write(where.stage == "done" and run.out .. ": already trained\n"

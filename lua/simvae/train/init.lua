@@ -28,6 +28,7 @@ local novelty = require "simvae.model.novelty"
 local npe = require "simvae.train.npe"
 local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
+local recalibration = require "simvae.model.recalibration"
 local prior_draws = require "simvae.train.prior_draws"
 local progress = require "simvae.train.progress"
 local rounds = require "simvae.train.rounds"
@@ -42,6 +43,7 @@ local surprise = require "simvae.model.surprise"
 local Model = {} -- methods that simvae.model takes over
 
 local FIRST = 1024           -- samples that determine the scale of outputs
+local ENOUGH = 200           -- held-out samples of a recalibration
 local FIRST_NUMBERS = 1 << 24 -- at most so many numbers, but no fewer than 64 samples
 
 -- Determines the scale of outputs from the first samples, once for a model, as its decoder is trained in these units.
@@ -100,6 +102,16 @@ local function measure_surprise(self, run)
   local scope <close> = core.scope()
   local z, x = usual_samples(self, run)
   surprise.measure(self, noise.add(self.simulator, z, x, run.rng))
+end
+
+-- Corrects the posterior's stated intervals on the held-out samples, as they are measured. Those of rounds are of a part
+-- of the prior, and a set's are single outputs.
+local function recalibrate(self, run)
+  if not (run.recalibrate and run.held and self.head.likelihood) or run.simulator or self.set then return end
+  if run.held.z.shape[1] < ENOUGH then return end
+  local scope <close> = core.scope()
+  local x, levels = noise.add(self.simulator, run.held.z, run.held.x, streams.held_noise(run.seed))
+  recalibration.on(self, run.held.z, x, levels)
 end
 
 -- Forks its workers here, before threads are started and memory is allocated.
@@ -165,6 +177,7 @@ local function run_all(self, run, stages)
     end)
     if not ok and tostring(why):find("interrupted!", 1, true) then error(why, 0) end
     if not ok then io.stderr:write("simvae: no measure of how usual an output is: ", tostring(why), "\n") end
+    recalibrate(self, run)
   end
   run.stage = "done"
   checkpoint.settle(run)

@@ -82,6 +82,9 @@ local train_options = check.declare("model:train", {
   simulations = { "integer", min = 1,
     doc = "how many times the simulator is run in total; training goes over these samples in epochs; default: no "
       .. "limit" },
+  recalibrate = { "boolean", default = true,
+    doc = "where there are 200 held-out samples and they show that stated intervals do not hold, a posterior trained "
+      .. "by likelihood ends its training with model:recalibrate on them" },
   precision = { "string",
     doc = "\"fp32\" or \"bf16\": of the factors of convolutions during the run; default: the model's" },
   refit = { "boolean", default = false,

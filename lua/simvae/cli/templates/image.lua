@@ -40,7 +40,7 @@ return {
   posterior = "flow",          -- of any shape
   recalibrate = 1000,          -- new simulations on which its stated intervals are corrected after the training
   decoder = { steps = 2000 },  -- stage 1: learns to draw what the simulator draws
-  encoder = { steps = 4000, lr = { peak = 1e-3, warmup = 100 }, clip = 5 }, -- stage 2: learns to infer the parameters
+  encoder = { steps = 4000 },  -- stage 2: learns to infer the parameters
 }
 ]==] },
 }
