@@ -7,7 +7,7 @@ local experiments = {}
 -- output (labels = 1). A simulator costs less than a training step, so that every pair is new; the decoder's pairs,
 -- without labels, leave the decoder's errors in the posterior (notebooks/recipes.md).
 local function encoder(steps, peak)
-  return { steps = steps, labels = 1, lr = { peak = peak or 2e-3, warmup = 100 } }
+  return { steps = steps, labels = 1, lr = { peak = peak or 1e-3, warmup = 100 } }
 end
 
 --- Settings of the box.

@@ -104,8 +104,8 @@ local function measure_surprise(self, run)
   surprise.measure(self, noise.add(self.simulator, z, x, run.rng))
 end
 
--- Corrects the posterior's stated intervals on the held-out samples, as they are measured. Those of rounds are of a part
--- of the prior, and a set's are single outputs.
+-- Corrects the stated intervals of a posterior on the held-out samples, as they are measured. Those of rounds are of a
+-- part of the prior, and those of a set are single outputs.
 local function recalibrate(self, run)
   if not (run.recalibrate and run.held and self.head.likelihood) or run.simulator or self.set then return end
   if run.held.z.shape[1] < ENOUGH then return end

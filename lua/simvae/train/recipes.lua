@@ -67,8 +67,9 @@ recipes.default = content {
 }
 
 -- Posteriors of images by likelihood: a batch in which a narrow density misses a truth has a gradient hundreds of times
--- the usual one, after which a flow may not recover (dSprites within 350 steps, also at twice the running average).
-local density = changed(recipes.default, { encoder = changed(recipes.default.encoder, { clip = 1 }) })
+-- the usual one, after which a flow may not recover (dSprites at a peak of 2e-3 within 350 steps).
+local density = changed(recipes.default, { encoder = changed(recipes.default.encoder,
+  { clip = 1, lr = { peak = 1e-3, warmup = 100 } }) })
 
 -- Vector outputs use small MLPs: steps are cheap, but they diverge at the image learning rate.
 local vector = changed(recipes.default, {
