@@ -60,8 +60,8 @@ function Flow:build(rng)
   self.net = nn.layer { label = "flow posterior", inner = inner, forward = function() end }
 end
 
--- Features of at most a root mean square of 1, which small ones nearly keep: without a bound those of pictures grow within
--- a few hundred steps of high learning rates until the density is no longer finite. Normalised to 1 (layer
+-- Features of at most a root mean square of 1, which small ones nearly keep: without a bound those of pictures grow
+-- within a few hundred steps of high learning rates until the density is no longer finite. Normalised to 1 (layer
 -- normalisation) small differences between pictures are lost in what all of them share.
 local function bounded(h)
   return h / core.sqrt(core.mean(core.square(h), 2, true) + 1)
