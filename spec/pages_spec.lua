@@ -3,8 +3,8 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 
-local pages = { "README.md", "notebooks/contributing.md", "notebooks/one_to_many.md", "notebooks/posterior.md",
-  "notebooks/recipes.md" }
+local pages = { "README.md", "notebooks/coming_from.md", "notebooks/contributing.md", "notebooks/one_to_many.md",
+  "notebooks/posterior.md", "notebooks/recipes.md" }
 
 local function text_of(path)
   local file <close> = assert(io.open(path))
@@ -19,6 +19,13 @@ local function files_of(path, language, comment)
     if name then files[name] = block end
   end
   return files
+end
+
+-- The Lua blocks of a page, one after the other.
+local function script_of(path)
+  local blocks = {}
+  for block in text_of(path):gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
+  return table.concat(blocks, "\n"), #blocks
 end
 
 local function exists(path)
@@ -102,10 +109,22 @@ describe("the pages", function()
     assert.equal(11, select(2, out:gsub("\n", "")))
   end)
 
+  it("show blocks of coming_from.md that run one after the other", function()
+    if not pcall(require, "simvae.simulators.rlc") then return pending "no libngspice" end
+    local path = helper.temporary_folder() .. "/guide.lua"
+    local file <close> = assert(io.open(path, "w"))
+    file:write(script_of "notebooks/coming_from.md", "\nprint(model:posterior({ 0.3, -0.2 }):std():totable()[1][1])\n")
+    file:close()
+    local printed = helper.run(helper.lua_command(path))
+    local low, high, std = printed:match "(%-[%d.]+)\t(%-[%d.]+)\n([%d.]+)\n$"
+    assert.near(-10 * math.log(1 + (2 * math.pi * 100 * 1e-4) ^ 2, 10), tonumber(low), 1e-3)
+    assert.near(-10 * math.log(1 + (2 * math.pi * 1e5 * 1e-4) ^ 2, 10), tonumber(high), 1e-3)
+    assert.near(0.1, tonumber(std), 0.03)
+  end)
+
   it("show blocks of posterior.md that run one after the other, here with few steps", function()
-    local folder, blocks = helper.temporary_folder(), {}
-    for block in text_of "notebooks/posterior.md":gmatch "```lua\n(.-)```" do blocks[#blocks + 1] = block end
-    assert.is_true(#blocks >= 9)
+    local folder, blocks, count = helper.temporary_folder(), script_of "notebooks/posterior.md"
+    assert.is_true(count >= 9)
     local file <close> = assert(io.open(folder .. "/guide.lua", "w"))
     file:write [[
       local sv = require "simvae"
@@ -126,7 +145,7 @@ describe("the pages", function()
         return function(self, t) return recalibrate(self, t and { simulations = 200 }) end
       end)(Model.recalibrate))
     ]]
-    file:write("do ", table.concat(blocks, "\n"), " end\nprint 'the end'\n")
+    file:write("do ", blocks, " end\nprint 'the end'\n")
     file:close()
     local printed = helper.run(helper.lua_command_in(folder, "guide.lua"))
     assert.matches("the end\n$", printed)
