@@ -110,7 +110,7 @@ describe("the pages", function()
   end)
 
   it("show blocks of coming_from.md that run one after the other", function()
-    if not pcall(require, "simvae.simulators.rlc") then return pending "no libngspice" end
+    if not helper.have_ngspice() then return pending "no libngspice" end
     local path = helper.temporary_folder() .. "/guide.lua"
     local file <close> = assert(io.open(path, "w"))
     file:write(script_of "notebooks/coming_from.md", "\nprint(model:posterior({ 0.3, -0.2 }):std():totable()[1][1])\n")
