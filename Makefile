@@ -220,11 +220,16 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	if [ $$kernel = "$$usual" ]; then echo "== kernel $$kernel: the default here"; \
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
+# Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
+PROGRAM_SPECS = bench build cli cli_use complete definitions docs examples explore graphics pages peers readme \
+	reference repl report_page reproduce sbibm
+LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
+
 .PHONY: test-kernels
 test-kernels:
 	@$(MAKE) test-deps || $(NOTHING_RAN)
 	@$(MAKE) all || $(NOTHING_RAN)
-	@$(call each_kernel,$(BUILD),$(SUITE) $(BUILD)); exit $$result
+	@$(call each_kernel,$(BUILD),$(SUITE) --without long $(BUILD) $(LIBRARY_SPECS)); exit $$result
 
 # Numeric specs with all dense products computed by OpenBLAS; with all of them by our portable kernels, which the default
 # leaves to OpenBLAS; and in a build without OpenBLAS.
@@ -256,7 +261,7 @@ endif
 SANITIZED   = LD_PRELOAD=$(RUNTIMES) UBSAN_OPTIONS=print_stacktrace=1
 
 # Specs for the aggressive collector: those that train nothing, and one of trainings.
-COLLECTED_SPECS = spec/checkpoint_spec.lua $(shell grep -L -e ':train' spec/*_spec.lua)
+COLLECTED_SPECS = spec/checkpoint_spec.lua $(shell grep -L -e ':train' $(LIBRARY_SPECS))
 
 .PHONY: sanitize
 sanitize:
@@ -264,7 +269,8 @@ sanitize:
 	@$(MAKE) all BUILD=$(BUILD)/sanitize OPTIMIZE=-O1 SANITIZER="$(SANITIZERS)" || $(NOTHING_RAN)
 	@$(MAKE) all $(BUILD)/stress.so || $(NOTHING_RAN)
 	@echo "== address and undefined behaviour"; \
-	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long $(BUILD)/sanitize; first=$$?; \
+	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long $(BUILD)/sanitize \
+		$(LIBRARY_SPECS); first=$$?; \
 	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long \
 		$(BUILD)/sanitize $(DOUBLE_SPECS)); \
 	echo "== leaks"; \
