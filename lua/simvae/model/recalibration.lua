@@ -26,7 +26,7 @@ local recalibration = { methods = Model }
 local LEAST = 100               -- simulations
 local NORMAL = 0.6827           -- of a normal distribution within one standard deviation
 local LEVELS = { -2.3263, -2, -1.6449, -1.2816, -0.8416, -0.4399, 0, 0.4399, 0.8416, 1.2816, 1.6449, 2, 2.3263 }
-local KOLMOGOROV, TWO_SIDED = 1.63, 2.58 -- of tests at a level of 1%
+local KOLMOGOROV, TWO_SIDED = 1.36, 1.96 -- of tests at a level of 5%
 local BEYOND = 5                -- simulations beyond the outermost level, at least
 local DISTANCE = 1e-3           -- of two values of a map, at least
 local REFINED = 2               -- times
@@ -80,7 +80,7 @@ local function map_of(measured, truths)
 end
 
 -- Whether the truths of a parameter lie elsewhere than its marginal quantiles say: the test of Kolmogorov and Smirnov
--- that their shares below are uniform, at a level of 1%.
+-- that their shares below are uniform, at a level of 5%.
 local function displaced(measured, truths)
   local n, shares, distance = #truths, {}, 0
   for i, u in ipairs(truths) do shares[i] = recalibrated.share_below(recalibrated.coordinate(measured[i], u)) end
@@ -89,7 +89,7 @@ local function displaced(measured, truths)
   return distance > KOLMOGOROV / math.sqrt(n)
 end
 
--- Whether another share of errors is within one stated standard deviation than of a normal distribution, at 1%.
+-- Whether another share of errors is within one stated standard deviation than of a normal distribution, at 5%.
 local function misstated(errors)
   local within = 0
   for _, e in ipairs(errors) do within = within + (e <= 1 and 1 or 0) end
