@@ -20,12 +20,14 @@ MANDIR     ?= $(PREFIX)/share/man
 
 APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) libc6-dev pkg-config lua5.4 \
                liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
-APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline
+APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline luarocks zip unzip
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
 APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline
 BREW         = lua pkg-config libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
+
+VERSION    := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' csrc/version.h)
 
 # ---- compiler ------------------------------------------------------------------------------------
 
@@ -421,6 +423,38 @@ uninstall:
 	rm -rf "$(DESTDIR)$(LUADIR)/simvae" "$(DESTDIR)$(LIBDIR)/simvae"
 	rm -f "$(DESTDIR)$(BINDIR)/simvae" "$(DESTDIR)$(MANDIR)/man1/simvae.1"
 
+# ---- distribution --------------------------------------------------------------------------------
+
+# The source archive holds the files of the last commit, and is the same bytes for the same commit. DIST is its folder.
+DIST       ?= $(BUILD)/dist
+ARCHIVE     = simvae-$(VERSION).tar.gz
+ROCKSPEC    = simvae-$(VERSION)-1.rockspec
+ROCK        = $(ROCKSPEC:.rockspec=.src.rock)
+SHA256      = $(if $(shell command -v sha256sum 2>/dev/null),sha256sum,shasum -a 256)
+CHECKSUMS   = cd $(DIST) && $(SHA256) $$(ls | grep -v SHA256SUMS) > SHA256SUMS
+
+.PHONY: dist rock
+dist:
+	@git rev-parse -q --verify HEAD > /dev/null || { echo "make dist: needs a clone of the repository with git"; exit 1; }
+	@[ -z "$$(git status --porcelain)" ] || echo "make dist: takes the last commit, without changes that are not committed"
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@git -c core.autocrlf=false archive --format=tar --prefix=simvae-$(VERSION)/ HEAD | gzip -n -9 > $(DIST)/$(ARCHIVE)
+	@$(CHECKSUMS)
+	$(say) "$(DIST)/$(ARCHIVE)"
+
+# A source rock: the rockspec and the archive. LuaRocks packs from absolute addresses only; the rockspec within the rock
+# is the committed one, or names the address SOURCE_URL where the archive is published.
+rock: dist
+	@command -v luarocks > /dev/null || { echo "make rock: needs LuaRocks (apt-get install luarocks zip unzip)"; exit 1; }
+	@rm -rf $(DIST)/rock && mkdir $(DIST)/rock
+	@sed 's|file://simvae|file://$(abspath $(DIST))/simvae|' rockspec/$(ROCKSPEC) > $(DIST)/rock/$(ROCKSPEC)
+	@cd $(DIST)/rock && luarocks --lua-version $(LUA_VERSION) pack $(ROCKSPEC) > pack.log 2>&1 || { cat pack.log; exit 1; }
+	@sed 's|file://$(ARCHIVE)|$(or $(SOURCE_URL),&)|' rockspec/$(ROCKSPEC) > $(DIST)/$(ROCKSPEC)
+	@cd $(DIST) && zip -q rock/$(ROCK) $(ROCKSPEC) && mv rock/$(ROCK) . && rm -rf rock
+	@luarocks --lua-version $(LUA_VERSION) lint $(DIST)/$(ROCKSPEC)
+	@$(CHECKSUMS)
+	$(say) "$(DIST)/$(ROCK)"
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
@@ -445,6 +479,8 @@ help:
 	@echo "make man          the man page of the command: $(MAN_PAGE)"
 	@echo "make env          eval \"\$$(make -s env)\" sets PATH and the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
 	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
+	@echo "make dist         source archive and checksums, in $(BUILD)/dist"
+	@echo "make rock         source rock, which luarocks installs from its own file (SOURCE_URL: address of the archive)"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
 	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg)"

@@ -2,6 +2,6 @@
 #ifndef SIMVAE_VERSION_H
 #define SIMVAE_VERSION_H
 
-#define SV_VERSION "0.1.0"
+#define SV_VERSION "0.2.0"
 
 #endif

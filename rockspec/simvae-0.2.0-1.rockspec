@@ -1,14 +1,17 @@
 rockspec_format = "3.0"
 package = "simvae"
-version = "scm-1"
-source = { url = "git+file://." }
+version = "0.2.0-1"
+-- The archive of `make dist`, which `make rock` packs beside this file.
+source = { url = "file://simvae-0.2.0.tar.gz", dir = "simvae-0.2.0" }
 description = {
-  summary = "Learns a simulator and its inverse without labels",
+  summary = "Learns a simulator and its probabilistic inverse",
   detailed = [[
     A decoder learns to emulate a simulator; an encoder, trained through the frozen decoder, learns to infer the
     simulator's parameters from its output. Simulators are Lua functions, C code, circuits, external programs or
     data sets. The engine (tensors, gradients, convolutions, linear algebra) is C11 and runs on the CPU.]],
   license = "MIT",
+  maintainer = "simvae authors",
+  labels = { "simulation", "machinelearning", "neuralnetwork", "statistics", "inverseproblem" },
 }
 supported_platforms = { "unix" }
 dependencies = { "lua >= 5.4, < 5.5", "argparse >= 0.7" }
@@ -22,14 +25,13 @@ external_dependencies = {
 build = {
   type = "make",
   build_variables = {
-    CFLAGS = "$(CFLAGS)",
+    OPTIMIZE = "$(CFLAGS) -O3", -- CFLAGS of LuaRocks hold -O2
     LUA_INCDIR = "$(LUA_INCDIR)",
-    LUA_LIBDIR = "$(LUA_LIBDIR)",
     LUA = "$(LUA)",
   },
   install_variables = {
     LUA_INCDIR = "$(LUA_INCDIR)",
-    CFLAGS = "$(CFLAGS)",
+    OPTIMIZE = "$(CFLAGS) -O3", -- CFLAGS of LuaRocks hold -O2
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
     BINDIR = "$(BINDIR)",
