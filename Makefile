@@ -65,7 +65,7 @@ endif
 
 SOURCES    := csrc/module.c $(filter-out csrc/blas/%,$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
-LUA_FILES  := $(shell find lua/simvae -name "*.lua")
+LUA_FILES  := $(shell find lua/simvae -name "*.lua" -o -name "*.py")
 SIM_FILES  := $(wildcard simulators/*)
 
 SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)

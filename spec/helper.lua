@@ -152,7 +152,7 @@ function helper.python(...)
   local modules = table.concat({ ... }, ", ")
   if pythons[modules] == nil then
     pythons[modules] = false
-    for _, program in ipairs { "python3", "python" } do
+    for _, program in ipairs { os.getenv "PYTHON" or "python3", "python3", "python", "/usr/bin/python3" } do
       local code = modules == "" and "pass" or "import " .. modules
       if os.execute(program .. " -c '" .. code .. "' > /dev/null 2>&1") then
         pythons[modules] = program

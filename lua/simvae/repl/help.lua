@@ -31,6 +31,16 @@ function question.name(line)
   return line:match "^%s*%?%s*(.-)%s*$" or line:match "^%s*([%a_][%w_.:]*)%s*%?%s*$"
 end
 
+--- The help on a name. A variable comes before a function of simvae of the same name.
+-- @tparam string name
+-- @tparam table env the session's global variables
+-- @treturn ?string
+function question.text(name, env)
+  local v = look_up(name, env)
+  if v == nil or name:match "^[^.:]+" == "sv" and help.text(name) then return help.text(name) end
+  return help.about(v)
+end
+
 --- Prints the help. A variable comes before a function of simvae of the same name.
 -- @tparam string name
 -- @tparam table env the session's global variables

@@ -1,6 +1,7 @@
 --- Display of tensors: as text (print), as images and plots in the terminal (show).
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local front_end = require "simvae.util.front_end"
 local terminal = require "simvae.util.terminal"
 
 -- Read when first used: `require "simvae"` stays quick.
@@ -11,6 +12,7 @@ local function graphics() return require "simvae.util.graphics" end
 local display = {}
 
 local threshold, edge, line_width = 1000, 3, 75 -- NumPy's defaults
+local PICTURE_WIDTH, CURVE_COLUMNS = 512, 80 -- pixels of images in a front end; columns of its curves as text
 local plain, powers = "%.4f", "%.4e"
 
 -- Text -----------------------------------------------------------------------------
@@ -220,6 +222,23 @@ local function image_lines(t, columns, options, colour)
   return lines
 end
 
+-- In a front end, such as a notebook: images as a PNG, a vector as a curve.
+local function show_in(front, t, options)
+  local shape = check.shape_text(t.shape)
+  if t.ndim == 1 then
+    front.curve(t, table.concat(braille().plot(t:totable(), CURVE_COLUMNS, options.height), "\n"))
+    return
+  end
+  local list = pictures(t, options.most)
+  local rows = require("simvae.tensor.show.raster").compose(list, math.min(#list, 8))
+  local scale = math.max(1, math.min(8, PICTURE_WIDTH // rows.width))
+  front.display { ["image/png"] = require("simvae.tensor.show.raster").png(rows, scale),
+    ["text/plain"] = (t.ndim == 4 and "images " or "image ") .. shape }
+  if t.ndim == 4 and t.shape[1] > options.most then
+    print(string.format("… and %d more; show { most = n } shows more", t.shape[1] - options.most))
+  end
+end
+
 -- Showing ------------------------------------------------------------------------------
 
 local show_options = check.declare("tensor:show", {
@@ -238,7 +257,8 @@ local show_options = check.declare("tensor:show", {
 -- channels side by side; (N, C, H, W) is a grid of images; (N) is a plot; a tensor without axes is a number. On a
 -- terminal pixels are pictures where it says that it shows them (kitty's graphics protocol, sixels), else 24-bit half
 -- blocks, scaled down to its width, NaN magenta; with NO_COLOR set, on a terminal without colours, or where output is
--- not a terminal, they are characters from " " (white) to "@" (black), NaN "?".
+-- not a terminal, they are characters from " " (white) to "@" (black), NaN "?". In a notebook they are pictures, and
+-- (N) is a curve.
 -- @function t:show
 -- @tparam[opt] table options options
 -- @treturn ?string with `print = false`, the text; else nothing, so that a prompt does not print it again
@@ -258,6 +278,8 @@ function display.show(t, options)
   if not options.graphics and options.print and options.colour == nil and t.ndim > 1 and t.count > 0 then
     options.graphics = graphics().protocol()
   end
+  local front = options.print and options.graphics == nil and options.colour == nil and front_end.get()
+  if front and t.ndim > 0 and t.ndim <= 4 and t.count > 0 then return show_in(front, t, options) end
   local lines
   if t.ndim == 0 or (t.count == 0 and t.ndim > 1) then
     lines = { display.text(t) }

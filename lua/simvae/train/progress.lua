@@ -1,6 +1,7 @@
 --- Progress display: one line that is rewritten on a terminal, plain lines at intervals elsewhere. It goes to standard
--- error, so that standard output has results alone.
+-- error, so that standard output has results alone; in a front end (simvae.util.front_end) to that.
 local core = require "simvae.core"
+local front_end = require "simvae.util.front_end"
 local terminal = require "simvae.util.terminal"
 
 local progress = {}
@@ -55,6 +56,9 @@ end
 
 -- ---- a bar ----------------------------------------------------------------------------------
 
+local FRONT_END_PAUSE = 0.25  -- seconds between two updates
+local FRONT_END_COLUMNS = 101
+
 local shown_bar -- the bar that is on the terminal now
 
 --- Clears the bar before other output. The blank prevents tmux from keeping the cleared line as history.
@@ -69,6 +73,7 @@ end
 -- @treturn Progress to be closed; closing it takes the bar off the terminal
 function progress.new(t)
   return setmetatable({
+    front_end = front_end.get(),
     title = t.title, total = t.total, first = t.done or 0, quiet = t.quiet, every = t.every or 10,
     terminal = terminal.moves(2), started = core.system.clock(), shown = 0,
   }, Progress)
@@ -112,10 +117,15 @@ function Progress:update(done, text)
   if self.quiet then return end
   local now = core.system.clock()
   local last = done >= self.total
-  if not last and now - self.shown < (self.terminal and 0.1 or self.every) then return end
+  local pause = self.front_end and FRONT_END_PAUSE or self.terminal and 0.1 or self.every
+  if not last and now - self.shown < pause then return end
   self.shown = now
   local elapsed = now - self.started
   local left = duration((self.total - done) * elapsed / math.max(done - self.first, 1))
+  if self.front_end then
+    self.front_end.bar(self, progress.line(self, done, text, left, FRONT_END_COLUMNS))
+    return
+  end
   if not self.terminal then
     io.stderr:write(string.format("%s %d/%d  %s  %s left\n", self.title, done, self.total, text, left))
     return
@@ -130,8 +140,8 @@ end
 function Progress:finish(text)
   progress.clear()
   if self.quiet then return end
-  io.stderr:write(string.format("%s %s in %s\n", self.title, text or "done",
-    duration(core.system.clock() - self.started)))
+  local line = string.format("%s %s in %s", self.title, text or "done", duration(core.system.clock() - self.started))
+  if self.front_end then self.front_end.bar(self, line) else io.stderr:write(line, "\n") end
 end
 
 function Progress.__close() progress.clear() end

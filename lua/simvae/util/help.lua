@@ -50,6 +50,18 @@ local function overview()
     "ops: print(sv) lists them" }, "\n")
 end
 
+--- The help text of a function, a module or an object; of other objects what they print.
+-- @param value
+-- @treturn ?string nil: a value without help, such as a number
+function help.about(value)
+  local entry = reference().of(value)
+  local class = not entry and class_of(value)
+  if entry then return plain().entry(entry) end
+  if class then return tostring(value) .. "\n\n" .. plain().entry(class) end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__tostring and tostring(value) or nil
+end
+
 --- Prints the help of a function, a method, an option, a class or a module; or of what an object is. Without a name,
 -- what there is.
 -- @param[opt] name "conv2d", "train", "model:train", "train.labels", "nn"; or a function, a module, a tensor, a model,
@@ -69,17 +81,11 @@ function help.help(name)
     print(text or string.format("no help on '%s'%s", name, reference().suggestion(name)))
     return
   end
-  local entry = reference().of(name)
-  local class = not entry and class_of(name)
-  if not entry and not class then
-    local meta = getmetatable(name)
-    if type(meta) ~= "table" or not meta.__tostring then
-      check.fail(2, "help: takes a name (\"conv2d\"), a function or an object of simvae; got %s", check.describe(name))
-    end
-    print(tostring(name))
-    return
+  local text = help.about(name)
+  if not text then
+    check.fail(2, "help: takes a name (\"conv2d\"), a function or an object of simvae; got %s", check.describe(name))
   end
-  print(entry and plain().entry(entry) or tostring(name) .. "\n\n" .. plain().entry(class))
+  print(text)
 end
 
 return help

@@ -1,4 +1,6 @@
 --- Several images as one: a grid of pixels, for terminals that show pictures.
+local core = require "simvae.core"
+
 local raster = {}
 
 local NAN = 0xFF00FF -- magenta
@@ -34,6 +36,31 @@ function raster.compose(list, in_row)
     end
   end
   return rows
+end
+
+-- (4, height, width): red, green, blue, and 0 between the images.
+local function tensor_of(rows)
+  local planes = { {}, {}, {}, {} }
+  for y = 1, rows.height do
+    local lines = { {}, {}, {}, {} }
+    for x = 1, rows.width do
+      local v = rows[y][x]
+      for k = 1, 3 do lines[k][x] = v and (v >> 8 * (3 - k) & 255) / 255 or 0 end
+      lines[4][x] = v and 1 or 0
+    end
+    for k = 1, 4 do planes[k][y] = lines[k] end
+  end
+  return core.tensor(planes)
+end
+
+--- The picture as a PNG, transparent between the images.
+-- @tparam table rows of raster.compose
+-- @tparam integer scale pixels of the PNG for one of the image, in both directions
+-- @treturn string its bytes
+function raster.png(rows, scale)
+  local scope <close> = core.scope()
+  local t = core.upsample2d(tensor_of(rows):reshape(1, 4, rows.height, rows.width), scale)
+  return core.io.encode_png(t:reshape(4, rows.height * scale, rows.width * scale), 1)
 end
 
 return raster

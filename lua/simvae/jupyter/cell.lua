@@ -1,0 +1,57 @@
+--- From the text of a notebook's cell to a function.
+--
+-- A cell whose last lines are an expression shows its values, whatever statements come before. Local variables become
+-- global ones, for the next cells, as in the interactive session (simvae.repl.chunk).
+local chunk = require "simvae.repl.chunk"
+
+local cell = {}
+
+-- The place where each line begins.
+local function line_starts(text)
+  local starts, at = {}, 1
+  while at do
+    starts[#starts + 1] = at
+    at = select(2, text:find("\n", at, true))
+    at = at and at + 1
+  end
+  return starts
+end
+
+-- Can these lines begin an expression of their own? What begins with a bracket, a sign or a string may go on with the
+-- line before.
+local function begins_anew(tail)
+  return tail:find "^%s*[%a_%d#]" and not tail:find "^%s*return%f[^%w_]"
+end
+
+-- Statements, and the expression behind them, each compiled; nil where the cell is not made of both.
+local function split(text, env)
+  local starts = line_starts(text)
+  for i = #starts, 2, -1 do
+    local head, tail = text:sub(1, starts[i] - 1), text:sub(starts[i])
+    if begins_anew(tail) and load("return " .. tail, "=input", "t", env) then
+      local statements, ends = chunk.compile(head, env)
+      if statements and not (ends and head:find "%f[%w_]return%f[^%w_]") then
+        return statements, (chunk.compile(("\n"):rep(i - 1) .. tail, env))
+      end
+    end
+  end
+end
+
+--- Compiles a cell.
+-- @tparam string text
+-- @tparam table env its global variables
+-- @treturn ?function nil: it cannot be compiled
+-- @treturn boolean|string of a function, whether its values are to be shown; else "incomplete", or what is wrong
+function cell.compile(text, env)
+  text = text:gsub("%s+$", "")
+  if not text:find "%S" then return function() end, false end
+  if load("return " .. text, "=input", "t", env) then return chunk.compile(text, env) end
+  local statements, expression = split(text, env)
+  if not statements then return chunk.compile(text, env) end
+  return function()
+    statements()
+    return expression()
+  end, true
+end
+
+return cell

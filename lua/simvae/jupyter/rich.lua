@@ -1,0 +1,129 @@
+--- A value as a notebook shows it: MIME type -> text or bytes.
+--
+-- Every value has a text, that of the interactive session. Lists of rows are tables as well; the path of a PNG, which
+-- the functions of sv.figures return, is the picture.
+local check = require "simvae.util.check"
+local core = require "simvae.core"
+local style = require "simvae.repl.style"
+local value = require "simvae.repl.value"
+
+local rich = {}
+
+local COLUMNS = 100         -- of text
+local MOST_ROWS = 100       -- of a table
+local MOST_COLUMNS = 30
+local MOST_BYTES = 8 << 20  -- of a picture
+
+local plain = style.painter(false)
+
+--- Text for HTML.
+-- @tparam string text
+-- @treturn string
+function rich.escaped(text)
+  return (text:gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
+end
+
+-- ---- pictures ----------------------------------------------------------------------------------
+
+-- The bytes of a PNG file, or nil.
+local function picture(path)
+  if not path:find "%.png$" or #path > 4096 or path:find "[%c]" then return nil end
+  local file <close> = core.system.kind(path) == "file" and io.open(path, "rb") or nil
+  if not file or file:seek "end" > MOST_BYTES then return nil end
+  file:seek "set"
+  local bytes = file:read "a"
+  return bytes:sub(1, 8) == "\137PNG\r\n\26\n" and bytes or nil
+end
+
+-- ---- tables ------------------------------------------------------------------------------------
+
+local function is_scalar(v)
+  local kind = type(v)
+  return kind == "number" or kind == "string" or kind == "boolean"
+end
+
+-- The names of a record's fields, sorted; nil where the value is no plain table of scalars.
+local function fields_of(row)
+  if type(row) ~= "table" or getmetatable(row) then return nil end
+  local list = {}
+  for k, v in next, row do
+    if not is_scalar(v) or type(k) ~= "string" and math.type(k) ~= "integer" then return nil end
+    list[#list + 1] = k
+  end
+  table.sort(list, function(a, b)
+    if type(a) ~= type(b) then return type(a) == "number" end
+    return a < b
+  end)
+  return list
+end
+
+-- The columns of a list of rows or records: keys that any row has; nil where it is none.
+local function columns_of(list)
+  if type(list) ~= "table" or getmetatable(list) or #list < 1 then return nil end
+  local columns, seen = {}, {}
+  for i, row in ipairs(list) do
+    local fields = fields_of(row)
+    if not fields or #fields == 0 then return nil end
+    for _, k in ipairs(i <= MOST_ROWS and fields or {}) do
+      if not seen[k] then columns[#columns + 1], seen[k] = k, true end
+    end
+  end
+  for k in next, list do
+    if math.type(k) ~= "integer" then return nil end
+  end
+  return #columns <= MOST_COLUMNS and columns or nil
+end
+
+local function cell_html(v)
+  if v == nil then return "<td></td>" end
+  local text = math.type(v) == "float" and string.format("%.6g", v) or tostring(v)
+  return string.format("<td%s>%s</td>", type(v) == "number" and ' style="text-align:right"' or "", rich.escaped(text))
+end
+
+-- A list of rows or records as a table; records have their names as its head.
+local function table_html(list)
+  local columns = columns_of(list)
+  if not columns then return nil end
+  local out, named = { "<table>" }, false
+  for _, k in ipairs(columns) do named = named or type(k) == "string" end
+  if named then
+    local head = {}
+    for i, k in ipairs(columns) do head[i] = "<th>" .. rich.escaped(tostring(k)) .. "</th>" end
+    out[2] = "<tr>" .. table.concat(head) .. "</tr>"
+  end
+  for i = 1, math.min(#list, MOST_ROWS) do
+    local cells = {}
+    for j, k in ipairs(columns) do cells[j] = cell_html(list[i][k]) end
+    out[#out + 1] = "<tr>" .. table.concat(cells) .. "</tr>"
+  end
+  out[#out + 1] = "</table>"
+  if #list > MOST_ROWS then out[#out + 1] = string.format("<p>… %d more rows</p>", #list - MOST_ROWS) end
+  return table.concat(out, "\n")
+end
+
+-- ---- values ------------------------------------------------------------------------------------
+
+--- What shows a value.
+-- @param v anything
+-- @treturn table "text/plain", and as far as it has them "image/png" (bytes) and "text/html"
+function rich.of(v)
+  local bundle = { ["text/plain"] = value.text(v, plain, COLUMNS) }
+  if type(v) == "string" then bundle["image/png"] = picture(v) end
+  if type(v) == "table" then bundle["text/html"] = table_html(v) end
+  return bundle
+end
+
+--- A line of progress.
+-- @tparam string line of simvae.train.progress
+-- @treturn table
+function rich.bar(line)
+  local filled = line:match "█*" and select(2, line:gsub("█", "")) or 0
+  local empty = select(2, line:gsub("░", ""))
+  if filled + empty == 0 then return { ["text/plain"] = line } end
+  local before, after = line:match "^(.-)%s*[█░].*[█░]%s*(.*)$"
+  check.value("bar", "line", before, { "string" })
+  return { ["text/plain"] = line, ["text/html"] = string.format('<div>%s <progress value="%d" max="%d"></progress> %s'
+    .. "</div>", rich.escaped(before), filled, filled + empty, rich.escaped(after)) }
+end
+
+return rich
