@@ -233,7 +233,20 @@ function recalibration.check(t, params)
   return result
 end
 
---- Recalibrates what is measurably wrong, on pairs: a training's held-out samples as they are measured.
+-- The mean log density of the parameters of pairs.
+local function mean_log_prob(self, z, x, levels)
+  local n, total = z.shape[1], 0
+  for from = 1, n, CHUNK do
+    local scope <close> = core.scope()
+    local to = math.min(from + CHUNK - 1, n)
+    local p = self:posterior(core.slice(x, 1, from, to), noise.told(levels, from, to))
+    total = total + core.sum(p:log_prob(core.slice(z, 1, from, to))):item()
+  end
+  return total / n
+end
+
+--- Recalibrates what is measurably wrong, on pairs: a training's held-out samples as they are measured. Nothing is
+-- changed where their parameters would become less probable, as where a map of quantiles moves modes apart.
 -- @tparam Model self
 -- @tparam tensor z (N, K) in units
 -- @tparam tensor x (N, …output)
@@ -242,7 +255,10 @@ function recalibration.on(self, z, x, levels)
   local scope <close> = core.scope()
   self.recalibration = false
   local found = fit(self, z, x, levels, true)
-  self.recalibration = corrects(found) and found
+  if not corrects(found) then return end
+  local before = mean_log_prob(self, z, x, levels)
+  self.recalibration = found
+  if not (mean_log_prob(self, z, x, levels) >= before) then self.recalibration = false end
 end
 
 -- ---- the method -----------------------------------------------------------------------------
