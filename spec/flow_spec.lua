@@ -194,7 +194,7 @@ describe("stage 2 of a flow posterior", function()
       return core.concat({ core.slice(code, 2, 1, 1) + second * 2 + core.slice(code, 2, 3, 3) * 3,
         a * (1 - second * 2) }, 2)
     end, { transforms = 2, bins = 8 })
-    model:train { decoder = { steps = 0 }, encoder = { steps = 400, lr = { peak = 8e-3, warmup = 20 } }, batch = 128,
+    model:train { decoder = { steps = 0 }, encoder = { steps = 700, lr = { peak = 5e-3, warmup = 20 } }, batch = 128,
       quiet = true }
     local p = model:posterior(core.tensor { { 1.6, 1 } })
     local shares, total = {}, 0

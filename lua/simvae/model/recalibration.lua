@@ -258,7 +258,8 @@ function recalibration.on(self, z, x, levels)
   if not corrects(found) then return end
   local before = mean_log_prob(self, z, x, levels)
   self.recalibration = found
-  if not (mean_log_prob(self, z, x, levels) >= before) then self.recalibration = false end
+  local after = mean_log_prob(self, z, x, levels)
+  self.recalibration = after >= before and found
 end
 
 -- ---- the method -----------------------------------------------------------------------------
