@@ -1,8 +1,8 @@
 /* location_scale.c: distribution functions of truncated logistic distributions, of some columns of a state: a spline
  * flow's step to a location and a scale.
  *
- * With t = (u - m) / s, a = -m / s, b = (1 - m) / s and S the logistic function, w = (S(t) - S(a)) / (S(b) - S(a)) takes
- * [0, 1] to itself, and log dw/du = log S(t) + log S(-t) - log s - log (S(b) - S(a)). The difference is taken as
+ * With t = (u - m) / s, a = -m / s, b = (1 - m) / s and S the logistic function, w = (S(t) - S(a)) / (S(b) - S(a))
+ * takes [0, 1] to itself, and log dw/du = log S(t) + log S(-t) - log s - log (S(b) - S(a)). The difference is taken as
  * S(b) S(-a) (1 - exp(-1 / s)), without cancellation. Numbers pass in double precision: far from the location S is
  * smaller than single precision holds. */
 #include "../kernels/loops.h"
@@ -30,7 +30,8 @@ typedef struct {
 
 static job make_job(const sv_args *a) {
     const sv_tensor *state = a->in[STATE], *p = a->in[PARAMETERS];
-    job j = {.a = a, .inverse = a->opt[INVERSE] != 0, .rows = (long)state->shape[0], .width = (long)state->shape[1] - 1};
+    job j = {
+        .a = a, .inverse = a->opt[INVERSE] != 0, .rows = (long)state->shape[0], .width = (long)state->shape[1] - 1};
     j.columns = (long)p->shape[1] / 2;
     j.each = p->shape[0] > 0 ? j.rows / (long)p->shape[0] : 1;
     j.pieces = divide_up((long)p->shape[0], sv_max(1, PIECE / sv_max(1, j.each)));
@@ -159,7 +160,8 @@ static void backward_piece(void *arg, long piece, int worker) {
             curve k = curve_of(a->in[PARAMETERS]->data + at);
             double by_m = 0, by_s = 0;
             for (long r = q * j->each; r < (q + 1) * j->each; r++) {
-                double by_out = (double)a->grad_out[r * stride + d], by_log = (double)a->grad_out[r * stride + j->width];
+                double by_out = (double)a->grad_out[r * stride + d],
+                       by_log = (double)a->grad_out[r * stride + j->width];
                 double given = (double)(j->inverse ? a->out : a->in[STATE])->data[r * stride + d], by_u = by_out;
                 slopes g = slopes_at(&k, unit(given));
                 if (j->inverse) { /* du = (dw - w_m dm - w_s ds) / w_u, and the logarithm is -log dw/du */

@@ -66,7 +66,8 @@ static void piecewise_forward(sv_args *a) { sv_parallel((long)a->in[0]->shape[0]
 
 const sv_op sv_ops_piecewise[] = {
     {"piecewise_linear", "x, knots, values", piecewise_shape, piecewise_forward, NULL, SV_OP_NO_GRAD,
-     "x (N, M), knots and values (N, J) or (1, J), ascending -> (2, N, M): the value at x of the line through the knots "
+     "x (N, M), knots and values (N, J) or (1, J), ascending -> (2, N, M): the value at x of the line through the "
+     "knots "
      "of its row, and the logarithm of the slope there. Beyond the ends the outer pieces go on.",
      "r(2, 3), tensor{{-1, 0, 1}}, tensor{{0, 1, 4}}"},
     {0},
