@@ -167,11 +167,15 @@ describe("recalibration", function()
       return sv.simulator { name = "line", params = { { name = "a", low = 0, high = 1 } }, output = { 2 }, noise = 0.1,
         simulate = function(z, out) out[1], out[2] = z.a, z.a * z.a end }
     end
-    local function new() return sv.model { simulator = simulator(), width = 16, transforms = 2, seed = 3 } end
-    -- few steps at a high learning rate: intervals that do not hold
+    -- a posterior about the middle that is too narrow, and a training that leaves it as it is
+    local function new()
+      local model = sv.model { simulator = simulator(), width = 16, transforms = 2, seed = 3 }
+      model.head.net:state()["1.1.2.bias"]:copy(core.tensor { 0, -2.7 }) -- of its location and scale
+      return model
+    end
     local function options(change)
-      local t = { quiet = true, simulations = 4000, decoder = { steps = 50 },
-        encoder = { steps = 30, lr = 0.03, labels = 1, average = 0 } }
+      local t = { quiet = true, simulations = 4000, decoder = { steps = 10 },
+        encoder = { steps = 10, lr = 1e-9, labels = 1, average = 0 } }
       for k, v in pairs(change) do t[k] = v end
       return t
     end
@@ -181,7 +185,7 @@ describe("recalibration", function()
     assert.equal(400, model.recalibration.simulations)
     assert.is_false(plain.recalibration)
     local before, after = shares(plain, 1000).a[1], shares(model, 1000).a[1]
-    assert.is_true(math.abs(before - 0.683) > 0.07, tostring(before))
+    assert.is_true(before < 0.5, tostring(before))
     assert.near(0.683, after, 0.07) -- three standard deviations of 400 samples
     assert.is_false(new():train(options { simulations = 1000 }).recalibration) -- 100 are held out
     -- a run that had ended, and its file, have the same
