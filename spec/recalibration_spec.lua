@@ -152,7 +152,7 @@ describe("recalibration", function()
     local _, x = sv.simulate(model.simulator, 1, sv.rng(8))
     local p = model:posterior(x)
     local total = 0
-    for class = 1, 2 do total = total + integral(p, 0, 1, 20000, function(v) return { v, class } end) end
+    for class = 1, 2 do total = total + integral(p, 0, 1, 60000, function(v) return { v, class } end) end
     assert.near(1, total, 1e-3)
     assert(model:save(path))
     local again = assert(sv.load(path, model.simulator))
