@@ -230,7 +230,7 @@ describe("what a model is given", function()
   end)
 
   it("gives a notice where pictures are of another kind", function()
-    local pictures = trained(disc(1), 150)
+    local pictures = trained(disc(1), 300, { posterior = "gaussian" })
     local _, x = sv.simulate(disc(1), 300, sv.rng(98))
     assert.equal("", (helper.stderr_of(pictures.encode, pictures, x)))
     local noise = sv.rng(1):uniform(0, 1, { 1, 1, 16, 16 })
