@@ -223,8 +223,8 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete definitions docs examples explore graphics pages peers readme \
-	reference repl report_page reproduce sbibm
+PROGRAM_SPECS = bench build cli cli_use complete definitions docs examples explore graphics jupyter package pages peers \
+	readme reference repl report_page reproduce sbibm
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 .PHONY: test-kernels

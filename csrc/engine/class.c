@@ -33,6 +33,15 @@ void sv_set_rows(lua_State *L, int core, const char *owner, const sv_row *rows) 
     lua_pop(L, 2);
 }
 
+void sv_set_methods(lua_State *L, int core, const char *class, const char *owner, const sv_row *rows) {
+    core = lua_absindex(L, core);
+    luaL_getmetatable(L, class);
+    lua_newtable(L);
+    sv_set_rows(L, core, owner, rows);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
 void sv_push_weak_table(lua_State *L) {
     lua_newtable(L);
     lua_createtable(L, 0, 1);

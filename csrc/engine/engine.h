@@ -310,6 +310,8 @@ typedef struct sv_row {
 } sv_row;
 /* Adds rows to the table on top, and their texts to core.docs[owner]. */
 void sv_set_rows(lua_State *L, int core, const char *owner, const sv_row *rows);
+/* Makes the rows the methods of a class. */
+void sv_set_methods(lua_State *L, int core, const char *class, const char *owner, const sv_row *rows);
 void sv_push_weak_table(lua_State *L); /* a new table that does not keep its values alive */
 
 /* ---- engine/rng.c ------------------------------------------------------------ */

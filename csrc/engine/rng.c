@@ -357,11 +357,7 @@ static const sv_row functions[] = {{"rng", l_rng,
 void sv_open_rng(lua_State *L, int core) {
     core = lua_absindex(L, core);
     sv_new_class(L, SV_RNG, NULL, NULL, l_tostring);
-    luaL_getmetatable(L, SV_RNG);
-    lua_newtable(L);
-    sv_set_rows(L, core, "rng", rng_methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    sv_set_methods(L, core, SV_RNG, "rng", rng_methods);
     lua_pushvalue(L, core);
     sv_set_rows(L, core, "sv", functions);
     lua_pop(L, 1);

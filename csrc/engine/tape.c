@@ -524,10 +524,8 @@ static const sv_row functions[] = {
 void sv_open_tape(lua_State *L, int core) {
     core = lua_absindex(L, core);
     sv_new_class(L, SV_TAPE, NULL, l_close, l_tape_tostring);
+    sv_set_methods(L, core, SV_TAPE, "tape", tape_methods);
     luaL_getmetatable(L, SV_TAPE);
-    lua_newtable(L);
-    sv_set_rows(L, core, "tape", tape_methods);
-    lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_collect);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);

@@ -4,6 +4,7 @@
 #include "../kernels/loops.h"
 #include "../kernels/vmath.h"
 #include "../simvae.h"
+#include "coupling.h"
 
 #include <string.h>
 
@@ -29,7 +30,7 @@ static long features_of(const sv_tensor *columns) {
 static job make_job(sv_args *a) {
     const sv_tensor *context = a->in[CONTEXT], *state = a->in[STATE];
     job j = {.a = a, .rows = (long)state->shape[0], .hidden = (long)context->shape[1]};
-    j.each = context->shape[0] > 0 ? j.rows / (long)context->shape[0] : 1;
+    j.each = sv_coupling_each(state, context);
     j.features = features_of(a->in[COLUMNS]);
     j.stride = (long)state->shape[1];
     j.parts = sv_max(1, sv_min(PARTS, (long)context->shape[0]));
@@ -40,16 +41,12 @@ static bool conditioner_shape(sv_args *a) {
     const sv_tensor *context = a->in[CONTEXT], *state = a->in[STATE], *weight = a->in[WEIGHT],
                     *columns = a->in[COLUMNS];
     if (context->ndim != 2) return sv_fail(a, "context must be (n, H)");
-    if (state->ndim != 2 || state->shape[1] < 2) return sv_fail(a, "state must be (R, D + 1)");
-    if (columns->ndim != 1 || columns->shape[0] + 1 != state->shape[1])
-        return sv_fail(a, "columns must be (%zu,)", state->shape[1] - 1);
+    if (!sv_coupling_state(a, state, columns)) return false;
     long features = features_of(columns);
     if (features < 1 || features > MAX_FEATURES) return sv_fail(a, "columns must have 1 to %d features", MAX_FEATURES);
     if (weight->ndim != 2 || weight->shape[0] != (size_t)features || weight->shape[1] != context->shape[1])
         return sv_fail(a, "weight must be (%ld, %zu)", features, context->shape[1]);
-    if (context->shape[0] == 0 ? state->shape[0] > 0 : state->shape[0] % context->shape[0] != 0)
-        return sv_fail(a, "the %zu rows of the state are no multiple of the %zu of the context", state->shape[0],
-                       context->shape[0]);
+    if (!sv_coupling_rows(a, state, context, "the context")) return false;
     job j = make_job(a);
     size_t any = 0;
     for (int i = 0; i < COLUMNS; i++) any += a->in[i]->needs_grad;

@@ -7,6 +7,7 @@
  * smaller than single precision holds. */
 #include "../kernels/loops.h"
 #include "../simvae.h"
+#include "coupling.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,24 +34,19 @@ static job make_job(const sv_args *a) {
     job j = {
         .a = a, .inverse = a->opt[INVERSE] != 0, .rows = (long)state->shape[0], .width = (long)state->shape[1] - 1};
     j.columns = (long)p->shape[1] / 2;
-    j.each = p->shape[0] > 0 ? j.rows / (long)p->shape[0] : 1;
+    j.each = sv_coupling_each(state, p);
     j.pieces = divide_up((long)p->shape[0], sv_max(1, PIECE / sv_max(1, j.each)));
     return j;
 }
 
 static bool location_scale_shape(sv_args *a) {
     const sv_tensor *state = a->in[STATE], *p = a->in[PARAMETERS], *columns = a->in[COLUMNS];
-    if (state->ndim != 2 || state->shape[1] < 2) return sv_fail(a, "state must be (R, D + 1)");
-    if (columns->ndim != 1 || columns->shape[0] + 1 != state->shape[1])
-        return sv_fail(a, "columns must be (%zu,)", state->shape[1] - 1);
+    if (!sv_coupling_state(a, state, columns)) return false;
     size_t marked = 0;
     for (size_t d = 0; d < columns->count; d++) marked += columns->data[d] == 1;
     if (marked == 0) return sv_fail(a, "columns must be 1 for one column or more");
     if (p->ndim != 2 || p->shape[1] != 2 * marked) return sv_fail(a, "parameters must be (n, %zu)", 2 * marked);
-    if (p->shape[0] == 0 ? state->shape[0] > 0 : state->shape[0] % p->shape[0] != 0)
-        return sv_fail(a, "the %zu rows of the state are no multiple of the %zu of parameters", state->shape[0],
-                       p->shape[0]);
-    return sv_same_shape(a, state);
+    return sv_coupling_rows(a, state, p, "parameters") && sv_same_shape(a, state);
 }
 
 static double softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
@@ -58,8 +54,10 @@ static double logistic(double x) { return x > 0 ? 1 / (1 + exp(-x)) : exp(x) / (
 
 /* What all rows with the same parameters share. */
 typedef struct {
-    double m, s, a, b, log_gap; /* log (S(b) - S(a)) */
-    double below, above, gap;   /* S(a), S(-b), S(b) - S(a) */
+    double m, s, a, b;
+    double fall, log_fall;    /* exp(-1 / s) - 1, log -fall */
+    double log_gap;           /* log (S(b) - S(a)) */
+    double below, above, gap; /* S(a), S(-b), S(b) - S(a) */
     double log_s, by_raw_m, by_raw_s;
 } curve;
 
@@ -68,7 +66,9 @@ static curve curve_of(const sv_real *raw) {
     curve c = {.m = 0.5 + (0.5 + BEYOND) * bent, .s = LEAST + softplus(shifted)};
     c.a = -c.m / c.s;
     c.b = (1 - c.m) / c.s;
-    c.log_gap = log(-expm1(-1 / c.s)) - softplus(-c.b) - softplus(c.a);
+    c.fall = expm1(-1 / c.s);
+    c.log_fall = log(-c.fall);
+    c.log_gap = c.log_fall - softplus(-c.b) - softplus(c.a);
     c.below = logistic(c.a);
     c.above = logistic(-c.b);
     c.gap = exp(c.log_gap);
@@ -85,7 +85,7 @@ static double log_slope(const curve *c, double t) { return -softplus(t) - softpl
 
 /* (S(t) - S(a)) / (S(b) - S(a)), S(t) - S(a) as S(t) S(-a) (1 - exp(-u / s)). */
 static double share(const curve *c, double u, double t) {
-    return unit(exp(softplus(-c->b) - softplus(-t)) * (expm1(-u / c->s) / expm1(-1 / c->s)));
+    return unit(exp(softplus(-c->b) - softplus(-t)) * (expm1(-u / c->s) / c->fall));
 }
 
 static double place(const curve *c, double w) {
@@ -128,18 +128,26 @@ typedef struct {
     double w_u, w_m, w_s, log_u, log_m, log_s;
 } slopes;
 
-static slopes slopes_at(const curve *c, double u) {
+/* Slopes of S at a and b, over S(b) - S(a). */
+typedef struct {
+    double a, b;
+} ends;
+
+static ends ends_of(const curve *c) {
+    return (ends){.a = exp(softplus(-c->b) - softplus(-c->a) - c->log_fall),
+                  .b = exp(softplus(c->a) - softplus(c->b) - c->log_fall)};
+}
+
+static slopes slopes_at(const curve *c, const ends *at, double u) {
     double t = (u - c->m) / c->s, w = share(c, u, t), by_t = exp(log_slope(c, t) + c->log_s);
-    double ends = -log(-expm1(-1 / c->s));
-    double at_a = exp(softplus(-c->b) - softplus(-c->a) + ends), at_b = exp(softplus(c->a) - softplus(c->b) + ends);
-    double by_a = -at_a * (1 - w), by_b = -w * at_b, curved = 1 - 2 * logistic(t);
+    double by_a = -at->a * (1 - w), by_b = -w * at->b, curved = 1 - 2 * logistic(t);
     return (slopes){
         .w_u = by_t / c->s,
         .w_m = -(by_t + by_a + by_b) / c->s,
         .w_s = -(by_t * t + by_a * c->a + by_b * c->b) / c->s,
         .log_u = curved / c->s,
-        .log_m = -(curved + at_a - at_b) / c->s,
-        .log_s = -(curved * t + at_a * c->a - at_b * c->b + 1) / c->s,
+        .log_m = -(curved + at->a - at->b) / c->s,
+        .log_s = -(curved * t + at->a * c->a - at->b * c->b + 1) / c->s,
     };
 }
 
@@ -158,12 +166,13 @@ static void backward_piece(void *arg, long piece, int worker) {
         for (long q = from; q < to; q++) {
             long at = (q * j->columns + c) * 2;
             curve k = curve_of(a->in[PARAMETERS]->data + at);
+            ends slope = ends_of(&k);
             double by_m = 0, by_s = 0;
             for (long r = q * j->each; r < (q + 1) * j->each; r++) {
                 double by_out = (double)a->grad_out[r * stride + d],
                        by_log = (double)a->grad_out[r * stride + j->width];
                 double given = (double)(j->inverse ? a->out : a->in[STATE])->data[r * stride + d], by_u = by_out;
-                slopes g = slopes_at(&k, unit(given));
+                slopes g = slopes_at(&k, &slope, unit(given));
                 if (j->inverse) { /* du = (dw - w_m dm - w_s ds) / w_u, and the logarithm is -log dw/du */
                     by_u = g.w_u > FLAT ? (by_out - by_log * g.log_u) / g.w_u : 0;
                     by_m -= by_u * g.w_m + by_log * g.log_m;

@@ -3,6 +3,7 @@
 #include "../kernels/spline.h"
 #include "../kernels/loops.h"
 #include "../simvae.h"
+#include "coupling.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ static job make_job(sv_args *a, bool coupling) {
     for (long d = 0; coupling && d < j.width; d++) j.columns += marks->data[d] != 0;
     size_t per = coupling ? p->shape[1] / (size_t)sv_max(1, j.columns) : p->shape[2];
     j.bins = ((int)per - 1) / 3;
-    j.each = p->shape[0] > 0 ? j.rows / (long)p->shape[0] : 1;
+    j.each = sv_coupling_each(x, p);
     j.group = shares(&j) ? j.each : j.rows;
     j.piece = shares(&j) ? SHARED_PIECE : sv_max(1, j.each) * sv_max(1, PIECE / sv_max(1, j.each));
     j.pieces = divide_up(j.group, j.piece);
@@ -82,16 +83,12 @@ static bool spline_shape(sv_args *a) {
 
 static bool coupling_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *p = a->in[1], *columns = a->in[2];
-    if (x->ndim != 2 || x->shape[1] < 2) return sv_fail(a, "state must be (R, D + 1)");
-    if (columns->ndim != 1 || columns->shape[0] + 1 != x->shape[1])
-        return sv_fail(a, "columns must be (%zu,)", x->shape[1] - 1);
+    if (!sv_coupling_state(a, x, columns)) return false;
     size_t marked = 0;
     for (size_t d = 0; d < columns->count; d++) marked += columns->data[d] != 0;
     if (p->ndim != 2 || marked == 0 || p->shape[1] % marked != 0)
         return sv_fail(a, "parameters must be (n, %zu (3 K + 1))", marked);
-    if (p->shape[0] == 0 ? x->shape[0] > 0 : x->shape[0] % p->shape[0] != 0)
-        return sv_fail(a, "the %zu rows of the state are no multiple of the %zu of parameters", x->shape[0],
-                       p->shape[0]);
+    if (!sv_coupling_rows(a, x, p, "parameters")) return false;
     if (!check_bins(a, p->shape[1] / marked)) return false;
     plan_kept(a, true);
     return sv_same_shape(a, x);
