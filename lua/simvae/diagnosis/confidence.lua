@@ -25,13 +25,11 @@ local function say(d, list, narrow, add)
   end
   local corrected = rawget(d.model, "recalibration") and "It was corrected already, on other simulations. " or ""
   add { kind = narrow and "overconfident" or "underconfident", parameters = narrow and names or nil,
-    text = string.format("The posterior is too %s; of the truths lie, of %s (%d "
-      .. "samples).", narrow and "narrow" or "wide",
-      table.concat(parts, "; "), d.r.calibration.samples),
+    text = string.format("The posterior is too %s; of the truths lie, of %s (%d samples).",
+      narrow and "narrow" or "wide", table.concat(parts, "; "), d.r.calibration.samples),
     try = corrected .. "model:recalibrate { simulations = 1000 } corrects stated intervals. "
       .. (narrow and "More simulations, or members = 5, make the posterior itself better; posterior = \"flow\" is "
-      .. "trained "
-        .. "by likelihood." or "More steps make the posterior itself narrower.") }
+        .. "trained by likelihood." or "More steps make the posterior itself narrower.") }
 end
 
 function reported.find(d, add)

@@ -30,10 +30,9 @@ function reported.find(d, add)
   if r.decoder_r2 >= GOOD and not limits then return end
   local few = short(d, "decoder")
   add { kind = few and "undertrained decoder" or "weak decoder",
-    text = string.format("The decoder reproduces %s of the outputs' variance (R² %.3f)%s%s.", text.percent(
-      math.max(0, r.decoder_r2)), r.decoder_r2, inverse and string.format("; of the simulator at the inferred "
-        .. "parameters "
-      .. "it is %s (%.3f)", text.percent(math.max(0, 1 - inverse)), 1 - inverse) or "",
+    text = string.format("The decoder reproduces %s of the outputs' variance (R² %.3f)%s%s.",
+      text.percent(math.max(0, r.decoder_r2)), r.decoder_r2, inverse and string.format("; of the simulator at the "
+        .. "inferred parameters it is %s (%.3f)", text.percent(math.max(0, 1 - inverse)), 1 - inverse) or "",
       few and ". It was trained for " .. few or ""),
     try = (few and "Train it for longer: decoder = { steps = … }. " or "Give it a wider network (width) or another one "
       .. "(net), or more steps. ") .. "decode, invert and estimates among several candidates are no better than the "

@@ -53,8 +53,7 @@ local function by_simulator(d, add)
       add { kind = "hidden by noise", parameters = { p.name }, text = string.format("Other values of '%s' change the "
         .. "output by %.2g standard deviations of its noise, all numbers together: a measurement does not tell them "
         .. "apart.", p.name, within), try = "Measure longer or with less noise, or something that depends on it "
-        .. "more; a "
-        .. "wider range of the parameter shows more of it." }
+        .. "more; a wider range of the parameter shows more of it." }
     end
   end
 end

@@ -11,40 +11,38 @@ local DENSER = 1.8    -- its share of failures over that of the whole prior
 local FEW = 5         -- failures, below which no region is looked for
 
 -- Values of a parameter on its scale, in ascending order, and the bounds of parts of equal counts.
-local function bounds_of(p, values)
+local function bounds_of(values)
   local sorted = table.move(values, 1, #values, 1, {})
   table.sort(sorted)
   local bounds = { -math.huge }
   for i = 1, PARTS - 1 do bounds[i + 1] = sorted[math.ceil(i * #sorted / PARTS)] end
   bounds[PARTS + 1] = math.huge
-  return bounds, sorted[1], sorted[#sorted], p
+  return bounds, sorted[1], sorted[#sorted]
 end
 
 -- The region of one parameter: from and to (numbers of bounds), and the share that fails there.
-local function region(good, bad, k, p)
+local function region(good, bad, k)
   local all = {}
   for _, list in ipairs { good, bad } do
     for _, row in ipairs(list) do all[#all + 1] = row[k] end
   end
-  local bounds, low, high = bounds_of(p, all)
-  local fails, total = {}, {}
-  for i = 1, PARTS do fails[i], total[i] = 0, 0 end
-  local function count(list, in_parts)
+  local bounds, low, high = bounds_of(all)
+  local function counts(list)
+    local in_parts = {}
+    for i = 1, PARTS do in_parts[i] = 0 end
     for _, row in ipairs(list) do
       local i = 1
       while i < PARTS and row[k] > bounds[i + 1] do i = i + 1 end
-      in_parts[i], total[i] = in_parts[i] + 1, total[i] + 1
+      in_parts[i] = in_parts[i] + 1
     end
+    return in_parts
   end
-  local unused = {}
-  for i = 1, PARTS do unused[i] = 0 end
-  count(bad, fails)
-  count(good, unused)
+  local fails, works = counts(bad), counts(good)
   local best
   for from = 1, PARTS do
     local f, n = 0, 0
     for to = from, PARTS do
-      f, n = f + fails[to], n + total[to]
+      f, n = f + fails[to], n + fails[to] + works[to]
       if n > 0 and f >= HOLDS * #bad and (not best or f / n > best.share) then
         best = { share = f / n, from = math.max(low, bounds[from]), to = math.min(high, bounds[to + 1]) }
       end
@@ -62,7 +60,7 @@ function reported.find(d, add)
   for i, f in ipairs(d.failed) do bad[i] = f.z end
   local best, of
   for k, p in ipairs(#bad >= FEW and #good > 0 and d.params or {}) do
-    local found = not p.levels and region(good, bad, k, p)
+    local found = not p.levels and region(good, bad, k)
     if found and found.share > DENSER * share and (not best or found.share > best.share) then best, of = found, p end
   end
   local where = ""

@@ -4,6 +4,7 @@
 -- ones by more than the noise. Without: they reproduce little of the outputs' variance, or parameters have large errors
 -- that their posterior does not state. Nothing is said where several values explain an output, as their mean may
 -- explain none.
+local enumeration = require "simvae.util.enumeration"
 local short = require "simvae.diagnosis.decoder".short
 local text = require "simvae.diagnosis.support.text"
 
@@ -35,7 +36,7 @@ local function fault(d)
       .. "by %.2g standard deviations of their noise (root mean square; 1 is what the noise explains)", d.misfit) or nil
   end
   local list = large_errors(d)
-  if #list > 0 then return "Errors of " .. text.list(list) .. " are large, and posteriors do not state them" end
+  if #list > 0 then return "Errors of " .. enumeration.of(list) .. " are large, and posteriors do not state them" end
   local r2 = d.r.resimulation_r2
   return r2 and r2 < GOOD and string.format("The simulator at the inferred parameters reproduces %s of the outputs' "
     .. "variance (R² %.3f)", text.percent(math.max(0, r2)), r2) or nil

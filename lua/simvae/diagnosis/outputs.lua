@@ -2,22 +2,25 @@
 -- pictures outside [0, 1].
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local enumeration = require "simvae.util.enumeration"
 local loss = require "simvae.model.loss"
-local text = require "simvae.diagnosis.support.text"
 
 local MOST = 0.25 -- of a picture's pixels that are the same, more is no finding: its margin is
 
 local reported = { order = 20 }
+
+local function capitalised(d, list)
+  return (enumeration.elements(d.sim.output, list):gsub("^%l", string.upper))
+end
 
 local function of_vector(d, add)
   local constant, coarse, stretched = loss.new(nil, d.sim.output):fit(d.x)
   local count = d.sim.output[1]
   local function say(list, kind, one, several, try)
     if #list == 0 then return end
-    add { kind = kind, elements = list, text = string.format("%s of the output (%d of %d) %s over %d draws of the "
-      .. "prior.",
-      text.elements(d.sim, list):gsub("^%l", string.upper), #list, count, #list == 1 and one or several, d.x.shape[1]),
-      try = try }
+    add { kind = kind, elements = list, try = try,
+      text = string.format("%s of the output (%d of %d) %s over %d draws of the prior.",
+        capitalised(d, list), #list, count, #list == 1 and one or several, d.x.shape[1]) }
   end
   say(constant, "constant outputs", "is constant", "are constant", "Leave what is constant out of the output; where it "
     .. "should vary, see whether simulate fills it.")
@@ -35,17 +38,15 @@ local function of_picture(d, add)
   end
   if #same > 0 then
     add { kind = "constant outputs", elements = same, text = string.format("%s of the pictures (%d of %d) %s the "
-      .. "same in "
-      .. "all of %d draws of the prior.", text.elements(d.sim, same):gsub("^%l", string.upper), #same, C,
-      #same == 1 and "is" or "are", d.x.shape[1]),
+      .. "same in all of %d draws of the prior.", capitalised(d, same), #same, C, #same == 1 and "is" or "are",
+      d.x.shape[1]),
       try = "Leave what is constant out of the output; where it should vary, see whether simulate draws it." }
   end
   local low, high = core.min(d.x):item(), core.max(d.x):item()
   if d.sim.loss == nil and (low < -MOST or high > 1 + MOST) then
     add { kind = "output scale", text = string.format("Pixels of the pictures go from %.3g to %.3g; those of "
-      .. "pictures are "
-      .. "from 0 (black) to 1 (white).", low, high), try = "Divide them by their largest value, or give the simulator "
-      .. "loss = \"mse\"." }
+      .. "pictures are from 0 (black) to 1 (white).", low, high),
+      try = "Divide them by their largest value, or give the simulator loss = \"mse\"." }
   end
 end
 

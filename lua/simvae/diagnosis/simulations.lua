@@ -64,8 +64,7 @@ function reported.find(d, add)
       .. "higher", gap)
   end
   add { kind = "few simulations", ratio = ratio, gap = gap, text = string.format("On the %d simulations that the "
-    .. "model was "
-    .. "trained on, %s.", d.simulations, table.concat(parts, ", and ")),
+    .. "model was trained on, %s.", d.simulations, table.concat(parts, ", and ")),
     try = string.format("More simulations (simulations = %d), or fewer steps; members = 5 makes the posterior broader "
       .. "where they are too few, rounds = 5 serves one observation.", 4 * d.simulations) }
 end

@@ -7,6 +7,7 @@
 -- posterior is wrong.
 local ambiguity = require "simvae.metrics.ambiguity"
 local data = require "simvae.diagnosis.support.data"
+local enumeration = require "simvae.util.enumeration"
 local modes = require "simvae.diagnosis.support.modes"
 local rerun = require "simvae.metrics.support.rerun"
 local symmetry = require "simvae.simulator.symmetry"
@@ -16,7 +17,6 @@ local SHARE = 0.2   -- of the outputs whose posterior has two modes in a paramet
 local ALIKE = 0.02  -- of the outputs' variances: difference of the outputs of two modes
 local BROAD = 0.35  -- of the prior's spread
 local TRIED = 24
-
 
 -- The first sentence of a note of metrics.ambiguity, and the rest: what to declare.
 local function of_note(note)
@@ -67,8 +67,7 @@ local function declared(d, k, change)
   local p, parts = d.params[k], {}
   for j, q in ipairs(d.params) do parts[j] = q.name .. " = " .. (j == k and change or "z." .. q.name) end
   return string.format("Declare symmetry = { { name = \"%s\", map = function(z) return { %s } end } }, or half the "
-    .. "range "
-    .. "of '%s'.", change:find "^%S+ %-" and "reflection" or "shift", table.concat(parts, ", "), p.name)
+    .. "range of '%s'.", change:find "^%S+ %-" and "reflection" or "shift", table.concat(parts, ", "), p.name)
 end
 
 local function from_modes(d, seen, add)
@@ -82,20 +81,16 @@ local function from_modes(d, seen, add)
       local same = not change and alike(d, pairs_of)
       if change then
         add { kind = "undeclared symmetry", parameters = { p.name }, text = string.format("The output stays the "
-          .. "same where "
-          .. "'%s' is %s: %s.", p.name, words, example), try = declared(d, k, change) }
+          .. "same where '%s' is %s: %s.", p.name, words, example), try = declared(d, k, change) }
       elseif not same or same >= 0.5 then
         add { kind = "several values", parameters = { p.name }, text = string.format("Several values of '%s' "
-          .. "explain an "
-          .. "output, in %s of them: %s.", p.name, text.percent(#pairs_of / #d.draws), example), try = "Use the whole "
-          .. "posterior in place of its mean; declare the symmetry, measure something that tells the values apart, or "
-          .. "narrow the prior." }
+          .. "explain an output, in %s of them: %s.", p.name, text.percent(#pairs_of / #d.draws), example),
+          try = "Use the whole posterior in place of its mean; declare the symmetry, measure something that tells the "
+            .. "values apart, or narrow the prior." }
       else
         add { kind = "wrong modes", parameters = { p.name }, text = string.format("The posterior gives '%s' two "
-          .. "values, of "
-          .. "which the simulator makes different outputs: %s.", p.name, example), try = "Train the encoder for "
-          .. "longer, "
-          .. "with a wider network or on more simulations." }
+          .. "values, of which the simulator makes different outputs: %s.", p.name, example), try = "Train the encoder "
+          .. "for longer, with a wider network or on more simulations." }
       end
     end
   end
@@ -112,9 +107,10 @@ local function add_broad(d, r, add)
   end
   if #names == 0 then return end
   local c = r.correlated
+  local only = c and string.format(", and only a combination of '%s' and '%s' is known (correlation %.2f)", c[1], c[2],
+    c[3]) or ""
   add { kind = "several values", parameters = names, text = string.format("Many values of %s explain an output: the "
-    .. "posterior keeps %s of the prior's spread%s.", text.names(names), text.list(shares), c and string.format(", and "
-      .. "only a combination of '%s' and '%s' is known (correlation %.2f)", c[1], c[2], c[3]) or ""),
+    .. "posterior keeps %s of the prior's spread%s.", text.names(names), enumeration.of(shares), only),
     try = "Use the whole posterior in place of its mean. To know more, measure something that depends on them, or give "
       .. "known ones a narrower prior; more steps of training tell whether it is the inverse that is broad." }
 end

@@ -9,9 +9,7 @@ local options = check.declare("figures.inference", {
     doc = "enlargement: every pixel becomes scale x scale; default: by the size of the images" },
   labels = { "table", doc = "of the three rows; default picture, S(E(x)) and G(E(x))" },
   preprocess = { "table", doc = "options of sv.preprocess.picture" },
-  noise = { "number|table|tensor",
-    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
-      .. "levels" },
+  noise = noise.level_rule,
 })
 
 --- Draws the inference on images.

@@ -23,9 +23,7 @@ local options = check.declare("metrics.predictive_check", {
   discrepancy = { "function",
     doc = "function (y, mean, std) -> number, of one output and the replicated ones' mean and standard deviation; "
       .. "default: the mean squared distance in standard deviations" },
-  noise = { "number|table|tensor",
-    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
-      .. "levels" },
+  noise = noise.level_rule,
   seed = { "integer", default = 1, doc = "of the draws" },
 })
 

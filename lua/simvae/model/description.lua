@@ -49,9 +49,9 @@ function description.current(t)
   if result.net == "place" then result.net = "coordconv" end
   local answers = result.answers
   result.answers = nil
-  if answers ~= nil then result.posterior = result.posterior or answers == 1 and "gaussian" or "mixture" end
-  if answers ~= nil and answers ~= 1 then
-    if result.components == nil then result.components = answers end
+  if answers ~= nil then
+    result.posterior = result.posterior or answers == 1 and "gaussian" or "mixture"
+    if answers ~= 1 and result.components == nil then result.components = answers end
   end
   return result
 end

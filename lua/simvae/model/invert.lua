@@ -31,9 +31,7 @@ local options = check.declare("model:invert", {
     doc = "standard deviation of the points near the first, as a share of half the range" },
   seed = { "integer", default = 1, doc = "of the places to begin at" },
   keep = { "integer", min = 1, doc = "how many results of each output are returned, at most `starts`" },
-  noise = { "number|table|tensor",
-    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
-      .. "levels" },
+  noise = noise.level_rule,
 })
 
 -- The best parameters so far for the outputs of one chunk: of each output up to `keep` results, the best first, rows in

@@ -10,11 +10,7 @@ local repeat_rows = require "simvae.util.repeat_rows"
 
 local levels = {}
 
-local options = {
-  noise = { "number|table|tensor",
-    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
-      .. "levels" },
-}
+local options = { noise = noise.level_rule }
 for _, method in ipairs { "encode", "infer", "posterior", "log_likelihood" } do
   check.declare("model:" .. method, options)
 end

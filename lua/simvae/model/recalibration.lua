@@ -19,6 +19,7 @@ local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
 local recalibrated = require "simvae.posterior.support.recalibrated"
 local streams = require "simvae.util.streams"
+local supremum = require "simvae.metrics.support.uniformity".supremum
 
 local Model = {} -- methods that simvae.model takes over
 local recalibration = { methods = Model }
@@ -37,9 +38,7 @@ local options = check.declare("model:recalibrate", {
   seed = { "integer", default = 1, doc = "of these draws" },
   z = { "tensor", doc = "parameters (N, K) of pairs that training has not seen, in place of new simulations" },
   x = { "tensor", doc = "their measured outputs (N, …output)" },
-  noise = { "number|table|tensor",
-    doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
-      .. "levels" },
+  noise = noise.level_rule,
   workers = { "integer", min = 0, max = 256, doc = "processes that run the simulator; default 0" },
   timeout = { "number", above = 0, doc = "seconds for a sample; needs workers; default: no limit" },
 })
@@ -82,11 +81,9 @@ end
 -- Whether the truths of a parameter lie elsewhere than its marginal quantiles say: the test of Kolmogorov and Smirnov
 -- that their shares below are uniform, at a level of 5%.
 local function displaced(measured, truths)
-  local n, shares, distance = #truths, {}, 0
+  local shares = {}
   for i, u in ipairs(truths) do shares[i] = recalibrated.share_below(recalibrated.coordinate(measured[i], u)) end
-  table.sort(shares)
-  for i, s in ipairs(shares) do distance = math.max(distance, i / n - s, s - (i - 1) / n) end
-  return distance > KOLMOGOROV / math.sqrt(n)
+  return supremum(shares) > KOLMOGOROV / math.sqrt(#truths)
 end
 
 -- Whether another share of errors is within one stated standard deviation than of a normal distribution, at 5%.

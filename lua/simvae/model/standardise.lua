@@ -1,16 +1,8 @@
 --- The scale of a model's outputs, from the first samples of its simulator.
+local enumeration = require "simvae.util.enumeration"
 local notice = require "simvae.model.notice"
 
 local NAMED = 8 -- elements that a notice lists
-
--- "elements 3, 7 and 9", "elements 1, 2, 3, 4, 5, 6, 7, 8 and 12 more".
-local function listed(kind, list)
-  if #list == 1 then return string.format("%s %d", kind, list[1]) end
-  local shown = math.min(#list, NAMED)
-  local rest = #list > NAMED and string.format("%d more", #list - NAMED) or tostring(list[shown])
-  if #list <= NAMED then shown = shown - 1 end
-  return string.format("%ss %s and %s", kind, table.concat(list, ", ", 1, shown), rest)
-end
 
 --- Fits the standardisation, and says once which elements of an output tell little or nothing.
 -- @tparam Model model
@@ -18,12 +10,12 @@ end
 return function(model, x)
   local constant, coarse, stretched = model.loss:fit(x)
   if model.scores then model.scores:fit(model.loss:standardise(x)) end
-  local kind = #model.simulator.output == 3 and "channel" or "element"
   local total = model.loss.mean and model.loss.mean.count or 0
   local function say(list, subject, text)
     if #list == 0 then return end
+    local elements = enumeration.elements(model.simulator.output, list, NAMED)
     notice(model, subject, string.format("train: %s of the output (%d of %d) %s over %d draws of the prior%s",
-      listed(kind, list), #list, total, #list == 1 and text[1] or text[2], x.shape[1], text[3]))
+      elements, #list, total, #list == 1 and text[1] or text[2], x.shape[1], text[3]))
   end
   say(constant, "constant", { "is constant", "are constant", ": nothing can be learned from that" })
   say(coarse, "coarse", { "varies by no more than its rounding", "vary by no more than their rounding",

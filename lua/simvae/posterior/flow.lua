@@ -47,10 +47,10 @@ end
 
 function Flow:build(rng)
   local inner, width = {}, FEATURES
-  for _, class in ipairs(self.classes) do
+  for k, class in ipairs(self.classes) do
     class.net = nn.sequential { nn.linear(width, HIDDEN, { std = math.sqrt(1 / width), rng = rng }), nn.silu(),
       nn.linear(HIDDEN, class.levels, { std = 0.01, rng = rng }) }
-    inner[#inner + 1], width = class.net, width + class.levels
+    inner[k], width = class.net, width + class.levels
   end
   if #self.places > 0 then
     self.flow = coupling { circle = self.circle, context = width, transforms = self.transforms, bins = self.bins,

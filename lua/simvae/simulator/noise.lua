@@ -153,6 +153,11 @@ function noise.told(levels, from, to)
   return levels and { noise = core.slice(levels, 1, from, to) } or nil
 end
 
+--- Rule of the option by which outputs are given with their levels.
+noise.level_rule = { "number|table|tensor",
+  doc = "the level of the noise of x, a number or one for each output, where the simulator declares a range of "
+    .. "levels" }
+
 local ROUNDING = 1e-6 -- relative, of a level in single precision
 
 --- The levels of measurements, as a caller gave them.

@@ -472,11 +472,17 @@ function parameter.bounds_text(p)
   return bounds .. marginal.text(p.prior)
 end
 
+--- The unit as it follows a number: " px", or "" where there is none.
+-- @tparam table p a parameter, or anything else with a unit
+-- @treturn string
+function parameter.unit_text(p)
+  return p.unit and p.unit ~= "" and " " .. p.unit or ""
+end
+
 --- A name and its range: "x 8 to 24 px".
 function parameter.range_text(p)
   if p.levels then return string.format("%s 1 to %d", p.name, p.levels) end
-  local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
-  return string.format("%s %s%s", p.name, parameter.bounds_text(p), unit)
+  return string.format("%s %s%s", p.name, parameter.bounds_text(p), parameter.unit_text(p))
 end
 
 --- What kind of scale it has: "4 classes", "period 360", "log" or "linear".

@@ -97,6 +97,14 @@ local function limited(recipe, simulations)
     encoder = changed(recipe.encoder, { steps = steps, lr = { peak = 3e-3, warmup = 100 } }) })
 end
 
+-- The recipe that suits a model's outputs and posterior.
+local function default_of(model, simulations)
+  local by_likelihood = model.head.likelihood
+  if #model.simulator.output == 3 then return by_likelihood and density or recipes.default end
+  local recipe = model.likelihood and model.likelihood.trained and distribution or vector
+  return simulations and by_likelihood and limited(recipe, simulations) or recipe
+end
+
 --- The recipe for a model, by name, or a table whose missing fields come from "default".
 -- @param recipe "default", "paper", a table, or nil
 -- @tparam Model model
@@ -108,11 +116,7 @@ function recipes.get(recipe, model, simulations)
   if type(model) ~= "table" or type(model.simulator) ~= "table" then
     check.fail(2, "recipes.get: takes a recipe and a model; got %s", check.describe(model))
   end
-  local default = #model.simulator.output == 3 and (model.head.likelihood and density or recipes.default)
-    or model.likelihood and model.likelihood.trained and distribution or vector
-  if simulations and #model.simulator.output ~= 3 and model.head.likelihood then
-    default = limited(default, simulations)
-  end
+  local default = default_of(model, simulations)
   if type(recipe) == "table" then
     local own = changed(default, changed({ name = "custom" }, recipe))
     for _, stage in ipairs(stages) do own[stage] = changed(default[stage], own[stage]) end

@@ -39,17 +39,19 @@ local function marks_of(list, circle)
   return core.buffer(core.tensor(marks)), features
 end
 
--- The splines of some coordinates, with parameters from the context alone.
-local function alone(list, circle, context, per, rng)
+-- What an op does to some coordinates, with `per` parameters for each from the context alone.
+local function alone(op, what, list, circle, context, per, rng)
   local marks = marks_of(list, circle)
   local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, #list * per, FIRST, rng)
   return nn.layer {
-    label = string.format("splines of %d coordinates", #list), inner = { around, last },
+    label = string.format("%s of %d coordinates", what, #list), inner = { around, last },
     forward = function(_, state, c, inverse)
-      return spline_coupling(state, last:forward(around:forward(c, "silu")), marks, inverse)
+      return op(state, last:forward(around:forward(c, "silu")), marks, inverse)
     end,
   }
 end
+
+local function splines(...) return alone(spline_coupling, "splines", ...) end
 
 -- The splines of some coordinates, with parameters from the context and the coordinates `given`.
 local function joint(list, given, circle, context, per, rng)
@@ -71,8 +73,8 @@ end
 -- A transform of the coordinates `first` and `second`.
 local function transform(first, second, circle, context, bins, rng)
   local per = 3 * bins + 1
-  if #first == 0 then return alone(second, circle, context, per, rng) end
-  local one, other = alone(first, circle, context, per, rng), joint(second, first, circle, context, per, rng)
+  if #first == 0 then return splines(second, circle, context, per, rng) end
+  local one, other = splines(first, circle, context, per, rng), joint(second, first, circle, context, per, rng)
   return nn.layer {
     label = string.format("coupling of %d and %d coordinates", #first, #second), inner = { one, other },
     -- state (R, D + 1), c (n, F), each row for R / n rows of the state
@@ -89,15 +91,7 @@ local function locations(circle, context, rng)
   for i, around in ipairs(circle) do
     if not around then list[#list + 1] = i end
   end
-  if #list == 0 then return nil end
-  local marks = marks_of(list, circle)
-  local around, last = linear(context, HIDDEN, 1 / math.sqrt(context), rng), linear(HIDDEN, 2 * #list, FIRST, rng)
-  return nn.layer {
-    label = string.format("locations of %d coordinates", #list), inner = { around, last },
-    forward = function(_, state, c, inverse)
-      return location_scale(state, last:forward(around:forward(c, "silu")), marks, inverse)
-    end,
-  }
+  return #list > 0 and alone(location_scale, "locations", list, circle, context, 2, rng) or nil
 end
 
 -- The halves of transform t: random for odd t, exchanged in the next one.
