@@ -4,6 +4,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local csv = require "simvae.io.csv"
 local files = require "simvae.io"
+local format_of = require "simvae.io.file".format
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
 local parameter = require "simvae.simulator.parameter"
@@ -106,6 +107,8 @@ local function of_png(path)
   return { kind = "PNG picture", channels = x.shape[1], height = x.shape[2], width = x.shape[3] }
 end
 
+local of_format = { png = of_png, npy = of_npy, npz = of_npz }
+
 local function of_csv(path)
   local header, rows = csv.read(path)
   if not header then return nil end
@@ -129,9 +132,8 @@ function contents.of(path)
   end
   local file <close> = outcome.need(io.open(path, "rb"))
   local start = file:read(9) or ""
-  if start:sub(1, 4) == "\137PNG" then return of_png(path) end
-  if start:sub(1, 6) == "\147NUMPY" then return of_npy(path) end
-  if start:sub(1, 4) == "PK\3\4" then return of_npz(path) end
+  local format = format_of(start)
+  if format then return of_format[format](path) end
   if cache.is(path) then return of_cache(path) end
   if start:sub(9, 9) == "{" or path:find "%.safetensors$" then return of_safetensors(path) end
   local text = not start:find "%c" or start:find "^%g*[\r\n\t]"

@@ -15,6 +15,7 @@ local interrupt = require "simvae.util.interrupt"
 local json = require "simvae.io.json"
 local nets = require "simvae.nn.build"
 local noise = require "simvae.simulator.noise"
+local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
 local progress = require "simvae.train.progress"
 local sampler = require "simvae.sampler"
@@ -150,7 +151,7 @@ function experiment.line(model, r)
     parts[#parts + 1] = m.line and m.line(r) or nil
   end
   for i, p in ipairs(model.simulator.params) do
-    errors[i] = string.format("%s %.3g%s", p.name, r.rmse[p.name], p.unit ~= "" and " " .. p.unit or "")
+    errors[i] = string.format("%s %.3g%s", p.name, r.rmse[p.name], parameter.unit_text(p))
   end
   parts[#parts + 1] = "RMSE " .. table.concat(errors, ", ")
   return table.concat(parts, "  ")

@@ -7,6 +7,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local csv = require "simvae.io.csv"
 local files = require "simvae.io"
+local format_of = require "simvae.io.file".format
 local outcome = require "simvae.cli.outcome"
 local preprocess = require "simvae.model.preprocess"
 
@@ -156,10 +157,10 @@ end
 
 local function read(path, name, model, o)
   local file <close> = outcome.need(io.open(path, "rb"))
-  local start = file:read(8) or ""
-  if start:sub(1, 4) == "\137PNG" then return of_png(path, name, model.simulator.output, o) end
-  if start:sub(1, 6) == "\147NUMPY" then return batch_of(outcome.need(files.load_npy(path)), name, model) end
-  if start:sub(1, 4) == "PK\3\4" then return of_npz(path, name, model) end
+  local format = format_of(file:read(8) or "")
+  if format == "png" then return of_png(path, name, model.simulator.output, o) end
+  if format == "npy" then return batch_of(outcome.need(files.load_npy(path)), name, model) end
+  if format == "npz" then return of_npz(path, name, model) end
   return of_csv(path, name, model.simulator)
 end
 

@@ -1,5 +1,6 @@
 --- The simulator that a command is given: the name of a built-in one, or a script that returns a simulator or a table
 -- of experiment settings (simvae.cli.experiment) with `simulator`.
+local absolute = require "simvae.util.absolute"
 local builtin = require "simvae.simulator.builtin"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
@@ -98,7 +99,7 @@ function source.settings(name)
     outcome.fail("there is no simulator '%s'%s", name, check.suggestion(name, builtin, "; built in are " .. NAMES
       .. "; your own is a script, such as " .. name .. ".lua (simvae new " .. name .. " writes one)"))
   end
-  return of_script(name), name:sub(1, 1) == "/" and name or core.system.cwd() .. "/" .. name:gsub("^%./", "")
+  return of_script(name), absolute(name)
 end
 
 --- The simulator by name or script.

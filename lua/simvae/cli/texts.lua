@@ -1,6 +1,5 @@
 --- Numbers and tables on standard output.
 local csv = require "simvae.io.csv"
-local parameter = require "simvae.simulator.parameter"
 
 local texts = {}
 
@@ -50,23 +49,20 @@ function texts.rounded(v)
   return result
 end
 
---- A range of a parameter, without its unit.
--- @tparam table p parameter
--- @treturn string
-function texts.bounds(p) return parameter.bounds_text(p) end
-
---- Prints rows of numbers as CSV.
--- @tparam {string,...} header
+--- Rows of numbers as CSV.
+-- @tparam ?{string,...} header
 -- @tparam {{string|number,...},...} rows
+-- @treturn string
 function texts.csv(header, rows)
-  print(csv.line(header))
+  local lines = { header and csv.line(header) }
   for _, row in ipairs(rows) do
     local cells = {}
     for i, v in ipairs(row) do
       cells[i] = math.type(v) == "float" and string.format("%.9g", v) or v
     end
-    print(csv.line(cells))
+    lines[#lines + 1] = csv.line(cells)
   end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 return texts

@@ -32,6 +32,15 @@ function file.printable(text)
   return (text:gsub("%c", escaped):gsub("\xC2[\x80-\x9F]", escaped))
 end
 
+local starts = { ["\137PNG"] = "png", ["\147NUMPY"] = "npy", ["PK\3\4"] = "npz" }
+
+--- The format of a file by its first bytes.
+-- @tparam string start six of them or more
+-- @treturn ?string "png", "npy" or "npz"
+function file.format(start)
+  return starts[start:sub(1, 4)] or starts[start:sub(1, 6)]
+end
+
 local MAX_REASON = 1000 -- bytes of a message: names in a file may be long
 
 --- nil, message as the functions of sv.io return it.

@@ -89,23 +89,15 @@ end
 
 function requests.execute(self, text)
   local asked = not text:match "^%s*(.-)%s*$":find "\n" and question.name(text)
-  local f, what
-  if asked then
-    f, what = function() question.answer(asked, self.env) end, false
-  else
-    f, what = cell.compile(text, self.env)
-  end
+  local f, what = question.compile(asked, text, self.env, cell.compile)
   if not f then
     local why = what == "incomplete" and "the cell ends within a statement, a bracket or a string" or what
     return { status = "error", text = why, traceback = "" }
   end
   self.watch:reset()
   self.watch:allow()
-  local results, failure = evaluate.run(f)
-  if results and what then
-    results, failure = evaluate.run(function() show_results(self, results) end)
-  end
-  if results then return { status = "ok" } end
+  local failure = evaluate.show(f, what and function(results) show_results(self, results) end)
+  if not failure then return { status = "ok" } end
   return { status = "error", text = failure.text, traceback = failure.traceback or "",
     interrupted = failure.interrupted or false }
 end

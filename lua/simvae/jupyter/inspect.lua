@@ -1,6 +1,7 @@
 --- Help on what is at the cursor of a cell: the name that it is in or behind, else the call that it is within.
 local context = require "simvae.repl.context"
 local help = require "simvae.util.help"
+local look_up = require "simvae.repl.look_up"
 local question = require "simvae.repl.help"
 local reference = require "simvae.reference"
 local style = require "simvae.repl.style"
@@ -8,23 +9,11 @@ local value = require "simvae.repl.value"
 
 local COLUMNS = 100
 
--- The value of a path of names that are fields: "a.b".
-local function value_of(name, env)
-  local v = env
-  for part in name:gmatch "[^.:]+" do
-    local holder = v
-    local ok, inner = pcall(function() return holder[part] end)
-    v = ok and inner or nil
-    if v == nil then return nil end
-  end
-  return v
-end
-
 local function about(name, env)
   if not name or name == "" then return nil end
   local text = question.text(name, env)
   if text then return text end
-  local v = value_of(name, env)
+  local v = look_up.name(name, env)
   if v ~= nil then return value.text(v, style.painter(false), COLUMNS) end
 end
 
@@ -33,7 +22,7 @@ local function about_option(before, word, env)
   local call = context.of(before).call
   if not call then return nil end
   local name = table.concat(call.path, ".")
-  local entry = reference.of(value_of(name, env))
+  local entry = reference.of(look_up.name(name, env))
   local path = table.move(call.keys, 1, #call.keys, 2, { entry and entry.name or name })
   return help.text(table.concat(path, ".") .. "." .. word)
 end

@@ -4,6 +4,7 @@
 -- the functions of sv.figures return, is the picture.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local html = require "simvae.util.html"
 local style = require "simvae.repl.style"
 local value = require "simvae.repl.value"
 
@@ -15,13 +16,6 @@ local MOST_COLUMNS = 30
 local MOST_BYTES = 8 << 20  -- of a picture
 
 local plain = style.painter(false)
-
---- Text for HTML.
--- @tparam string text
--- @treturn string
-function rich.escaped(text)
-  return (text:gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
-end
 
 -- ---- pictures ----------------------------------------------------------------------------------
 
@@ -77,7 +71,7 @@ end
 local function cell_html(v)
   if v == nil then return "<td></td>" end
   local text = math.type(v) == "float" and string.format("%.6g", v) or tostring(v)
-  return string.format("<td%s>%s</td>", type(v) == "number" and ' style="text-align:right"' or "", rich.escaped(text))
+  return string.format("<td%s>%s</td>", type(v) == "number" and ' style="text-align:right"' or "", html.escape(text))
 end
 
 -- A list of rows or records as a table; records have their names as its head.
@@ -88,7 +82,7 @@ local function table_html(list)
   for _, k in ipairs(columns) do named = named or type(k) == "string" end
   if named then
     local head = {}
-    for i, k in ipairs(columns) do head[i] = "<th>" .. rich.escaped(tostring(k)) .. "</th>" end
+    for i, k in ipairs(columns) do head[i] = "<th>" .. html.escape(k) .. "</th>" end
     out[2] = "<tr>" .. table.concat(head) .. "</tr>"
   end
   for i = 1, math.min(#list, MOST_ROWS) do
@@ -123,7 +117,7 @@ function rich.bar(line)
   local before, after = line:match "^(.-)%s*[█░].*[█░]%s*(.*)$"
   check.value("bar", "line", before, { "string" })
   return { ["text/plain"] = line, ["text/html"] = string.format('<div>%s <progress value="%d" max="%d"></progress> %s'
-    .. "</div>", rich.escaped(before), filled, filled + empty, rich.escaped(after)) }
+    .. "</div>", html.escape(before), filled, filled + empty, html.escape(after)) }
 end
 
 return rich

@@ -239,7 +239,7 @@ local function find_turns(of, params, broad, found)
           end
           found.notes[#found.notes + 1] = string.format("the output stays the same where '%s' is turned by %.6g%s. "
             .. "Declare symmetry = { %s }, or the period %.6g.", p.name, p.period / n,
-            p.unit ~= "" and " " .. p.unit or "", table.concat(maps, ", "), p.period / n)
+            parameter.unit_text(p), table.concat(maps, ", "), p.period / n)
           break
         end
       end

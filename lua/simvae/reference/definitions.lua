@@ -1,18 +1,16 @@
 --- Definitions for editors in LuaCATS notation, which lua-language-server and others read: completion, types and texts
--- of everything public. The files of lua/simvae/library are written by `make definitions`; in an editor's settings that
--- folder belongs to workspace.library.
+-- of everything public. The build writes them to simvae/library; in an editor's settings that folder belongs to
+-- workspace.library.
 local core = require "simvae.core"
+local keywords = require "simvae.util.keywords"
 local reference = require "simvae.reference"
+local split = require "simvae.util.split"
 
 local definitions = {}
 
-local KEYWORDS = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
-  while]]):gmatch "%a+" do KEYWORDS[word] = true end
-
 -- ---- types -----------------------------------------------------------------------------------------
 
-local CLASSES = { tensor = "simvae.Tensor", rng = "simvae.Rng" }
+local CLASSES = { tensor = "simvae.Tensor", rng = "simvae.Rng", Streams = "table" }
 for word in ("Tape Model Posterior Simulator Sampler Layer Optimizer Canvas"):gmatch "%a+" do
   CLASSES[word] = "simvae." .. word
 end
@@ -20,23 +18,8 @@ end
 -- Nested tables of numbers in place of a tensor. A class of its own: they lack the fields of a tensor.
 local NUMBERS = "simvae.Numbers"
 
-local convert
-
--- "a|b" of types, cut at its top level.
-local function alternatives(type)
-  local list, depth, from = {}, 0, 1
-  for i = 1, #type + 1 do
-    local c = type:sub(i, i)
-    if c == "{" then depth = depth + 1 elseif c == "}" then depth = depth - 1 end
-    if (c == "|" or c == "") and depth == 0 then
-      list[#list + 1], from = convert(type:sub(from, i - 1)), i + 1
-    end
-  end
-  return list
-end
-
 -- A type of a doc comment in LuaCATS: "{tensor,...}" is simvae.Tensor[].
-function convert(type)
+local function convert(type)
   if type:find "^{" and type:find "}$" then
     local inside = type:sub(2, -2)
     local key, value = inside:match "^%[(%a+)%]=(.+)$"
@@ -46,15 +29,11 @@ function convert(type)
     return (converted:find "|" and "(" .. converted .. ")" or converted) .. "[]"
   end
   if type:find("|", 1, true) then
-    local list, has_tensor = alternatives(type), type:find "%f[%a]tensor%f[%A]"
-    for i, one in ipairs(list) do
-      if one == "table" and has_tensor then list[i] = NUMBERS end
-    end
+    local list, has_tensor = split(type, "|"), type:find "%f[%a]tensor%f[%A]"
+    for i, one in ipairs(list) do list[i] = has_tensor and one == "table" and NUMBERS or convert(one) end
     return table.concat(list, "|")
   end
-  if CLASSES[type] then return CLASSES[type] end
-  if type == "Streams" or type == "nil" then return type == "nil" and "nil" or "table" end
-  return type
+  return CLASSES[type] or type
 end
 
 -- ---- texts -----------------------------------------------------------------------------------------
@@ -125,7 +104,7 @@ end
 -- ---- functions -------------------------------------------------------------------------------------
 
 local function parameter_name(name)
-  return KEYWORDS[name] and name .. "_" or name
+  return keywords[name] and name .. "_" or name
 end
 
 -- The parameter that options are given in: the last one that takes a table.
@@ -267,7 +246,7 @@ local function add_all_options(out)
   end
 end
 
-local head = "-- Written by make definitions from the documentation of simvae; not to be edited."
+local head = "-- Written by the build from the documentation of simvae; not to be edited."
 
 --- The definitions of the module simvae.
 -- @treturn string Lua code in LuaCATS notation
@@ -315,7 +294,7 @@ function definitions.simulator(entry)
   return table.concat(out, "\n")
 end
 
---- The files below lua/simvae/library.
+--- The files below simvae/library.
 -- @treturn {[string]=string} path -> content
 function definitions.files()
   local files = { ["simvae.lua"] = definitions.library() }
@@ -328,7 +307,7 @@ function definitions.files()
 end
 
 --- Writes the files.
--- @tparam string folder lua/simvae/library
+-- @tparam string folder simvae/library
 -- @raise a file that cannot be written
 function definitions.write(folder)
   for path, text in pairs(definitions.files()) do

@@ -56,6 +56,18 @@ function examples.all()
   return list
 end
 
+--- Examples by their entries.
+-- @tparam {table,...} list of examples
+-- @treturn {[table]={table,...}}
+function examples.by_entry(list)
+  local of = {}
+  for _, example in ipairs(list) do
+    of[example.entry] = of[example.entry] or {}
+    table.insert(of[example.entry], example)
+  end
+  return of
+end
+
 -- Names of the PNG files that a piece of code writes, in order.
 local function pictures_of(code)
   local list = {}

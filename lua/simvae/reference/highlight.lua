@@ -1,9 +1,6 @@
 --- Lua code as HTML with keywords, texts, numbers and comments marked.
-local escape = require "simvae.report.page".escape
-
-local KEYWORDS = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
-  while]]):gmatch "%a+" do KEYWORDS[word] = true end
+local escape = require "simvae.util.html".escape
+local keywords = require "simvae.util.keywords"
 
 local function marked(class, text)
   return string.format('<span class="%s">%s</span>', class, escape(text))
@@ -25,7 +22,7 @@ local function token(code, at)
     return math.min(i, #rest), "text"
   end
   local word = rest:match "^[%a_][%w_]*"
-  if word then return #word, KEYWORDS[word] and "word" or nil end
+  if word then return #word, keywords[word] and "word" or nil end
   local number = rest:match "^0[xX]%x+" or rest:match "^%d+%.?%d*[eE][+-]?%d+" or rest:match "^%d+%.?%d*"
   if number then return #number, "number" end
   return 1, nil

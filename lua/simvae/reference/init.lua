@@ -25,6 +25,7 @@ local core = require "simvae.core"
 local names = require "simvae.util.names"
 local operations = require "simvae.reference.operations"
 local options = require "simvae.reference.options"
+local parameter = require "simvae.simulator.parameter"
 
 local reference = {}
 
@@ -61,7 +62,8 @@ local values = {
   ["recipes.paper"] = { "table", "The paper's recipe." },
 }
 
-local tensor_fields = {
+--- Fields of tensors: name, type, text.
+reference.tensor_fields = {
   { "shape", "{integer,...}", "the number of entries along each axis; prints as (64, 3)" },
   { "ndim", "integer", "the number of axes" },
   { "count", "integer", "the number of numbers" },
@@ -232,7 +234,7 @@ local function add_simulators(list)
     entry.value, entry.options = ok and sim or nil, options.of("simulators." .. name)
     for i, p in ipairs(ok and sim.params or {}) do
       entry.fields[i] = { name = p.name, type = "number", text = string.format("%s%s%g to %g%s", p.doc or "",
-        p.doc and ", " or "", p.low, p.high, p.unit ~= "" and " " .. p.unit or "") }
+        p.doc and ", " or "", p.low, p.high, parameter.unit_text(p)) }
     end
     list[#list + 1] = entry
   end
@@ -247,7 +249,7 @@ local function collect()
       list[#list + 1] = callable(value) and function_entry("", name, callable(value)) or value_entry("", name, value)
     end
   end
-  add_class(list, "tensor", core.methods, tensor_fields)
+  add_class(list, "tensor", core.methods, reference.tensor_fields)
   for _, class in ipairs { "tape", "rng" } do
     add_class(list, class, debug.getregistry()["simvae." .. class].__index)
   end

@@ -88,12 +88,7 @@ end
 -- @tparam {table,...} run what simvae.reference.examples.run returned
 -- @treturn string
 function markdown.text(run)
-  local of = {}
-  for _, e in ipairs(run) do
-    of[e.entry] = of[e.entry] or {}
-    table.insert(of[e.entry], e)
-  end
-  local list = groups()
+  local of, list = examples.by_entry(run), groups()
   local out = { "# simvae " .. core.version .. ": reference\n",
     "Everything public, made from the documentation in the source. The examples begin with this code:\n",
     "```lua\n" .. examples.prepared(run.steps or 400) .. "```\n" }

@@ -1,5 +1,6 @@
 --- The documentation of ops, from their rows in C: signature, text and check case.
 local core = require "simvae.core"
+local split = require "simvae.util.split"
 
 local operations = {}
 
@@ -32,17 +33,9 @@ local function read_option(name, text)
   return p
 end
 
--- "a, b(c, d), e" in its three parts.
-local function split(text)
-  local parts, depth, from = {}, 0, 1
-  for i = 1, #text do
-    local c = text:sub(i, i)
-    if c == "(" then depth = depth + 1 elseif c == ")" then depth = depth - 1 end
-    if c == "," and depth == 0 then
-      parts[#parts + 1], from = text:sub(from, i - 1), i + 1
-    end
-  end
-  parts[#parts + 1] = text:sub(from)
+-- The parts of a signature.
+local function parts_of(text)
+  local parts = split(text, ",")
   for i, part in ipairs(parts) do parts[i] = part:match "^%s*(.-)%s*$" end
   return parts
 end
@@ -65,7 +58,7 @@ function operations.doc(name)
   local inputs, rest = row.signature:match "^([^;]*);?%s*(.*)$"
   local doc = { text = row.doc .. (row.no_grad and " It has no gradient." or ""), params = {}, returns = {},
     raises = {}, overloads = {}, usage = { example_of(name, row) }, signature = row.signature }
-  for _, part in ipairs(split(inputs)) do
+  for _, part in ipairs(parts_of(inputs)) do
     local word, mark = part:match "^([%w_]+)([?*]*)$"
     if word then
       local type = mark:find("*", 1, true) and "{tensor,...}"
@@ -74,7 +67,7 @@ function operations.doc(name)
         optional = mark:find("?", 1, true) ~= nil, text = mark:find("*", 1, true) and "a list of tensors" or "" }
     end
   end
-  for _, part in ipairs(rest ~= "" and split(rest) or {}) do
+  for _, part in ipairs(rest ~= "" and parts_of(rest) or {}) do
     local word, kind = part:match "^([%w_]+):(.*)$"
     if word then doc.params[#doc.params + 1] = read_option(word, kind) end
   end

@@ -5,7 +5,7 @@ local examples = require "simvae.reference.examples"
 local groups = require "simvae.reference.groups"
 local highlight = require "simvae.reference.highlight"
 local paragraphs = require "simvae.reference.text".paragraphs
-local escape = require "simvae.report.page".escape
+local escape = require "simvae.util.html".escape
 local style = require "simvae.reference.style"
 
 local page = {}
@@ -208,11 +208,7 @@ if (innerWidth >= 900) document.getElementById("contents").open = true;
 -- @tparam {table,...} run what simvae.reference.examples.run returned
 -- @treturn string HTML
 function page.html(run)
-  local of, list = {}, groups()
-  for _, e in ipairs(run) do
-    of[e.entry] = of[e.entry] or {}
-    table.insert(of[e.entry], e)
-  end
+  local of, list = examples.by_entry(run), groups()
   local out = { '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1"><title>simvae ', core.version,
     ' reference</title><style>', style, '</style></head><body><header><h1>simvae <span class="soft">', core.version,

@@ -5,7 +5,12 @@ local text = {}
 
 local WIDTH = 100 -- columns, or those of a narrower terminal
 
--- Words of a text in lines; those after the first begin with `indent`.
+--- A text in lines.
+-- @tparam string words
+-- @tparam string first what the first line begins with
+-- @tparam string indent what the others begin with
+-- @tparam ?integer width columns of a line; default: 100, or those of a narrower terminal
+-- @treturn string
 local function wrapped(words, first, indent, width)
   width = width or math.min(WIDTH, (core.system.columns(1) or WIDTH) - 1)
   local lines, line = {}, first

@@ -2,32 +2,15 @@
 -- strings values of options, modules, names that have help, and files.
 local context = require "simvae.repl.context"
 local core = require "simvae.core"
+local keywords = require "simvae.util.keywords"
+local look_up = require "simvae.repl.look_up"
 local names = require "simvae.util.names"
 local options = require "simvae.repl.options"
+local reference = require "simvae.reference"
 
 local complete = {}
 
-local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
-  "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
-
-local tensor_fields = { "shape", "ndim", "count", "needs_grad", "grad", "alive" }
-
 -- ---- names -------------------------------------------------------------------------------------
-
-local function index(v, key)
-  local ok, inner = pcall(function() return v[key] end)
-  if ok then return inner end
-end
-
--- The value of a path of names, or nil.
-local function evaluate(path, env)
-  local v = env
-  for _, key in ipairs(path) do
-    v = index(v, key)
-    if v == nil then return nil end
-  end
-  return v
-end
 
 -- Calls add(name, value) for each name of an object: its own, and those of the tables behind it.
 local function each_name(v, add)
@@ -37,7 +20,7 @@ local function each_name(v, add)
   end
   local meta = getmetatable(v)
   if meta == core.metatable then
-    for _, name in ipairs(tensor_fields) do add(name, nil, true) end
+    for _, field in ipairs(reference.tensor_fields) do add(field[1], nil, true) end
     for name, method in next, core.methods do add(name, method) end
     return
   end
@@ -82,7 +65,7 @@ local function variables(partial, env)
     if type(name) == "string" and name:find "^[%a_][%w_]*$" and begins(name, partial) then found[name] = true end
   end
   if partial ~= "" then
-    for _, word in ipairs(keywords) do
+    for word in pairs(keywords) do
       if begins(word, partial) then found[word] = true end
     end
   end
@@ -92,7 +75,7 @@ end
 -- ---- options -----------------------------------------------------------------------------------
 
 local function rules_of(call, env)
-  local f = evaluate(call.path, env)
+  local f = look_up.path(call.path, env)
   return f ~= nil and options.of(f, call.keys) or nil
 end
 
@@ -171,7 +154,7 @@ function complete.candidates(before, env)
   if c.comment then return {}, "" end
   if c.string then return within_string(c, env), c.string end
   if c.path then
-    local v = #c.path > 0 and evaluate(c.path, env) or nil
+    local v = #c.path > 0 and look_up.path(c.path, env) or nil
     return v ~= nil and members(v, c.partial, c.method) or {}, c.partial
   end
   if c.call and c.key then

@@ -83,4 +83,14 @@ function evaluate.run(f)
   return nil, failure
 end
 
+--- Runs a function, and then what shows its results.
+-- @tparam function f
+-- @tparam ?function show called with the results
+-- @treturn ?table nil, or what failed: as the second result of run
+function evaluate.show(f, show)
+  local results, failure = evaluate.run(f)
+  if results and show then failure = select(2, evaluate.run(function() show(results) end)) end
+  return failure
+end
+
 return evaluate

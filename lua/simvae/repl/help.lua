@@ -1,5 +1,6 @@
 --- ?name: help on a variable of the session, a function, a method, an option or a module.
 local help = require "simvae.util.help"
+local look_up = require "simvae.repl.look_up"
 
 local question = {}
 
@@ -11,18 +12,6 @@ x:show()       shows an image or a curve
 Ctrl-C         interrupts what runs; a training with `out` goes on from there when it is called again
 Ctrl-D, exit   leaves
 print(sv) lists what there is.]]
-
--- What a name stands for in the session: "m:encode" -> the method, "z" -> a tensor.
-local function look_up(name, env)
-  local v = env
-  for part in name:gmatch "[^.:]+" do
-    local holder = v
-    local ok, inner = pcall(function() return holder[part] end)
-    v = ok and inner or nil
-    if v == nil then return nil end
-  end
-  return v
-end
 
 --- Is this line a question? "?", "?sv.conv2d", "model:encode?"
 -- @tparam string line
@@ -36,7 +25,7 @@ end
 -- @tparam table env the session's global variables
 -- @treturn ?string
 function question.text(name, env)
-  local v = look_up(name, env)
+  local v = look_up.name(name, env)
   if v == nil or name:match "^[^.:]+" == "sv" and help.text(name) then return help.text(name) end
   return help.about(v)
 end
@@ -47,9 +36,20 @@ end
 function question.answer(name, env)
   if name == "" then return print(text) end
   name = name:gsub("%(.*$", "")
-  local v = look_up(name, env)
+  local v = look_up.name(name, env)
   if v == nil or name:match "^[^.:]+" == "sv" and help.text(name) then return help.help(name) end
   help.help(v)
+end
+
+--- What was typed as a function: one that answers a question, or code.
+-- @tparam ?string asked the name that is asked about
+-- @tparam string typed
+-- @tparam table env the session's global variables
+-- @tparam function compile (text, env), of simvae.repl.chunk or simvae.jupyter.cell
+-- @return what compile returns
+function question.compile(asked, typed, env, compile)
+  if asked then return function() question.answer(asked, env) end, false end
+  return compile(typed, env)
 end
 
 return question

@@ -63,13 +63,7 @@ end
 
 -- Compiles text, and runs it where it is complete. Returns false where it goes on on the next line.
 local function take(self, text)
-  local asked = question.name(text)
-  local f, what
-  if asked then
-    f, what = function() question.answer(asked, self.env) end, false
-  else
-    f, what = chunk.compile(text, self.env)
-  end
+  local f, what = question.compile(question.name(text), text, self.env, chunk.compile)
   if not f and what == "incomplete" then return false end
   self:remember(text)
   if not f then
@@ -77,11 +71,8 @@ local function take(self, text)
     return true
   end
   self.watch:reset()
-  local results, failure = evaluate.run(f)
-  if results and what then
-    results, failure = evaluate.run(function() show_results(self, results) end)
-  end
-  if not results then show_failure(self, failure) end
+  local failure = evaluate.show(f, what and function(results) show_results(self, results) end)
+  if failure then show_failure(self, failure) end
   io.stdout:flush()
   return true
 end

@@ -2,6 +2,7 @@
 -- report of a reproduction.
 local base64 = require "simvae.util.base64"
 local core = require "simvae.core"
+local html = require "simvae.util.html"
 
 local page = {}
 
@@ -84,12 +85,7 @@ polyline.decoder { stroke: var(--one); } polyline.simulator { stroke: var(--othe
 }
 ]]
 
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
-
---- Escapes text for HTML.
-function page.escape(v)
-  return (tostring(v):gsub("[&<>\"']", entities))
-end
+page.escape = html.escape
 
 local function read(path)
   local file, message = io.open(path, "rb")

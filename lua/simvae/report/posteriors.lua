@@ -45,7 +45,7 @@ local function row(p, draws, truth)
   local values = {}
   for i, v in ipairs(draws) do values[i] = v end
   table.sort(values)
-  local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
+  local unit = parameter.unit_text(p)
   local text = string.format("%s: %s to %s%s", p.name, page.number(quantile.nearest(values, 0.05), 3),
     page.number(quantile.nearest(values, 0.95), 3), unit)
   local true_text = "true " .. page.number(truth, 3) .. unit

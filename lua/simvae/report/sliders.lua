@@ -72,7 +72,7 @@ local function block(model, z, k)
   local shares = traversal.shares(p, FRAMES)
   local rows, values = traversal.moved(sim, z, k, shares), {}
   for i, u in ipairs(shares) do
-    values[i] = page.number(parameter.from_unit(p, u), 3) .. (p.unit and p.unit ~= "" and " " .. p.unit or "")
+    values[i] = page.number(parameter.from_unit(p, u), 3) .. parameter.unit_text(p)
   end
   local y = model:decode(rows)
   local x = core.zeros { #shares, table.unpack(sim.output) }

@@ -188,7 +188,7 @@ function Log:table()
     why[#why + 1] = { tostring(r.count), shortened(r.text) }
   end
   for i, p in ipairs(self.sim.params) do
-    local unit = p.unit ~= "" and " " .. p.unit or ""
+    local unit = parameter.unit_text(p)
     where[#where + 1] = { p.name, string.format("%.4g to %.4g%s", self.low[i], self.high[i], unit),
       parameter.bounds_text(p) .. unit }
   end

@@ -4,6 +4,7 @@ local core = require "simvae.core"
 local files = require "simvae.io"
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
+local parameter = require "simvae.simulator.parameter"
 local runs = require "simvae.cli.runs"
 local texts = require "simvae.cli.texts"
 
@@ -32,8 +33,8 @@ local function parameters_of(model, words)
   end
   for i, p in ipairs(sim.params) do
     list[i] = given[p.name]
-    if not list[i] then missing[#missing + 1] = string.format("%s (%s%s)", p.name, texts.bounds(p),
-      p.unit ~= "" and " " .. p.unit or "") end
+    if not list[i] then missing[#missing + 1] = string.format("%s (%s%s)", p.name, parameter.bounds_text(p),
+      parameter.unit_text(p)) end
   end
   if #missing > 0 then outcome.misuse("parameters without a value: %s", table.concat(missing, ", ")) end
   return list
@@ -52,16 +53,6 @@ local function rows_of(sim, y)
   return header, rows
 end
 
-local function csv_text(sim, y)
-  local header, rows = rows_of(sim, y)
-  local lines = { header and table.concat(header, ",") }
-  for _, row in ipairs(rows) do
-    for i, v in ipairs(row) do row[i] = string.format("%.9g", v) end
-    lines[#lines + 1] = table.concat(row, ",")
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
 local function save(path, sim, y)
   if path:find "%.png$" then
     if #sim.output ~= 3 then
@@ -71,7 +62,7 @@ local function save(path, sim, y)
   elseif path:find "%.npy$" then
     outcome.need(files.save_npy(path, y))
   else
-    local ok, why = core.io.write(path, { csv_text(sim, y) })
+    local ok, why = core.io.write(path, { texts.csv(rows_of(sim, y)) })
     outcome.need(ok, path .. ": " .. tostring(why))
   end
 end
@@ -87,7 +78,7 @@ local function run(a)
   elseif not a.json and core.system.isatty(1) then
     y:show()
   elseif not a.json then
-    io.write(csv_text(sim, y))
+    io.write(texts.csv(rows_of(sim, y)))
   end
   if a.json then
     local named = {}

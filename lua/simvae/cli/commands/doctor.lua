@@ -5,9 +5,11 @@ local experiment = require "simvae.cli.experiment"
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
 local page = require "simvae.report.page"
+local parameter = require "simvae.simulator.parameter"
 local runs = require "simvae.cli.runs"
 local source = require "simvae.cli.source"
 local texts = require "simvae.cli.texts"
+local wrapped = require "simvae.reference.text".wrapped
 
 local SAMPLES = 2000 -- of the evaluation, by default
 
@@ -17,28 +19,13 @@ local function define(command)
   command:flag("--json", "Prints JSON.")
 end
 
--- A sentence in lines of some width, each after an indent.
-local function wrapped(sentence, indent, width)
-  local lines, line = {}, ""
-  for word in sentence:gmatch "%S+" do
-    if line ~= "" and utf8.len(indent .. line .. " " .. word) > width then
-      lines[#lines + 1] = indent .. line
-      line = word
-    else
-      line = line == "" and word or line .. " " .. word
-    end
-  end
-  lines[#lines + 1] = indent .. line
-  return table.concat(lines, "\n")
-end
-
 local function print_learned(list, well, title)
   for _, one in ipairs(list) do
     if one.well == well then
       if title then print("\n" .. title) end
       title = nil
       print(string.format("  %s: error %.3g%s, %s of the range%s", one.name, one.error,
-        one.unit ~= "" and " " .. one.unit or "", page.percent(one.share), one.within
+        parameter.unit_text(one), page.percent(one.share), one.within
           and string.format("; %s of the truths within 68%% intervals", page.percent(one.within)) or ""))
     end
   end
@@ -57,8 +44,8 @@ local function print_page(d)
   print "\nWhat was found"
   for i, f in ipairs(d.findings) do
     print(string.format("%3d. %s%s", i, f.kind, f.parameters and ": " .. table.concat(f.parameters, ", ") or ""))
-    print(wrapped(f.text, "     ", width))
-    print(wrapped("Try: " .. f.try, "     ", width))
+    print(wrapped(f.text, "     ", "     ", width))
+    print(wrapped("Try: " .. f.try, "     ", "     ", width))
   end
 end
 

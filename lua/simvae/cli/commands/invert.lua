@@ -2,6 +2,7 @@
 local command_line = require "simvae.cli.command_line"
 local json = require "simvae.io.json"
 local outputs = require "simvae.cli.outputs"
+local parameter = require "simvae.simulator.parameter"
 local runs = require "simvae.cli.runs"
 local texts = require "simvae.cli.texts"
 
@@ -38,7 +39,7 @@ local function run(a)
   for i, name in ipairs(names) do
     if #names > 1 then print((i > 1 and "\n" or "") .. name) end
     local rows = { { "misfit" } }
-    for j, p in ipairs(model.simulator.params) do rows[1][j + 1] = p.name .. (p.unit ~= "" and " " .. p.unit or "") end
+    for j, p in ipairs(model.simulator.params) do rows[1][j + 1] = p.name .. parameter.unit_text(p) end
     for k, row in ipairs(z[i]) do
       rows[k + 1] = { string.format("%.4g", misfits[i][k]) }
       for j, p in ipairs(model.simulator.params) do rows[k + 1][j + 1] = texts.value(p, row[j]) end

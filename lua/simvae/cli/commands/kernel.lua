@@ -1,4 +1,5 @@
 --- simvae kernel: the Jupyter kernel, by which notebooks run Lua with simvae.
+local absolute = require "simvae.util.absolute"
 local core = require "simvae.core"
 local outcome = require "simvae.cli.outcome"
 local shell = require "simvae.util.shell"
@@ -9,13 +10,6 @@ local function define(command)
   command:option("--prefix", "Installs into PREFIX/share/jupyter/kernels, such as that of a virtual environment; "
     .. "default: the user's own folder.")
   command:option("--lua", "The Lua interpreter of the kernel; default: the one that runs now.")
-end
-
--- The path of a file from the root, whatever the current folder will be.
-local function absolute(path)
-  if path:sub(1, 1) == "/" then return path end
-  local pipe <close> = assert(io.popen "pwd")
-  return pipe:read "l" .. "/" .. path
 end
 
 -- The path of a program that the shell finds.

@@ -1,5 +1,6 @@
 --- Parameters as sliders: the value, its place in the range, and the posterior of the output.
 local panels = require "simvae.repl.explore.panels"
+local parameter = require "simvae.simulator.parameter"
 
 local sliders = {}
 
@@ -64,7 +65,7 @@ function sliders.lines(s, columns, rows, paint)
   local lines = { paint("faint", panels.fit(title, columns)) }
   for k = first, first + count - 1 do
     local p = s.params[k]
-    local unit = p.unit and p.unit ~= "" and " " .. p.unit or ""
+    local unit = parameter.unit_text(p)
     lines[#lines + 1] = (k == s.chosen and paint("prompt", "▸ ") or "  ") .. panels.fit(p.name, names) .. "  "
       .. panels.fit(number(s, p, s.z[k]) .. unit, values) .. " " .. bar(s, k, width, paint) .. "  "
       .. paint("string", panels.fit(interval_text(s, k), posterior))

@@ -1,6 +1,7 @@
 --- What model:explore shows: parameters, and what decoder, simulator and posterior make of them.
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
+local nearest = require "simvae.util.quantile".nearest
 local parameter = require "simvae.simulator.parameter"
 
 local State = {}
@@ -105,10 +106,6 @@ local function simulate(self)
   self.x = not self.failure and x or nil
 end
 
-local function quantile(sorted, share)
-  return sorted[math.max(1, math.min(#sorted, math.floor(share * #sorted + 0.5)))]
-end
-
 -- The posterior of the output: of each parameter the median and the central 68% and 90% of draws.
 local function infer(self)
   self.intervals = nil
@@ -123,7 +120,7 @@ local function infer(self)
     local list = {}
     for i, row in ipairs(draws) do list[i] = row[k] end
     table.sort(list)
-    self.intervals[k] = { low = quantile(list, 0.05), high = quantile(list, 0.95), median = quantile(list, 0.5) }
+    self.intervals[k] = { low = nearest(list, 0.05), high = nearest(list, 0.95), median = nearest(list, 0.5) }
   end
 end
 

@@ -6,15 +6,12 @@
 -- { "python3", "pendulum.py" } and { "./sim.sh" } work: the program's own path if it holds a slash, other arguments
 -- if there is such a file (a folder, if the argument holds a slash), and the part after = of --option=path. Where
 -- `cwd` is given, arguments stay as they are and are relative to it.
+local absolute = require "simvae.util.absolute"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local system = core.system
 
 local launch = {}
-
-local function absolute(path, folder)
-  return path:sub(1, 1) == "/" and path or folder .. "/" .. path
-end
 
 -- An argument that names a file, absolute.
 local function locate(argument, folder)

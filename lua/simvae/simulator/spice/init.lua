@@ -17,6 +17,7 @@
 -- is a top-level ngspice parameter (.param), so that {R}, {2*R} and parameters of subcircuits follow ngspice's rules.
 -- lines.lua reads the netlist, cards.lua classifies its cards, parameters.lua finds uses of the parameters,
 -- analysis.lua and outputs.lua parse the analysis and outputs, engine.lua runs it.
+local absolute = require "simvae.util.absolute"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local simulator = require "simvae.simulator"
@@ -76,8 +77,7 @@ end
 
 -- The netlist's cards, classified; raises their errors.
 local function read_cards(what, text, folder, trusted)
-  if not folder:find "^/" then folder = (core.system.cwd() or ".") .. "/" .. folder end
-  local list, why = lines.read(text, folder, trusted)
+  local list, why = lines.read(text, absolute(folder), trusted)
   if not list then check.fail(3, "%s: %s", what, why) end
   if #list == 0 then check.fail(3, "%s: the netlist has no elements", what) end
   if lines.title_is_card(list) then

@@ -37,7 +37,20 @@ local function byte(x)
   return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
 end
 
-local NAN = "255;0;255" -- magenta
+local NAN = 0xFF00FF -- magenta
+
+--- The colour of a pixel.
+-- @tparam table planes
+-- @tparam integer r row
+-- @tparam integer c column
+-- @treturn integer 0xRRGGBB
+function blocks.colour(planes, r, c)
+  local red = planes[1][r][c]
+  if #planes == 1 then return red == red and byte(red) * 0x010101 or NAN end
+  local green, blue = planes[2][r][c], planes[3][r][c]
+  if red ~= red or green ~= green or blue ~= blue then return NAN end
+  return byte(red) << 16 | byte(green) << 8 | byte(blue)
+end
 
 -- The texts of colours that were met, by 0xRRGGBB: pictures have few of them.
 local texts, met, MOST = {}, 0, 4096
@@ -50,17 +63,8 @@ local function text_of(key)
 end
 
 -- Red, green and blue of a pixel as an escape sequence's arguments: "255;0;0".
-local function colour(planes, r, c)
-  local red = planes[1][r][c]
-  local key
-  if #planes == 3 then
-    local green, blue = planes[2][r][c], planes[3][r][c]
-    if red ~= red or green ~= green or blue ~= blue then return NAN end
-    key = byte(red) << 16 | byte(green) << 8 | byte(blue)
-  else
-    if red ~= red then return NAN end
-    key = byte(red) * 0x010101
-  end
+local function arguments(planes, r, c)
+  local key = blocks.colour(planes, r, c)
   return texts[key] or text_of(key)
 end
 
@@ -68,7 +72,7 @@ end
 function blocks.colours(planes, r, rows, columns)
   local parts, upper_before, lower_before = {}, nil, nil
   for c = 1, columns do
-    local upper, lower = colour(planes, r, c), r < rows and colour(planes, r + 1, c) or nil
+    local upper, lower = arguments(planes, r, c), r < rows and arguments(planes, r + 1, c) or nil
     if upper ~= upper_before or lower ~= lower_before then
       parts[#parts + 1] = "\27[38;2;" .. upper .. (lower and ";48;2;" .. lower or ";49") .. "m"
       upper_before, lower_before = upper, lower

@@ -1,20 +1,8 @@
 --- Several images as one: a grid of pixels, for terminals that show pictures.
+local colour = require "simvae.tensor.show.blocks".colour
 local core = require "simvae.core"
 
 local raster = {}
-
-local NAN = 0xFF00FF -- magenta
-
-local function byte(x)
-  return math.floor(math.max(0, math.min(1, x)) * 255 + 0.5)
-end
-
-local function colour(planes, r, c)
-  local red = planes[1][r][c]
-  local green, blue = #planes == 3 and planes[2][r][c] or red, #planes == 3 and planes[3][r][c] or red
-  if red ~= red or green ~= green or blue ~= blue then return NAN end
-  return byte(red) << 16 | byte(green) << 8 | byte(blue)
-end
 
 --- Puts images beside each other, a pixel apart.
 -- @tparam {table,...} list of images: planes as of simvae.tensor.show.blocks
