@@ -49,10 +49,7 @@ describe("a file that is added", function()
     local folder = helper.temporary_folder()
     os.execute(string.format("cp -r %s/share %s/lib %s/ && mkdir %s/run", helper.quote(helper.build),
       helper.quote(helper.build), folder, folder))
-    local function write(path, text)
-      local file <close> = assert(io.open(folder .. "/" .. path, "w"))
-      file:write(text)
-    end
+    local function write(path, text) helper.write(folder .. "/" .. path, text) end
     write("share/lua/5.4/simvae/metrics/median.lua", metric)
     write("share/lua/5.4/simvae/figures/black.lua", figure)
     write("script.lua", script)

@@ -1,4 +1,5 @@
 -- The command `simvae`: the real program, in a folder of its own.
+local absolute = require "simvae.util.absolute"
 local assert = require "luassert"
 local helper = require "spec.helper"
 local core = require "simvae.core"
@@ -42,7 +43,7 @@ describe("simvae", function()
 
   it("is on the PATH that make env sets, and needs neither HOME nor a terminal", function()
     local out, code = helper.run("env -u HOME -u TERM -u LUA_PATH -u LUA_CPATH PATH="
-      .. helper.quote(simvae.root(helper.build) .. "/bin") .. ":$PATH simvae help exit-codes < /dev/null")
+      .. helper.quote(absolute(helper.build) .. "/bin") .. ":$PATH simvae help exit-codes < /dev/null")
     assert.equal(0, code, out)
     assert.matches("130  interrupted", out, 1, true)
   end)

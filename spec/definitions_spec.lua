@@ -6,11 +6,6 @@ local definitions = require "simvae.reference.definitions"
 local examples = require "simvae.reference.examples"
 local reference = require "simvae.reference"
 
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return file:read "a"
-end
-
 local library = definitions.library()
 
 -- Classes are locals of the file; sv is what it returns.
@@ -94,11 +89,11 @@ describe("the definitions for editors", function()
     local folder = helper.build .. "/share/lua/5.4/simvae/library/"
     local files = 0
     for path, text in pairs(definitions.files()) do
-      assert.equal(text, read(folder .. path), path)
+      assert.equal(text, helper.read(folder .. path), path)
       files = files + 1
     end
     assert.is_true(files >= 6)
-    assert.matches("^%-%-%-@meta simvae.simulators.box\n", read(folder .. "simvae/simulators/box.lua"))
+    assert.matches("^%-%-%-@meta simvae.simulators.box\n", helper.read(folder .. "simvae/simulators/box.lua"))
   end)
 
   it("let lua-language-server find mistakes, and none in the examples", function()
@@ -107,10 +102,7 @@ describe("the definitions for editors", function()
     end
     local folder = helper.temporary_folder()
     definitions.write(folder .. "/library")
-    local function write(path, text)
-      local file <close> = assert(io.open(folder .. path, "w"))
-      file:write(text)
-    end
+    local function write(path, text) helper.write(folder .. path, text) end
     assert(os.execute("mkdir " .. folder .. "/right " .. folder .. "/wrong"))
     for i, example in ipairs(examples.all()) do
       write(string.format("/right/%03d.lua", i), examples.prepared(10) .. example.code .. "\n")
@@ -123,7 +115,7 @@ describe("the definitions for editors", function()
       local _, code = helper.run(string.format("lua-language-server --check %s --checklevel=Warning "
         .. "--check_format=json --check_out_path=%s.json --logpath=%s/log", folder .. "/" .. name,
         folder .. "/" .. name, folder))
-      return code == 0 and "" or read(folder .. "/" .. name .. ".json")
+      return code == 0 and "" or helper.read(folder .. "/" .. name .. ".json")
     end
     assert.equal("", check "right")
     local found = check "wrong"

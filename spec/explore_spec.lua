@@ -76,9 +76,7 @@ local head = [[
 local function open(script, t)
   t = t or {}
   local folder = helper.temporary_folder()
-  local file <close> = assert(io.open(folder .. "/script.lua", "w"))
-  file:write(head, script)
-  file:close()
+  helper.write(folder .. "/script.lua", head, script)
   t.command = "before=$(stty -g); " .. helper.lua_command(folder .. "/script.lua") .. "; r=$?; "
     .. "[ \"$before\" = \"$(stty -g)\" ] && echo terminal as before; (exit $r)"
   local s = screen.open(t)

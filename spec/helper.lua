@@ -78,6 +78,14 @@ function helper.read(path)
   return file:read "a"
 end
 
+--- Writes a file.
+-- @tparam string path
+-- @tparam string ... its content, one text after the other
+function helper.write(path, ...)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(...)
+end
+
 --- Asserts that f(…) raises a message that matches a pattern.
 -- @tparam string pattern of Lua
 -- @tparam function f

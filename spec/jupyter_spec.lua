@@ -1,5 +1,6 @@
 -- The Jupyter kernel: what its Lua side makes of cells, values and cursors, and the whole of it driven by
 -- jupyter_client.
+local absolute = require "simvae.util.absolute"
 local assert = require "luassert"
 local cell = require "simvae.jupyter.cell"
 local helper = require "spec.helper"
@@ -67,9 +68,7 @@ describe("a value in a notebook", function()
     local path = folder .. "/a.png"
     assert.is_truthy(sv.io.save_png(path, sv.zeros(1, 2, 2)))
     assert.equal("\137PNG", rich.of(path)["image/png"]:sub(1, 4))
-    local fake = assert(io.open(folder .. "/b.png", "w"))
-    fake:write "text"
-    fake:close()
+    helper.write(folder .. "/b.png", "text")
     assert.is_nil(rich.of(folder .. "/b.png")["image/png"])
     assert.is_nil(rich.of(folder .. "/none.png")["image/png"])
   end)
@@ -99,13 +98,12 @@ end)
 describe("the Lua process", function()
   it("answers requests from a pipe with events in JSON, in the order of what is printed", function()
     local folder = helper.temporary_folder()
-    local text, file <close> = "", assert(io.open(folder .. "/requests", "w"))
+    local text = ""
     for _, r in ipairs { { "execute", "print 'first'\nlocal n = 3\nn, n / 0", "\n\n" }, { "execute", "nothing.here" },
       { "complete", "sv.conv2" }, { "inspect", "sv.conv\0002d" }, { "is_complete", "if n then" }, { "execute", "" } } do
       text = text .. string.format("%s %d\n%s", r[1], #r[2], r[2]) .. (r[3] or "") -- events are answered
     end
-    file:write(text)
-    file:close()
+    helper.write(folder .. "/requests", text)
     local code_of_serve = string.format("require('simvae.jupyter').serve(%q, %q)", folder .. "/requests",
       folder .. "/events")
     local printed, code = helper.run((os.getenv "LUA" or "lua5.4") .. " -e " .. helper.quote(code_of_serve))
@@ -132,16 +130,13 @@ describe("the kernel #long", function()
   -- What came of actions (spec/fixtures/drive_kernel.py).
   local function drive(actions, folder)
     local path = helper.temporary_folder()
-    local file <close> = assert(io.open(path .. "/actions", "w"))
-    file:write(json.encode(actions))
-    file:close()
-    local script = assert(io.popen("pwd")):read "l" .. "/spec/fixtures/drive_kernel.py"
+    helper.write(path .. "/actions", json.encode(actions))
+    local script = absolute "spec/fixtures/drive_kernel.py"
     local text, status = helper.run(string.format("cd %s && JUPYTER_PATH=%s %s -W ignore %s %s/actions %s/results",
       helper.quote(folder or prefix), helper.quote(prefix .. "/share/jupyter"), python, helper.quote(script), path,
       path))
     assert.equal(0, status, text)
-    local results <close> = assert(io.open(path .. "/results"))
-    return assert(json.decode(results:read "a"))
+    return assert(json.decode(helper.read(path .. "/results")))
   end
 
   lazy_setup(function()
@@ -154,8 +149,7 @@ describe("the kernel #long", function()
   it("is installed where Jupyter finds it", function()
     if not python then return pending(missing) end
     assert.equal(0, code, output)
-    local file <close> = assert(io.open(prefix .. "/share/jupyter/kernels/simvae/kernel.json"))
-    local specification = assert(json.decode(file:read "a"))
+    local specification = assert(json.decode(helper.read(prefix .. "/share/jupyter/kernels/simvae/kernel.json")))
     assert.equal("lua", specification.language)
     assert.equal("{connection_file}", specification.argv[4])
     local text, failed = helper.run(helper.build .. "/bin/simvae kernel install --python simvae-no-such-python")

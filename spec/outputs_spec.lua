@@ -234,7 +234,7 @@ describe("what a model is given", function()
     local _, x = sv.simulate(disc(1), 300, sv.rng(98))
     assert.equal("", (helper.stderr_of(pictures.encode, pictures, x)))
     local noise = sv.rng(1):uniform(0, 1, { 1, 1, 16, 16 })
-    assert.matches("sample 1 is unlike every output", (helper.stderr_of(pictures.posterior, pictures, noise)))
+    assert.matches("sample 1 is unlike every output", (helper.stderr_of(pictures.infer, pictures, noise)))
   end)
 
   it("is within the prior's bounds for decode, or a notice, or an error where no network can take it", function()

@@ -1,5 +1,6 @@
 -- What is published: version, changelog and rockspec agree; archives hold what is committed, and nothing of this
 -- machine.
+local absolute = require "simvae.util.absolute"
 local helper = require "spec.helper"
 local assert = require "luassert"
 local core = require "simvae.core"
@@ -99,7 +100,7 @@ describe("make rock", function()
     if not helper.have "luarocks" then return pending "no LuaRocks" end
     if os.getenv "LD_PRELOAD" then return pending "LuaRocks is not for sanitized builds" end
     local folder = helper.temporary_folder()
-    local build = helper.build:sub(1, 1) == "/" and helper.build or core.system.cwd() .. "/" .. helper.build
+    local build = absolute(helper.build)
     local unset = "env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u LUA_PATH -u LUA_CPATH HOME="
     local plain = "cd " .. folder .. " && " .. unset .. folder
     local install = "%s luarocks --lua-version 5.4 install --deps-mode none --tree %s/tree %s %s"

@@ -112,9 +112,8 @@ describe("the pages", function()
   it("show blocks of coming_from.md that run one after the other", function()
     if not helper.have_ngspice() then return pending "no libngspice" end
     local path = helper.temporary_folder() .. "/guide.lua"
-    local file <close> = assert(io.open(path, "w"))
-    file:write(script_of "notebooks/coming_from.md", "\nprint(model:posterior({ 0.3, -0.2 }):std():totable()[1][1])\n")
-    file:close()
+    helper.write(path, script_of "notebooks/coming_from.md",
+      "\nprint(model:posterior({ 0.3, -0.2 }):std():totable()[1][1])\n")
     local printed = helper.run(helper.lua_command(path))
     local low, high, std = printed:match "(%-[%d.]+)\t(%-[%d.]+)\n([%d.]+)\n$"
     assert.near(-10 * math.log(1 + (2 * math.pi * 100 * 1e-4) ^ 2, 10), tonumber(low), 1e-3)

@@ -1,5 +1,6 @@
 -- The report of a model as a browser shows it: Chromium, headless, at 390 and 1,400 px.
 local assert = require "luassert"
+local browser = require "spec.browser"
 local helper = require "spec.helper"
 local sv = require "simvae"
 
@@ -24,26 +25,6 @@ local vector = { name = "lines", output = { 10 }, series = { { name = "up", unit
     end
   end }
 
--- What a script says of the page in a frame of some width: it gets the frame's document d and window w.
-local function in_browser(path, width, script)
-  local found, missing = helper.run "command -v chromium || command -v chromium-browser || command -v google-chrome"
-  if missing ~= 0 then return nil, pending "no Chromium" end
-  local file <close> = assert(io.open(folder .. "/frame.html", "w"))
-  file:write([[<html><body><iframe id="f" src="]] .. path .. [[" style="width:]] .. width .. [[px;height:900px;
-    border:0"></iframe><pre id="out"></pre><script>
-    document.getElementById("f").onload = () => {
-      const w = document.getElementById("f").contentWindow, d = w.document;
-      document.getElementById("out").textContent = JSON.stringify((() => { ]] .. script .. [[ })());
-    };
-    </script></body></html>]])
-  file:close()
-  local out = helper.run((found:match "%S+") .. " --headless --no-sandbox --disable-gpu --enable-logging=stderr "
-    .. "--allow-file-access-from-files --window-size=1500,1000 --virtual-time-budget=5000 --dump-dom file://" .. folder
-    .. "/frame.html")
-  assert(not out:find "Uncaught", out)
-  return assert(out:match '<pre id="out">(.-)</pre>', out)
-end
-
 local pages, models = {}, {}
 
 setup(function()
@@ -61,7 +42,7 @@ describe("the report of a model", function()
   for _, name in ipairs { "image", "vector" } do
     it("fits narrow and wide screens, and names every picture, " .. name, function()
       for _, width in ipairs { 390, 1400 } do
-        local said = in_browser(pages[name], width, "return [Math.max(0, d.documentElement.scrollWidth - " .. width
+        local said = browser(folder, pages[name], width, "return [Math.max(0, d.documentElement.scrollWidth - " .. width
           .. "), "
           .. [[ [...d.querySelectorAll("img")].filter(i => !i.alt || !i.naturalWidth).length,
             [...d.querySelectorAll("[role=img]")].filter(i => !i.getAttribute("aria-label")).length,
@@ -74,7 +55,7 @@ describe("the report of a model", function()
   end
 
   it("moves what is shown with its sliders", function()
-    local said = in_browser(pages.image, 1000, [[
+    local said = browser(folder, pages.image, 1000, [[
       const t = d.querySelector(".traversal"), input = t.querySelector("input"), frame = t.querySelector(".frame");
       const seen = () => [t.querySelector("output").textContent, w.getComputedStyle(frame).backgroundPosition];
       const list = [seen()];
@@ -86,7 +67,7 @@ describe("the report of a model", function()
       return list; ]])
     if not said then return end
     assert.equal('[["8 px","50% 0px"],["4 px","0% 0px"],["12 px","100% 0px"]]', said)
-    said = in_browser(pages.vector, 1000, [[
+    said = browser(folder, pages.vector, 1000, [[
       const t = d.querySelector(".traversal"), input = t.querySelector("input");
       input.value = 3;
       input.dispatchEvent(new Event("input", { bubbles: true }));
@@ -107,9 +88,7 @@ describe("the report of a model", function()
   it("holds the decoder's own frames", function()
     local text = helper.read(pages.image)
     local bytes = assert(text:match "background%-image:url%(data:image/png;base64,([^)]*)%)")
-    local file <close> = assert(io.open(folder .. "/frames.b64", "w"))
-    file:write(bytes)
-    file:close()
+    helper.write(folder .. "/frames.b64", bytes)
     assert(os.execute("base64 -d " .. folder .. "/frames.b64 > " .. folder .. "/frames.png"))
     local frames = assert(sv.io.load_png(folder .. "/frames.png"))
     assert.same({ 16, 17 * 16 }, { frames.shape[2], frames.shape[3] })

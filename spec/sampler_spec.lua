@@ -57,10 +57,7 @@ end
 
 local read = helper.read
 
-local function write(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
-end
+local write = helper.write
 
 describe("a sampler", function()
   it("gives sample i of a seed for any number of workers and any batch", function()

@@ -33,10 +33,7 @@ local function fails(pattern, t)
   assert.matches(pattern, why)
 end
 
-local function write(folder, name, text)
-  local file <close> = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-end
+local function write(folder, name, text) helper.write(folder .. "/" .. name, text) end
 
 local supply = "V1 in 0 5\nR1 in out {R}\n"
 

@@ -53,7 +53,7 @@ end
 -- @tparam ?{string,...} header
 -- @tparam {{string|number,...},...} rows
 -- @treturn string
-function texts.csv(header, rows)
+function texts.csv_text(header, rows)
   local lines = { header and csv.line(header) }
   for _, row in ipairs(rows) do
     local cells = {}
@@ -63,6 +63,13 @@ function texts.csv(header, rows)
     lines[#lines + 1] = csv.line(cells)
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+--- Prints rows of numbers as CSV.
+-- @tparam {string,...} header
+-- @tparam {{string|number,...},...} rows
+function texts.csv(header, rows)
+  io.write(texts.csv_text(header, rows))
 end
 
 return texts

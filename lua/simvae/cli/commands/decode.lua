@@ -62,7 +62,7 @@ local function save(path, sim, y)
   elseif path:find "%.npy$" then
     outcome.need(files.save_npy(path, y))
   else
-    local ok, why = core.io.write(path, { texts.csv(rows_of(sim, y)) })
+    local ok, why = core.io.write(path, { texts.csv_text(rows_of(sim, y)) })
     outcome.need(ok, path .. ": " .. tostring(why))
   end
 end
@@ -78,7 +78,7 @@ local function run(a)
   elseif not a.json and core.system.isatty(1) then
     y:show()
   elseif not a.json then
-    io.write(texts.csv(rows_of(sim, y)))
+    texts.csv(rows_of(sim, y))
   end
   if a.json then
     local named = {}

@@ -68,7 +68,7 @@ local function print_draws(model, list)
       rows[#rows + 1] = #list > 1 and { one.output, table.unpack(row) } or row
     end
   end
-  io.write(texts.csv(header, rows))
+  texts.csv(header, rows)
 end
 
 local function run(a)
