@@ -6,10 +6,7 @@ local sv = require "simvae"
 
 local read, run, raises = helper.read, helper.run, helper.raises
 
-local function spill(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
-end
+local spill = helper.write
 
 local function simulator()
   return sv.simulator {
@@ -73,6 +70,14 @@ describe("a checkpoint", function()
   it("is kept with the one before it", function()
     local _, last, previous = stopped()
     assert.same({ 11, 10 }, { step_of(last), step_of(previous) })
+  end)
+
+  it("whose writing was killed with both names on one file leaves no other file", function()
+    local out, last, previous = stopped()
+    assert(os.execute("ln -f " .. last .. " " .. previous))
+    train(out, nil, { "encoder", 13 })
+    assert.same({ 13, 12 }, { step_of(last), step_of(previous) })
+    for _, name in ipairs(core.system.list(out)) do assert.is_nil(name:match "%.tmp$", name) end
   end)
 
   it("that is damaged anywhere gives way to the one before, to the same weights and the same log", function()

@@ -152,7 +152,8 @@ static void keep_as(const char *target, const char *previous) {
     strcpy(w.target, previous);
     name_temporary(&w);
     if (link(target, w.temporary) == 0) {
-        if (rename(w.temporary, previous) != 0) unlink(w.temporary);
+        rename(w.temporary, previous);
+        unlink(w.temporary); /* there still if rename failed, or did nothing, as between two names of one file */
     } else if (errno != ENOENT) {
         rename(target, previous);
     }
