@@ -54,4 +54,42 @@ describe("random numbers", function()
     assert.same({ true, true, true }, seen)
     assert.equal("b", sv.rng(1):choice { "b" })
   end)
+
+  it("of the session's stream are those of a generator, go on from call to call and start again by sv.seed", function()
+    sv.seed(5)
+    local u, n, one = sv.rand(2, 3), sv.randn { 4 }, sv.rand()
+    local rng = sv.rng(5)
+    assert.same(rng:uniform({ 2, 3 }):totable(), u:totable())
+    assert.same(rng:normal({ 4 }):totable(), n:totable())
+    assert.equal(rng:uniform(), one)
+    sv.seed(5)
+    assert.same(u:totable(), sv.rand(2, 3):totable())
+    assert.same({ 0, 3 }, { sv.rand(0, 3).shape[1], sv.randn(0, 3).shape[2] })
+  end)
+
+  it("of the session's stream are neither drawn by the library nor by the function of a simulator", function()
+    local sim = sv.simulator { name = "dot", output = { 1 }, params = { { name = "a", low = 0, high = 1 } },
+      simulate = function(z, out) out[1] = z.a end }
+    sv.seed(2)
+    local first = sv.rand(3)
+    sv.seed(2)
+    sv.simulate(sim, 8, sv.rng(1))
+    assert.same(first:totable(), sv.rand(3):totable())
+    local drawing = sv.simulator { name = "drawing", output = { 1 }, params = { { name = "a", low = 0, high = 1 } },
+      simulate = function(_, out) out[1] = sv.rand() end }
+    assert.has_error(function() sv.simulate(drawing, 8, sv.rng(1)) end)
+  end)
+
+  it("of the session's stream take whole numbers alone", function()
+    for text, f in pairs {
+      ["rand: shape must be at least 0; got %-1"] = function() sv.rand(2, -1) end,
+      ["rand: shape takes a whole number; got 2.5"] = function() sv.rand { 2.5 } end,
+      ["randn: shape takes a whole number; got nil"] = function() sv.randn(nil) end,
+      ["seed: n takes a whole number; got \"1\""] = function() sv.seed "1" end,
+    } do
+      local ok, message = pcall(f)
+      assert.is_false(ok)
+      assert.matches(text, message)
+    end
+  end)
 end)

@@ -34,6 +34,9 @@ local modules = {
   preprocess = "simvae.model.preprocess", symmetry = "simvae.simulator.symmetry", linalg = "simvae.linalg",
 }
 local functions = {
+  seed = { "simvae.tensor.random", "seed" },
+  rand = { "simvae.tensor.random", "rand" },
+  randn = { "simvae.tensor.random", "randn" },
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   replay = { "simvae.sampler", "replay" },

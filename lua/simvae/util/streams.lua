@@ -11,6 +11,7 @@
 --     HELD_NOISE               train                      noise of the measurement of held-out samples
 --     NOISE                    train                      noise of stage 2, and the directions of its distances
 --     e + 1                    sampler.epochs             the order of epoch e (from 0) of a data set
+--     0                        tensor.random              sv.rand and sv.randn, of the seed of sv.seed
 --
 -- Seeds made of it, each with streams as above:
 --
