@@ -184,10 +184,25 @@ describe("sv.help", function()
     assert.matches("batch  whole number, at least 1: samples in a step", text "model:train", 1, true)
     assert.matches("workers  whole number, from 0 to 256; default 0", text "train", 1, true)
     assert.matches('bounded  string or boolean', text "model":gsub("true or false", "boolean"), 1, true)
-    assert.matches("^decoder.labels of model:train", text "train.labels")
+    assert.matches("^encoder.labels of model:train", text "train.labels")
+    assert.matches("^decoder.steps, encoder.steps and sleep.steps of model:train", text "train.steps")
     assert.matches('number or string, from 0 to 1; as a string "auto"', text "train.labels", 1, true)
     assert.matches("^encoder.lr of model:train", text "model:train.encoder.lr")
     assert.matches("^params.low of sv.simulator", text "simulator.params.low")
+  end)
+
+  it("names every table that has an option, and tells apart options of one name", function()
+    local entry, list = reference.find "evaluate", require("simvae.reference.options").list
+    local before, shared = entry.options, { "number", doc = "of both" }
+    entry.options = list {
+      a = { "table", fields = { size = shared, kind = { "string", doc = "of the first" } } },
+      b = { "table", fields = { size = shared, kind = { "number", doc = "of the second" } } },
+    }
+    local size, kind = text "evaluate.size", text "evaluate.kind"
+    entry.options = before
+    assert.equal("a.size and b.size of sv.evaluate(model, opts)\n\n  of both\n  number", size)
+    assert.equal("a.kind of sv.evaluate(model, opts)\n\n  of the first\n  string\n\n"
+      .. "b.kind of sv.evaluate(model, opts)\n\n  of the second\n  number", kind)
   end)
 
   it("finds names with and without what they belong to", function()
@@ -230,5 +245,27 @@ describe("sv.help", function()
     assert.matches("^model of dot.*%.simulator %(Simulator%).*methods: decode", lines[1])
     assert.matches("^model:train%(t%)", lines[2])
     assert.matches("methods: .*log_prior", lines[3])
+  end)
+end)
+
+describe("text in lines", function()
+  local wrapped = require("simvae.reference.text").wrapped
+
+  it("fills lines, and divides words that are longer than one where a width is given", function()
+    assert.equal("one two\nthree", wrapped("one two three", "", "", 8))
+    assert.equal("- one\n  two", wrapped("one two", "- ", "  ", 6))
+    assert.equal("ab\nabcdef\nghi xy", wrapped("ab abcdefghi xy", "", "", 6))
+    assert.equal("äöüäöü\näöü", wrapped("äöüäöüäöü", "", "", 6))
+    assert.equal("", wrapped("", "", "", 6))
+    assert.equal(("x"):rep(200), wrapped(("x"):rep(200), "", ""))
+  end)
+end)
+
+describe("shares", function()
+  it("are percentages with a digit below a tenth, as far as there is any", function()
+    local percent, shown = require "simvae.util.percent", {}
+    for i, v in ipairs { 0, 0.004, 0.0999, 0.1, 0.684, 1 } do shown[i] = percent(v) end
+    assert.same({ "0%", "0.4%", "10.0%", "10%", "68%", "100%" }, shown)
+    assert.equal("–", percent(nil))
   end)
 end)

@@ -337,15 +337,24 @@ local function option_at(list, path)
   return nil
 end
 
--- The same, or an option of that name within one of the tables: "labels" for "encoder.labels".
-local function option_in(entry, path)
+-- The options that a path means: the one that it leads to, or those of that name in tables, "steps" for
+-- "decoder.steps" and "encoder.steps". Tables of the same rule share an element of the list.
+local function options_at(entry, path)
   local option = option_at(entry.options, path)
-  if option then return option, path end
+  if option then return { { option = option, paths = { path } } } end
+  local list, of = {}, {}
   for _, o in ipairs(entry.options or {}) do
     local inner = option_at(o.fields, path) or option_at(o.each, path)
-    if inner then return inner, o.name .. "." .. path end
+    if inner then
+      local found = of[inner.rule]
+      if not found then
+        found = { option = inner, paths = {} }
+        of[inner.rule], list[#list + 1] = found, found
+      end
+      table.insert(found.paths, o.name .. "." .. path)
+    end
   end
-  return nil
+  return list[1] and list
 end
 
 local function plain(name)
@@ -355,8 +364,8 @@ end
 --- Finds what a name means.
 -- @tparam string name "train", "model:train", "model.train", "metrics.sbc", "conv2d", "train.labels"
 -- @treturn ?table its entry
--- @treturn ?table the option, where the name is of one
--- @treturn ?string path of the option: "encoder.labels"
+-- @treturn ?{table,...} where the name is of an option: { option =, paths = { "decoder.steps", … } } of each that it
+--   may mean
 -- @treturn {table,...} other entries of the same short name
 function reference.find(name)
   local list = list_of_all()
@@ -368,16 +377,15 @@ function reference.find(name)
   for i = #others, 1, -1 do
     if others[i] == entry then table.remove(others, i) end
   end
-  if entry then return entry, nil, nil, others end
+  if entry then return entry, nil, others end
   for start = #name, 1, -1 do -- the longest name of a function, then the path of an option
     if name:sub(start, start):find "[.:]" then
       local of, within = reference.find(name:sub(1, start - 1))
-      local option, path
-      if of and not within then option, path = option_in(of, name:sub(start + 1)) end
-      if option then return of, option, path, {} end
+      local found = of and not within and options_at(of, name:sub(start + 1))
+      if found then return of, found, {} end
     end
   end
-  return nil, nil, nil, {}
+  return nil, nil, {}
 end
 
 --- The entry of a function, a method, a module or a class's object.

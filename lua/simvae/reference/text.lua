@@ -1,24 +1,42 @@
 --- The reference as plain text, for terminals: what sv.help prints.
 local core = require "simvae.core"
+local enumeration = require "simvae.util.enumeration"
 
 local text = {}
 
 local WIDTH = 100 -- columns, or those of a narrower terminal
 
+local function length(line) return utf8.len(line) or #line end
+
+-- A word in parts of at most so many letters.
+local function parts_of(word, most)
+  local parts = {}
+  while length(word) > most do
+    local at = utf8.offset(utf8.len(word) and word or "", most + 1) or most + 1
+    parts[#parts + 1], word = word:sub(1, at - 1), word:sub(at)
+  end
+  parts[#parts + 1] = word
+  return parts
+end
+
 --- A text in lines.
 -- @tparam string words
 -- @tparam string first what the first line begins with
 -- @tparam string indent what the others begin with
--- @tparam ?integer width columns of a line; default: 100, or those of a narrower terminal
+-- @tparam ?integer width columns of a line, where longer words are divided; default: 100, or those of a narrower
+--   terminal, and words stay whole
 -- @treturn string
 local function wrapped(words, first, indent, width)
+  local most = width and math.max(width - #indent, 1) or math.huge
   width = width or math.min(WIDTH, (core.system.columns(1) or WIDTH) - 1)
   local lines, line = {}, first
   for word in words:gmatch "%S+" do
-    if #line > #indent and utf8.len(line) and utf8.len(line) + 1 + (utf8.len(word) or #word) > width then
-      lines[#lines + 1], line = line, indent .. word
-    else
-      line = line .. (line:find "%S" and not line:find " $" and " " or "") .. word
+    for _, part in ipairs(parts_of(word, most)) do
+      if #line > #indent and length(line) + 1 + length(part) > width then
+        lines[#lines + 1], line = line, indent .. part
+      else
+        line = line .. (line:find "%S" and not line:find " $" and " " or "") .. part
+      end
     end
   end
   lines[#lines + 1] = line
@@ -72,18 +90,21 @@ local function option_lines(list, indent, lines)
   end
 end
 
---- One option.
+--- The options that a name means.
 -- @tparam table entry of simvae.reference
--- @tparam table option of simvae.reference.options
--- @tparam string path "encoder.labels"
+-- @tparam {table,...} found { option = of simvae.reference.options, paths = {"decoder.steps", "encoder.steps"} }
 -- @treturn string
-function text.option(entry, option, path)
-  local lines = { string.format("%s of %s", path, entry.call), "" }
-  lines[#lines + 1] = wrapped(option.doc or "", "  ", "  ")
-  lines[#lines + 1] = "  " .. option.accepts
-  if option.fields or option.each then
-    lines[#lines + 1] = ""
-    option_lines(option.fields or option.each, "  ", lines)
+function text.options(entry, found)
+  local lines = {}
+  for i, f in ipairs(found) do
+    local option, first = f.option, i > 1 and "\n" or ""
+    lines[#lines + 1] = string.format("%s%s of %s\n", first, enumeration.of(f.paths), entry.call)
+    lines[#lines + 1] = wrapped(option.doc or "", "  ", "  ")
+    lines[#lines + 1] = "  " .. option.accepts
+    if option.fields or option.each then
+      lines[#lines + 1] = ""
+      option_lines(option.fields or option.each, "  ", lines)
+    end
   end
   return table.concat(lines, "\n")
 end

@@ -306,14 +306,15 @@ end
 -- @tparam string stage "decoder", "sleep" or "encoder"
 -- @tparam ?table t options of train and, beside them, of the stage
 -- @treturn Model itself
--- @raise rounds, which train both stages
+-- @raise another stage; rounds, which train both stages
 -- @usage sv.model { simulator = ring, width = 8 }:train_stage("decoder", { steps = 20, quiet = true })
 function Model:train_stage(stage, t)
-  check.options("train_" .. stage, t, options.both)
-  local top, own = {}, {}
+  check.value("train_stage", "stage", stage, { "string", one_of = stages_of.names })
+  check.options("train_" .. stage, t, options.of_method(stage))
+  local rules, top, own = options.of_stage(stage), {}, {}
   if t and t.rounds then check.fail(2, "train_%s: rounds train both stages: model:train { rounds = … }", stage) end
   for k, v in pairs(t or {}) do
-    if options.stage[k] then own[k] = v else top[k] = v end
+    if rules[k] then own[k] = v else top[k] = v end
   end
   top[stage] = own
   return train(self, top, { [stage] = true })

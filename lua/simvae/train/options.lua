@@ -1,4 +1,5 @@
 --- Options of train and of its stages.
+local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local choose = require "simvae.train.choose"
 local optim = require "simvae.nn.optim"
@@ -19,6 +20,7 @@ local cosine_options = {
   warmup = { "integer", default = 0, min = 0, doc = "steps of the linear rise" },
 }
 
+-- Of every stage.
 local stage_options = {
   steps = { "integer", min = 0, doc = "updates of the weights; default: the recipe's (0 of the sleep phase)" },
   lr = { "number|function|table", fields = cosine_options,
@@ -27,12 +29,20 @@ local stage_options = {
   batch = { "integer", min = 1, doc = "samples in a step; default: that of train" },
   clip = { "number|string", above = 0, one_of = { "auto" },
     doc = "largest global norm of the gradient; \"auto\": twice its running average; default: the recipe's" },
+  patience = { "integer", min = 1,
+    doc = "steps without improvement on held-out samples that end the stage; default: a quarter of its steps" },
+  average = { "number", min = 0, max = 0.99999,
+    doc = "share that a step leaves of a moving average of the weights, which then is what is measured and kept; "
+      .. "default 0.995 of posteriors trained by likelihood, else 0: none" },
+}
+
+-- Of stage 2 alone.
+local encoder_options = changed(stage_options, {
   noise = { "number", min = 0,
-    doc = "of stage 2: standard deviation of what is added to the encoder's codes, as a multiple of the posterior's "
-      .. "spread; default: the recipe's" },
+    doc = "standard deviation of what is added to the encoder's codes, as a multiple of the posterior's spread; "
+      .. "default: the recipe's" },
   sleep = { "number", min = 0,
-    doc = "weight of half a batch of decoder samples in each step of stage 2; default: 0.5 after a sleep phase, "
-      .. "else 0" },
+    doc = "weight of half a batch of decoder samples in each step; default: 0.5 after a sleep phase, else 0" },
   spread = { "number", min = 0,
     doc = "weight of a quarter of a batch of decoder samples that train the standard deviations alone, in steps "
       .. "without sleep; default 1" },
@@ -44,24 +54,19 @@ local stage_options = {
     doc = "of such a posterior: the weight of eq. 4 through the decoder's distribution, with the posterior's "
       .. "entropy, in place of its likelihood; default 0" },
   prior = { "number", min = 0,
-    doc = "weight of the matching of a batch's codes with the prior during the first half of stage 2; 0 where many "
+    doc = "weight of the matching of a batch's codes with the prior during the first half of the steps; 0 where many "
       .. "parameters give one output; default: the recipe's" },
-  patience = { "integer", min = 1,
-    doc = "steps without improvement on held-out samples that end the stage; default: a quarter of its steps" },
-  average = { "number", min = 0, max = 0.99999,
-    doc = "share that a step leaves of a moving average of the weights, which then is what is measured and kept; "
-      .. "default 0.995 of posteriors trained by likelihood, else 0: none" },
   errors = { "string", one_of = { "relative", "absolute" },
     doc = "of images: errors count relative to each image's ink, or absolutely; default: the recipe's, unless the "
       .. "model has its own loss" },
-}
+})
 
 local train_options = check.declare("model:train", {
   batch = { "integer", min = 1, doc = "samples in a step; default: the recipe's" },
   decoder = { "table", fields = stage_options, doc = "stage 1: the decoder learns to emulate the simulator" },
   sleep = { "table", fields = stage_options,
     doc = "the sleep phase between the stages: the encoder learns from decoder samples; by default it has no steps" },
-  encoder = { "table", fields = stage_options,
+  encoder = { "table", fields = encoder_options,
     doc = "stage 2: the encoder learns to invert, through the frozen decoder or from pairs" },
   recipe = { "string|table",
     doc = "\"default\", \"paper\", or a table as of sv.recipes: what the other options default to" },
@@ -104,19 +109,35 @@ function options.simulates(self, run, stage)
   return stage == "decoder" or stage == "encoder" and (not self.head.likelihood or run.encoder.labels ~= 0)
 end
 
-options.stage, options.train = stage_options, train_options
-
---- Options of the methods that train one stage: those of train and of the stage, which come first.
-options.both = {}
-for name, rule in pairs(train_options) do options.both[name] = rule end
-for name, rule in pairs(stage_options) do options.both[name] = rule end
-for _, method in ipairs { "train_stage", "train_decoder", "train_sleep", "train_encoder" } do
-  check.declare("model:" .. method, options.both)
+--- Rules of a stage's own options.
+-- @tparam string stage
+function options.of_stage(stage)
+  return stage == "encoder" and encoder_options or stage_options
 end
+
+--- Options of a method that trains one stage: those of train and of the stage, which come first.
+-- @tparam string stage
+function options.of_method(stage)
+  return changed(train_options, options.of_stage(stage))
+end
+
+options.train = train_options
+check.declare("model:train_stage", options.of_method "encoder")
+for _, stage in ipairs(STAGES) do check.declare("model:train_" .. stage, options.of_method(stage)) end
 
 --- The position of each stage in a training; "done" comes last.
 options.place = { done = #STAGES + 1 }
 for i, stage in ipairs(STAGES) do options.place[stage] = i end
+
+-- Raises for an option of the encoder that is given to another stage.
+local function check_of_encoder(stage, given)
+  local rules = options.of_stage(stage)
+  for name in pairs(given or {}) do
+    if encoder_options[name] and not rules[name] then
+      check.fail(4, "train: %s: '%s' is an option of the encoder: encoder = { %s = … }", stage, name, name)
+    end
+  end
+end
 
 --- Fills in defaults from the recipe.
 -- @tparam Model self
@@ -129,7 +150,8 @@ function options.resolve(self, given, stages)
   run.seed = run.seed or self.seed
   run.batch = run.batch or run.recipe.batch
   for _, stage in ipairs(STAGES) do
-    local o = check.options("train: " .. stage, run[stage], stage_options)
+    check_of_encoder(stage, run[stage])
+    local o = check.options("train: " .. stage, run[stage], options.of_stage(stage))
     for name, value in pairs(run.recipe[stage]) do
       if o[name] == nil then o[name] = value end
     end

@@ -19,9 +19,9 @@ end
 -- @treturn ?string
 -- @usage print(require("simvae.util.help").text "train.labels")
 function help.text(name)
-  local entry, option, path, others = reference().find(name)
+  local entry, options, others = reference().find(name)
   if not entry then return nil end
-  if option then return plain().option(entry, option, path) end
+  if options then return plain().options(entry, options) end
   return plain().with_others(entry, others)
 end
 
