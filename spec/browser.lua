@@ -8,11 +8,12 @@ local PROGRAMS = { "chromium", "chromium-browser", "google-chrome" }
 -- @tparam string path of the page, from the folder or from the root
 -- @tparam integer width of the frame, in px
 -- @tparam string script JavaScript that returns a value: `d` is the frame's document, `w` its window
--- @treturn ?string the value as JSON; nil where there is no Chromium, and `pending` has said so
+-- @treturn ?string the value as JSON
+-- @treturn ?string why there is none: the reason to give to `pending`
 return function(folder, path, width, script)
   local program
   for _, name in ipairs(PROGRAMS) do program = program or helper.have(name) and name end
-  if not program then return nil, pending "no Chromium" end
+  if not program then return nil, "no Chromium" end
   helper.write(folder .. "/frame.html", [[<html><body><iframe id="f" src="]] .. path .. [[" style="width:]] .. width
     .. [[px;height:900px;border:0"></iframe><pre id="out"></pre><script>
     document.getElementById("f").onload = () => {

@@ -88,7 +88,7 @@ describe("the reference's page", function()
   it("is searched, and fits a screen of 390 px, in Chromium", function()
     local folder = helper.temporary_folder()
     helper.write(folder .. "/index.html", html)
-    local said = browser(folder, "index.html", 390, [[
+    local said, why = browser(folder, "index.html", 390, [[
       const lines = [], box = d.getElementById("search");
       const shown = () => [...d.querySelectorAll("section:not([hidden])")].map(s => s.id);
       const search = words => { box.value = words; box.dispatchEvent(new Event("input", { bubbles: true })); };
@@ -101,7 +101,7 @@ describe("the reference's page", function()
       search("zzz");
       lines.push("none " + shown().length);
       return lines.join("; ");]])
-    if not said then return end
+    if not said then return pending(why) end
     local count = select(2, html:gsub("<section id=", ""))
     assert.matches('^"all ' .. count .. '; overflow 0; options true true; matmul matmul, %d+ entr%a+; none 0"$', said)
   end)

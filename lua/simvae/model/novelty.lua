@@ -2,7 +2,9 @@
 --
 -- Two measures, in the networks' units: the maximum distance of an element from its mean, in standard deviations, and
 -- the root mean square difference between the output and the decoder's output for the encoder's estimate. Training
--- records the maximum of each over its last batch; an output beyond a multiple of them is a notice, once.
+-- records the maximum of each over its last batch; an output beyond a multiple of them is a notice, once. That is less
+-- than simvae.model.surprise measures, on purpose: encode and invert do it for every batch, at the cost of one pass of
+-- the decoder, and models without a reference of simulations have it as well.
 local core = require "simvae.core"
 local levels = require "simvae.model.levels"
 local notice = require "simvae.model.notice"

@@ -10,7 +10,8 @@
 --
 -- An output's surprise is the quantile, among those of the reference, of its largest quantile of the five: uniform in
 -- [0, 1] for the simulator's own outputs. Vectors' differences are divided by the reference's root mean square in each
--- element.
+-- element. This takes several passes of the decoder, and is done when p.surprise is read; the notices of encode and
+-- invert are those of simvae.model.novelty.
 local check = require "simvae.util.check"
 local cholesky = require "simvae.util.cholesky"
 local core = require "simvae.core"

@@ -3,6 +3,7 @@
 local base64 = require "simvae.util.base64"
 local core = require "simvae.core"
 local html = require "simvae.util.html"
+local percent = require "simvae.util.percent"
 
 local page = {}
 
@@ -85,7 +86,7 @@ polyline.decoder { stroke: var(--one); } polyline.simulator { stroke: var(--othe
 }
 ]]
 
-page.escape = html.escape
+page.escape, page.percent = html.escape, percent
 
 local function read(path)
   local file, message = io.open(path, "rb")
@@ -102,11 +103,6 @@ function page.number(v, digits)
   if v ~= v then return "not a number" end
   if math.type(v) == "integer" or v == math.floor(v) and math.abs(v) < 1e9 then return string.format("%d", v) end
   return (string.format("%." .. (digits or 4) .. "g", v):gsub("e%-0?(%d+)$", "e-%1"))
-end
-
---- A share as a percentage.
-function page.percent(v)
-  return v and string.format(v < 0.1 and "%.1f%%" or "%.0f%%", 100 * v) or "–"
 end
 
 --- Seconds in a suitable unit.

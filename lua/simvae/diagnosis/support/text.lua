@@ -2,7 +2,7 @@
 local enumeration = require "simvae.util.enumeration"
 local parameter = require "simvae.simulator.parameter"
 
-local text = {}
+local text = { percent = require "simvae.util.percent" }
 
 --- Names of parameters in quotes.
 -- @tparam {string,...} names
@@ -11,11 +11,6 @@ function text.names(names)
   local quoted = {}
   for i, name in ipairs(names) do quoted[i] = "'" .. name .. "'" end
   return enumeration.of(quoted)
-end
-
---- A share as a percentage.
-function text.percent(v)
-  return string.format(v < 0.1 and v > 0 and "%.1f%%" or "%.0f%%", 100 * v)
 end
 
 --- A value with its unit.

@@ -3,6 +3,7 @@ local blocks = require "simvae.tensor.show.blocks"
 local braille = require "simvae.tensor.show.braille"
 local core = require "simvae.core"
 local progress = require "simvae.train.progress"
+local wrapped = require "simvae.reference.text".wrapped
 
 local panels = {}
 
@@ -27,15 +28,8 @@ end
 
 -- Text in a panel.
 local function filled(text, columns, rows)
-  local lines, line = {}, ""
-  for word in text:gsub("%c", " "):gmatch "%S+" do
-    while #line + #word + 1 > columns and line ~= "" or #word > columns do
-      if line == "" then line, word = word:sub(1, columns), word:sub(columns + 1) end
-      lines[#lines + 1], line = line, ""
-    end
-    line = line == "" and word or line .. " " .. word
-  end
-  lines[#lines + 1] = line
+  local lines = {}
+  for line in (wrapped(text, "", "", columns) .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
   for r = 1, rows do lines[r] = panels.fit(lines[r] or "", columns) end
   return table.move(lines, 1, rows, 1, {})
 end
