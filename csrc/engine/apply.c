@@ -96,5 +96,6 @@ sv_tensor *sv_apply(lua_State *L, const sv_op *op, int nin, int base, const doub
     else
         for (int k = 0; k < SV_MAX_AUX; k++)
             if (aux[k]) sv_release_storage(c, aux[k]);
+    if (c->tracing) sv_trace_op(L, &a, base, out);
     return a.out;
 }

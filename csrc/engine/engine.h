@@ -107,6 +107,7 @@ typedef struct sv_context {
     struct sv_tape *tape;        /* the tape that owns new tensors, or NULL; set by sv_enter */
     bool recording;              /* that tape records, and no no_grad is in effect; set by sv_enter */
     bool orphans;                /* a scope was collected while open */
+    bool tracing;                /* core.trace runs: ops are listed */
     uint64_t closed;             /* tapes closed so far: the clock of the free lists */
     struct sv_size_class *sizes; /* free lists */
     size_t live, pooled, peak;   /* bytes: under open tapes, in free lists, peak of the sum */
@@ -259,6 +260,15 @@ extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_
     sv_ops_linalg[], sv_ops_linalg_factor[], sv_ops_spline[], sv_ops_conditioner[], sv_ops_piecewise[],
     sv_ops_location_scale[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
+
+/* ---- engine/trace.c ------------------------------------------------------------- */
+
+/* Lists an op whose inputs lie at stack indices base … and whose result at out. */
+void sv_trace_op(lua_State *L, const sv_args *a, int base, int out);
+/* While a trace runs: lists a "read", "write" or "copy" by a function other than an op, of the tensor at stack index
+ * from; to: that of the copy, or of what it is written to (0: none). */
+void sv_trace_use(lua_State *L, const char *use, const char *by, int from, int to);
+void sv_open_trace(lua_State *L, int core);
 
 /* ---- engine/blas.c ------------------------------------------------------------- */
 

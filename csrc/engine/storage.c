@@ -132,7 +132,7 @@ static void push_anchored(lua_State *L, sv_storage *s) {
 
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope) {
     luaL_checkstack(L, 4, NULL);
-    sv_tape *tape = scope == SV_SCOPED ? c->tape : NULL;
+    sv_tape *tape = scope == SV_SCOPED && !c->tracing ? c->tape : NULL;
     if (!tape) return new_storage(L, count);
     sv_reserve_owned(L, tape);
     sv_size_class *k = lender(c, count);

@@ -101,6 +101,7 @@ static int l_parameter(lua_State *L) {
     sv_tensor *t = sv_push_tensor(L, from->ndim, from->shape, SV_PERSISTENT);
     for (size_t i = 0; i < t->count; i++) t->data[i] = from->data[place(from, i)];
     t->needs_grad = t->is_leaf = true;
+    sv_trace_use(L, "copy", "parameter", -2, -1);
     return 1;
 }
 
@@ -140,6 +141,7 @@ static int l_take(lua_State *L) {
 
 static int l_item(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
+    sv_trace_use(L, "read", "item", 1, 0);
     if (t->count != 1) {
         char shape[SV_MESSAGE];
         sv_format_shape(shape, sizeof shape, t->ndim, t->shape);
@@ -164,7 +166,9 @@ static size_t push_nested(lua_State *L, const sv_tensor *t, int axis, size_t at)
 }
 
 static int l_totable(lua_State *L) {
-    push_nested(L, sv_check_tensor(L, 1), 0, 0);
+    sv_tensor *t = sv_check_tensor(L, 1);
+    sv_trace_use(L, "read", "totable", 1, 0);
+    push_nested(L, t, 0, 0);
     return 1;
 }
 
@@ -184,6 +188,7 @@ static size_t check_index(lua_State *L, const sv_tensor *t, int first) {
 
 static int l_get(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
+    sv_trace_use(L, "read", "get", 1, 0);
     if (lua_gettop(L) != t->ndim + 1)
         return luaL_error(L, "get: %d indices for a tensor of %d axes", lua_gettop(L) - 1, t->ndim);
     lua_pushnumber(L, (double)t->data[check_index(L, t, 2)]);
@@ -198,6 +203,7 @@ static int l_set(lua_State *L) {
     if (lua_gettop(L) != t->ndim + 2)
         return luaL_error(L, "set: %d indices for a tensor of %d axes", lua_gettop(L) - 2, t->ndim);
     t->data[check_index(L, t, 3)] = (sv_real)value;
+    sv_trace_use(L, "write", "set", 1, 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -207,6 +213,7 @@ static int l_fill(lua_State *L) {
     sv_check_writable(L, t);
     sv_real v = (sv_real)sv_check_number(L, 2);
     for (size_t i = 0; i < t->count; i++) t->data[i] = v;
+    sv_trace_use(L, "write", "fill", 1, 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -228,6 +235,7 @@ static int l_copy(lua_State *L) {
         return luaL_error(L, "copy: %s cannot be filled from %s: different counts", a, b);
     }
     copy_values(to, from);
+    sv_trace_use(L, "write", "copy", 2, 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -237,6 +245,7 @@ static int l_clone(lua_State *L) {
     sv_tensor *from = sv_check_tensor(L, 1);
     sv_tensor *to = sv_push_tensor(L, from->ndim, from->shape, SV_SCOPED);
     copy_values(to, from);
+    sv_trace_use(L, "copy", "clone", 1, -1);
     return 1;
 }
 
@@ -246,6 +255,7 @@ static int l_detach(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
     if (t->layout != SV_PLAIN) return l_clone(L);
     sv_push_view(L, 1, 0, t->ndim, t->shape);
+    sv_trace_use(L, "copy", "detach", 1, -1);
     return 1;
 }
 
@@ -269,6 +279,7 @@ static int l_zero_grad(lua_State *L) {
 /* finite(t) -> true, or false and the first index (row-major, from 1) that is not. */
 static int l_finite(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
+    sv_trace_use(L, "read", "finite", 1, 0);
     for (size_t i = 0; i < t->count; i++)
         if (!isfinite(t->data[place(t, i)])) {
             lua_pushboolean(L, 0);
@@ -283,6 +294,7 @@ static int l_finite(lua_State *L) {
  * loop has no branch, so that it runs at memory bandwidth in any order. */
 static int l_within(lua_State *L) {
     sv_tensor *t = sv_check_tensor(L, 1);
+    sv_trace_use(L, "read", "within", 1, 0);
     const sv_real low = (sv_real)sv_check_number(L, 2), high = (sv_real)sv_check_number(L, 3), *x = t->data;
     const size_t n = t->count;
     int outside = 0;
@@ -370,6 +382,7 @@ static int l_index(lua_State *L) {
         return 1;
     }
     if (t->ndim == 1) {
+        sv_trace_use(L, "read", "an index", 1, 0);
         lua_pushnumber(L, (double)t->data[i - 1]);
         return 1;
     }

@@ -100,6 +100,7 @@ UNARY(square, x *x, 2 * x)
 UNARY(abs, fabs(x), (sv_real)((x > 0) - (x < 0)))
 UNARY(sin, sin(x), cos(x))
 UNARY(cos, cos(x), -sin(x))
+UNARY(floor, floor(x), 0)
 UNARY(clamp, x<o[0] ? o[0] : x> o[1] ? o[1] : x, (sv_real)(x >= o[0] && x <= o[1]))
 ACTIVATION(tanh, sv_tanh(x), 1 - y * y)
 ACTIVATION(sigmoid, sv_sigmoid(x), y *(1 - y))
@@ -301,6 +302,7 @@ BINARY(sub, x - y, g, -g)
 BINARY(mul, x *y, g *y, g *x)
 BINARY(div, x / y, g / y, -g *x / (y * y))
 BINARY(pow, pow(x, y), y == 0 ? 0 : g * y * pow(x, y - 1), x > 0 ? g * pow(x, y) * log(x) : 0)
+BINARY(atan2, atan2(x, y), g *y / (x * x + y * y), -g *x / (x * x + y * y))
 BINARY(maximum, x > y ? x : y, x > y ? g : x == y ? g * HALF : 0, y > x ? g : x == y ? g * HALF : 0)
 BINARY(minimum, x < y ? x : y, x < y ? g : x == y ? g * HALF : 0, y < x ? g : x == y ? g * HALF : 0)
 
@@ -315,6 +317,8 @@ const sv_op sv_ops_elementwise[] = {
     BINARY_OP(mul, "x * y, broadcast.", "r(2, 1, 3), r(4, 1)"),
     BINARY_OP(div, "x / y, broadcast.", "r(2, 3), r(3) + 3"),
     BINARY_OP(pow, "x to the power y, broadcast; the gradient of y is 0 where x <= 0.", "r(2, 3) + 2, r(3)"),
+    BINARY_OP(atan2, "The angle of the point (y, x), in radians from -pi to pi, broadcast: atan2(sine, cosine).",
+              "r(2, 3) + 2, r(3)"),
     BINARY_OP(maximum, "The larger of x and y, broadcast; ties share the gradient.", "r(2, 3), r(3)"),
     BINARY_OP(minimum, "The smaller of x and y, broadcast; ties share the gradient.", "r(2, 3), r(3)"),
     UNARY_ROW(neg, "", "-x.", "r(2, 3)"),
@@ -325,6 +329,7 @@ const sv_op sv_ops_elementwise[] = {
     UNARY_ROW(abs, "", "Absolute value; the gradient at 0 is 0.", "r(2, 3)"),
     UNARY_ROW(sin, "", "Sine of x in radians.", "r(2, 3)"),
     UNARY_ROW(cos, "", "Cosine of x in radians.", "r(2, 3)"),
+    UNARY_ROW(floor, "", "The largest whole number not above x; its gradient is 0.", "r(2, 3) * 0.2 + 0.5"),
     UNARY_ROW(clamp, "; low:num, high:num", "x kept within [low, high]; no gradient outside.", "r(2, 3), -0.5, 0.5"),
     UNARY_ROW(tanh, "", "Hyperbolic tangent.", "r(2, 3)"),
     UNARY_ROW(sigmoid, "", "1 / (1 + exp(-x)).", "r(2, 3)"),

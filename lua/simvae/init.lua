@@ -32,6 +32,7 @@ local modules = {
   nn = "simvae.nn", nets = "simvae.nn.nets", optim = "simvae.nn.optim", io = "simvae.io", metrics = "simvae.metrics",
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
   preprocess = "simvae.model.preprocess", symmetry = "simvae.simulator.symmetry", linalg = "simvae.linalg",
+  export = "simvae.export",
 }
 local functions = {
   seed = { "simvae.tensor.random", "seed" },

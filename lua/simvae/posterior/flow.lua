@@ -164,15 +164,36 @@ local function moments(self, codes)
   return core.concat(means, 2), core.concat(stds, 2)
 end
 
---- The mean, or where that is unlikely the centres of groups of draws (simvae.posterior.support.estimates); for starts
--- of an inversion also draws.
-function Flow:candidates(h, n)
+function Flow:uniforms() return #self.classes + #self.places end
+
+--- The classes take the first of the uniform numbers.
+function Flow:transport(h, v)
+  local at = 0
+  return draws(self, h, v.shape[2], function(count)
+    at = at + count
+    return core.slice(v, 3, at - count + 1, at)
+  end)
+end
+
+-- Codes of draws, the draws, and the codes' mean and standard deviation.
+local function summary(self, h)
   local rng = streams.estimates() -- the same numbers for every row, so that an estimate does not depend on the batch
   local u = draws(self, h, DRAWS, function(count)
     return core.expand(rng:uniform(0, 1, { 1, DRAWS, count }), { h.shape[1], DRAWS, count })
   end)
   local codes = cube.to_code(self.latent, u)
-  local mean, std = moments(self, codes)
+  return codes, u, moments(self, codes)
+end
+
+function Flow:estimate(h)
+  local _, _, mean, std = summary(self, h)
+  return estimates.settled(self.latent, mean), std
+end
+
+--- The mean, or where that is unlikely the centres of groups of draws (simvae.posterior.support.estimates); for starts
+-- of an inversion also draws.
+function Flow:candidates(h, n)
+  local codes, u, mean, std = summary(self, h)
   local list, spreads = estimates.of(self, h, codes, u, mean, std), {}
   for k = #list + 1, math.min(n or 1, DRAWS) do
     list[k] = core.reshape(core.slice(codes, 2, k, k), mean.shape)

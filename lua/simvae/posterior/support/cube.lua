@@ -145,9 +145,8 @@ end
 -- @tparam tensor s sines
 -- @treturn tensor of their shape: turns, in [0, 1)
 function cube.phase_of(c, s)
-  local rows, sines = core.reshape(c, -1):totable(), core.reshape(s, -1):totable()
-  for i, x in ipairs(rows) do rows[i] = math.atan(sines[i], x) / (2 * math.pi) % 1 end
-  return core.reshape(core.tensor(rows), c.shape)
+  local turns = core.atan2(s, c) / (2 * math.pi)
+  return turns - core.floor(turns)
 end
 
 --- Points of the cube from codes within the support.

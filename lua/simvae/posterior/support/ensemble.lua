@@ -157,4 +157,28 @@ function Ensemble:candidates(h, n)
   return table.move(codes, 1, n, 1, {}), table.move(spreads, 1, n, 1, {})
 end
 
+-- ---- by tensor ops alone ----------------------------------------------------------------------
+
+--- The first uniform number of a draw chooses the member, the others are that member's.
+function Ensemble:uniforms() return self.members[1]:uniforms() + 1 end
+
+function Ensemble:transport(h, v)
+  local A, total = #self.members, nil
+  local number = core.clamp(core.floor(core.slice(v, 3, 1, 1) * A), 0, A - 1)
+  local rest = core.slice(v, 3, 2)
+  for i, u in ipairs(of_each(self, h, function(head, own) return head:transport(own, rest) end)) do
+    local chosen = u * core.clamp(1 - core.abs(number - (i - 1)), 0, 1)
+    total = total and total + chosen or chosen
+  end
+  return total
+end
+
+--- The mean and the standard deviation of the mixture of the members' estimates.
+function Ensemble:estimate(h)
+  local codes, spreads = {}, {}
+  for i, head in ipairs(self.members) do codes[i], spreads[i] = head:estimate(part(self, h, i)) end
+  local centre, width = moments(self.latent, codes, spreads)
+  return estimates.settled(self.latent, centre), width
+end
+
 return { new = new }

@@ -21,8 +21,11 @@ function estimates.direction(mean)
   return mean / length, core.expand(core.sqrt(core.log(core.clamp(length, 1e-3, 1)) * -2), mean.shape)
 end
 
--- A code within the support from a mean of codes: a point on the circle, the most probable class.
-local function settled(latent, code)
+--- A code within the support from a mean of codes: a point on the circle, the most probable class.
+-- @tparam Latent latent
+-- @tparam tensor code (N, size)
+-- @treturn tensor (N, size)
+function estimates.settled(latent, code)
   if latent.plain then return code end
   local pieces = {}
   for i, part in ipairs(latent.parts) do
@@ -37,6 +40,8 @@ local function settled(latent, code)
   end
   return core.concat(pieces, 2)
 end
+
+local settled = estimates.settled
 
 -- Where of (N,) or (N, 1) marks is 1, a of (N, size), else b.
 local function either(mark, a, b)

@@ -198,4 +198,57 @@ function density.sample(latent, t, n, rng)
   return #columns == 1 and columns[1] or core.concat(columns, 3)
 end
 
+-- ---- draws from given uniform numbers --------------------------------------------------------------
+
+local NEAR = 1e-7 -- of uniform numbers to 0 and 1, whose normal quantiles are infinite
+
+--- How many uniform numbers a draw takes.
+-- @tparam Latent latent
+-- @tparam integer A components
+-- @treturn integer
+function density.uniforms(latent, A) return #latent.parts + (A > 1 and 1 or 0) end
+
+-- A line at a uniform number, by the inverse of its distribution function, and how many conditional standard deviations
+-- it is off.
+local function line_at(f, mean, std, shift, own, v)
+  if shift then mean, std = mean + std * shift, std * own end
+  if f.kind == "score" then
+    local e = core.normal_quantile(v)
+    return core.normal_cdf(mean + std * e), e
+  end
+  local centre = core.clamp(mean, 0, 1)
+  local low, high = core.normal_cdf(-centre / std), core.normal_cdf((1 - centre) / std)
+  local u = core.clamp(centre + std * core.normal_quantile(core.clamp(low + v * (high - low), NEAR, 1 - NEAR)), 0, 1)
+  return u, (u - mean) / std
+end
+
+--- Draws from uniform numbers, by tensor ops alone: of the component first, where there are several, then of each
+-- parameter.
+-- @tparam Latent latent
+-- @tparam table t components
+-- @tparam tensor v (N, n, density.uniforms) in [0, 1]
+-- @treturn tensor (N, n, K) points of the unit cube
+function density.transport(latent, t, v)
+  local N, n, A, columns, e, at = v.shape[1], v.shape[2], t.mean.shape[2], {}, {}, 0
+  v = core.clamp(v, NEAR, 1 - NEAR)
+  local function uniform()
+    at = at + 1
+    return cube.column(v, at)
+  end
+  local index = A > 1 and categorical.of(core.reshape(core.exp(t.log), N, 1, A), uniform())
+  local function take(x) return index and take_rows(x, index) or core.expand(x, { N, n, x.shape[3] }) end
+  for i, f in ipairs(factors(latent, t)) do
+    if f.kind == "class" then
+      columns[i] = core.reshape(cube.of_class(categorical.of(core.exp(take(f.log)), uniform()), f.levels), N, n, 1)
+    elseif f.kind == "circle" then
+      local turns = take(f.mean) + take(f.std) * core.normal_quantile(uniform())
+      columns[i] = turns - core.floor(turns)
+    else
+      local shift, own = conditional(t.factor, e, take)
+      columns[i], e[#e + 1] = line_at(f, take(f.mean), take(f.std), shift, own, uniform())
+    end
+  end
+  return #columns == 1 and columns[1] or core.concat(columns, 3)
+end
+
 return density

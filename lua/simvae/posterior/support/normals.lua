@@ -110,4 +110,17 @@ function Normals:sample(h, n, rng)
   return density.sample(self.latent, self:parts(h), n, rng)
 end
 
+function Normals:uniforms() return density.uniforms(self.latent, self.count) end
+
+function Normals:transport(h, v)
+  return density.transport(self.latent, self:parts(h), v)
+end
+
+function Normals:estimate(h)
+  local mean, std, _, score = split(self, h)
+  if not score then return mean, std end
+  local best = core.argmax(score, 2)
+  return choose(self, mean, best), choose(self, std, best)
+end
+
 return { new = new }

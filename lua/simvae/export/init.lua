@@ -1,0 +1,12 @@
+--- Export of trained models to where the work is done. A format is a file of this folder, loaded when first used:
+--
+--     sv.export.graph(model, { what = "decode" })       -- the graphs that all formats are written from
+--     sv.export.c(model, "box.c")                        -- a C99 source file and its header
+--
+-- Directions are "decode", "encode" and "posterior" (simvae.export.support.directions), in the simulator's units.
+-- Models with nets of one's own leave too, as far as these consist of ops on tensors: what is exported is a trace of
+-- them.
+--
+-- A format's file returns a table: `export`, the function that sv.export.NAME is, and of those that write files
+-- `suffix` (".c"), by which the command finds it, and `order`. simvae.export.support.format has what formats share.
+return require "simvae.util.names".folder("simvae.export", "sv.export", "format", "export")
