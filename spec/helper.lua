@@ -160,7 +160,8 @@ function helper.python(...)
   local modules = table.concat({ ... }, ", ")
   if pythons[modules] == nil then
     pythons[modules] = false
-    for _, program in ipairs { os.getenv "PYTHON" or "python3", "python3", "python", "/usr/bin/python3" } do
+    for _, program in ipairs { os.getenv "PYTHON" or "python3", "python3", "python", "/usr/bin/python3",
+      "build/python/bin/python" } do -- the last one: of .ci/run
       local code = modules == "" and "pass" or "import " .. modules
       if os.execute(program .. " -c '" .. code .. "' > /dev/null 2>&1") then
         pythons[modules] = program

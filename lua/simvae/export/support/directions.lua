@@ -2,8 +2,10 @@
 --
 --     decode      z (N, K) -> x (N, …output)
 --     encode      x (N, …output) [, noise (N,)] -> mean (N, K), std (N, K)
---     posterior   two graphs: sample, x [, noise], u (N, M, D) -> z (N, M, K), draws from uniform numbers; log_prob,
---                 x [, noise], z (N, M, K) -> log_prob (N, M)
+--     sample      x (N, …output) [, noise (N,)], u (N, M, D) -> z (N, M, K): draws of the posterior, from uniform
+--                 numbers
+--     log_prob    x (N, …output) [, noise (N,)], z (N, M, K) -> log_prob (N, M): its log density
+--     posterior   both of these
 --
 -- encode is model:encode where that has one estimate. Where it compares several by the decoder, which is no function of
 -- one output, it is an estimate of the posterior alone: of "mixture" the most probable component of model:infer, of
@@ -19,7 +21,7 @@ local recalibration = require "simvae.model.recalibration"
 local refuse = require "simvae.export.support.refuse"
 local units = require "simvae.export.support.units"
 
-local directions = { names = { "decode", "encode", "posterior" } }
+local directions = { names = { "decode", "encode", "posterior", "sample", "log_prob" } }
 
 local BATCH, DRAWS = dim.of "batch", dim.of "draws"
 local SEED = 0x6578706f -- "expo": of the inputs of traces
@@ -28,7 +30,8 @@ local DENSITY = 1e-4    -- tolerance of log densities, which magnify rounding wh
 --- Rules of the options that all formats have.
 directions.rules = {
   what = { "string|table", default = "decode",
-    doc = "the direction, or a list of several: \"decode\", \"encode\" or \"posterior\"" },
+    doc = "the direction, or a list of several: \"decode\", \"encode\", \"sample\" and \"log_prob\", or both of these "
+      .. "as \"posterior\"" },
   measurements = { "integer", min = 1,
     doc = "of a model of sets: how many an observation has in the exported encoder; default: 1 where the model takes "
       .. "one" },
@@ -164,30 +167,42 @@ local function check_posterior(model, o)
   end
 end
 
-function makers.posterior(model, o)
+-- Inputs of the encoder and one more.
+local function with(model, o, last)
+  local list = encoder_inputs(model, o)
+  list[#list + 1] = last
+  return list
+end
+
+local function of_posterior(what, model)
+  return string.format("%s of the posterior of outputs of the simulator '%s'.", what, model.simulator.name)
+end
+
+function makers.sample(model, o)
   check_posterior(model, o)
-  local head, latent, labels = model.head, model.latent, parameter_labels(model.simulator)
+  local head, latent = model.head, model.latent
   local numbers = head:uniforms()
   local uniform = { name = "u", shape = { BATCH, DRAWS, numbers }, low = 0, high = 1,
     text = "independent uniform random numbers in (0, 1)",
     make = function(sizes, number)
       return stream(3000 + number):uniform(0, 1, { sizes.batch, sizes.draws, numbers })
     end }
-  local function inputs(last)
-    local list = encoder_inputs(model, o)
-    list[#list + 1] = last
-    return list
-  end
-  local of = " of the posterior of outputs of the simulator '" .. model.simulator.name .. "'."
   return { {
-    name = "sample", text = "Draws" .. of, inputs = inputs(uniform),
-    outputs = { { name = "z", text = "parameters, in their units", labels = labels } },
+    name = "sample", text = of_posterior("Draws", model), inputs = with(model, o, uniform),
+    outputs = { { name = "z", text = "parameters, in their units", labels = parameter_labels(model.simulator) } },
     f = function(x, ...)
       local h, v = encoded(model, x, ...)
       return cube.to_units(latent, head:transport(h, v))
     end,
-  }, {
-    name = "log_prob", text = "Log density" .. of, inputs = inputs(parameters(model, true)), tolerance = DENSITY,
+  } }
+end
+
+function makers.log_prob(model, o)
+  check_posterior(model, o)
+  local head, latent = model.head, model.latent
+  return { {
+    name = "log_prob", text = of_posterior("Log density", model), inputs = with(model, o, parameters(model, true)),
+    tolerance = DENSITY,
     outputs = { { name = "log_prob", text = "logarithm of the density, per unit of each parameter" } },
     f = function(x, ...)
       local h, z = encoded(model, x, ...)
@@ -195,6 +210,10 @@ function makers.posterior(model, o)
       return head:log_prob(h, u) + slopes
     end,
   } }
+end
+
+function makers.posterior(model, o)
+  return { makers.sample(model, o)[1], makers.log_prob(model, o)[1] }
 end
 
 -- ---- use -------------------------------------------------------------------------------------------------
