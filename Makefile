@@ -14,7 +14,11 @@ PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 BINDIR     ?= $(PREFIX)/bin
-MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
+BASH_COMPLETIONS ?= $(DATADIR)/bash-completion/completions
+ZSH_COMPLETIONS  ?= $(DATADIR)/zsh/site-functions
+FISH_COMPLETIONS ?= $(DATADIR)/fish/vendor_completions.d
 
 # ---- packages, by their names in Debian and Ubuntu -----------------------------------------------
 
@@ -23,8 +27,10 @@ APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) li
 APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline luarocks zip unzip
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
+APT_ARM64    = mmdebstrap qemu-user-static gcc-aarch64-linux-gnu
+APT_DEB      = dpkg-dev debhelper dh-lua lintian
 APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline
-BREW         = lua pkg-config libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
+BREW         = lua@5.4 pkgconf libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
 
 VERSION    := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' csrc/version.h)
@@ -164,13 +170,19 @@ $(BUILD)/bin/simvae: lua/bin/simvae $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)sed '1s|lua5[.]4|$(notdir $(LUA))|' $< > $@ && chmod 755 $@
 
-# The man page, from the texts of the command's parser (argparse).
+# What the command writes of itself, by its parser (argparse): the man page, and completion for shells.
 MAN_PAGE    = $(BUILD)/share/man/man1/simvae.1
-make_man    = mkdir -p $(dir $(MAN_PAGE)) && $(call in_tree,$(BUILD)) $(LUA) -e \
-	'io.write(require("simvae.cli.man").page())' > $(MAN_PAGE).tmp && mv $(MAN_PAGE).tmp $(MAN_PAGE)
+BASH_FILE   = $(BUILD)/share/bash-completion/completions/simvae
+ZSH_FILE    = $(BUILD)/share/zsh/site-functions/_simvae
+FISH_FILE   = $(BUILD)/share/fish/vendor_completions.d/simvae.fish
+write       = mkdir -p $(dir $(1)) && $(call in_tree,$(BUILD)) $(LUA) $(2) > $(1).tmp && mv $(1).tmp $(1)
+write_texts = $(call write,$(MAN_PAGE),-e 'io.write(require("simvae.cli.man").page())') && \
+	$(call write,$(BASH_FILE),$(BUILD)/bin/simvae completion bash) && \
+	$(call write,$(ZSH_FILE),$(BUILD)/bin/simvae completion zsh) && \
+	$(call write,$(FISH_FILE),$(BUILD)/bin/simvae completion fish)
 .PHONY: man
 man: all
-	$(Q)$(make_man)
+	$(Q)$(write_texts)
 
 .PHONY: FORCE
 FORCE:
@@ -223,7 +235,7 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete definitions docs examples explore graphics jupyter package pages peers \
+PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore graphics jupyter package pages peers \
 	readme reference repl report_page reproduce sbibm
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
@@ -304,6 +316,38 @@ fuzz-runtime:
 $(BUILD)/fuzzer: spec/fuzz/readers.c $(OBJECTS)
 	$(Q)$(CC) -fsanitize=fuzzer $(CFLAGS_ALL) $(INCLUDES) -o $@ $< $(OBJECTS) $(LIBS_ALL) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 
+# Cross-built for arm64 and run under qemu: Lua, libraries and headers of a root of Debian's packages, everything else
+# this machine's. SPECS selects specs; those of programs are left out, and those that train for long unless LONG=1.
+ARM64       = $(abspath $(BUILD))/arm64
+ARM64_LIB   = $(ARM64)/root/usr/lib/aarch64-linux-gnu
+ARM64_ROOT  = libc6-dev libgcc-s1 libstdc++6 $(filter lib% zlib%,$(APT_BUILD)) lua5.4 lua-busted lua-readline libngspice0
+CODENAME    = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
+SPECS      ?= $(LIBRARY_SPECS)
+.PHONY: test-arm64
+test-arm64: $(ARM64)/root.done $(ARM64)/bin/lua5.4
+	@$(MAKE) test-deps || $(NOTHING_RAN)
+	@PATH="$(ARM64)/bin:$$PATH" && $(MAKE) all BUILD=$(ARM64)/build LUA=$(ARM64)/bin/lua5.4 \
+		CC="aarch64-linux-gnu-gcc --sysroot=$(ARM64)/root" PKG_CONFIG="env PKG_CONFIG_SYSROOT_DIR=$(ARM64)/root \
+		PKG_CONFIG_LIBDIR=$(ARM64_LIB)/pkgconfig:$(ARM64_LIB)/openblas-pthread/pkgconfig pkg-config" || $(NOTHING_RAN)
+	@PATH="$(ARM64)/bin:$$PATH" $(ARM64)/bin/lua5.4 spec/suite.lua $(if $(LONG),,--without long) $(ARM64)/build $(SPECS)
+
+# Packages are unpacked, not configured: links to absolute paths are made relative, and the alternatives of BLAS chosen.
+$(ARM64)/root.done:
+	@$(call install,$(APT_ARM64))
+	@rm -rf $(ARM64)/root && mkdir -p $(ARM64)
+	mmdebstrap --quiet --variant=extract --architectures=arm64 --skip=check/qemu \
+		--include="$(ARM64_ROOT)" $(CODENAME) $(ARM64)/root
+	@cd $(ARM64)/root && find . -type l -lname '/*' | while read -r link; do \
+		ln -sfn "$$(realpath -m -s --relative-to="$$(dirname $$link)" ".$$(readlink $$link)")" $$link; done
+	@cd $(ARM64_LIB) && ln -sf openblas-pthread/lib*.so.[0-9] .
+	@touch $@
+
+# The interpreter as a program of this machine, for the suite and what it starts.
+$(ARM64)/bin/lua5.4: FORCE
+	@mkdir -p $(@D)
+	@printf '#!/bin/sh\nexec qemu-aarch64-static -L %s -0 "$$0" %s "$$@"\n' $(ARM64)/root $(ARM64)/root/usr/bin/lua5.4 > $@
+	@chmod 755 $@
+
 .PHONY: bench
 bench:
 	@$(MAKE) all
@@ -360,6 +404,15 @@ lint:
 	done; done; \
 	[ -z "$$bad" ] && echo "lint: clean"
 
+# All installed compilers, with warnings as errors. COMPILERS selects some.
+COMPILERS  ?= $(sort $(notdir $(wildcard $(foreach folder,$(subst :, ,$(PATH)),$(folder)/gcc-[0-9]* $(folder)/clang-[0-9]*))))
+.PHONY: compilers
+compilers:
+	@$(MAKE) deps
+	@bad=; for cc in $(COMPILERS); do for real in float double; do echo "== $$cc $$real"; \
+		$(MAKE) -s all CC=$$cc SV_REAL=$$real WERROR=-Werror BUILD=$(BUILD)/compilers/$$cc-$$real || bad=yes; \
+	done; done; [ -z "$$bad" ] && echo "clean: $(COMPILERS)"
+
 layout:
 	@other=$$(git ls-files --cached --others --exclude-standard | sed 's,/.*,,' | sort -u | grep -v '^\.' | \
 		grep -vxF "$$(printf '%s\n' $(TOP_LEVEL))"); [ -z "$$other" ] || { echo "not in the layout:" $$other; exit 1; }
@@ -406,8 +459,8 @@ optional-deps: deps
 
 # ---- installation --------------------------------------------------------------------------------
 
-# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4, BINDIR to PREFIX/bin, MANDIR to
-# PREFIX/share/man; DESTDIR is prepended.
+# LUADIR and LIBDIR default to PREFIX/share/lua/5.4 and PREFIX/lib/lua/5.4, BINDIR to PREFIX/bin, MANDIR and the folders
+# of completions to folders of DATADIR, PREFIX/share; DESTDIR is prepended.
 .PHONY: install uninstall
 install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
@@ -416,44 +469,16 @@ install: all
 	install -m 755 $(CORE) $(BLAS) "$(DESTDIR)$(LIBDIR)/simvae/"
 	install -d "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(BUILD)/bin/simvae "$(DESTDIR)$(BINDIR)/"
-	if $(make_man); then install -d "$(DESTDIR)$(MANDIR)/man1" && \
-		install -m 644 $(MAN_PAGE) "$(DESTDIR)$(MANDIR)/man1/"; fi
+	put() { install -d "$(DESTDIR)$$2" && install -m 644 "$$1" "$(DESTDIR)$$2/"; }; \
+	if $(write_texts); then put $(MAN_PAGE) "$(MANDIR)/man1" && put $(BASH_FILE) "$(BASH_COMPLETIONS)" && \
+		put $(ZSH_FILE) "$(ZSH_COMPLETIONS)" && put $(FISH_FILE) "$(FISH_COMPLETIONS)"; fi
 
 uninstall:
 	rm -rf "$(DESTDIR)$(LUADIR)/simvae" "$(DESTDIR)$(LIBDIR)/simvae"
-	rm -f "$(DESTDIR)$(BINDIR)/simvae" "$(DESTDIR)$(MANDIR)/man1/simvae.1"
+	rm -f "$(DESTDIR)$(BINDIR)/simvae" "$(DESTDIR)$(MANDIR)/man1/simvae.1" "$(DESTDIR)$(BASH_COMPLETIONS)/simvae" \
+		"$(DESTDIR)$(ZSH_COMPLETIONS)/_simvae" "$(DESTDIR)$(FISH_COMPLETIONS)/simvae.fish"
 
-# ---- distribution --------------------------------------------------------------------------------
-
-# The source archive holds the files of the last commit, and is the same bytes for the same commit. DIST is its folder.
-DIST       ?= $(BUILD)/dist
-ARCHIVE     = simvae-$(VERSION).tar.gz
-ROCKSPEC    = simvae-$(VERSION)-1.rockspec
-ROCK        = $(ROCKSPEC:.rockspec=.src.rock)
-SHA256      = $(if $(shell command -v sha256sum 2>/dev/null),sha256sum,shasum -a 256)
-CHECKSUMS   = cd $(DIST) && $(SHA256) $$(ls | grep -v SHA256SUMS) > SHA256SUMS
-
-.PHONY: dist rock
-dist:
-	@git rev-parse -q --verify HEAD > /dev/null || { echo "make dist: needs a clone of the repository with git"; exit 1; }
-	@[ -z "$$(git status --porcelain)" ] || echo "make dist: takes the last commit, without changes that are not committed"
-	@rm -rf $(DIST) && mkdir -p $(DIST)
-	@git -c core.autocrlf=false archive --format=tar --prefix=simvae-$(VERSION)/ HEAD | gzip -n -9 > $(DIST)/$(ARCHIVE)
-	@$(CHECKSUMS)
-	$(say) "$(DIST)/$(ARCHIVE)"
-
-# A source rock: the rockspec and the archive. LuaRocks packs from absolute addresses only; the rockspec within the rock
-# is the committed one, or names the address SOURCE_URL where the archive is published.
-rock: dist
-	@command -v luarocks > /dev/null || { echo "make rock: needs LuaRocks (apt-get install luarocks zip unzip)"; exit 1; }
-	@rm -rf $(DIST)/rock && mkdir $(DIST)/rock
-	@sed 's|file://simvae|file://$(abspath $(DIST))/simvae|' rockspec/$(ROCKSPEC) > $(DIST)/rock/$(ROCKSPEC)
-	@cd $(DIST)/rock && luarocks --lua-version $(LUA_VERSION) pack $(ROCKSPEC) > pack.log 2>&1 || { cat pack.log; exit 1; }
-	@sed 's|file://$(ARCHIVE)|$(or $(SOURCE_URL),&)|' rockspec/$(ROCKSPEC) > $(DIST)/$(ROCKSPEC)
-	@cd $(DIST) && zip -q rock/$(ROCK) $(ROCKSPEC) && mv rock/$(ROCK) . && rm -rf rock
-	@luarocks --lua-version $(LUA_VERSION) lint $(DIST)/$(ROCKSPEC)
-	@$(CHECKSUMS)
-	$(say) "$(DIST)/$(ROCK)"
+include rockspec/package.mk
 
 .PHONY: clean
 clean:
@@ -472,6 +497,8 @@ help:
 	@echo "make sanitize     the suite under AddressSanitizer and UBSan (gradients at each CPU level), and with an aggressive"
 	@echo "                  collector"
 	@echo "make fuzz         fuzzes file readers and ops; SECONDS=60 in total, FUZZ=\"npy ops\" selects targets"
+	@echo "make test-arm64   cross-builds for arm64 and runs the suite under qemu; SPECS=\"spec/ops_spec.lua …\", LONG=1"
+	@echo "make compilers    builds with every installed gcc-N and clang-N, warnings as errors; COMPILERS=\"gcc-12 …\""
 	@echo "make bench        speed and memory, compared with installed peers; BENCH_ARGS=\"--only NAME --json FILE\""
 	@echo "make sbibm        posteriors against the references of the benchmark sbibm; SBIBM=folder, SBIBM_ARGS"
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for other options"
@@ -481,6 +508,8 @@ help:
 	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
 	@echo "make dist         source archive and checksums, in $(BUILD)/dist"
 	@echo "make rock         source rock, which luarocks installs from its own file (SOURCE_URL: address of the archive)"
+	@echo "make deb          Debian package of the archive, checked by lintian; make test-deb installs it into a new root"
+	@echo "make formula      formula for Homebrew: $(BUILD)/dist/simvae.rb (SOURCE_URL: address of the archive)"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
 	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg)"

@@ -35,6 +35,7 @@ build = {
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
     BINDIR = "$(BINDIR)",
+    DATADIR = "$(PREFIX)/share",
     MANDIR = "$(PREFIX)/man",
   },
 }

@@ -28,11 +28,12 @@ local function have_clone()
 end
 
 local dist
--- The folder of `make rock`, or of `make dist` where there is no LuaRocks; made once.
+-- The folder of `make rock`, or of `make dist` where there is no LuaRocks, and of `make formula`; made once.
 local function made()
   if not dist then
     dist = helper.temporary_folder() .. "/dist"
-    local output, code = helper.run(make .. helper.quote(dist) .. (helper.have "luarocks" and " rock" or " dist"))
+    local output, code = helper.run(make .. helper.quote(dist) .. (helper.have "luarocks" and " rock" or " dist")
+      .. " && " .. make .. helper.quote(dist) .. " -o dist formula")
     assert.equal(0, code, output)
   end
   return dist
@@ -47,7 +48,7 @@ describe("the version", function()
   end)
 
   it("is that of the only rockspec, by name, content and source", function()
-    local names = helper.run "ls rockspec"
+    local names = helper.run "cd rockspec && ls *.rockspec"
     assert.equal(("simvae-%s-1.rockspec\n"):format(version), names)
     local spec = rockspec(helper.read("rockspec/" .. names:sub(1, -2)))
     assert.equal(version .. "-1", spec.version)
@@ -113,7 +114,30 @@ describe("make rock", function()
       .. " tree/bin/simvae simulate ball.lua -n 4 --out data.npz")
     assert.equal(0, code, output)
     assert.equal(4, require "simvae".io.load_npz(folder .. "/data.npz").z.shape[1])
+    assert.matches("/_simvae\n", helper.run("find " .. folder .. "/tree -name _simvae")) -- not in /usr/local
     local modules = "cd %s && find share lib/lua -name '*.lua' -o -name '*.so' | sort"
     assert.equal(helper.run(modules:format(helper.quote(build))), helper.run(modules:format(folder .. "/tree")))
+  end)
+end)
+
+describe("the formula", function()
+  it("is of the archive, by address and checksum, and installs what the README names for Homebrew", function()
+    if not have_clone() then return pending "not a clone of the repository" end
+    local formula = helper.read(made() .. "/simvae.rb")
+    local name = ("simvae-%s.tar.gz"):format(version)
+    assert.equal(("file://%s/%s"):format(absolute(made()), name), formula:match 'url "([^"]*)"')
+    if helper.have "sha256sum" then
+      local sum = helper.run("sha256sum < " .. helper.quote(made() .. "/" .. name)):match "^%x+"
+      assert.equal(sum, formula:match 'sha256 "([^"]*)"')
+    end
+    local install = " " .. helper.read("README.md"):match "\nbrew install ([^\n]*)" .. " "
+    for package in formula:gmatch 'depends_on "([^"]*)"' do
+      assert.is_truthy(install:find(" " .. package .. " ", 1, true), package)
+    end
+  end)
+
+  it("is Ruby", function()
+    if not helper.have "ruby" then return pending "no Ruby" end
+    assert.equal("Syntax OK\n", helper.run "ruby -c rockspec/simvae.rb")
   end)
 end)
