@@ -165,6 +165,11 @@ describe("evaluate", function()
     assert.same(r.z[100]:totable(), r.refined.z[100]:totable())
     assert.is_true(r.refined.resimulation_r2 > 0.95 and r.refined.resimulation_r2 > r.resimulation_r2 + 0.3)
     assert.is_true(r.refined.rmse.turn < 30 and r.rmse.turn > 80)
+    assert.is_nil(r.refined.mig) -- of too few samples
+    r = evaluate(model, { samples = 500, interval = 0, chance = 0, bins = 10,
+      refine = { samples = 100, starts = 4, spread = 0.6 } })
+    assert.equal(sv.metrics.mig(sv.metrics.mim(r.refined.mean, r.refined.z, { bins = 10 })), r.refined.mig)
+    assert.is_true(r.refined.mig > r.mig)
     assert.is_nil(evaluate(model, { samples = 500, interval = 0, chance = 0 }).refined)
     local plain = { simulator = waves, encode = model.encode, decode = model.decode }
     raises("refine takes a model with :invert", function() evaluate(plain, { refine = {} }) end)

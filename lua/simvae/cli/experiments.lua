@@ -37,7 +37,7 @@ function experiments.polygon()
     net = "coordconv",
     posterior = "flow", -- it holds all eight orders, and other ways to connect the corners that look nearly alike
     decoder = { steps = 12000, lr = { peak = 5e-3, warmup = 100 } }, encoder = encoder(12000),
-    refine = { steps = 60, starts = 4 },
+    recalibrate = 20000, refine = { steps = 60, starts = 4 },
     base = { x1 = 12, y1 = 14, x2 = 50, y2 = 20, x3 = 44, y3 = 52, x4 = 18, y4 = 46 }, -- at the middle all corners meet
   }
 end
@@ -51,6 +51,7 @@ function experiments.dsprites()
     posterior = "flow", -- shapes by their probabilities, and the orientations of squares and ellipses
     decoder = { steps = 8000 }, -- after 4,000 it renders squares as discs
     encoder = encoder(16000), -- at peaks of 2e-3 and 2.5e-3 it diverges
+    recalibrate = 20000, refine = { samples = 4000, steps = 60, starts = 4 }, -- enough of them for MIG
   }
 end
 

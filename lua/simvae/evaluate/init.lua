@@ -68,8 +68,8 @@ end
 --   errors: each sample's mean squared re-simulation error;
 --   worst.x, worst.y, worst.z: the twelve samples with the largest such error, the re-simulated outputs, the
 -- parameters;
---   refined: where asked for, of model:invert's estimates: iou, resimulation_r2, rmse, rmse_relative, z, mean, samples,
---   steps, starts, seconds;
+--   refined: where asked for, of model:invert's estimates: iou, mig (from bins^2 samples on), resimulation_r2, rmse,
+--   rmse_relative, z, mean, samples, steps, starts, seconds;
 --   samples, failures, seconds, names, notes, warnings (sentences: what cannot be trusted and what
 --   to do), options
 -- @raise a value that is not a model, answers that are not finite, too few samples, a simulator that fails too often

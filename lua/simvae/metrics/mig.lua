@@ -10,7 +10,7 @@
 -- one-to-many inverse scores 0 even if right; the bias of the two largest
 -- entries cancels only in part.
 local check = require "simvae.util.check"
-local core = require "simvae.core"
+local gap_of = require "simvae.metrics.support.gap"
 local matrix = require "simvae.metrics.support.matrix"
 local metrics = require "simvae.metrics"
 local page = require "simvae.report.page"
@@ -48,35 +48,11 @@ end
 
 local reported = { order = 10 }
 
--- The gap of the columns of the selected factors; chance level and interval on request.
-local function gap_of(run, z, v, o)
-  local settings, which = run.settings, run.factors
-  local own, columns = {}, {}
-  for k, value in pairs(settings) do own[k] = value end
-  own.levels, own.names, own.z_names = {}, {}, settings.names
-  for j, k in ipairs(which) do
-    own.levels[j], own.names[j] = settings.levels[k], settings.names[k]
-    columns[j] = core.slice(v, 2, k, k)
-  end
-  if #which < #settings.names then v = #columns == 1 and columns[1] or core.concat(columns, 2) end
-  local result = {}
-  result.mig, result.gaps = mig(metrics.mim(z, v, own))
-  if o.chance > 0 then
-    own.repeats = o.chance
-    result.chance = metrics.chance(z, v, own)
-  end
-  if o.interval >= 20 then
-    own.repeats = o.interval
-    result.interval = metrics.interval(z, v, own).mig
-  end
-  return result
-end
-
 -- The truth with itself, and with a random equivalent where the simulator declares a symmetry.
 local function truth_of(run)
   local v = run.v
   local result = { plain = { mim = metrics.mim(v, v, run.settings),
-    mig = gap_of(run, v, v, { chance = 0, interval = 0 }).mig } }
+    mig = gap_of(run, v, v).mig } }
   local bar = v
   if symmetry.declared(run.sim) then
     bar = parameters.scaled(run.params, symmetry.equivalents(run.sim, run.z, run.rng(1)))

@@ -1,9 +1,11 @@
---- Errors, re-simulation and IoU after model:invert, which refines the encoder's estimates by gradient descent through
--- the decoder.
+--- Errors, re-simulation, IoU and mutual information gap after model:invert, which refines the encoder's estimates by
+-- gradient descent through the decoder.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local gap_of = require "simvae.metrics.support.gap"
 local iou = require "simvae.metrics.iou"
 local page = require "simvae.report.page"
+local parameters = require "simvae.simulator.parameters"
 local rerun = require "simvae.metrics.support.rerun"
 local resimulation = require "simvae.metrics.resimulation"
 local rmse = require "simvae.metrics.rmse"
@@ -84,12 +86,20 @@ end
 local reported = { order = 70, options = options }
 
 function reported.measure(run, _, r)
-  if run.o.refine then r.refined = refined(run.model, run.z, run.o.refine) end
+  local f = run.o.refine and refined(run.model, run.z, run.o.refine)
+  if not f then return end
+  local bins = run.o.bins
+  for _, p in ipairs(run.params) do bins = math.max(bins, p.levels or 0) end
+  if f.samples >= bins ^ 2 then -- else metrics.mim refuses
+    local scaled = parameters.scaled
+    f.mig = gap_of(run, scaled(run.params, f.mean:totable()), scaled(run.params, f.z:totable())).mig
+  end
+  r.refined = f
 end
 
 function reported.numbers(r)
   local f = r.refined
-  return { refined = f and { samples = f.samples, steps = f.steps, starts = f.starts, iou = f.iou,
+  return { refined = f and { samples = f.samples, steps = f.steps, starts = f.starts, iou = f.iou, mig = f.mig,
     resimulation_r2 = f.resimulation_r2, rmse = f.rmse, rmse_relative = f.rmse_relative, seconds = f.seconds } }
 end
 
@@ -110,6 +120,7 @@ function reported.measures(n)
   return {
     { "refined_r2", f.resimulation_r2, title = "re-simulation R², refined", digits = 4, table = true },
     { "refined_iou", f.iou, title = "IoU, refined", digits = 3, table = true },
+    { "refined_mig", f.mig, title = "MIG, refined", digits = 3, table = true },
     { "refined_rmse", share, title = "largest RMSE, refined", digits = 3, smaller_is_better = true, table = true },
   }
 end
