@@ -28,13 +28,14 @@ INLINE_BF16 void tile(const sv_tile *t, const bool wide, const long step) {
 #undef ROW
     for (long i = 0; i < end; i += step) {
         __m512bh b0 = (__m512bh)_mm512_loadu_ps(b);
-        __m512bh b1 = wide ? (__m512bh)_mm512_loadu_ps(b + 16) : b0;
+        __m512bh b1 = (__m512bh)(wide ? _mm512_loadu_ps(b + 16) : _mm512_setzero_ps());
         b += ldb;
-#define STEP(r)                                           \
-    {                                                     \
-        __m512bh v = (__m512bh)_mm512_set1_ps(a##r[i]);   \
-        lo##r = _mm512_dpbf16_ps(lo##r, v, b0);           \
-        if (wide) hi##r = _mm512_dpbf16_ps(hi##r, v, b1); \
+/* Broadcast from memory by name: clang 16 crashes on _mm512_set1_ps here. */
+#define STEP(r)                                                              \
+    {                                                                        \
+        __m512bh v = (__m512bh)_mm512_broadcastss_ps(_mm_load_ss(&a##r[i])); \
+        lo##r = _mm512_dpbf16_ps(lo##r, v, b0);                              \
+        if (wide) hi##r = _mm512_dpbf16_ps(hi##r, v, b1);                    \
     }
         EACH_ROW(STEP)
 #undef STEP
