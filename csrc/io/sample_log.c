@@ -6,8 +6,8 @@
  * A record is appended by one write(), so that a killed process leaves complete records;
  * damage by a full disk or a power failure is detected by the checksum. The writer
  * holds a lock on the file: an fcntl lock, which belongs to the process and is not
- * inherited by workers that outlive it. lua/simvae/sampler/cache.lua defines the header
- * and handles damage. */
+ * inherited by workers that outlive it; a file that its writer has created for itself
+ * alone needs none. lua/simvae/sampler/cache.lua defines the header and handles damage. */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -121,8 +121,8 @@ static void close_log(lua_State *L, sample_log *s) {
     lua_pop(L, 1);
 }
 
-/* open_sample_log(path, nz, nx, writable) -> log, or nil, reason. writable: creates the file if it does not exist, and
- * locks it. */
+/* open_sample_log(path, nz, nx, mode) -> log, or nil, reason. mode: nil or false: read-only; true: creates the file if
+ * it does not exist, and locks it; "new": creates a file that does not exist, without a lock. */
 static int l_open(lua_State *L) {
     size_t length;
     const char *path = sv_check_text(L, 1, &length);
@@ -136,8 +136,10 @@ static int l_open(lua_State *L) {
     luaL_setmetatable(L, SAMPLE_LOG);
     struct stat file;
     char name[64];
-    if (s->writable && stat(path, &file) == 0 && push_writer(L, &file, name)) return fail(L, "in use by this process");
-    s->fd = open(path, s->writable ? O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
+    bool creates = lua_type(L, 4) == LUA_TSTRING, locks = s->writable && !creates;
+    if (locks && stat(path, &file) == 0 && push_writer(L, &file, name)) return fail(L, "in use by this process");
+    int flags = O_CLOEXEC | (s->writable ? O_RDWR | O_CREAT | O_APPEND : O_RDONLY) | (creates ? O_EXCL : 0);
+    s->fd = open(path, flags, 0666);
     if (s->fd < 0) return fail(L, strerror(errno));
     const char *why = NULL;
     long holder;
@@ -145,7 +147,7 @@ static int l_open(lua_State *L) {
         why = strerror(errno);
     else if (!S_ISREG(file.st_mode))
         why = "is not a regular file";
-    else if (s->writable && !sv_lock_file(s->fd, &holder))
+    else if (locks && !sv_lock_file(s->fd, &holder))
         why = errno != EACCES && errno != EAGAIN ? strerror(errno)
               : holder > 0 ? lua_pushfstring(L, "in use by another process (%I)", (lua_Integer)holder)
                            : "in use by another process";
@@ -153,7 +155,7 @@ static int l_open(lua_State *L) {
         close_log(L, s);
         return fail(L, why);
     }
-    if (s->writable) {
+    if (locks) {
         push_writer(L, &file, name);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key);
         lua_pushvalue(L, index);
@@ -176,6 +178,12 @@ static int l_sync(lua_State *L) {
 
 static int l_size(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)size_of(check(L)));
+    return 1;
+}
+
+/* log:record_size() -> the bytes of one record */
+static int l_record_size(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)check(L)->bytes);
     return 1;
 }
 
@@ -264,8 +272,32 @@ static int l_fetch(lua_State *L) {
     return 2;
 }
 
+/* log:record(at) -> the bytes of the record at that byte offset; or nil, reason */
+static int l_record(lua_State *L) {
+    sample_log *s = check(L);
+    const char *why = load(s, (off_t)sv_check_integer(L, 2));
+    if (why) return fail(L, why);
+    lua_pushlstring(L, (const char *)s->record, s->bytes);
+    return 1;
+}
+
+/* log:indices(at) -> { sample index, … } of the complete records from that byte offset on, whose checksums are not
+ * verified; or nil, reason */
+static int l_indices(lua_State *L) {
+    sample_log *s = check(L);
+    off_t at = (off_t)sv_check_integer(L, 2), size = size_of(s);
+    lua_newtable(L);
+    for (lua_Integer i = 1; at + (off_t)s->bytes <= size; i++, at += (off_t)s->bytes) {
+        const char *why = read_at(s, at, s->record, 8);
+        if (why) return fail(L, why);
+        lua_pushinteger(L, (lua_Integer)get(s->record, 8));
+        lua_rawseti(L, -2, i);
+    }
+    return 1;
+}
+
 /* log:scan(at) -> { sample index, or false where a record is damaged, … } of the complete records from that byte offset
- * on, and the bytes of one record */
+ * on */
 static int l_scan(lua_State *L) {
     sample_log *s = check(L);
     off_t at = (off_t)sv_check_integer(L, 2), size = size_of(s);
@@ -277,14 +309,23 @@ static int l_scan(lua_State *L) {
             lua_pushinteger(L, (lua_Integer)get(s->record, 8));
         lua_rawseti(L, -2, i);
     }
-    lua_pushinteger(L, (lua_Integer)s->bytes);
-    return 2;
+    return 1;
 }
 
 void sv_open_sample_log(lua_State *L, int io) {
-    static const luaL_Reg methods[] = {
-        {"head", l_head},         {"start", l_start}, {"add", l_add},   {"fetch", l_fetch}, {"scan", l_scan},
-        {"truncate", l_truncate}, {"size", l_size},   {"sync", l_sync}, {"close", l_close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"head", l_head},
+                                       {"start", l_start},
+                                       {"add", l_add},
+                                       {"fetch", l_fetch},
+                                       {"record", l_record},
+                                       {"scan", l_scan},
+                                       {"indices", l_indices},
+                                       {"record_size", l_record_size},
+                                       {"truncate", l_truncate},
+                                       {"size", l_size},
+                                       {"sync", l_sync},
+                                       {"close", l_close},
+                                       {NULL, NULL}};
     io = lua_absindex(L, io);
     sv_new_class(L, SAMPLE_LOG, methods, l_close, NULL);
     sv_push_weak_table(L);

@@ -4,6 +4,7 @@
  *       name `previous`, if given, while the path always names a complete file
  *   core.io.create(path) -> writer, or nil, reason; for data that comes in parts
  *       writer:write(string or tensor, ...) -> true, or nil, reason
+ *       writer:write_at(offset, string or tensor, ...) -> the offset after them, or nil, reason; of a regular file
  *       writer:commit() -> true, or nil, reason: replaces the file at the path
  *       writer:close(): discards it unless it was committed; also done when it is collected or leaves its scope
  *
@@ -270,13 +271,11 @@ static writer *push_writer(lua_State *L) {
     return w;
 }
 
-/* Writes the pieces of the list at index; 0, or errno. */
-static int write_pieces(lua_State *L, writer *w, int index) {
-    int n, error = 0;
-    piece *p = push_pieces(L, index, &n);
-    for (int i = 0; i < n && !error; i++)
-        if (!in_bytes(&p[i], write_bytes, w)) error = errno;
-    return error;
+/* 0, or errno */
+static int write_pieces(writer *w, const piece *p, int n) {
+    for (int i = 0; i < n; i++)
+        if (!in_bytes(&p[i], write_bytes, w)) return errno;
+    return 0;
 }
 
 static int l_create(lua_State *L) {
@@ -296,7 +295,9 @@ static int l_write(lua_State *L) {
     int results = l_create(L);
     if (results > 1) return results;
     writer *w = lua_touserdata(L, -1);
-    int error = write_pieces(L, w, 2);
+    int n;
+    const piece *p = push_pieces(L, 2, &n);
+    int error = write_pieces(w, p, n);
     if (!error) error = commit(w, previous);
     discard(w);
     if (error) return fail(L, strerror(error));
@@ -310,17 +311,63 @@ static writer *check_open(lua_State *L) {
     return w;
 }
 
-static int l_add(lua_State *L) {
-    writer *w = check_open(L);
+/* The arguments from index `first` on, as pieces. */
+static piece *push_arguments(lua_State *L, int first, int *count) {
     int n = lua_gettop(L);
     lua_createtable(L, n, 0);
-    for (int i = 2; i <= n; i++) {
+    for (int i = first; i <= n; i++) {
         lua_pushvalue(L, i);
-        lua_rawseti(L, -2, i - 1);
+        lua_rawseti(L, -2, i - first + 1);
     }
-    int error = write_pieces(L, w, n + 1);
+    return push_pieces(L, n + 1, count);
+}
+
+static int l_add(lua_State *L) {
+    writer *w = check_open(L);
+    int n;
+    const piece *p = push_arguments(L, 2, &n);
+    int error = write_pieces(w, p, n);
     if (error) return fail(L, strerror(error));
     lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* All n bytes at an offset, or false and errno. */
+static bool write_all_at(int fd, const char *p, size_t n, off_t at) {
+    while (n > 0) {
+        ssize_t done = pwrite(fd, p, n < (1u << 30) ? n : (1u << 30), at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return false;
+        p += done;
+        at += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+typedef struct {
+    int fd;
+    off_t at;
+} place;
+
+static bool write_bytes_at(void *arg, const void *from, size_t n) {
+    place *p = arg;
+    if (!write_all_at(p->fd, from, n, p->at)) return false;
+    p->at += (off_t)n;
+    return true;
+}
+
+static int l_write_at(lua_State *L) {
+    writer *w = check_open(L);
+    lua_Integer at = sv_check_integer(L, 2);
+    sv_check_argument(L, at >= 0, 2, "an offset is 0 or more");
+    if (w->in_place) return fail(L, "is not a regular file");
+    int count;
+    piece *p = push_arguments(L, 3, &count);
+    place to = {w->fd, (off_t)at};
+    for (int i = 0; i < count; i++)
+        if (!in_bytes(&p[i], write_bytes_at, &to)) return fail(L, strerror(errno));
+    lua_pushinteger(L, (lua_Integer)to.at);
     return 1;
 }
 
@@ -352,11 +399,13 @@ static int l_append(lua_State *L) {
     return 1;
 }
 
-/* crc32({string or tensor, …}) -> checksum of what write would write (ISO 3309) */
+/* crc32({string or tensor, …}, before) -> checksum of what write would write (ISO 3309), after bytes of the checksum
+ * `before` (0) */
 static int l_crc32(lua_State *L) {
+    lua_Integer before = lua_isnoneornil(L, 2) ? 0 : sv_check_integer(L, 2);
     int n;
     piece *p = push_pieces(L, 1, &n);
-    uint32_t crc = 0;
+    uint32_t crc = (uint32_t)before;
     for (int i = 0; i < n; i++) in_bytes(&p[i], add_to_crc, &crc);
     lua_pushinteger(L, crc);
     return 1;
@@ -365,7 +414,8 @@ static int l_crc32(lua_State *L) {
 void sv_open_write(lua_State *L, int io) {
     static const luaL_Reg functions[] = {
         {"write", l_write}, {"create", l_create}, {"append", l_append}, {"crc32", l_crc32}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"write", l_add}, {"commit", l_commit}, {"close", l_close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"write", l_add}, {"write_at", l_write_at}, {"commit", l_commit}, {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);
     sv_new_class(L, WRITER, methods, l_close, NULL);
     lua_pushvalue(L, io);

@@ -140,11 +140,16 @@ function npy.load(path, options)
 end
 
 --- The bytes before the numbers of a tensor, a multiple of 64 long.
-function npy.header(t)
-  local shape = table.concat(t.shape, ", ") .. (t.ndim == 1 and "," or "")
-  local text = string.format("{'descr': '<%s', 'fortran_order': False, 'shape': (%s), }", file.real, shape)
+-- @tparam {integer,...} shape
+-- @treturn string
+-- @treturn integer bytes of the numbers
+function npy.header(shape)
+  local count = 1
+  for _, n in ipairs(shape) do count = count * n end
+  local text = string.format("{'descr': '<%s', 'fortran_order': False, 'shape': (%s%s), }", file.real,
+    table.concat(shape, ", "), #shape == 1 and "," or "")
   text = text .. (" "):rep(-(#text + 11) % 64) .. "\n"
-  return magic .. "\1\0" .. string.pack("<I2", #text) .. text
+  return magic .. "\1\0" .. string.pack("<I2", #text) .. text, count * kinds[file.real]
 end
 
 --- Writes a tensor to a .npy file (version 1.0, little-endian f4, f8 in a double build).
@@ -157,7 +162,7 @@ end
 function npy.save(path, t)
   file.check_path("save_npy", path)
   file.check_tensor("save_npy", t)
-  return file.write(path, { npy.header(t), t })
+  return file.write(path, { (npy.header(t.shape)), t })
 end
 
 local array = {}

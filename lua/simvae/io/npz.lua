@@ -6,6 +6,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local npy = require "simvae.io.npy"
+local zip = require "simvae.io.zip"
 
 local npz = {}
 
@@ -186,7 +187,20 @@ function npz.load(path, options)
   end)
 end
 
-local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that equal tensors give equal bytes
+local MOST_NAME = zip.max_name - #".npy"
+
+-- The members of arrays, sorted by name, each at its place: name, size, at, header (of the array), data (where its
+-- numbers begin); and where the last one ends.
+local function lay_out(names, shape_of)
+  local members, at = {}, 0
+  for i, name in ipairs(names) do
+    local header, numbers = npy.header(shape_of(name))
+    local m = { name = name .. ".npy", size = #header + numbers, at = at, header = header, crc = 0 }
+    m.data = at + #zip.header(m) + #header
+    at, members[i] = m.data + numbers, m
+  end
+  return members, at
+end
 
 --- Writes tensors to a .npz file, stored, sorted by name; np.load reads it.
 -- Writing is atomic.
@@ -197,27 +211,81 @@ local version, date, names_are_utf8 = 20, 33, 0x800 -- 2.0; 1980-01-01, so that 
 -- @usage assert(sv.io.save_npz("data.npz", { z = z, x = x }))
 function npz.save(path, tensors)
   file.check_path("save_npz", path)
-  local pieces, directory, at = {}, {}, 0
   local names = file.names("save_npz", tensors)
   for _, name in ipairs(names) do
-    local t, member = tensors[name], name .. ".npy"
-    local header = npy.header(t)
-    local size = #header + t.count * core.io.number_sizes[file.real]
-    if #member > 65535 then check.fail(2, "save_npz: a name has at most 65531 bytes; got %d", #name) end
-    if at + size >= 0xFFFFF000 then return file.failure(path, "more than 4 GB do not fit; save_npy has no limit") end
-    local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", version, names_are_utf8, 0, 0, date,
-      core.io.crc32 { header, t }, size, size, #member, 0)
-    table.move({ "PK\3\4" .. common .. member, header, t }, 1, 3, #pieces + 1, pieces)
-    directory[#directory + 1] = "PK\1\2" .. string.pack("<I2", version) .. common
-      .. string.pack("<I2I2I2I4I4", 0, 0, 0, 0, at) .. member
-    at = at + 30 + #member + size
+    if #name > MOST_NAME then check.fail(2, "save_npz: a name has at most %d bytes; got %d", MOST_NAME, #name) end
   end
-  if #names > 65534 then return file.failure(path, "more than 65534 arrays do not fit") end
-  local text = table.concat(directory)
-  pieces[#pieces + 1] = text
-  pieces[#pieces + 1] = "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, #names, #names, #text, at, 0)
+  local members, stop = lay_out(names, function(name) return tensors[name].shape end)
+  local pieces = {}
+  for i, m in ipairs(members) do
+    local t = tensors[names[i]]
+    m.crc = core.io.crc32 { m.header, t }
+    table.move({ zip.header(m), m.header, t }, 1, 3, #pieces + 1, pieces)
+  end
+  pieces[#pieces + 1] = zip.directory(members, stop)
   return file.write(path, pieces)
 end
+
+local Stream = {}
+Stream.__index = Stream
+
+--- Begins a .npz file whose arrays come row by row: the same bytes as save writes, without the arrays in memory.
+-- @tparam string path the file appears there with commit
+-- @tparam table shapes name -> shape, (N, …)
+-- @treturn table rows(name, tensor): the next rows (n, …) of an array; commit(); close(), which discards the file
+-- unless it was committed; or nil, message
+function npz.create(path, shapes)
+  local writer, why = core.io.create(path)
+  if not writer then return file.failure(path, why) end
+  local names = {}
+  for name in pairs(shapes) do names[#names + 1] = name end
+  table.sort(names)
+  local members, stop = lay_out(names, function(name) return shapes[name] end)
+  local self = setmetatable({ path = path, writer = writer, members = members, stop = stop, named = {} }, Stream)
+  for i, m in ipairs(members) do
+    m.next, m.crc = m.data, core.io.crc32 { m.header }
+    self.named[names[i]] = m
+  end
+  return self
+end
+
+-- Writes pieces at an offset; the offset after them, or nil, message.
+local function put(self, at, ...)
+  local after, why = self.writer:write_at(at, ...)
+  if not after then return file.failure(self.path, why) end
+  return after
+end
+
+--- Appends rows to an array.
+-- @tparam string name
+-- @tparam tensor t (n, …)
+-- @treturn boolean true; or nil, message
+function Stream:rows(name, t)
+  local m = self.named[name]
+  m.crc = core.io.crc32({ t }, m.crc)
+  local after, why = put(self, m.next, t)
+  if not after then return nil, why end
+  m.next = after
+  return true
+end
+
+--- Writes what surrounds the arrays, of which all rows must be there, and gives the file its name.
+-- @treturn boolean true; or nil, message
+function Stream:commit()
+  for _, m in ipairs(self.members) do
+    assert(m.next == m.at + #zip.header(m) + m.size, "rows are missing")
+    local ok, why = put(self, m.at, zip.header(m), m.header)
+    if not ok then return nil, why end
+  end
+  local ok, why = put(self, self.stop, zip.directory(self.members, self.stop))
+  if not ok then return nil, why end
+  ok, why = self.writer:commit()
+  if not ok then return file.failure(self.path, why) end
+  return true
+end
+
+function Stream:close() self.writer:close() end
+Stream.__close = Stream.close
 
 --- What a .npz file holds, without reading its arrays.
 -- @tparam string path

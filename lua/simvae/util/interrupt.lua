@@ -44,16 +44,24 @@ function interrupt.raise(watch, text)
   error(setmetatable({ text = text }, Interruption), 0)
 end
 
---- Runs f(…); raises an interruption as this text.
--- @tparam string text "evaluate: interrupted"
--- @tparam function f
--- @return what f returns
-function interrupt.during(text, f, ...)
-  local watch <close> = interrupt.watch()
+local function run(all, text, f, ...)
+  local watch <close> = interrupt.watch(all)
   local result = table.pack(pcall(f, ...))
   if result[1] then return table.unpack(result, 2, result.n) end
   if type(result[2]) == "string" and interrupt.is(result[2]) then interrupt.raise(watch, text) end
   error(result[2], 0)
 end
+
+--- Runs f(…); raises an interruption as this text.
+-- @tparam string text "evaluate: interrupted"
+-- @tparam function f
+-- @return what f returns
+function interrupt.during(text, f, ...) return run(false, text, f, ...) end
+
+--- The same for f that has to clean up: SIGTERM, SIGHUP and SIGPIPE are caught as well, and end the process after it.
+-- @tparam string text
+-- @tparam function f
+-- @return what f returns
+function interrupt.during_all(text, f, ...) return run(true, text, f, ...) end
 
 return interrupt

@@ -1,0 +1,62 @@
+--- Writing zip archives of stored members (PKWARE APPNOTE 6.3, sections 4.3 to 4.5): the records around their data.
+--
+-- A member is a table: name, size (bytes), crc (of its data), at (the offset of its local header). Sizes and offsets
+-- that 32 bits do not hold stand in extra fields (zip64). Dates are constant, so that equal data give equal archives.
+local zip = { max_name = 65535 }
+
+local plain, wide = 20, 45 -- versions needed to extract: 2.0; 4.5, with zip64
+local date, names_are_utf8 = 33, 0x800 -- 1980-01-01
+local most_members = 0xFFFF
+
+--- Numbers from here on stand in zip64 fields; specs lower it.
+zip.limit = 0xFFFFF000
+
+local function is_large(n) return n >= zip.limit end
+
+-- The fields that local header and directory share, up to the length of the extra field.
+local function common(m, extra)
+  local size = is_large(m.size) and 0xFFFFFFFF or m.size
+  return string.pack("<I2I2I2I2I2I4I4I4I2I2", #extra > 0 and wide or plain, names_are_utf8, 0, 0, date, m.crc, size,
+    size, #m.name, #extra)
+end
+
+local function extra_field(numbers)
+  if #numbers == 0 then return "" end
+  return string.pack("<I2I2" .. ("I8"):rep(#numbers), 1, 8 * #numbers, table.unpack(numbers))
+end
+
+--- What precedes a member's data.
+-- @tparam table m
+-- @treturn string of the same length for any crc
+function zip.header(m)
+  local extra = extra_field(is_large(m.size) and { m.size, m.size } or {})
+  return "PK\3\4" .. common(m, extra) .. m.name .. extra
+end
+
+local function entry(m)
+  local numbers = is_large(m.size) and { m.size, m.size } or {}
+  local at = m.at
+  if is_large(at) then numbers[#numbers + 1], at = at, 0xFFFFFFFF end
+  local extra = extra_field(numbers)
+  return "PK\1\2" .. string.pack("<I2", #extra > 0 and wide or plain) .. common(m, extra)
+    .. string.pack("<I2I2I2I4I4", 0, 0, 0, 0, at) .. m.name .. extra
+end
+
+--- What follows the members: the directory.
+-- @tparam {table,...} members
+-- @tparam integer at its offset
+-- @treturn string
+function zip.directory(members, at)
+  local entries, n = {}, #members
+  for i, m in ipairs(members) do entries[i] = entry(m) end
+  local text = table.concat(entries)
+  local tail, count, offset = "", n, at
+  if is_large(at) or n >= most_members then
+    tail = "PK\6\6" .. string.pack("<I8I2I2I4I4I8I8I8I8", 44, wide, wide, 0, 0, n, n, #text, at)
+      .. "PK\6\7" .. string.pack("<I4I8I4", 0, at + #text, 1)
+    count, offset = math.min(n, most_members), is_large(at) and 0xFFFFFFFF or at
+  end
+  return text .. tail .. "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, count, count, #text, offset, 0)
+end
+
+return zip
