@@ -31,6 +31,7 @@ end
 local modules = {
   nn = "simvae.nn", nets = "simvae.nn.nets", optim = "simvae.nn.optim", io = "simvae.io", metrics = "simvae.metrics",
   figures = "simvae.figures", recipes = "simvae.train.recipes", sampler = "simvae.sampler",
+  shards = "simvae.sampler.shards",
   preprocess = "simvae.model.preprocess", symmetry = "simvae.simulator.symmetry", linalg = "simvae.linalg",
   export = "simvae.export",
 }

@@ -19,14 +19,26 @@ Cache.__index = Cache
 local magic = "simvae cache 1\n"
 local max_header = 1 << 20
 
-local function about(sim, seed)
+--- The header of a simulator's samples.
+-- @tparam table sim name, params, output
+-- @tparam ?integer seed
+-- @treturn table simulator, params, output, seed, numbers
+function cache.about(sim, seed)
   local params = {}
   for i, p in ipairs(sim.params) do params[i] = parameter.declaration(p) end
   return { simulator = sim.name, params = params, output = sim.output, seed = seed, numbers = core.real }
 end
 
--- The first difference of two headers, as text; nil: none.
-local function difference(was, is)
+--- A header's bytes.
+-- @tparam table about
+-- @treturn string
+function cache.header(about) return magic .. json.encode(about) .. "\n" end
+
+--- The first difference of two headers.
+-- @tparam table was
+-- @tparam table is
+-- @treturn ?string nil: none
+function cache.difference(was, is)
   if was.simulator ~= is.simulator then
     return string.format("the simulator was '%s' and is now '%s'", was.simulator, is.simulator)
   end
@@ -96,8 +108,7 @@ end
 
 -- Offsets of the samples; drops an incomplete tail.
 local function index(self)
-  local numbers, each = self.log:scan(self.from)
-  self.each = each
+  local numbers, each = self.log:scan(self.from), self.each
   local whole = #numbers
   while whole > 0 and not numbers[whole] do whole = whole - 1 end
   local stop = self.from + whole * each
@@ -140,9 +151,20 @@ local function is_whole(was)
   return count and count < 1 << 31
 end
 
---- The description of a cache's content.
--- @treturn table name (of the simulator), params, output, as cache.open takes them, seed; or nil, message
-function cache.describe(path)
+--- Is a file the beginning of a cache's header, or empty?
+function cache.is_incomplete(path)
+  return file.read(path, function(source)
+    local text = file.need(source:read(0, math.min(source:size(), max_header)))
+    return magic:sub(1, #text) == text or text:sub(1, #magic) == magic and not text:find("\n", #magic + 1, true)
+  end) or false
+end
+
+--- Reads a cache's header.
+-- @tparam string path
+-- @treturn table as of about, with what else the writer put there; or nil, message
+-- @treturn integer complete records, by the file's size
+-- @treturn integer offset of the first one
+function cache.read_header(path)
   return file.read(path, function(source)
     local header, was = parse_header(file.need(source:read(0, math.min(source:size(), max_header))))
     if not header then file.refuse("%s", was) end
@@ -150,8 +172,24 @@ function cache.describe(path)
     if was.numbers ~= core.real then
       file.refuse("its numbers are %s; this build reads %s", tostring(was.numbers), core.real)
     end
-    return { name = was.simulator, params = was.params, output = was.output, seed = was.seed }
+    local log <close> = file.need(core.io.open_sample_log(path, #was.params, check.count(was.output)))
+    return was, (log:size() - #header) // log:record_size(), #header
   end)
+end
+
+--- The description of a cache's content.
+-- @treturn table name (of the simulator), params, output, as cache.open takes them, seed; or nil, message
+function cache.describe(path)
+  local was, why = cache.read_header(path)
+  if not was then return nil, why end
+  return { name = was.simulator, params = was.params, output = was.output, seed = was.seed }
+end
+
+local function open(path, sim, mode)
+  local log, why = core.io.open_sample_log(path, #sim.params, check.count(sim.output), mode)
+  if not log then return nil, path .. ": " .. why end
+  return setmetatable({ path = path, log = log, adds = mode, owner = core.system.pid(), each = log:record_size(),
+    at = {}, order = {}, count = 0, damaged = 0 }, Cache)
 end
 
 --- Opens a cache.
@@ -161,13 +199,11 @@ end
 -- @tparam boolean adds false: read-only; several processes may read, even while one appends
 -- @treturn Cache or nil and why not: in use, of another simulator or seed, not a cache
 function cache.open(path, sim, seed, adds)
-  local log, why = core.io.open_sample_log(path, #sim.params, check.count(sim.output), adds)
-  if not log then return nil, path .. ": " .. why end
-  local self = setmetatable({ path = path, log = log, adds = adds, owner = core.system.pid(), at = {}, order = {},
-    count = 0, damaged = 0 }, Cache)
-  local is = about(sim, seed)
-  local header, was = read_header(self, magic .. json.encode(is) .. "\n")
-  local differs = header and was and difference(was, is)
+  local self, why = open(path, sim, adds)
+  if not self then return nil, why end
+  local is = cache.about(sim, seed)
+  local header, was = read_header(self, cache.header(is))
+  local differs = header and was and cache.difference(was, is)
   local ok = header and not differs
   why = differs and "holds other samples: " .. differs or was
   if ok then
@@ -175,8 +211,25 @@ function cache.open(path, sim, seed, adds)
     ok, why = index(self)
   end
   if ok then return self end
-  log:close()
+  self.log:close()
   return nil, path .. ": " .. why
+end
+
+--- Creates a cache that this process alone writes, without a lock on it.
+-- @tparam string path of no file
+-- @tparam table sim params, output
+-- @tparam table about its header
+-- @treturn Cache, or nil and why not
+function cache.create(path, sim, about)
+  local self, why = open(path, sim, "new")
+  if not self then return nil, why end
+  local header = cache.header(about)
+  self.from, self.size = #header, #header
+  local ok, refused = self.log:start(header)
+  if ok then return self end
+  self.log:close()
+  os.remove(path)
+  return nil, path .. ": " .. refused
 end
 
 --- Does it hold sample i?
@@ -196,21 +249,28 @@ function Cache:read(i, z, x)
   return attempt
 end
 
---- Appends sample i, unless it is there. Where the disk is full, the sample is not kept, with one notice.
-function Cache:add(i, attempt, z, x)
-  if self.at[i] or self.torn then return end
+--- Appends sample i, unless it is there.
+-- @treturn boolean true; or nil and why it was not possible
+function Cache:append(i, attempt, z, x)
+  if self.at[i] then return true end
   local ok, why = self.log:add(i, attempt, z, x)
-  if not ok then
-    self.torn = self.log:size() ~= self.size -- a record after an incomplete one would be lost
-    if not self.refused then
-      io.stderr:write(string.format("\n%s: %s (samples that it has no room for are not kept)\n", self.path, why))
-    end
-    self.refused = true
-    return
-  end
+  if not ok then return nil, why end
   self.at[i], self.size = self.size, self.size + self.each
   self.count = self.count + 1
   self.order[self.count] = i
+  return true
+end
+
+--- Appends sample i, unless it is there. Where the disk is full, the sample is not kept, with one notice.
+function Cache:add(i, attempt, z, x)
+  if self.torn then return end
+  local ok, why = self:append(i, attempt, z, x)
+  if ok then return end
+  self.torn = self.log:size() ~= self.size -- a record after an incomplete one would be lost
+  if not self.refused then
+    io.stderr:write(string.format("\n%s: %s (samples that it has no room for are not kept)\n", self.path, why))
+  end
+  self.refused = true
 end
 
 --- Flushes it to disk and closes it.

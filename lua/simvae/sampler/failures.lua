@@ -119,6 +119,18 @@ function Log:continue(keep, done)
   self:file():replace(table.concat(lines))
 end
 
+--- Adds the failures in a file, which it does not write.
+-- @tparam string path
+-- @treturn boolean true; or nil, message
+function Log:read(path)
+  local rows, why = read_rows(self.sim, path)
+  if not rows then return nil, why end
+  for _, r in ipairs(rows) do
+    if not self.known[id_of(r)] then count(self, r) end
+  end
+  return true
+end
+
 --- The file of its rows.
 function Log:file()
   self.rows = self.rows or row_files.new(self.path, header_of(self.sim) .. "\n")

@@ -72,6 +72,7 @@ local options = check.declare("sampler.new", {
   epochs = { "integer", min = 1, doc = "of a cache offline: after so many next returns nil; default: no limit" },
 })
 for name, rule in pairs(shared_options) do options[name] = rule end
+options.cache = { "string|table", doc = shared_options.cache.doc .. "; or an object with the methods of one" }
 
 -- ---- making ------------------------------------------------------------------------------------
 
@@ -118,7 +119,8 @@ local function open(self)
   self.drawn, self.ahead, self.ready = 0, 0, {}
   self.log = failures.log(self.simulator, self.failures, self.max_failures, self.seed)
   if self.cache then
-    local opened, why = cache.open(self.cache, self.simulator, self.seed, true)
+    local opened, why = self.cache, nil
+    if type(opened) == "string" then opened, why = cache.open(self.cache, self.simulator, self.seed, true) end
     if not opened then return nil, why end
     self.cache = opened
     local same, differs = check_prior(self)
@@ -286,7 +288,7 @@ local function open_log(self)
   if self.log.opened then return end
   self.log.opened = true
   self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
-    math.max(self.drawn, self.cache and self.cache.count or 0))
+    self.cache and self.cache.before and 0 or math.max(self.drawn, self.cache and self.cache.count or 0))
 end
 
 local function take(self, count)
