@@ -230,8 +230,8 @@ describe("simvae simulate", function()
   it("refuses files that cannot be written, before it simulates", function()
     for _, case in ipairs {
       { 2, "there is no folder 'none'", "curves.lua", "-o", "none/d.npz" },
-      { 2, "the file's name ends in .npz; got 'd.csv'", "curves.lua", "-o", "d.csv" },
-      { 1, "a .npz file holds less than 4 GB: give -n ", "ring.lua", "-n", "2000000" },
+      { 2, "the file's name ends in .npz, or it is a folder; got 'd.csv'", "curves.lua", "-o", "d.csv" },
+      { 1, "GB of memory: --out FOLDER writes shards instead", "ring.lua", "-n", "2000000" },
       { 1, "there is no simulator 'foruier'; did you mean 'fourier'?", "foruier" },
     } do
       local out, code = run("simulate", table.unpack(case, 3))
