@@ -25,6 +25,7 @@ FISH_COMPLETIONS ?= $(DATADIR)/fish/vendor_completions.d
 APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) libc6-dev pkg-config lua5.4 \
                liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
 APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline luarocks zip unzip
+APT_CLUSTER  = slurm-wlm munge parallel openssh-server
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
 APT_ARM64    = mmdebstrap qemu-user-static gcc-aarch64-linux-gnu
@@ -235,8 +236,8 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore graphics jupyter package pages peers \
-	readme reference repl report_page reproduce sbibm
+PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore graphics jupyter package pages \
+	parallel peers readme reference repl report_page reproduce sbibm slurm
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 .PHONY: test-kernels
@@ -447,13 +448,16 @@ else
 install = :
 endif
 
-.PHONY: deps test-deps lint-deps optional-deps
+# cluster-deps: what the specs of Slurm and GNU parallel start; they are skipped without.
+.PHONY: deps test-deps lint-deps optional-deps cluster-deps
 deps:
 	@$(call install,$(APT_BUILD))
 test-deps: deps
 	@$(call install,$(APT_TEST))
 lint-deps: deps
 	@$(call install,$(APT_LINT))
+cluster-deps:
+	@$(call install,$(APT_CLUSTER))
 optional-deps: deps
 	@for one in $(APT_OPTIONAL); do ( $(call install,$$one) ) || echo "$$one: not installed; features that need it are skipped"; done
 
@@ -505,7 +509,7 @@ help:
 	@echo "make install      installs into PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it"
 	@echo "make man          the man page of the command: $(MAN_PAGE)"
 	@echo "make env          eval \"\$$(make -s env)\" sets PATH and the paths by which lua$(LUA_VERSION) finds $(BUILD)/"
-	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps"
+	@echo "make deps         installs packages of the build (Debian, Ubuntu); also test-deps, lint-deps, optional-deps, cluster-deps"
 	@echo "make dist         source archive and checksums, in $(BUILD)/dist"
 	@echo "make rock         source rock, which luarocks installs from its own file (SOURCE_URL: address of the archive)"
 	@echo "make deb          Debian package of the archive, checked by lintian; make test-deb installs it into a new root"

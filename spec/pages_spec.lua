@@ -4,7 +4,7 @@ local helper = require "spec.helper"
 local core = require "simvae.core"
 
 local pages = { "README.md", "notebooks/coming_from.md", "notebooks/contributing.md", "notebooks/one_to_many.md",
-  "notebooks/posterior.md", "notebooks/recipes.md" }
+  "notebooks/posterior.md", "notebooks/recipes.md", "notebooks/scale.md" }
 
 local function text_of(path)
   local file <close> = assert(io.open(path))
@@ -32,6 +32,15 @@ local function exists(path)
   local file = io.open(path)
   if file then file:close() end
   return file ~= nil
+end
+
+-- The blocks of a page for sh that begin with simvae, without the lines that train.
+local function commands_of(path)
+  local blocks = {}
+  for block in text_of(path):gmatch "```sh\n(simvae .-)```" do
+    blocks[#blocks + 1] = ("\n" .. block):gsub("\nsimvae train [^\n]*", "")
+  end
+  return table.concat(blocks, "\n"), #blocks
 end
 
 -- A copy of the tree that is tested, with the page's Lua files in it.
@@ -152,6 +161,22 @@ describe("the pages", function()
     for _ in printed:gmatch "%% within the 68%% interval" do intervals = intervals + 1 end
     assert.equal(3, intervals)
     assert.is_true(exists(folder .. "/oscillation.dat") and exists(folder .. "/coverage.dat"))
+  end)
+
+  it("show blocks of scale.md that run one after the other", function()
+    local simvae = require "spec.fixtures.simvae"
+    local commands, count = commands_of "notebooks/scale.md"
+    assert.equal(3, count)
+    local program = simvae.command():match "^cd .- && (.*)$"
+    local out, code = helper.run(string.format("set -e; cd %s; simvae() { env %s \"$@\"; }\n%s", simvae.folder, program,
+      commands))
+    assert.equal(0, code, out)
+    assert.matches("samples  2000 done (100%)", out, 1, true)
+    assert.equal(0, select(2, simvae.run("simulate", "ball.lua", "-n", "2000", "-o", "whole.npz", "--quiet")))
+    assert.equal(helper.read(simvae.folder .. "/whole.npz"), helper.read(simvae.folder .. "/data.npz"))
+    assert.is_true(exists(simvae.folder .. "/data.samples") and exists(simvae.folder .. "/ball-shards/array.sh"))
+    helper.write(simvae.folder .. "/guide.lua", (script_of "notebooks/scale.md"))
+    assert.equal("100\n100\n", (helper.run(helper.lua_command_in(simvae.folder, "guide.lua"))))
   end)
 
   it("show C that compiles without warnings", function()
