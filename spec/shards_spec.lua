@@ -280,6 +280,29 @@ describe("a folder of shards", function()
     assert.equal(0, s.rate)
   end)
 
+  it("judges the share of failures by all processes of a shard", function()
+    -- what a killed process leaves is often what has failed: here nothing else
+    local folder = new_folder()
+    assert(draw(folder, { of = 1 }))
+    local path = logs(folder)[1]
+    local text = read(path)
+    local header = #text:match "^[^\n]*\n[^\n]*\n"
+    local each = (#text - header) // N
+    local kept, missing = { text:sub(1, header) }, 0
+    for i = 1, N do
+      local record = text:sub(header + (i - 1) * each + 1, header + i * each)
+      if string.unpack("<i8", record, 9) == 0 then kept[#kept + 1] = record else missing = missing + 1 end
+    end
+    write(path, table.concat(kept))
+    assert.is_true(missing > 40)
+    assert.same({ missing, 0 }, { draw(folder, { of = 1, max_failures = 0.12 }) }) -- no failure is new
+    is_whole(folder)
+    -- where they are not known, all of them fail at first
+    assert(os.remove(path:gsub("samples$", "failures.csv")))
+    assert(os.remove(logs(folder)[1] == path and logs(folder)[2] or logs(folder)[1]))
+    assert.is_false(pcall(draw, folder, { of = 1, max_failures = 0 }))
+  end)
+
   it("is refused with arguments that do not fit", function()
     helper.raises("shard must be from 1 to 4; got 5", draw, new_folder(), { shard = 5 })
     helper.raises("shard must be at least 1; got 0", draw, new_folder(), { shard = 0 })
@@ -527,8 +550,10 @@ describe("the commands for shards", function()
     out, code = run("slurm", "line.lua", "--no-train", "--out", "b")
     assert.equal(0, code, out)
     assert.is_nil(read(folder .. "/b/next.sh"):find("simvae train", 1, true))
-    if helper.have "sbatch" then return pending "sbatch is here: spec/slurm_spec.lua" end
-    out, code = run("slurm", "line.lua", "--submit", "--out", "c")
+    local lua = os.getenv "LUA" or "lua5.4"
+    helper.run(string.format("mkdir %s/bin && ln -s $(command -v %s) %s/bin/", folder, lua, folder)) -- and no sbatch
+    out, code = helper.run(string.format("export PATH=%s/bin; ", folder) .. simvae.command("slurm", "line.lua",
+      "--submit", "--out", "c"))
     assert.equal(1, code)
     assert.matches("sbatch is not on the PATH", out, 1, true)
     assert.is_nil(core.system.kind(folder .. "/c"))

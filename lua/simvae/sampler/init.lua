@@ -287,8 +287,9 @@ end
 local function open_log(self)
   if self.log.opened then return end
   self.log.opened = true
+  if self.cache and self.cache.continue then return self.cache:continue(self.log) end
   self.log:continue(function(i) return i <= self.drawn or self.cache and self.cache:has(i) end,
-    self.cache and self.cache.before and 0 or math.max(self.drawn, self.cache and self.cache.count or 0))
+    math.max(self.drawn, self.cache and self.cache.count or 0))
 end
 
 local function take(self, count)

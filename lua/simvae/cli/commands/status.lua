@@ -2,6 +2,7 @@
 local duration = require "simvae.train.progress".duration
 local json = require "simvae.io.json"
 local outcome = require "simvae.cli.outcome"
+local percent = require "simvae.util.percent"
 local shards = require "simvae.cli.shards"
 local texts = require "simvae.cli.texts"
 
@@ -58,7 +59,7 @@ local function print_page(s)
   end
   print(string.format("%s: %d samples of seed %d in %d shard%s, simvae %s", s.simulator, s.total, s.seed, s.of,
     s.of == 1 and "" or "s", s.version))
-  print(string.format("samples  %d done (%d%%)", s.done, 100 * s.done // s.total))
+  print(string.format("samples  %d done (%s)", s.done, percent(s.done / s.total)))
   print("shards   " .. table.concat(states, ", "))
   if s.done < s.total then
     print(string.format("rate     %.3g samples/s%s", s.rate, s.left and ", " .. duration(s.left) .. " left" or ""))

@@ -32,7 +32,7 @@ local function fill(o, held)
     max_failures = o.max_failures, timeout = o.timeout, restart_after = o.restart_after, total = held.last,
     batch = o.workers > 0 and 64 or 1, failures = held.base .. ".failures.csv" }
   if not s then return nil, why end
-  held.failed = function() return (s:counts()) end
+  held.failed = function() return s:counts() - held.failed_before end
   s:restore { drawn = held:missing() - 1 }
   s.watch = function()
     held.record:update(held.count - held.before, held.failed())

@@ -40,6 +40,7 @@ local function open_others(self, list, sim, seed, shard)
         end
       end
       local known = record.read(one.path)
+      if not known or known.state ~= "failed" then self.earlier[#self.earlier + 1] = one.path end
       self.process = math.max(self.process, known and known.process or 0)
     end
   end
@@ -60,7 +61,8 @@ function store.open(o)
   local about = files.about(sim, o)
   ok, why = check_others(list, about, o.changed)
   if not ok then return nil, why end
-  local self = setmetatable({ logs = {}, holder = {}, order = {}, count = 0, process = 0, path = o.out }, Store)
+  local self = setmetatable({ logs = {}, earlier = {}, holder = {}, order = {}, count = 0, process = 0, path = o.out,
+    failed_before = 0 }, Store)
   self.first, self.last = files.range(o.total, o.shard, o.of)
   ok, why = open_others(self, list, sim, o.seed, o.shard)
   if not ok then
@@ -96,6 +98,23 @@ function Store:add(i, attempt, z, x)
   local ok, why = self.own:append(i, attempt, z, x)
   if not ok then error(string.format("%s: %s", self.own.path, why), 0) end
   self.holder[i], self.count = self.own, self.count + 1
+end
+
+--- Adds what failed in earlier processes to a log of failures: a killed process often leaves those samples behind that
+-- have failed, so that the share of failures in what is missing is no measure. Processes that failed themselves, where
+-- a program or file was missing, do not count.
+-- @tparam table log of simvae.sampler.failures
+-- @raise a file that is none of failures
+function Store:continue(log)
+  log.done = self.before
+  for _, path in ipairs(self.earlier) do
+    path = path .. ".failures.csv"
+    if core.system.kind(path) == "file" then
+      local ok, why = log:read(path)
+      if not ok then error(why, 0) end
+    end
+  end
+  self.failed_before = log.failed
 end
 
 --- Closes the logs.
