@@ -153,6 +153,27 @@ describe("a sampler", function()
     end
   end)
 
+  it("runs the simulator no more often than a training may", function()
+    local path = new_path()
+    local sim = sv.simulator { name = "counted", params = { { name = "a", low = 0, high = 1 } }, output = { 4 },
+      simulate = function(z, out)
+        local file <close> = assert(io.open(path, "a"))
+        file:write(string.format("%.9g\n", z.a))
+        for i = 1, 4 do out[i] = z.a * i end
+      end }
+    for _, case in ipairs { { 300 }, { 1400, 2 }, { 600, 2, new_path() } } do
+      helper.write(path)
+      sv.model({ simulator = sim, width = 4 }):train { simulations = case[1], workers = case[2], cache = case[3],
+        decoder = { steps = 30 }, encoder = { steps = 30 }, quiet = true }
+      local seen, runs = {}, 0
+      for a in io.lines(path) do
+        assert.is_nil(seen[a], a .. " is simulated twice")
+        seen[a], runs = true, runs + 1
+      end
+      assert.equal(case[1], runs)
+    end
+  end)
+
   it("is what sv.simulate goes through", function()
     local rng = sv.rng(3)
     local z1, x1 = sv.simulate(flaky(), 30, rng)

@@ -29,7 +29,7 @@ function pool.new(source, simulations, held)
 end
 
 -- Has the first `count` samples made.
-local function fill(self, count)
+local function fill(self, count, watch)
   while self.kept < count do
     local scope <close> = core.scope()
     self.source.batch = math.min(self.batch, self.simulations - self.kept)
@@ -39,6 +39,7 @@ local function fill(self, count)
       self.x[self.kept + s]:copy(x[s])
     end
     self.kept = self.kept + self.source.batch
+    if watch then watch(self.kept) end
   end
 end
 
@@ -78,7 +79,6 @@ function pool.of(sim, z, x, o)
   local own_z, own_x = z, x
   if #held > 0 then own_z, own_x = part(rows) end
   local source = { simulator = sim, close = function() end, counts = function() return 0, n end,
-    peek = function(_, count) return core.slice(own_z, 1, 1, count), core.slice(own_x, 1, 1, count) end,
     after = function(_, _, count) return part(table.move(held, 1, count, 1, {})) end }
   return setmetatable({ source = source, batch = o.batch, simulations = #rows, held = #held, drawn = #rows,
     kept = #rows, shuffled = epochs(o.seed, #rows), z = own_z, x = own_x }, Pool)
@@ -95,9 +95,14 @@ function Pool:next()
   return rows_of(self.z, rows), rows_of(self.x, rows)
 end
 
---- The first samples that next will return (at most all of them), without consuming them.
+--- The first samples (at most all of them), without consuming them. They are kept: each is simulated once.
 function Pool:peek(n, watch)
-  return self.source:peek(math.min(n, self.simulations), watch)
+  n = math.min(n, self.simulations)
+  local total = self.source.total
+  self.source.total = n -- workers prefetch nothing beyond them
+  fill(self, n, watch)
+  self.source.total = total
+  return core.slice(self.z, 1, 1, n), core.slice(self.x, 1, 1, n)
 end
 
 --- The held-out samples, at most n of them.
