@@ -102,11 +102,22 @@ describe("the posterior predictive check", function()
     local folder = helper.temporary_folder()
     if helper.have "gnuplot" then
       assert(sv.figures.predictive(folder .. "/p.png", some, replicated, { p = p }))
-      assert.matches("p = ", helper.read(folder .. "/p.dat") .. "p = ")
     end
     local pictures, again = core.ones(2, 1, 8, 8), {}
     for i = 1, 2 do again[i] = core.ones(5, 1, 8, 8) * 0.5 end
     assert(sv.figures.predictive(folder .. "/i.png", pictures, again))
+    -- two series over an axis from 10 to 1000, in its logarithm: element 2 of 3 lies at 100
+    local series = { { name = "gain", unit = "dB" }, { name = "phase" }, axis = { name = "frequency", low = 10,
+      high = 1000, scale = "log" } }
+    local six = core.reshape(core.tensor { 1, 2, 3, 4, 5, 6 }, 1, 6)
+    local path = folder .. "/series.png"
+    assert.equal(path, sv.figures.predictive(path, six, { core.concat({ six - 1, six + 1 }, 1) }, { series = series }))
+    local data = helper.read(folder .. "/series.dat")
+    assert.matches("\n\n\n10 1\n100 2\n1000 3\n\n\n", data, 1, true)
+    assert.matches("\n\n\n10 4\n100 5\n1000 6\n", data, 1, true)
+    assert.matches("10 3 5\n100 4 6\n1000 5 7\n", data, 1, true)
+    raises("predictive: 4 series do not make up 6 numbers", sv.figures.predictive, path, six, { six },
+      { series = { {}, {}, {}, {} } })
     raises("takes a model with :posterior first", sv.metrics.predictive_check, {}, x)
     raises("draws must be from 10", sv.metrics.predictive_check, model, x, { draws = 1 })
     raises("predictive_check: takes %(N, 8%)", sv.metrics.predictive_check, model, core.ones(2, 3))

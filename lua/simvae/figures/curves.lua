@@ -4,7 +4,7 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
-local parameter = require "simvae.simulator.parameter"
+local series_of = require "simvae.figures.support.series"
 
 local options = check.declare("figures.curves", {
   labels = { "table", doc = "a text for each panel" },
@@ -12,13 +12,6 @@ local options = check.declare("figures.curves", {
     doc = "the parts of the vector and their axis, as of sv.simulator; default: one curve over the element's number" },
   title = { "string", doc = "above the figure; default: none" },
 })
-
--- The axis under element i of n.
-local function place(axis, i, n)
-  if not axis then return i end
-  local u = n > 1 and (i - 1) / (n - 1) or 0
-  return parameter.from_unit(axis, u)
-end
 
 local function check_panels(panels)
   if type(panels) ~= "table" or getmetatable(panels) == core.metatable or #panels == 0 then
@@ -51,16 +44,12 @@ local function curves(path, panels, opts)
   opts = check.options("curves", opts, options)
   check.value("curves", "path", path, { "string" })
   local count, length = check_panels(panels)
-  local series = opts.series or { { name = "output" } }
-  if #series == 0 or length % #series ~= 0 then
-    check.fail(2, "curves: %d series do not make up %d numbers", #series, length)
-  end
-  local n, axis, labels = length // #series, series.axis, opts.labels or {}
+  local series, n = series_of.of("curves", opts.series, length, 2)
+  local axis, labels = series.axis, opts.labels or {}
   local script, data = { string.format("set multiplot layout %d,%d%s\nunset key", #series, #panels,
     opts.title and " title " .. output.quote(opts.title) or "") }, {}
   local function add(...) script[#script + 1] = string.format(...) end
-  if axis and axis.scale == "log" then add("set logscale x\nset format x '%%.0s%%c'") end
-  if axis then add("set xrange [%.8g:%.8g]", axis.low, axis.high) end
+  series_of.set_axis(axis, add)
   local values = {}
   for k, t in ipairs(panels) do values[k] = t:totable() end
   for s, one in ipairs(series) do
@@ -77,7 +66,9 @@ local function curves(path, panels, opts)
       local plots = {}
       for i = 1, count do
         local lines = {}
-        for j = 1, n do lines[j] = string.format("%.8g %.8g", place(axis, j, n), values[k][i][(s - 1) * n + j]) end
+        for j = 1, n do
+          lines[j] = string.format("%.8g %.8g", series_of.place(axis, j, n), values[k][i][(s - 1) * n + j])
+        end
         plots[i] = string.format("%s index %d using 1:2 with lines linewidth 1.5 linecolor rgb '%s'",
           i == 1 and "data" or "''", #data, palette.lines[(i - 1) % #palette.lines + 1])
         data[#data + 1] = string.format("# %s, %s, sample %d\n# %s %s\n", labels[k] or k, one.name, i,
@@ -87,8 +78,7 @@ local function curves(path, panels, opts)
       add("set ytics %.8g", output.step(high - low, 5))
       add("set title %s", output.quote(s == 1 and labels[k] or ""))
       add("set ylabel %s", output.quote(k == 1 and output.with_unit(one.name, one.unit) or ""))
-      add("set xlabel %s", output.quote(s == #series and (axis and output.with_unit(axis.name, axis.unit) or "element")
-        or ""))
+      add("set xlabel %s", output.quote(s == #series and series_of.label(axis) or ""))
       add("plot %s", table.concat(plots, ", "))
     end
   end

@@ -6,6 +6,7 @@ local core = require "simvae.core"
 local noise = require "simvae.simulator.noise"
 local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
+local series_of = require "simvae.figures.support.series"
 
 local options = check.declare("figures.predictive", {
   p = { "table|tensor", doc = "values of p of metrics.predictive_check, for the titles" },
@@ -22,30 +23,47 @@ local function quantile(sorted, q)
   return sorted[at]:totable()
 end
 
+-- Series s of output i: the bands of its replicated outputs and itself, as blocks of data and what gnuplot plots.
+local function panel(x, sorted, first, n, axis, block)
+  local plots = {}
+  for _, s in ipairs(SHARES) do
+    local low, high, lines = quantile(sorted, s[1]), quantile(sorted, s[2]), {}
+    for j = 1, n do
+      lines[j] = string.format("%.8g %.8g %.8g", series_of.place(axis, j, n), low[first + j], high[first + j])
+    end
+    plots[#plots + 1] = string.format("data index %d using 1:2:3 with filledcurves linecolor rgb '%s'", block(lines),
+      s[3])
+  end
+  local lines = {}
+  for j = 1, n do lines[j] = string.format("%.8g %.8g", series_of.place(axis, j, n), x[first + j]) end
+  plots[#plots + 1] = string.format("data index %d using 1:2 with linespoints pointtype 7 pointsize 0.3 "
+    .. "linewidth 1.2 linecolor rgb '%s'", block(lines), palette.lines[2])
+  return table.concat(plots, ", ")
+end
+
+-- One series: the outputs in rows of three panels. Several: a row of panels for each, one below the other.
 local function vectors(path, x, replicated, p, o)
-  local N, n, data, script = x.shape[1], x.shape[2], {}, {}
+  local series, n = series_of.of("predictive", o.series, x.shape[2], 3)
+  local N, data, script = x.shape[1], {}, {}
   local function add(...) script[#script + 1] = string.format(...) end
   local function block(lines)
     data[#data + 1] = table.concat(lines, "\n")
     return #data - 1
   end
-  local rows, columns = output.layout(N, 3)
+  local rows, columns = #series, N
+  if #series == 1 then rows, columns = output.layout(N, 3) end
   add("set multiplot layout %d,%d%s\nunset key", rows, columns, o.title and " title " .. output.quote(o.title) or "")
-  add("set xlabel 'element'")
-  for i = 1, N do
-    local sorted, plots = core.sort(replicated[i], 1), {}
-    for _, s in ipairs(SHARES) do
-      local low, high, lines = quantile(sorted, s[1]), quantile(sorted, s[2]), {}
-      for j = 1, n do lines[j] = string.format("%d %.8g %.8g", j, low[j], high[j]) end
-      plots[#plots + 1] = string.format("data index %d using 1:2:3 with filledcurves linecolor rgb '%s'", block(lines),
-        s[3])
+  series_of.set_axis(series.axis, add)
+  local values, sorted = x:totable(), {}
+  for i = 1, N do sorted[i] = core.sort(replicated[i], 1) end
+  for s, one in ipairs(series) do
+    add("set xlabel %s", output.quote(s == #series and series_of.label(series.axis) or ""))
+    for i = 1, N do
+      add("set ylabel %s", output.quote(o.series and (i - 1) % columns == 0 and output.with_unit(one.name, one.unit)
+        or ""))
+      add("set title %s", output.quote(p and s == 1 and string.format("p = %.2f", p[i]) or ""))
+      add("plot %s", panel(values[i], sorted[i], (s - 1) * n, n, series.axis, block))
     end
-    local own, lines = x[i]:totable(), {}
-    for j = 1, n do lines[j] = string.format("%d %.8g", j, own[j]) end
-    plots[#plots + 1] = string.format("data index %d using 1:2 with linespoints pointtype 7 pointsize 0.3 "
-      .. "linewidth 1.2 linecolor rgb '%s'", block(lines), palette.lines[2])
-    add("set title %s", output.quote(p and string.format("p = %.2f", p[i]) or ""))
-    add("plot %s", table.concat(plots, ", "))
   end
   add("unset multiplot")
   return output.chart(path, data, script,
@@ -74,7 +92,7 @@ end
 -- @tparam {tensor,...} replicated of each (S, …output), as of metrics.predictive_check
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise replicated outputs of another number or shape, unknown options
+-- @raise replicated outputs of another number or shape, series that do not make up an output, unknown options
 -- @usage
 -- local values, replicated = sv.metrics.predictive_check(model, sv.slice(x, 1, 1, 3), { draws = 10 })
 -- sv.figures.predictive("predictive.png", sv.slice(x, 1, 1, 3), replicated, { p = values })
@@ -110,7 +128,7 @@ function reported.figures(folder, c)
   for _, y in ipairs(replicated) do
     if not y then return {} end
   end
-  local path, why = predictive(folder .. "/predictive.png", measured, replicated, { p = p })
+  local path, why = predictive(folder .. "/predictive.png", measured, replicated, { p = p, series = c.sim.series })
   return { { path = path, why = why, caption = "Posterior predictive check: what the simulator gives for draws of the "
     .. "posterior of six outputs" .. (#c.sim.output == 1 and ": bands that hold 68% and 95% of them, and the output "
     .. "itself (orange)." or ".") } }
