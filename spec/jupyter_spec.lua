@@ -26,6 +26,10 @@ describe("a cell of a notebook", function()
     assert.same({ 1, 2 }, { env.x, env.y })
     f, shown = cell.compile("1,\n2", env)
     assert.same({ true, 1, 2 }, { shown, f() })
+    f, shown = cell.compile("local rows = {}\nfor i = 1, 2 do\n  rows[i] = { i }\nend\n{ { 'n' },\n  rows[2] }", env)
+    assert.same({ true, { { "n" }, { 2 } } }, { shown, f() })
+    f, shown = cell.compile("local e = 5\n'text' .. e", env)
+    assert.same({ true, "text5" }, { shown, f() })
   end)
 
   it("is not cut within an expression, a string or a comment", function()
@@ -57,10 +61,32 @@ describe("a value in a notebook", function()
     assert.matches("<tr><th>name</th><th>std</th></tr>", html, 1, true)
     assert.matches("<td>w&lt;</td><td style=\"text-align:right\">0.25</td>", html, 1, true)
     assert.matches("<tr><td style=\"text%-align:right\">1</td>", rich.of({ { 1, 2 }, { 3, 4 } })["text/html"])
+    html = rich.of { { "w<", "h" }, { 1, 2.5 } }["text/html"]
+    assert.matches("<tr><th>w&lt;</th><th>h</th></tr>\n<tr><td style=\"text%-align:right\">1</td>", html)
+    assert.not_matches("<th>", rich.of({ { "a", "b" }, { "c", "d" } })["text/html"])
     for _, v in ipairs { { 1, 2 }, { {} }, { { { 1 } } }, {}, { { 1 }, a = 2 } } do
       assert.is_nil(rich.of(v)["text/html"])
     end
     assert.equal("{ 1, 2 }", rich.of({ 1, 2 })["text/plain"])
+  end)
+
+  it("is a table of parameters where it is a posterior", function()
+    local sim = sv.simulator { name = "line", params = { { name = "a", low = 0, high = 1, unit = "m" },
+      { name = "kind", low = 1, high = 3, levels = 3 } }, output = { 2 },
+      simulate = function(z, out) out[1], out[2] = z.a, z.kind end }
+    local model = sv.model { simulator = sim, width = 8 }
+    model:train { decoder = { steps = 2 }, encoder = { steps = 2 }, quiet = true }
+    local p = model:posterior(sv.tensor { { 0.5, 2 }, { 0.1, 1 } })
+    local html = rich.of(p)["text/html"]
+    assert.matches("<th>output</th><th>parameter</th><th>mean</th><th>std</th><th>90%% interval</th>", html)
+    local mean, low, high = html:match
+      "<td[^>]*>2</td><td>a</td><td>([%d.]+)</td><td>[%d.]+</td><td>([%d.]+) to ([%d.]+)</td><td>m</td>"
+    for text, v in pairs { [mean] = p:mean():get(2, 1), [low] = p:quantile(0.05):get(2, 1, 1),
+      [high] = p:quantile(0.95):get(2, 1, 1) } do
+      assert.is_true(math.abs(tonumber(text) - v) < 0.01)
+    end
+    assert.matches("<td>kind</td><td>[123]</td>", html)
+    assert.equal(tostring(p), rich.of(p)["text/plain"])
   end)
 
   it("is the picture where it is the path of one", function()

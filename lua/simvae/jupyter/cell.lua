@@ -23,12 +23,13 @@ local function begins_anew(tail)
   return tail:find "^%s*[%a_%d#]" and not tail:find "^%s*return%f[^%w_]"
 end
 
--- Statements, and the expression behind them, each compiled; nil where the cell is not made of both.
+-- Statements, and the expression behind them, each compiled; nil where the cell is not made of both. Where all of it is
+-- not a list of statements, nothing in it goes on with the line before, and any line may begin the expression.
 local function split(text, env)
-  local starts = line_starts(text)
+  local starts, whole = line_starts(text), load(text, "=input", "t", env)
   for i = #starts, 2, -1 do
     local head, tail = text:sub(1, starts[i] - 1), text:sub(starts[i])
-    if begins_anew(tail) and load("return " .. tail, "=input", "t", env) then
+    if (begins_anew(tail) or not whole) and load("return " .. tail, "=input", "t", env) then
       local statements, ends = chunk.compile(head, env)
       if statements and not (ends and head:find "%f[%w_]return%f[^%w_]") then
         return statements, (chunk.compile(("\n"):rep(i - 1) .. tail, env))

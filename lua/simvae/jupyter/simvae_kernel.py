@@ -268,7 +268,8 @@ def install(words):
     specification = {
         "argv": [sys.executable, os.path.abspath(__file__), "-f", "{connection_file}"],
         "display_name": "simvae (Lua 5.4)", "language": "lua", "interrupt_mode": "signal",
-        "env": {"SIMVAE_LUA": given.lua, "SIMVAE_LUA_CPATH": given.cpath},
+        # The third keeps ipykernel from warning of a debugger, which is for cells in Python.
+        "env": {"SIMVAE_LUA": given.lua, "SIMVAE_LUA_CPATH": given.cpath, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
     }
     folder = tempfile.mkdtemp()
     try:
