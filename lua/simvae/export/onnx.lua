@@ -1,8 +1,8 @@
 --- ONNX files (onnx.ai) of a model's directions: operator set 17, which onnxruntime and other runtimes read.
 --
 -- Shapes, names, units and bounds stand in the file: axes "batch" and "draws" are as long as a caller's arrays; each
--- input and output has a text; metadata_props has them as JSON (`inputs`, `outputs`) with the simulator, the direction
--- and the version of simvae. Weights are in the file. The same model gives the same bytes.
+-- input and output has a text; metadata_props has them as JSON (`inputs`, `outputs`, and `series` of curves) beside the
+-- simulator and the direction. Weights are in the file. The same model gives the same bytes.
 --
 -- Files are written by a writer of protocol buffers of our own (simvae.export.support.onnx.protobuf): no Lua library of
 -- them is in Debian, and what an ONNX file takes of the format is a page.
@@ -112,7 +112,7 @@ end
 -- decode takes z (batch, K) and gives x; encode takes x and gives mean and std (batch, K). Of the posterior, sample
 -- takes x and u (batch, draws, D), independent uniform numbers in (0, 1), and gives z (batch, draws, K); log_prob takes
 -- x and z (batch, draws, K) and gives log_prob (batch, draws). A simulator with a range of noise levels adds an input
--- noise (batch,).
+-- noise (batch,). notebooks/python.ipynb uses such files from Python.
 -- @tparam Model model
 -- @tparam string path of the file; several graphs are files of their own, with their names before the suffix:
 -- "box.sample.onnx", "box.log_prob.onnx"

@@ -143,12 +143,12 @@ Value.__add, Value.__sub, Value.__mul, Value.__div = binary "Add", binary "Sub",
 function Value.__unm(x) return x.b:node("Neg", { x }) end
 
 for method, op in pairs { exp = "Exp", log = "Log", sqrt = "Sqrt", abs = "Abs", tanh = "Tanh", sigmoid = "Sigmoid",
-  softplus = "Softplus", floor = "Floor", atanh = "Atanh" } do
+  floor = "Floor", atanh = "Atanh" } do
   Value[method] = function(x) return x.b:node(op, { x }) end
 end
 
 for method, op in pairs { maximum = "Max", minimum = "Min", less = "Less", at_least = "GreaterOrEqual",
-  above = "Greater", equals = "Equal", matmul = "MatMul", pow = "Pow" } do
+  above = "Greater", equals = "Equal", matmul = "MatMul" } do
   Value[method] = binary(op)
 end
 

@@ -36,10 +36,10 @@ end
 
 function ops.silu(_, inputs) return inputs[1] * inputs[1]:sigmoid() end
 
---- x Phi(x), Phi by the error function.
+--- x Phi(x), Phi by the error function, in the order of operators that onnxruntime fuses.
 function ops.gelu(b, inputs)
   local x = inputs[1]
-  return x * 0.5 * (b:node("Erf", { x * math.sqrt(0.5) }) + 1)
+  return x * (b:node("Erf", { x / math.sqrt(2) }) + 1) * 0.5
 end
 
 --- Applies the activation of a fused op.
