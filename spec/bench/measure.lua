@@ -184,6 +184,44 @@ function kinds.flat(work, _, result, _, start)
   f.note = string.format("%.1f, then %.1f MB", before, after)
 end
 
+-- The files that forms run, made by the workers that stay: bytes of each, or seconds from the start of a new process to
+-- its first result.
+local function with_files(work, workers, result, f)
+  local file = os.tmpname()
+  prepare(work, work.workload, workers, file, result)
+  f(file)
+  os.remove(file)
+  for _, form in ipairs(result.forms) do
+    if form.form.suffix then os.remove(file .. form.form.suffix) end
+    if form.worker then form.worker:ask "drop" end
+  end
+end
+
+function kinds.size(work, _, result, workers)
+  with_files(work, workers, result, function(path)
+    for _, f in ipairs(result.forms) do
+      local file <close> = not f.missing and io.open(path .. f.form.suffix, "rb") or nil
+      f.list[1] = file and file:seek "end" / 2 ^ 20 or nil
+    end
+  end)
+end
+
+function kinds.first(work, o, result, workers, start)
+  with_files(work, workers, result, function(path)
+    in_rounds(result, o.fresh, function(f)
+      local begun = core.system.clock()
+      local w, why = start(f.form.worker)
+      local ok = w
+      if w then ok, why = w:ask("load", work.workload, f.form.form, path) end
+      if ok then ok, why = w:ask("run", work.workload, f.form.form, 1) end
+      local took = core.system.clock() - begun
+      if w then w:close() end
+      if not ok then f.missing = why end
+      return ok and took or nil
+    end)
+  end)
+end
+
 local SEEDS = 8 -- at least: of one seed, two trainings that differ in their rounding alone end some percent apart
 
 -- What so many steps of training lead to, from the seeds 1, 2, …: the last thing that a check says. Seeds differ by

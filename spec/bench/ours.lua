@@ -2,7 +2,11 @@
 -- workloads. It starts first and writes the weights and data that all peers read.
 --
 --   lua5.4 spec/bench/ours.lua      (BENCH_THREADS=2, BENCH_CLOCK=cpu for processor time)
+local here = arg[0]:match "^(.*/)" or "./"
+package.path = here .. "?.lua;" .. package.path
+
 local core = require "simvae.core"
+local exported = require "exported"
 local sv = require "simvae"
 local streams = require "simvae.util.streams"
 
@@ -161,6 +165,17 @@ function works.encode(file, batch)
       for _, v in ipairs(core.mean(t, 1):totable()) do list[#list + 1] = v end
     end
     return list
+  end)
+end
+
+-- One call of a direction of a model, and the files of it that peers run.
+function works.export(file, kind, form)
+  local step, result = exported(file, kind, form, function(model, arrays)
+    save(file, add_state(arrays, "decoder.", model.decoder))
+  end)
+  return calls(step, function()
+    local values = core.reshape(result(), -1)
+    return core.slice(values, 1, 1, math.min(64, values.count)):totable()
   end)
 end
 

@@ -7,6 +7,8 @@
 --                 "peak": most memory resident, of fresh processes; "flat": what memory grows by;
 --                 "whole": seconds of training until the encoder's MIG is `goal`; "outcome": a number that
 --                 `steps` of training lead to
+--                 "size": bytes of the files that forms run, by their suffix; "first": seconds from the start of a
+--                 process to its first result
 --   workload      name of the workload in the workers' protocol (default: name)
 --   plain         the figures are numbers of this kind, not seconds
 --   children      processes of simvae's own do the work: its own processor time does not count
@@ -35,6 +37,10 @@ workloads.forms = {
   compile_last = { worker = "torch", form = "compile_last", label = "PyTorch compile, channels_last" },
   bf16 = { worker = "torch", form = "bf16", label = "PyTorch bf16 autocast", loose = true },
   jax = { worker = "jax", form = "jit", label = "JAX jit" },
+  own_file = { worker = "simvae", form = "file", label = "simvae, the whole model", suffix = ".safetensors" },
+  onnx = { worker = "onnxruntime", form = "ours", label = "onnxruntime, our file", suffix = ".onnx" },
+  torch_onnx = { worker = "onnxruntime", form = "torch", label = "onnxruntime, PyTorch's export",
+    suffix = ".torch.onnx" },
   numpy = { worker = "numpy", form = "histogram2d", label = "NumPy" },
   figure = { worker = "matplotlib", form = "figure", label = "Matplotlib, figure reused" },
   agg = { worker = "matplotlib", form = "agg", label = "Matplotlib, bare Agg" },
@@ -213,5 +219,24 @@ add {
   beside = { name = "whole-step", title = "a step of those runs, of both stages by their shares", unit = "step",
     targets = as_fast },
 }
+
+-- Exported models: their files, the first result of a process, and the latency of one call.
+for _, of in ipairs {
+  { "mlp", "decode of one row, MLP 3-128-128-128-122", "row" },
+  { "conv", "decode of one picture, net conv, width 32", "row" },
+  { "sample", "1,000 draws of one posterior, MLP and flow", "call" },
+} do
+  local name, title, unit = table.unpack(of)
+  local forms = name == "sample" and { "onnx" } or { "onnx", "torch_onnx" }
+  local function row(part, extra)
+    extra.name, extra.workload, extra.unit = "export-" .. name .. part, "export-" .. name, extra.unit or unit
+    extra.tolerance, extra.absolute, extra.targets = 1e-4, name ~= "sample", {}
+    extra.forms = { part == "" and "one" or "own_file", table.unpack(forms) }
+    add(extra)
+  end
+  row("", { title = title })
+  row("-first", { title = "a process from its start to the first " .. title, measure = "first" })
+  row("-size", { title = "file: " .. title, measure = "size", memory = true, unit = "MB" })
+end
 
 return workloads
