@@ -132,4 +132,4 @@ local function onnx(model, path, options)
   end)
 end
 
-return { export = onnx, suffix = ".onnx", order = 10 }
+return { export = onnx, suffix = ".onnx", order = 10, rules = rules }

@@ -29,15 +29,18 @@ local function same_shape(a, b)
   return true
 end
 
+-- One that changes nothing is left out.
 function canonical.reshape(_, inputs, options, shape)
   if same_shape(inputs[1].shape, shape) then return inputs[1] end
   options.shape = shape
 end
 
+-- A reshape.
 function canonical.flatten(self, inputs, _, shape)
   return self:node("reshape", inputs, { shape = shape }, shape)
 end
 
+-- One that changes nothing is left out.
 function canonical.expand(_, inputs, options, shape)
   if same_shape(inputs[1].shape, shape) then return inputs[1] end
   options.shape = shape
@@ -54,6 +57,7 @@ local function from_start(place, n, what)
   return place + n + 1
 end
 
+-- Places counted from the start; all of an axis is left out, a part of the batch refused.
 function canonical.slice(_, inputs, options)
   local shape = inputs[1].shape
   options.axis = axis_of(options.axis, #shape)
@@ -65,6 +69,7 @@ function canonical.slice(_, inputs, options)
   end
 end
 
+-- A slice, and a reshape.
 function canonical.select(self, inputs, options, shape)
   local from = inputs[1].shape
   local at = from_start(options.index, from[1], "index")
@@ -74,6 +79,7 @@ function canonical.select(self, inputs, options, shape)
   return self:node("reshape", { part }, { shape = shape }, shape)
 end
 
+-- Reshapes, and a concat.
 function canonical.stack(self, inputs, options, shape)
   local axis, parts = axis_of(options.axis, #shape), {}
   for k, input in ipairs(inputs) do
@@ -84,11 +90,13 @@ function canonical.stack(self, inputs, options, shape)
   return self:node("concat", parts, { axis = axis }, shape)
 end
 
+-- Of one tensor it is left out.
 function canonical.concat(_, inputs, options, shape)
   if #inputs == 1 then return inputs[1] end
   options.axis = axis_of(options.axis, #shape)
 end
 
+-- One that changes nothing is left out.
 function canonical.permute(_, inputs, options)
   local same = true
   for i, axis in ipairs(options.axes) do
@@ -98,6 +106,7 @@ function canonical.permute(_, inputs, options)
   if same then return inputs[1] end
 end
 
+-- A permute.
 function canonical.transpose(self, inputs, options, shape)
   local n, axes = #shape, {}
   for i = 1, n do axes[i] = i end
@@ -123,6 +132,7 @@ end
 
 -- ---- what is refused ---------------------------------------------------------------------------------
 
+-- Refused: in evaluation it is not applied.
 function canonical.dropout()
   refuse.because "dropout in training mode is random; call :eval() on the net, or apply it where layer.training alone"
 end
@@ -156,6 +166,7 @@ local function activated(self, value, options)
   return self:raw(options.activation, { value }, own, value.shape)
 end
 
+-- A product and a sum by its running statistics.
 function canonical.batch_norm(self, inputs, options, shape)
   if options.training then
     refuse.because "batch_norm in training mode depends on the other rows of a batch; call :eval() on the net"

@@ -15,10 +15,10 @@ local Builder, Value = {}, {}
 Builder.__index = Builder
 Value.__index = Value
 
---- A value: builder, name, and nothing else.
 local function value(b, name) return setmetatable({ b = b, name = name }, Value) end
 
-function builder.is_value(v) return getmetatable(v) == Value end
+-- Is this a value of a graph?
+local function is_value(v) return getmetatable(v) == Value end
 
 --- @treturn Builder of an empty graph
 function builder.new()
@@ -109,7 +109,7 @@ end
 -- ---- nodes ----------------------------------------------------------------------------------
 
 local function as_value(b, v)
-  return getmetatable(v) == Value and v or b:number(v)
+  return is_value(v) and v or b:number(v)
 end
 
 --- Adds an operator.
@@ -136,7 +136,7 @@ end
 -- ---- formulas -------------------------------------------------------------------------------
 
 local function binary(op)
-  return function(x, y) return (getmetatable(x) == Value and x or y).b:node(op, { x, y }) end
+  return function(x, y) return (is_value(x) and x or y).b:node(op, { x, y }) end
 end
 
 Value.__add, Value.__sub, Value.__mul, Value.__div = binary "Add", binary "Sub", binary "Mul", binary "Div"
@@ -188,7 +188,7 @@ end
 -- @tparam Value x
 -- @tparam {integer,...}|Value shape
 function Value.reshape(x, shape)
-  return x.b:node("Reshape", { x, builder.is_value(shape) and shape or x.b:integers(shape) })
+  return x.b:node("Reshape", { x, is_value(shape) and shape or x.b:integers(shape) })
 end
 
 --- @tparam Value x
