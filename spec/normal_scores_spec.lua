@@ -108,4 +108,36 @@ describe("the recipe of the paper", function()
     helper.raises("recipe \"paper\" trains the encoder by the decoder's misfit .*this model's posterior is \"flow\"",
       model.train, model, { recipe = "paper", quiet = true, decoder = { steps = 1 }, encoder = { steps = 1 } })
   end)
+
+  it("are of outputs with the noise of a measurement, which then has the size of all others", function()
+    local noise = 0.05
+    -- the first number is seen through the noise; the others differ by orders of magnitude below it, or hardly
+    local sim = sv.simulator { name = "below", output = { 3 }, noise = noise,
+      params = { { name = "a", low = 0, high = 1 }, { name = "b", low = -20, high = -5 } },
+      simulate = function(z, out) out[1], out[2], out[3] = z.a, math.exp(z.b), 1e-4 * z.a end }
+    local model = sv.model { simulator = sim, width = 8, seed = 1 }
+    model:train { quiet = true, decoder = { steps = 1 }, encoder = { steps = 1 } }
+    local _, measured = sv.simulate(sim, 2000, sv.rng(4))
+    local seen = model.scores(model.loss:standardise(measured))
+    for e = 1, 3 do
+      local list = seen:slice(2, e, e)
+      assert.near(1, math.sqrt(sv.var(list):item()), 0.15, "number " .. e)
+      assert.near(0, sv.mean(list):item(), 0.15)
+    end
+  end)
+
+  it("let an encoder see what noise in other numbers would hide #long", function()
+    local sim = sv.simulator { name = "hidden", output = { 20 }, noise = 0.05,
+      params = { { name = "a", low = 0, high = 1 } },
+      simulate = function(z, out)
+        out[1] = z.a
+        for i = 2, 20 do out[i] = 1e-4 * z.a end
+      end }
+    local model = sv.model { simulator = sim, posterior = "mixture", width = 32, seed = 1 }
+    model:train { quiet = true, recalibrate = false, decoder = { steps = 1 }, encoder = { steps = 400 } }
+    local z, x = sv.simulate(sim, 500, sv.rng(5))
+    -- of a normal posterior of standard deviation 0.05: -log(0.05) - log(2 pi e) / 2 = 1.58 nats
+    local gained = sv.mean(model:posterior(x):log_prob(z)):item()
+    assert.is_true(gained > 1.3 and gained < 1.8, tostring(gained))
+  end)
 end)

@@ -6,11 +6,14 @@
 --
 -- Far from normal: the correlation of the sorted numbers with the normal quantiles (the probability plot correlation of
 -- Filliben 1975) is below LINEAR. Numbers close to normal stay as they are. Equal numbers have the score of their
--- middle rank. Decoders and their likelihoods are not affected.
+-- middle rank. Numbers that are mostly noise of the measurement are divided by their standard deviation: in those of
+-- outputs without noise they would be the largest that an encoder sees. Decoders and their likelihoods are not
+-- affected.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
 local LINEAR = 0.98 -- correlation from which a number stays as it is
+local WIDE = 2      -- standard deviation up to which it does: above, it is mostly the noise of a measurement
 local KNOTS = 33
 local APART = 1e-6  -- least distance of knots, in standard deviations of the output
 
@@ -72,8 +75,19 @@ local function knots_of(list)
   return knots, values
 end
 
+-- A line after which a list has mean 0 and standard deviation 1; nil where it nearly has.
+local function line_of(list)
+  local n, mean, squares = #list, 0, 0
+  for _, v in ipairs(list) do mean = mean + v / n end
+  for _, v in ipairs(list) do squares = squares + (v - mean) ^ 2 / n end
+  local std, knots = math.sqrt(squares), {}
+  if std <= WIDE then return nil end
+  for k = 1, KNOTS do knots[k] = mean + std * LINE[k] end
+  return knots, LINE
+end
+
 --- Determines which numbers are replaced, and by what.
--- @tparam tensor x (N, E), standardised
+-- @tparam tensor x (N, E) as measured, in the decoder's units: standard deviations of outputs without noise
 function Scores:fit(x)
   local knots, values, quantiles, any = {}, {}, {}, false
   for i = 1, x.shape[1] do quantiles[i] = (i - 0.5) / x.shape[1] end
@@ -82,8 +96,10 @@ function Scores:fit(x)
     table.sort(list)
     if correlation(list, quantiles) < LINEAR then
       knots[e], values[e] = knots_of(list)
-      any = any or knots[e] ~= nil
+    else
+      knots[e], values[e] = line_of(list)
     end
+    any = any or knots[e] ~= nil
     if not knots[e] then knots[e], values[e] = LINE, LINE end
   end
   self.knots, self.values = any and core.buffer(core.tensor(knots)), any and core.buffer(core.tensor(values))

@@ -7,9 +7,11 @@ local NAMED = 8 -- elements that a notice lists
 --- Fits the standardisation, and says once which elements of an output tell little or nothing.
 -- @tparam Model model
 -- @tparam tensor x (N, …output)
-return function(model, x)
+-- @tparam tensor measured the same with the noise of a measurement: what encoders see. Numbers that differ by less than
+-- it are not to be told apart by their ranks
+return function(model, x, measured)
   local constant, coarse, stretched = model.loss:fit(x)
-  if model.scores then model.scores:fit(model.loss:standardise(x)) end
+  if model.scores then model.scores:fit(model.loss:standardise(measured)) end
   local total = model.loss.mean and model.loss.mean.count or 0
   local function say(list, subject, text)
     if #list == 0 then return end

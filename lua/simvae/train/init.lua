@@ -54,10 +54,10 @@ local function fit_outputs(self, run)
   local scope <close> = core.scope()
   local n = math.min(FIRST, math.max(64, FIRST_NUMBERS // check.count(self.simulator.output)))
   local bar <close> = progress.new { title = "first samples", total = n, quiet = run.quiet }
-  local _, x = run.sampler:peek(n, function(done)
+  local z, x = run.sampler:peek(n, function(done)
     if core.system.clock() - bar.started > 2 then bar:update(done, "to standardise outputs by") end
   end)
-  standardise(self, x)
+  standardise(self, x, noise.of_samples(self.simulator, z, x, run.seed, 1))
   run.fitted = true
 end
 
