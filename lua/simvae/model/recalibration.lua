@@ -30,8 +30,9 @@ local LEVELS = { -2.3263, -2, -1.6449, -1.2816, -0.8416, -0.4399, 0, 0.4399, 0.8
 local KOLMOGOROV, TWO_SIDED = 1.36, 1.96 -- of tests at a level of 5%
 local BEYOND = 5                -- simulations beyond the outermost level, at least
 local DISTANCE = 1e-3           -- of two values of a map, at least
-local REFINED = 2               -- times
 local CHUNK = 256
+-- Draws of an output whose coordinates those of truths are compared with: at least, at most, and of all outputs.
+local EACH = { least = 4, most = 16, all = 1 << 16 }
 
 local options = check.declare("model:recalibrate", {
   simulations = { "integer", default = 1000, min = LEAST, doc = "fresh draws of the prior that the simulator runs on" },
@@ -45,44 +46,58 @@ local options = check.declare("model:recalibrate", {
 
 -- ---- fitting --------------------------------------------------------------------------------
 
--- Where among standard normal levels coordinates lie: levels and their quantiles.
-local function quantiles_of(coordinates)
-  table.sort(coordinates)
-  local n, levels, values = #coordinates, {}, {}
+-- The value below which a share of ascending numbers lies.
+local function quantile(sorted, share)
+  local at = share * #sorted + 0.5
+  local below = math.max(1, math.min(#sorted - 1, math.floor(at)))
+  return sorted[below] + (at - below) * (sorted[below + 1] - sorted[below])
+end
+
+-- Quantiles of the coordinates of draws, and of truths at the same shares, both ascending.
+local function quantiles_of(truths, drawn)
+  table.sort(truths)
+  local levels, values = {}, {}
+  local function add(list, v) list[#list + 1] = math.max(v, (list[#list] or -math.huge) + DISTANCE) end
   for _, level in ipairs(LEVELS) do
     local share = recalibrated.share_below(level)
-    if math.min(share, 1 - share) * n >= BEYOND then
-      local at = share * n + 0.5
-      local below = math.max(1, math.min(n - 1, math.floor(at)))
-      local v = coordinates[below] + (at - below) * (coordinates[below + 1] - coordinates[below])
-      levels[#levels + 1] = level
-      values[#values + 1] = math.max(v, (values[#values] or -math.huge) + DISTANCE)
+    if math.min(share, 1 - share) * #truths >= BEYOND then
+      add(levels, quantile(drawn, share))
+      add(values, quantile(truths, share))
     end
   end
   return levels, values
 end
 
--- The map of one parameter, from the coordinates of some outputs and the true numbers of the cube: quantiles of the
--- truths' coordinates, and once more of those that they have then, as distributions that are cut off at the bounds
--- differ.
-local function map_of(measured, truths)
+-- The map of one parameter, from the coordinates of some outputs, the true numbers of the cube, and the sorted
+-- coordinates of draws. These are only near to normal: the quantiles that a coordinate is made of come from the same
+-- random numbers for every output, so that their errors do not average out. Quantiles of the truths' coordinates, and
+-- once more of those that they have then, as distributions that are cut off at the bounds differ.
+local function map_of(measured, truths, drawn)
   local coordinates = {}
   for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate(measured[i], u) end
-  local levels, values = quantiles_of(coordinates)
-  for _ = 1, REFINED do
-    local g = recalibrated.map(levels, values)
-    for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate_before(measured[i], g, u) end
-    local _, again = quantiles_of(coordinates)
-    for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
-  end
+  local levels, values = quantiles_of(coordinates, drawn)
+  local g = recalibrated.map(levels, values)
+  for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate_before(measured[i], g, u) end
+  local _, again = quantiles_of(coordinates, drawn)
+  for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
   return { levels = levels, values = values }
 end
 
--- Whether the truths of a parameter lie elsewhere than its marginal quantiles say: the test of Kolmogorov and Smirnov
--- that their shares below are uniform, at a level of 5%.
-local function displaced(measured, truths)
+-- The share of ascending numbers below c.
+local function share_of(sorted, c)
+  local low, high = 0, #sorted
+  while low < high do
+    local middle = (low + high + 1) // 2
+    if sorted[middle] < c then low = middle else high = middle - 1 end
+  end
+  return low / #sorted
+end
+
+-- Whether the truths of a parameter lie elsewhere among its marginal distributions than draws do: the test of
+-- Kolmogorov and Smirnov that their shares below are uniform, at a level of 5%.
+local function displaced(measured, truths, drawn)
   local shares = {}
-  for i, u in ipairs(truths) do shares[i] = recalibrated.share_below(recalibrated.coordinate(measured[i], u)) end
+  for i, u in ipairs(truths) do shares[i] = share_of(drawn, recalibrated.coordinate(measured[i], u)) end
   return supremum(shares) > KOLMOGOROV / math.sqrt(#truths)
 end
 
@@ -116,12 +131,26 @@ local function errors_of(self, z, mean, std)
   return lists
 end
 
--- where_needed: corrects only what the pairs show to be wrong, as a map of a few hundred pairs is itself uncertain.
-local function fit(self, z, x, levels, where_needed)
+-- Adds the coordinates of `each` further draws of some outputs to lists, one a parameter.
+local function add_draws(lists, p, rows, each, rng)
+  local draws = core.no_grad(p.head.sample, p.head, p.h, each, rng):totable()
+  for i, row in ipairs(rows) do
+    for _, u in ipairs(draws[i]) do
+      for k, one in ipairs(row) do
+        if one then lists[k][#lists[k] + 1] = recalibrated.coordinate(one, u[k]) end
+      end
+    end
+  end
+end
+
+-- What the correction is found from, of each parameter: the coordinates of the outputs, the true numbers of the cube,
+-- sorted coordinates of draws, and errors of the estimates in their standard deviations.
+local function gathered(self, z, x, levels)
   local K, n = #self.simulator.params, z.shape[1]
-  local result = { simulations = n, maps = {}, factors = {} }
-  local kinds, measured, truths, errors = recalibrated.kinds(self.latent), {}, {}, {}
-  for k = 1, K do measured[k], truths[k], errors[k] = {}, {}, {} end
+  local kinds, rng = recalibrated.kinds(self.latent), streams.knots(1)
+  local measured, truths, drawn, errors = {}, {}, {}, {}
+  for k = 1, K do measured[k], truths[k], drawn[k], errors[k] = {}, {}, {}, {} end
+  local each = math.max(EACH.least, math.min(EACH.most, EACH.all // n))
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
     local to = math.min(from + CHUNK - 1, n)
@@ -132,13 +161,22 @@ local function fit(self, z, x, levels, where_needed)
     for i, u in ipairs(points) do
       for k = 1, K do measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], u[k] end
     end
+    add_draws(drawn, p, rows, each, rng)
     local off = errors_of(self, known, self:encode(part, told))
     for k = 1, K do table.move(off[k], 1, #off[k], #errors[k] + 1, errors[k]) end
   end
+  for k = 1, K do table.sort(drawn[k]) end
+  return measured, truths, drawn, errors
+end
+
+-- where_needed: corrects only what the pairs show to be wrong, as a map of a few hundred pairs is itself uncertain.
+local function fit(self, z, x, levels, where_needed)
+  local result = { simulations = z.shape[1], maps = {}, factors = {} }
+  local measured, truths, drawn, errors = gathered(self, z, x, levels)
   for k, p in ipairs(self.simulator.params) do
     local interval = not p.levels
-    result.maps[k] = interval and (not where_needed or displaced(measured[k], truths[k]))
-      and map_of(measured[k], truths[k])
+    result.maps[k] = interval and (not where_needed or displaced(measured[k], truths[k], drawn[k]))
+      and map_of(measured[k], truths[k], drawn[k])
     result.factors[k] = interval and (not where_needed or misstated(errors[k])) and factor_of(errors[k]) or 1
   end
   return result

@@ -113,7 +113,8 @@ function streams.calibration(seed) return core.rng(seed ~ CALIBRATION) end
 function streams.recalibration(seed) return core.rng(seed ~ RECALIBRATION) end
 
 --- Draws of a posterior whose quantiles are the knots of its recalibration.
-function streams.knots() return core.rng(KNOTS) end
+-- @tparam ?integer stream 1: draws that are compared with them (0: the knots)
+function streams.knots(stream) return core.rng(KNOTS, stream) end
 
 --- Random directions in the space of an encoder's numbers.
 function streams.directions() return core.rng(DIRECTIONS) end
