@@ -54,6 +54,15 @@ local function of_safetensors(path)
   return { kind = "safetensors", tensors = shapes, metadata = next(metadata) and metadata or nil }
 end
 
+-- The shards in a folder; nil: there are none.
+local function shards_in(path)
+  local list = require "simvae.sampler.shards.files".list(path)
+  if not list or #list == 0 then return nil end
+  local s = outcome.need(require "simvae.sampler.shards".status(path))
+  return { kind = "shards", simulator = s.simulator, samples = s.total, done = s.done, shards = s.of, seed = s.seed,
+    source = s.source }
+end
+
 local function of_folder(path)
   local function there(name) return core.system.kind(path .. "/" .. name) == "file" end
   local function read(name)
@@ -61,6 +70,8 @@ local function of_folder(path)
     return type(t) == "table" and t or {}
   end
   if not (there "model.safetensors" or there "checkpoint.safetensors") then
+    local shards = shards_in(path)
+    if shards then return shards end
     outcome.fail("%s is not the folder of a run: it has neither model.safetensors nor checkpoint.safetensors", path)
   end
   local about = there "model.safetensors" and of_model(path .. "/model.safetensors")

@@ -1,5 +1,6 @@
 --- simvae merge: one data set of the shards in a folder.
 local command_line = require "simvae.cli.command_line"
+local core = require "simvae.core"
 local outcome = require "simvae.cli.outcome"
 local progress = require "simvae.train.progress"
 local shards = require "simvae.cli.shards"
@@ -22,9 +23,9 @@ end
 local function measured(a, about)
   if a.no_noise or not about.set.noise or a.out:sub(-4):lower() ~= ".npz" then return nil end
   local from = a.simulator or about.set.source
-  if not from then
-    outcome.fail("%s: simulator '%s' declares noise of a measurement: give --simulator, or --no-noise", a.folder,
-      about.simulator)
+  if not from or not a.simulator and from:find "/" and core.system.kind(from) ~= "file" then
+    outcome.fail("%s: the noise of a measurement is that of simulator '%s', which is not at %s: give --simulator, or "
+      .. "--no-noise", a.folder, about.simulator, from or "a known place")
   end
   return source.simulator(from)
 end
@@ -42,7 +43,8 @@ local function run(a)
     { r.damaged, "damaged records of which there were others" } } do
     if one[1] > 0 then notes[#notes + 1] = string.format(", %d %s", one[1], one[2]) end
   end
-  bar:finish(string.format("%d samples of %d shards%s", r.samples, about.set.of, table.concat(notes)))
+  bar:finish(string.format("%d samples of %d shard%s%s", r.samples, about.set.of, about.set.of == 1 and "" or "s",
+    table.concat(notes)))
   print(a.out)
 end
 
