@@ -3,6 +3,7 @@
 --     local faces = sv.dataset { z = "z.npy", x = "x.npy" }                   -- (N, K) and (N, …)
 --     local faces = sv.dataset { path = "faces.npz", z = "angles", x = "images" }
 --     local faces = sv.dataset { path = "folder" }                            -- PNGs, and a CSV that names them
+--     local filter = sv.dataset { path = "runs.csv", params = { "R", "C" } }  -- a table with named columns
 --     local faces = sv.dataset { path = "runs/samples" }                      -- a sample cache
 --
 -- Its prior draws rows of the data; what training draws beyond them is the option `prior`
@@ -11,6 +12,8 @@
 -- unpacked once into a .npy file. Where the rows are the complete grid of a few values of each parameter, the grid is
 -- detected (dataset.grid), and the nearest row is found directly.
 local check = require "simvae.util.check"
+local declared = require "simvae.simulator.dataset.declared"
+local drop = require "simvae.simulator.dataset.drop"
 local fresh = require "simvae.simulator.dataset.fresh"
 local layout = require "simvae.simulator.dataset.layout"
 local lookup = require "simvae.simulator.dataset.lookup"
@@ -23,15 +26,29 @@ local dataset = {}
 
 local fields = check.declare("dataset", {
   name = { "string", default = "dataset", doc = "of files, figures and messages" },
-  path = { "string", doc = "a .npz file, a folder of PNGs with a CSV file, or a cache of samples" },
+  path = { "string",
+    doc = "a CSV table, a .npz file, a folder of PNGs with a CSV file, or a cache of samples" },
   z = { "string", doc = "a .npy file (N, K); with path the name of the array in the .npz file (default \"z\")" },
   x = { "string", doc = "a .npy file (N, …); with path the name of the array in the .npz file (default \"x\")" },
   csv = { "string",
     doc = "name of the CSV file in the folder; its column \"file\" names the picture, the others are parameters" },
-  drop = { "table", doc = "columns of z that are left out, by position or by name" },
+  drop = { "table", doc = "columns that are left out, by position, header or name" },
   params = { "table", each = parameter.rules,
-    doc = "named parameters with bounds and units, as of sv.simulator; default: those of the cache, or each column "
-      .. "with its minimum and maximum" },
+    doc = "names of parameters, or declarations as of sv.simulator; of a CSV table its columns; "
+      .. "bounds that are left out are the minimum and the maximum of the rows; default: those of the file, or each "
+      .. "column; of a CSV table the columns that outputs does not name" },
+  outputs = { "table",
+    doc = "names of the columns of a CSV table that are outputs; default: those that params does not name" },
+  axis = { "string|boolean", doc = "of a CSV table in long form, whose rows are points of curves: the column that the "
+    .. "curves go along; false: each row is a run; default: by the rows, where it is unambiguous" },
+  run = { "string", doc = "of a CSV table in long form: the column that names the runs; default: a run ends where a "
+    .. "parameter changes or the axis goes back" },
+  points = { "integer", min = 2, doc = "of a CSV table in long form: interpolates each curve linearly at so many even "
+    .. "points of the axis; default: the points of the table, which all runs have in common" },
+  decimal = { "string", one_of = { ".", "," },
+    doc = "decimal separator of a CSV file; default: by its cells, where it is unambiguous" },
+  missing = { "string", default = "error", one_of = { "error", "skip" },
+    doc = "rows of a CSV table with missing values: an error that names them, or left out" },
   output = { "table", doc = "shape of a row of x, as of sv.simulator; default: by the file" },
   layout = { "string", one_of = layout.names, doc = "meaning of the axes of a row of x; needed where it is ambiguous" },
   scale = { "number", above = 0, doc = "outputs are divided by it; default: 255 for bytes that go above 1" },
@@ -46,34 +63,46 @@ fields.prior = { "string|function|table",
 
 -- ---- the simulator -------------------------------------------------------------------------------
 
-local function without_columns(rows, drop, names)
-  if not drop or names then return rows, names end
+-- Rows and columns without those that are dropped.
+local function without_columns(rows, columns, dropped)
+  if not dropped then return rows, columns end
+  local places, kept = {}, {}
+  for k, column in ipairs(columns) do
+    if not drop.has(dropped, k, column.name and column or nil) then places[#places + 1], kept[#kept + 1] = k, column end
+  end
   local result = {}
   for r, row in ipairs(rows) do
-    local kept = {}
-    for k, v in ipairs(row) do
-      if not sources.is_dropped(drop, k) then kept[#kept + 1] = v end
-    end
-    result[r] = kept
+    result[r] = {}
+    for k, place in ipairs(places) do result[r][k] = row[place] end
   end
-  return result, names
+  return result, kept
 end
 
-local rounded_from = 1e5 -- single precision holds multiples of 1/128 from here on
+-- What the file says of the columns of z: a table for each, empty where it says nothing.
+local function columns_of_source(source, K)
+  local list = {}
+  for k = 1, K do list[k] = source.columns and source.columns[k] or {} end
+  return list
+end
 
-local function params_of(rows, names)
-  local params = {}
-  for k = 1, #rows[1] do
-    local low, high = math.huge, -math.huge
-    for _, row in ipairs(rows) do low, high = math.min(low, row[k]), math.max(high, row[k]) end
-    local name = names and names[k] or "z" .. k
-    if low == high then
-      return nil, string.format("parameter %d, '%s', is %g in every row; drop = { %d } leaves it out%s", k, name, low,
-        k, math.abs(low) > rounded_from and ", or store its distance from an offset, if it differs by less" or "")
-    end
-    params[k] = { name = name, low = low, high = high }
+-- The parameters and the rows of their values; or nil, message.
+local function parameters_of(what, given, source, z)
+  local rows, columns = z:totable(), columns_of_source(source, z.shape[2])
+  if not source.dropped then
+    local vain = drop.in_vain(given.drop, columns[1].name and columns or #columns)
+    if vain then return nil, what .. ": " .. vain end
+    rows, columns = without_columns(rows, columns, given.drop)
   end
-  return params
+  if source.params and not given.params then
+    if #source.params ~= #columns then
+      check.fail(3, "%s: params names %d parameters, z has %d columns", what, #source.params, #columns)
+    end
+    return source.params, rows
+  end
+  local params, selected, notice = declared.of(what, given.params, columns, rows)
+  if not params then return nil, what .. ": " .. selected end
+  if notice and source.notices then table.insert(source.notices, notice) end
+  return params, selected
 end
 
 -- z as (N, K), checked against the outputs; or nil and the error.
@@ -122,22 +151,14 @@ end
 function dataset.dataset(t)
   local what = type(t) == "table" and type(t.name) == "string" and "dataset '" .. t.name .. "'" or "dataset"
   local given = check.options(what, t, fields)
-  local source, z, names = sources.open(what, given)
+  declared.check(what, given)
+  local source, z = sources.open(what, given)
   if not source then return nil, what .. ": " .. z end
   local fits
   z, fits = columns_of(what, source, z)
   if not z then return nil, fits end
-  local vain = not names and sources.dropped_in_vain(given.drop, z.shape[2])
-  if vain then return nil, what .. ": " .. vain end
-  local rows = without_columns(z:totable(), given.drop, names)
-  local params = given.params or source.params
-  if not params then
-    local why
-    params, why = params_of(rows, names)
-    if not params then return nil, what .. ": " .. why end
-  elseif #params ~= #rows[1] then
-    check.fail(2, "%s: params names %d parameters, z has %d columns", what, #params, #rows[1])
-  end
+  local params, rows = parameters_of(what, given, source, z)
+  if not params then return nil, rows end
   local plan, unclear = layout.of(source.shape, source.bytes, {
     layout = given.layout or not given.output and source.layout, output = given.output or source.output,
   })
@@ -162,7 +183,7 @@ function dataset.dataset(t)
       for i, row in ipairs(at_z:totable()) do numbers[i] = find(row) end
       return read(numbers, x)
     end,
-    series = plan.series, close = source.close,
+    series = plan.series or not given.output and source.series or nil, close = source.close,
   }
   for _, name in ipairs(shared) do all[name] = given[name] end
   if all.correlated == nil then all.correlated = not levels end
@@ -170,6 +191,7 @@ function dataset.dataset(t)
   if made.refused then return nil, string.format("%s: %s (in the stored column)", what, made.refused) end
   made.rows, made.grid, made.part = #rows, levels, part(made, rows)
   made.fresh = fresh.of(what, made, rows, given.prior, 2)
+  for _, text in ipairs(source.notices or {}) do io.stderr:write(what, ": ", text, "\n") end
   return made
 end
 
