@@ -65,8 +65,11 @@ describe("simvae slurm", function()
     local job, following = jobs:match "^(%d+)\n(%d+)\n"
     slurm.wait(60, function()
       local s = status "shards"
-      return s and s.shards[1].done > 10 and s.shards[2].done > 10
+      return s and s.shards[1].done > 10 and s.shards[2].done > 10 and s.rate > 0
     end, "samples of both tasks")
+    local s = status "shards"
+    assert.same({ running = 2 }, s.states)
+    assert.is_true(s.rate < 100 and s.left > 1)
 
     -- the first is cancelled and requeued by hand
     slurm_run("scancel " .. job .. "_1")
@@ -83,7 +86,7 @@ describe("simvae slurm", function()
     slurm.wait(60, function() return status "shards".shards[2].state == "running" end, "the second task")
     helper.run("kill -KILL " .. status "shards".shards[2].pid)
     wait_for("FAILED", job .. "_2")
-    local s = status "shards"
+    s = status "shards"
     assert.equal("killed", s.shards[2].state)
     assert.is_true(s.shards[2].done < N // 2)
     slurm_run("scontrol requeue " .. job .. "_2 && scontrol update JobId=" .. job .. "_2 StartTime=now+2")

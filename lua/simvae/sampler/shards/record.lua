@@ -9,7 +9,7 @@ local record = {}
 local Record = {}
 Record.__index = Record
 
-local PAUSE = 10 -- seconds between two updates
+local LEAST, MOST = 1, 10 -- seconds between two updates: a quarter of the time so far, within these
 
 local host
 
@@ -60,7 +60,8 @@ end
 -- @tparam ?string reason of that state
 function Record:update(drawn, failed, state, reason)
   local now = core.system.clock()
-  if not state and now - self.written < PAUSE then return end
+  local pause = math.max(LEAST, math.min(MOST, (now - self.started) / 4))
+  if not state and now - self.written < pause then return end
   local t = self.about
   t.seconds, t.drawn, t.failed, t.state, t.reason = now - self.started, drawn, failed, state or t.state, reason
   json.save(self.path .. ".json", t)
