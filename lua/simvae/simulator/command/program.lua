@@ -12,7 +12,7 @@ Program.__index = Program
 
 local max_wait = 0.1 -- seconds to wait for an additional reply
 
-class.take(Program, "simvae.simulator.process_host")
+class.take(Program, "simvae.util.process_host")
 Program.patience = 1 -- seconds
 
 -- Starts the program in a folder of its own.

@@ -1,7 +1,7 @@
 --- ngspice in a process of its own.
 --
 -- ngspice leaks memory, has global state, can corrupt its heap after errors, and netlists are untrusted. It therefore
--- runs in a forked process (simvae.simulator.process_host), which ends with its owner. The process works in an empty
+-- runs in a forked process (simvae.util.process_host), which ends with its owner. The process works in an empty
 -- private folder, without the user's .spiceinit, and is confined (csrc/sim/confine.c); for a trusted netlist it has
 -- neither restriction.
 local class = require "simvae.util.class"
@@ -11,7 +11,7 @@ local parameters = require "simvae.simulator.spice.parameters"
 
 local Engine = {}
 Engine.__index = Engine
-class.take(Engine, "simvae.simulator.process_host")
+class.take(Engine, "simvae.util.process_host")
 
 local rows_at_once = 64
 
