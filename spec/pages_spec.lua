@@ -3,8 +3,8 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 
-local pages = { "README.md", "notebooks/coming_from.md", "notebooks/contributing.md", "notebooks/one_to_many.md",
-  "notebooks/posterior.md", "notebooks/recipes.md", "notebooks/scale.md" }
+local pages = { "README.md", "notebooks/c.md", "notebooks/coming_from.md", "notebooks/contributing.md",
+  "notebooks/one_to_many.md", "notebooks/posterior.md", "notebooks/recipes.md", "notebooks/scale.md" }
 
 local function text_of(path)
   local file <close> = assert(io.open(path))

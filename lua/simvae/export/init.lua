@@ -8,5 +8,6 @@
 -- them.
 --
 -- A format's file returns a table: `export`, the function that sv.export.NAME is, and of those that write files
--- `suffix` (".c"), by which the command finds it, and `order`. simvae.export.support.format has what formats share.
+-- `suffix` (".c"), by which the command finds it, `order` and the `rules` of its options, which the command takes too.
+-- simvae.export.support.format has what formats share.
 return require "simvae.util.names".folder("simvae.export", "sv.export", "format", "export")

@@ -239,11 +239,13 @@ function directions.of(model, o)
   model.decoder:eval()
   model.encoder:eval()
   if model.head.net then model.head.net:eval() end
-  local list = {}
+  local list, seen = {}, {}
   for _, name in ipairs(wanted(o.what)) do
     for _, t in ipairs(makers[name](model, o)) do
-      list[#list + 1] = graph.of(t)
-      list[#list].direction = name
+      if not seen[t.name] then
+        seen[t.name], list[#list + 1] = true, graph.of(t)
+        list[#list].direction = name
+      end
     end
   end
   return list

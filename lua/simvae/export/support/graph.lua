@@ -11,6 +11,7 @@
 --     tensor   of a constant: its numbers; all its dimensions are whole numbers
 --     op, inputs, options   of a node: the engine's op; false stands for an operand that is left out
 --     name     of an input or an output
+--     make     of an input: make(sizes, number) -> tensor, typical numbers, others for each `number`
 --     labels   of an input or an output, the numbers of its last axis: { name, unit, low, high }, …
 --
 -- Ops are the engine's (sv.help NAME), fewer of them: simvae.export.support.canonical has the list. Constants are
@@ -168,7 +169,7 @@ function graph.of(t)
   local used = {}
   for k, input in ipairs(t.inputs) do
     self.inputs[k] = { kind = "input", name = input.name, shape = input.shape, text = input.text,
-      labels = input.labels, low = input.low, high = input.high }
+      labels = input.labels, low = input.low, high = input.high, make = input.make }
     for _, d in ipairs(input.shape) do
       for s in pairs(dim.is(d) and d.symbols or {}) do used[s] = true end
     end

@@ -1,0 +1,200 @@
+--- A C99 file and its header from graphs.
+local core = require "simvae.core"
+local dim = require "simvae.export.support.dim"
+local emitter = require "simvae.export.support.c.emitter"
+local graph_module = require "simvae.export.support.graph"
+local header = require "simvae.export.support.c.header"
+local kernels = require "simvae.export.support.c.kernels"
+local loops = require "simvae.export.support.c.loops"
+local ops = require "simvae.export.support.c.ops"
+local plan = require "simvae.export.support.c.plan"
+
+local source = {}
+
+local WIDTH = 120
+
+-- ---- constants -----------------------------------------------------------------------------------------
+
+local literals = { float = loops.literal, ["int8_t"] = function(v) return string.format("%d", v) end }
+literals["unsigned char"] = literals.int8_t
+
+-- An array as lines of at most WIDTH columns.
+local function array_text(one)
+  local literal, lines, line = literals[one.type], {}, "   "
+  for i, v in ipairs(one.numbers) do
+    local text = " " .. literal(v) .. (i < #one.numbers and "," or "")
+    if #line + #text > WIDTH then
+      lines[#lines + 1] = line
+      line = "   "
+    end
+    line = line .. text
+  end
+  lines[#lines + 1] = line
+  return string.format("static const %s %s[%d]%s = {\n%s\n};\n", one.type, one.name, #one.numbers,
+    one.flash and " @@_FLASH" or "", table.concat(lines, "\n"))
+end
+
+local sizes_of = { float = 4, ["int8_t"] = 1, ["unsigned char"] = 1 }
+
+local function constant_bytes(out)
+  local bytes = 0
+  for _, one in ipairs(out.arrays) do bytes = bytes + #one.numbers * sizes_of[one.type] end
+  return bytes
+end
+
+-- ---- functions -----------------------------------------------------------------------------------------
+
+local function has_draws(value)
+  for _, d in ipairs(value.shape) do
+    if dim.is(d) and d.symbols.draws then return true end
+  end
+  return false
+end
+
+-- Lines of the steps of a stage, and copies of the outputs that no step writes.
+local function stage_lines(out, stage, indent)
+  local lines, body = {}, out.plan
+  local function add(list)
+    for _, line in ipairs(list) do lines[#lines + 1] = indent .. line end
+  end
+  for _, step in ipairs(body.steps) do
+    if step.stage == stage then add(ops.of(step.node)(out, step.node, step)) end
+  end
+  for _, output in ipairs(body.copies) do
+    if body.output_stage[output] == stage then
+      add(loops.nest({ plan.count(output) }, { string.format("%s[i] = %s;", output.name,
+        out:read(output.value, { 1 })) }))
+    end
+  end
+  return lines
+end
+
+-- Lines that move the pointers of a stage's arguments to the next row or draw.
+local function advance(graph, draws, indent)
+  local lines = {}
+  for _, list in ipairs { graph.inputs, graph.outputs } do
+    for _, value in ipairs(list) do
+      if has_draws(value) == draws then
+        lines[#lines + 1] = string.format("%s%s += %d;", indent, value.name, plan.count(value))
+      end
+    end
+  end
+  return lines
+end
+
+local function body_of(out, graph)
+  local lines, several = {}, graph.symbols[2] ~= nil
+  local function add(list) table.move(list, 1, #list, #lines + 1, lines) end
+  lines[1] = "    for (size_t row = 0; row < n; row++) {"
+  add(stage_lines(out, 0, "        "))
+  if several then
+    lines[#lines + 1] = "        for (size_t draw = 0; draw < draws; draw++) {"
+    add(stage_lines(out, 1, "            "))
+    add(advance(graph, true, "            "))
+    lines[#lines + 1] = "        }"
+  end
+  add(advance(graph, false, "        "))
+  lines[#lines + 1] = "    }"
+  return lines
+end
+
+-- ---- the file -----------------------------------------------------------------------------------------
+
+local HEAD = [[
+/* $FILE.c: see $FILE.h. */
+#include "$FILE.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Constants: in the flash memory of AVR controllers, elsewhere plain arrays. */
+#if defined(__AVR__)
+#include <avr/pgmspace.h>
+#define @@_FLASH PROGMEM
+static inline float @_f(const float *p) { return pgm_read_float(p); }
+$BYTES#define @@_AT(array, i) $AVR
+#else
+#define @@_FLASH
+#define @@_AT(array, i) (array)[i]
+#endif
+]]
+
+local AVR_BYTES = "static inline int8_t @_b(const int8_t *p) { return (int8_t)pgm_read_byte(p); }\n"
+local AVR_AT = "(sizeof *(array) == 1 ? (float)@_b((const int8_t *)(const void *)((array) + (i))) \\\n"
+  .. "    : @_f((const float *)(const void *)((array) + (i))))"
+
+-- Kernels, each behind those that it needs.
+local function kernel_texts(out)
+  local texts, done = {}, {}
+  local function add(name)
+    if done[name] then return end
+    done[name] = true
+    for _, other in ipairs(kernels[name].needs or {}) do add(other) end
+    texts[#texts + 1] = kernels[name].text
+  end
+  for _, name in ipairs(out.kernels) do add(name) end
+  return texts
+end
+
+-- The largest errors that bytes in place of weights make, over typical inputs: for each output absolute, and as a share
+-- of its largest number.
+local function measure(out, graphs)
+  local errors = {}
+  for g, graph in ipairs(graphs) do
+    local scope <close> = core.scope()
+    local given = {}
+    for k, input in ipairs(graph.inputs) do given[k] = input.make({ batch = 64, draws = 4 }, 200) end
+    local exact = graph:run(given)
+    local rounded = graph:run(given, function(value) return out.quantised[value] and out.quantised[value].weights end)
+    errors[g] = {}
+    for k in ipairs(graph.outputs) do
+      local largest, share = 0, graph_module.difference(rounded[k], exact[k])
+      for _, v in ipairs(core.reshape(core.abs(rounded[k] - exact[k]), -1):totable()) do
+        if v == v and v < math.huge then largest = math.max(largest, v) end
+      end
+      errors[g][k] = { largest = largest, share = share }
+    end
+  end
+  return errors
+end
+
+--- The texts of a file and its header.
+-- @tparam {Graph,...} graphs
+-- @tparam table t file: name of both without suffix; prefix; int8; static: the workspace is a static array; about:
+-- lines for the header's comment
+-- @treturn table source, header: texts; constants: bytes; workspace: bytes, the most that a function takes; functions:
+-- { name, workspace = floats }, …; errors of int8: for each function and output { largest, share }
+function source.of(graphs, t)
+  local out, functions, bodies, most = emitter.new(t.int8), {}, {}, 0
+  for g, graph in ipairs(graphs) do
+    out:start(plan.of(graph, ops.scratch_of))
+    functions[g] = { name = t.prefix .. "_" .. graph.name, graph = graph }
+    bodies[g] = body_of(out, graph)
+    functions[g].workspace = out.plan.size
+    most = math.max(most, out.plan.size)
+  end
+  local errors = t.int8 and measure(out, graphs)
+  local upper = t.prefix:upper()
+  local parts = { (HEAD:gsub("%$FILE", t.file):gsub("%$(%u+)", { BYTES = t.int8 and AVR_BYTES or "",
+    AVR = t.int8 and AVR_AT or "@_f((array) + (i))" })) }
+  if out.bins then parts[#parts + 1] = string.format("enum { @@_BINS = %d };\n", out.bins) end
+  for _, one in ipairs(out.arrays) do parts[#parts + 1] = array_text(one) end
+  for _, text in ipairs(kernel_texts(out)) do parts[#parts + 1] = text end
+  if t.static and most > 0 then parts[#parts + 1] = string.format("static float @_work[%d];\n", most) end
+  for g, graph in ipairs(graphs) do
+    local lines = { header.definition(graph, t) .. " {" }
+    if t.static and functions[g].workspace > 0 then lines[2] = "    float *const work = @_work;" end
+    if not t.static and functions[g].workspace == 0 then lines[2] = "    (void)work;" end
+    table.move(bodies[g], 1, #bodies[g], #lines + 1, lines)
+    lines[#lines + 1] = "}\n"
+    parts[#parts + 1] = table.concat(lines, "\n")
+  end
+  local text = table.concat(parts, "\n"):gsub("@@", upper):gsub("@", t.prefix)
+  local result = { source = text, constants = constant_bytes(out), workspace = most * 4, functions = functions,
+    errors = errors }
+  result.header = header.of(functions, result, t)
+  return result
+end
+
+return source
