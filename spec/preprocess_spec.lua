@@ -134,8 +134,11 @@ describe("figures of inference and of curves", function()
     assert.is_truthy(data:find("# S(z), phase, sample 2", 1, true))
     assert.is_truthy(data:find("\n100 ", 1, true))
     assert.is_truthy(data:find("\n100000 ", 1, true))
+    local one, many = figures.curves(path, { core.slice(x, 1, 1, 1), x })
+    assert.is_true(one == path or tostring(many):find "gnuplot" ~= nil)
+    assert.equal(1 + x.shape[1], select(2, helper.read((path:gsub("png$", "dat"))):gsub("sample %d", "")))
     assert.has_error(function() figures.curves(path, { x, core.zeros(3, 5) }) end,
-      "curves: panels[2] has shape (3, 5), panels[1] has (3, 122); they must agree")
+      "curves: panels[2] has curves of 5 numbers, panels[1] of 122; they must agree")
     assert.has_error(function() figures.curves(path, { x }, { series = { {}, {}, {} } }) end,
       "curves: 3 series do not make up 122 numbers")
   end)

@@ -13,37 +13,38 @@ local options = check.declare("figures.curves", {
   title = { "string", doc = "above the figure; default: none" },
 })
 
+-- The numbers of a curve.
 local function check_panels(panels)
   if type(panels) ~= "table" or getmetatable(panels) == core.metatable or #panels == 0 then
     check.fail(3, "curves: panels is a list of tensors (N, n); got %s", check.describe(panels))
   end
-  local first
+  local length
   for k, t in ipairs(panels) do
     if getmetatable(t) ~= core.metatable or t.ndim ~= 2 or t.count == 0 then
       check.fail(3, "curves: panels[%d] takes a tensor (N, n)", k)
     end
-    first = first or t.shape
-    if check.shape_text(t.shape) ~= check.shape_text(first) then
-      check.fail(3, "curves: panels[%d] has shape %s, panels[1] has %s; they must agree", k,
-        check.shape_text(t.shape), check.shape_text(first))
+    length = length or t.shape[2]
+    if t.shape[2] ~= length then
+      check.fail(3, "curves: panels[%d] has curves of %d numbers, panels[1] of %d; they must agree", k, t.shape[2],
+        length)
     end
   end
-  return first[1], first[2]
+  return length
 end
 
 --- Draws vector outputs.
 -- @tparam string path of the PNG; the numbers go to a .dat beside it
--- @tparam {tensor,...} panels tensors (N, n) of equal shape, drawn from left to right, N curves each
+-- @tparam {tensor,...} panels tensors (N, n), drawn from left to right, N curves each, of equal n
 -- @tparam[opt] table opts options
 -- @treturn string|nil path, or nil and a message
--- @raise tensors of unequal shape, unknown options
+-- @raise curves of unequal length, unknown options
 -- @usage
 -- local _, curves = sv.simulate(needle, 20, sv.rng(1))
 -- sv.figures.curves("curves.png", { curves }, { labels = { "S(z)" }, series = needle.series })
 local function curves(path, panels, opts)
   opts = check.options("curves", opts, options)
   check.value("curves", "path", path, { "string" })
-  local count, length = check_panels(panels)
+  local length = check_panels(panels)
   local series, n = series_of.of("curves", opts.series, length, 2)
   local axis, labels = series.axis, opts.labels or {}
   local script, data = { string.format("set multiplot layout %d,%d%s\nunset key", #series, #panels,
@@ -55,7 +56,7 @@ local function curves(path, panels, opts)
   for s, one in ipairs(series) do
     local low, high = math.huge, -math.huge -- the same scale in a row
     for k = 1, #panels do
-      for i = 1, count do
+      for i = 1, #values[k] do
         for j = (s - 1) * n + 1, s * n do
           low, high = math.min(low, values[k][i][j]), math.max(high, values[k][i][j])
         end
@@ -64,7 +65,7 @@ local function curves(path, panels, opts)
     if low >= high then low, high = low - 1, high + 1 end
     for k = 1, #panels do
       local plots = {}
-      for i = 1, count do
+      for i = 1, #values[k] do
         local lines = {}
         for j = 1, n do
           lines[j] = string.format("%.8g %.8g", series_of.place(axis, j, n), values[k][i][(s - 1) * n + j])
