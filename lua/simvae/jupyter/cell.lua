@@ -23,16 +23,23 @@ local function begins_anew(tail)
   return tail:find "^%s*[%a_%d#]" and not tail:find "^%s*return%f[^%w_]"
 end
 
--- Statements, and the expression behind them, each compiled; nil where the cell is not made of both. Where all of it is
--- not a list of statements, nothing in it goes on with the line before, and any line may begin the expression.
+-- Statements and the expression behind them, or of two expressions the last one; nil where the cell is not made of
+-- both. Where all of it is not a list of statements, nothing in it goes on with the line before, and any line may begin
+-- the expression.
 local function split(text, env)
   local starts, whole = line_starts(text), load(text, "=input", "t", env)
   for i = #starts, 2, -1 do
     local head, tail = text:sub(1, starts[i] - 1), text:sub(starts[i])
     if (begins_anew(tail) or not whole) and load("return " .. tail, "=input", "t", env) then
-      local statements, ends = chunk.compile(head, env)
-      if statements and not (ends and head:find "%f[%w_]return%f[^%w_]") then
-        return statements, (chunk.compile(("\n"):rep(i - 1) .. tail, env))
+      local both = chunk.compile_with_result(head, tail, env)
+      if both then return both end
+      local first, shown = chunk.compile(head, env)
+      if first and not (shown and head:find "%f[%w_]return%f[^%w_]") then
+        local last = chunk.compile(("\n"):rep(i - 1) .. tail, env)
+        return function()
+          first()
+          return last()
+        end
       end
     end
   end
@@ -47,12 +54,9 @@ function cell.compile(text, env)
   text = text:gsub("%s+$", "")
   if not text:find "%S" then return function() end, false end
   if load("return " .. text, "=input", "t", env) then return chunk.compile(text, env) end
-  local statements, expression = split(text, env)
-  if not statements then return chunk.compile(text, env) end
-  return function()
-    statements()
-    return expression()
-  end, true
+  local both = split(text, env)
+  if both then return both, true end
+  return chunk.compile(text, env)
 end
 
 return cell

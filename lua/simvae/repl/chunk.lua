@@ -13,14 +13,15 @@ local function closed_names(text)
   return names
 end
 
--- A function that copies the local variables of its caller to env. The caller holds it in its first one.
+-- A function that copies the local variables of its caller to env, and returns its arguments. The caller holds it in
+-- its first local variable.
 local function keeper(env, text)
   local closed = closed_names(text)
-  return function()
+  return function(...)
     local i = 2
     while true do
       local name, value = debug.getlocal(2, i)
-      if not name then return end
+      if not name then return ... end
       if name:find "^[%a_]" and not closed[name] then env[name] = value end
       i = i + 1
     end
@@ -49,6 +50,19 @@ function chunk.compile(text, env)
   if not keeping then return plain, true end
   local keep = keeper(env, text)
   return function() return keeping(keep) end, false
+end
+
+--- Compiles statements and an expression behind them, which sees their local variables.
+-- @tparam string statements that end with a newline
+-- @tparam string expression
+-- @tparam table env
+-- @treturn ?function that returns the expression's values; nil: it cannot be compiled
+function chunk.compile_with_result(statements, expression, env)
+  local text = "local _keep <const> = ... " .. statements .. " _keep() return _keep(" .. expression
+  local f = load(text .. ")", NAME, "t", env) or load(text .. "\n)", NAME, "t", env) -- behind a comment
+  if not f then return nil end
+  local keep = keeper(env, statements)
+  return function() return f(keep) end
 end
 
 return chunk
