@@ -1,5 +1,6 @@
 -- Progress on terminals of any width, and elsewhere. What a terminal shows is tmux's rendering, or worked out from
 -- the escape sequences by hand.
+local front_end = require "simvae.util.front_end"
 local helper = require "spec.helper"
 local progress = require "simvae.train.progress"
 
@@ -99,5 +100,36 @@ describe("progress", function()
     assert.matches("^above\nwork 2/3  rate 2  %d s left$", wait_for("2/3"))
     assert.matches("^above\nwork 3 steps in %d s\nbelow$", wait_for("below"))
     helper.run(tmux .. "kill-server")
+  end)
+end)
+
+describe("progress in a front end", function()
+  after_each(function() front_end.set(nil) end)
+
+  local function lines_of(work)
+    local lines = {}
+    front_end.set { bar = function(_, text) lines[#lines + 1] = text end }
+    pcall(function()
+      local bar <close> = progress.new { title = "first samples", total = 10 }
+      work(bar)
+    end)
+    return lines
+  end
+
+  it("ends with a line that says so, unless the work failed or was too short to be shown", function()
+    local lines = lines_of(function(bar) bar:update(3, "to standardise outputs by") end)
+    assert.matches("first samples ██████░░░░░░░░░░░░░░ 3/10", lines[1], 1, true)
+    assert.equal("first samples done in 0 s", lines[2])
+    assert.equal(2, #lines)
+    lines = lines_of(function(bar)
+      bar:update(10, "")
+      bar:finish "10 samples"
+    end)
+    assert.same({ "first samples 10 samples in 0 s", 2 }, { lines[2], #lines })
+    assert.equal(1, #lines_of(function(bar)
+      bar:update(3, "")
+      error "interrupted!"
+    end))
+    assert.equal(0, #lines_of(function() end))
   end)
 end)

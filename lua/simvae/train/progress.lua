@@ -139,11 +139,16 @@ end
 --- Ends the line.
 function Progress:finish(text)
   progress.clear()
+  self.finished = true
   if self.quiet then return end
   local line = string.format("%s %s in %s", self.title, text or "done", duration(core.system.clock() - self.started))
   if self.front_end then self.front_end.bar(self, line) else io.stderr:write(line, "\n") end
 end
 
-function Progress.__close() progress.clear() end
+-- A terminal has the line for other output again; a front end keeps it, and is told that the work is done.
+function Progress:__close(failure)
+  progress.clear()
+  if self.front_end and self.shown > 0 and not self.finished and failure == nil then self:finish() end
+end
 
 return progress
