@@ -84,6 +84,24 @@ describe("recalibration", function()
     end
   end)
 
+  it("makes the intervals of values on a grid hold #long", function()
+    local grid = sv.simulator { name = "grid", params = { { name = "a", low = -1, high = 1, grid = 9 } },
+      output = { 1 }, noise = NOISE, simulate = function(z, out) out[1] = z.a end }
+    local function encode(x)
+      return core.concat({ x, core.full(math.log(0.6 * NOISE) + 1, { x.shape[1], 1 }) }, 2)
+    end
+    local model = model_of(1, { simulator = grid,
+      net = { decoder = sv.nn.func(function(code) return code end), encoder = sv.nn.func(encode) } })
+    local function coverage()
+      return sv.evaluate(model, { samples = 3000, calibration = 3000, interval = 0 }).calibration.coverage
+    end
+    assert.is_true(coverage().one < 0.6)
+    model:recalibrate { simulations = 3000 }
+    local after = coverage()
+    assert.near(0.683, after.one, 0.03)
+    assert.near(0.954, after.two, 0.015)
+  end)
+
   it("changes a calibrated posterior little", function()
     local model = model_of(1)
     local _, x = sv.simulate(sim, 50, sv.rng(3))

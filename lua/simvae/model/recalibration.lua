@@ -31,6 +31,7 @@ local KOLMOGOROV, TWO_SIDED = 1.36, 1.96 -- of tests at a level of 5%
 local BEYOND = 5                -- simulations beyond the outermost level, at least
 local DISTANCE = 1e-3           -- of two values of a map, at least
 local CHUNK = 256
+local PASSES = { numbers = 1, cells = 4 } -- of a map's fit, beyond the first
 -- Draws of an output whose coordinates those of truths are compared with: at least, at most, and of all outputs.
 local EACH = { least = 4, most = 16, all = 1 << 16 }
 
@@ -68,18 +69,27 @@ local function quantiles_of(truths, drawn)
   return levels, values
 end
 
+-- Coordinates of truths, numbers of the cube or cells of it: of what a map g takes to them, or without it their own.
+local function coordinates_of(measured, truths, g)
+  local list = {}
+  for i, u in ipairs(truths) do
+    local cell = type(u) == "table"
+    list[i] = (cell and recalibrated.coordinate_within or recalibrated.coordinate_before)(measured[i], g, u)
+  end
+  return list
+end
+
 -- The map of one parameter, from the coordinates of some outputs, the true numbers of the cube, and the sorted
 -- coordinates of draws. These are only near to normal: the quantiles that a coordinate is made of come from the same
 -- random numbers for every output, so that their errors do not average out. Quantiles of the truths' coordinates, and
 -- once more of those that they have then, as distributions that are cut off at the bounds differ.
 local function map_of(measured, truths, drawn)
-  local coordinates = {}
-  for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate(measured[i], u) end
-  local levels, values = quantiles_of(coordinates, drawn)
-  local g = recalibrated.map(levels, values)
-  for i, u in ipairs(truths) do coordinates[i] = recalibrated.coordinate_before(measured[i], g, u) end
-  local _, again = quantiles_of(coordinates, drawn)
-  for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
+  local levels, values = quantiles_of(coordinates_of(measured, truths), drawn)
+  for _ = 1, type(truths[1]) == "table" and PASSES.cells or PASSES.numbers do
+    local g = recalibrated.map(levels, values)
+    local _, again = quantiles_of(coordinates_of(measured, truths, g), drawn)
+    for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
+  end
   return { levels = levels, values = values }
 end
 
@@ -97,7 +107,7 @@ end
 -- Kolmogorov and Smirnov that their shares below are uniform, at a level of 5%.
 local function displaced(measured, truths, drawn)
   local shares = {}
-  for i, u in ipairs(truths) do shares[i] = share_of(drawn, recalibrated.coordinate(measured[i], u)) end
+  for i, c in ipairs(coordinates_of(measured, truths)) do shares[i] = share_of(drawn, c) end
   return supremum(shares) > KOLMOGOROV / math.sqrt(#truths)
 end
 
@@ -143,6 +153,12 @@ local function add_draws(lists, p, rows, each, rng)
   end
 end
 
+-- The cell whose middle u is: as a number, truths would all be at the middle of what their posterior holds.
+local function cell_of(p, u, rng)
+  local half = 0.5 / parameter.cells(p)
+  return { low = u - half, high = u + half, share = rng:uniform() }
+end
+
 -- What the correction is found from, of each parameter: the coordinates of the outputs, the true numbers of the cube,
 -- sorted coordinates of draws, and errors of the estimates in their standard deviations.
 local function gathered(self, z, x, levels)
@@ -159,7 +175,9 @@ local function gathered(self, z, x, levels)
     local p = self:posterior(part, told)
     local rows, points = recalibrated.measure(p.head, p.h, kinds), cube.from_units(self.latent, known:totable())
     for i, u in ipairs(points) do
-      for k = 1, K do measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], u[k] end
+      for k, q in ipairs(self.simulator.params) do
+        measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], q.grid and cell_of(q, u[k], rng) or u[k]
+      end
     end
     add_draws(drawn, p, rows, each, rng)
     local off = errors_of(self, known, self:encode(part, told))

@@ -26,6 +26,7 @@ local KNOTS = #PLACES + 2
 local PER = 1 + 2 * KNOTS        -- numbers of a parameter
 local REACH = 1                  -- standard deviations between an end and the quantile that gives the slope beyond it
 local LEAST = 2e-7               -- between two knots
+local NEGLIGIBLE = 1e-6          -- share of a marginal, where its draws say nothing of its shape
 local FAR = 4                    -- standard deviations, beyond which a truncated distribution is not followed
 
 -- ---- the normal distribution ----------------------------------------------------------------
@@ -179,12 +180,28 @@ end
 
 --- The coordinate c of the number that is taken to u.
 -- @tparam table one of `measure`
--- @tparam table g of `map`
+-- @tparam ?table g of `map`; nil: none
 -- @tparam number u
 -- @treturn number
 function recalibrated.coordinate_before(one, g, u)
+  if not g then return recalibrated.coordinate(one, u) end
   local xs, ys = map_of(one, g)
   return line(one.at, OUTER, line(ys, xs, place(one, u)))
+end
+
+--- The same of a number of a cell of the cube, of which a share of the draws in the cell is below: as draws of a value
+-- of a grid lie.
+-- @tparam table one of `measure`
+-- @tparam ?table g of `map`
+-- @tparam table cell low, high, share
+-- @treturn number
+function recalibrated.coordinate_within(one, g, cell)
+  local a = recalibrated.coordinate_before(one, g, cell.low)
+  local b = recalibrated.coordinate_before(one, g, cell.high)
+  local below, above = share_below(a), share_below(b)
+  if above - below > NEGLIGIBLE then return level_of(below + cell.share * (above - below)) end
+  -- the cut of a circle is in it, or there are no draws
+  return recalibrated.coordinate_before(one, g, cell.low + cell.share * (cell.high - cell.low))
 end
 
 --- The value of a map g.
