@@ -3,8 +3,8 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 
-local pages = { "README.md", "notebooks/c.md", "notebooks/coming_from.md", "notebooks/contributing.md",
-  "notebooks/one_to_many.md", "notebooks/posterior.md", "notebooks/recipes.md", "notebooks/scale.md" }
+local pages = { "README.md" }
+for path in helper.run("ls notebooks/*.md"):gmatch "[^\n]+" do pages[#pages + 1] = path end
 
 local function text_of(path)
   local file <close> = assert(io.open(path))
@@ -130,37 +130,81 @@ describe("the pages", function()
     assert.near(0.1, tonumber(std), 0.03)
   end)
 
-  it("show blocks of posterior.md that run one after the other, here with few steps", function()
-    local folder, blocks, count = helper.temporary_folder(), script_of "notebooks/posterior.md"
-    assert.is_true(count >= 9)
-    local file <close> = assert(io.open(folder .. "/guide.lua", "w"))
-    file:write [[
+  -- Runs the blocks of a guide in a folder, with few steps, simulations and samples; returns what they print.
+  local function run_shortened(guide, folder)
+    local blocks, count = script_of("notebooks/" .. guide)
+    assert.is_true(count > 0)
+    helper.write(folder .. "/guide.lua", [[
       local sv = require "simvae"
       local plain = sv.simulator { name = "s", output = { 1 }, params = { { name = "a", low = 0, high = 1 } },
         simulate = function(z, out) out[1] = z.a end }
       local Model = getmetatable(sv.model { simulator = plain }).__index
-      local train, evaluate = Model.train, sv.evaluate
+      local train, evaluate, recalibrate = Model.train, sv.evaluate, Model.recalibrate
       function Model:train(t)
         t.decoder, t.encoder = { steps = 10 }, { steps = 10 }
-        t.simulations = math.max(200, t.simulations // 20)
+        t.simulations = t.simulations and math.max(200, t.simulations // 20)
         return train(self, t)
       end
       rawset(sv, "evaluate", function(model, o)
+        o = o or {}
         o.samples, o.calibration, o.interval = 400, 50, 0
         return evaluate(model, o)
       end)
-      rawset(Model, "recalibrate", (function(recalibrate)
-        return function(self, t) return recalibrate(self, t and { simulations = 200 }) end
-      end)(Model.recalibrate))
-    ]]
-    file:write("do ", blocks, " end\nprint 'the end'\n")
-    file:close()
+      rawset(Model, "recalibrate", function(self, t) return recalibrate(self, t and { simulations = 200 }) end)
+      do ]], blocks, " end\nprint 'the end'\n")
     local printed = helper.run(helper.lua_command_in(folder, "guide.lua"))
     assert.matches("the end\n$", printed)
+    return printed, count
+  end
+
+  it("show blocks of posterior.md that run one after the other, here with few steps", function()
+    local folder = helper.temporary_folder()
+    local printed, count = run_shortened("posterior.md", folder)
+    assert.is_true(count >= 9)
     local intervals = 0
     for _ in printed:gmatch "%% within the 68%% interval" do intervals = intervals + 1 end
     assert.equal(3, intervals)
     assert.is_true(exists(folder .. "/oscillation.dat") and exists(folder .. "/coverage.dat"))
+  end)
+
+  it("show blocks of concepts.md, choosing.md and one_to_many.md that run, here with few steps #long", function()
+    local concepts = run_shortened("concepts.md", helper.temporary_folder())
+    local one, two = concepts:match "\n([%d.]+)\t([%d.]+)\n[%d.]+\t%-?[%d.]+\n"
+    assert.is_true(tonumber(one) <= tonumber(two) and tonumber(two) <= 1)
+    run_shortened("choosing.md", helper.temporary_folder())
+    local printed = run_shortened("one_to_many.md", helper.temporary_folder())
+    assert.near(0, tonumber(printed:match "defect\t([%d.e-]+)"), 1e-6)
+  end)
+
+  it("show blocks of noise.md, slow_simulators.md and performance.md that run, with few steps #long", function()
+    assert.near(0.05, tonumber(run_shortened("noise.md", helper.temporary_folder()):match "^[%d.]+"), 0.01)
+    local folder = helper.temporary_folder()
+    local printed = run_shortened("slow_simulators.md", folder)
+    assert.matches("\n%d+\tthe spring breaks\t9.[89]", printed)
+    assert.is_true(exists(folder .. "/night.cache") and exists(folder .. "/runs/spring/model.safetensors"))
+    assert.matches("in steps of the decoder: simulating a batch %d", (run_shortened("performance.md", folder)))
+  end)
+
+  it("show commands that exist: targets of make, scripts, subcommands", function()
+    local targets, commands = "\n" .. text_of "Makefile" .. text_of "rockspec/package.mk", {}
+    for _, path in ipairs(pages) do
+      for block in text_of(path):gmatch "```sh\n(.-)```" do
+        for line in block:gmatch "[^\n]+" do
+          local name = line:match "^make ([%l-]+)"
+          if name then
+            assert.is_truthy(targets:find("\n" .. name .. "[^\n=]*:"), path .. ": make " .. name)
+          end
+          local script = line:match "^lua5%.4 (%S+%.lua)" or line:match "; lua5%.4 (%S+%.lua)"
+          if script and script:find "/" then assert.is_true(exists(script), path .. ": " .. script) end
+          local command = line:match "^simvae (%l+)"
+          if command then
+            commands[#commands + 1] = command
+            assert.is_true(exists("lua/simvae/cli/commands/" .. command .. ".lua"), path .. ": simvae " .. command)
+          end
+        end
+      end
+    end
+    assert.is_true(#commands > 5)
   end)
 
   it("show blocks of scale.md that run one after the other", function()

@@ -44,7 +44,9 @@ local class_texts = {
   tape = "What was made since sv.tape(); released when it closes.",
   rng = "A random number generator: number i of a stream under a seed depends on nothing else.",
   model = "A simulator, a decoder that emulates it, and an encoder that inverts it; made by sv.model or sv.load.",
-  posterior = "q(z | x) of one or more outputs; made by model:posterior(x).",
+  posterior = "q(z | x) of one or more outputs; made by model:posterior(x). Values are in units and within the prior's "
+    .. "support. Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, the same in "
+    .. "every call.",
   simulator = "Named parameters with bounds and units, a prior, and a function from parameters to an output; made by "
     .. "sv.simulator, sv.command, sv.spice and sv.dataset.",
   sampler = "Batches of parameters and outputs; made by sv.sampler.new.",
