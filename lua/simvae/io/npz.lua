@@ -215,15 +215,9 @@ function npz.save(path, tensors)
   for _, name in ipairs(names) do
     if #name > MOST_NAME then check.fail(2, "save_npz: a name has at most %d bytes; got %d", MOST_NAME, #name) end
   end
-  local members, stop = lay_out(names, function(name) return tensors[name].shape end)
-  local pieces = {}
-  for i, m in ipairs(members) do
-    local t = tensors[names[i]]
-    m.crc = core.io.crc32 { m.header, t }
-    table.move({ zip.header(m), m.header, t }, 1, 3, #pieces + 1, pieces)
-  end
-  pieces[#pieces + 1] = zip.directory(members, stop)
-  return file.write(path, pieces)
+  local members = lay_out(names, function(name) return tensors[name].shape end)
+  for i, m in ipairs(members) do m.pieces = { m.header, tensors[names[i]] } end
+  return file.write(path, zip.archive(members))
 end
 
 local Stream = {}

@@ -2,6 +2,8 @@
 --
 -- A member is a table: name, size (bytes), crc (of its data), at (the offset of its local header). Sizes and offsets
 -- that 32 bits do not hold stand in extra fields (zip64). Dates are constant, so that equal data give equal archives.
+local core = require "simvae.core"
+
 local zip = { max_name = 65535 }
 
 local plain, wide = 20, 45 -- versions needed to extract: 2.0; 4.5, with zip64
@@ -57,6 +59,22 @@ function zip.directory(members, at)
     count, offset = math.min(n, most_members), is_large(at) and 0xFFFFFFFF or at
   end
   return text .. tail .. "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, count, count, #text, offset, 0)
+end
+
+--- An archive as the pieces of a file.
+-- @tparam {table,...} members name, size (bytes), pieces (strings and tensors)
+-- @treturn {string|tensor,...}
+function zip.archive(members)
+  local pieces, at = {}, 0
+  for _, m in ipairs(members) do
+    m.at, m.crc = at, core.io.crc32(m.pieces)
+    local header = zip.header(m)
+    pieces[#pieces + 1] = header
+    table.move(m.pieces, 1, #m.pieces, #pieces + 1, pieces)
+    at = at + #header + m.size
+  end
+  pieces[#pieces + 1] = zip.directory(members, at)
+  return pieces
 end
 
 return zip
