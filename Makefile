@@ -236,8 +236,8 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore graphics jupyter onnx onnx_ops \
-	package pages parallel peers python_notebook readme reference repl report_page reproduce sbibm slurm
+PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore fmu graphics jupyter onnx \
+	onnx_ops package pages parallel peers python_notebook readme reference repl report_page reproduce sbibm slurm
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 .PHONY: test-kernels

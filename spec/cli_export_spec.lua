@@ -35,6 +35,10 @@ describe("simvae export", function()
     out, code = run("export", "rlc.safetensors", "-o", "m.onnx")
     assert.equal(0, code, out)
     assert(#helper.read(folder .. "/m.onnx") > 1000)
+    out, code = run("export", "rlc.safetensors", "-o", "m.fmu", "--fmi", "2", "--compiler", "none")
+    assert.equal(0, code, out)
+    assert.matches("m.fmu\nm.fmu: without a binary", out)
+    assert.matches('fmiVersion="2.0"', helper.read(folder .. "/m.fmu"))
   end)
 
   it("says what is wrong with a command line", function()
@@ -53,7 +57,8 @@ describe("simvae export", function()
 
   it("lists the formats' options in its help", function()
     local out = run("export", "--help")
-    for _, word in ipairs { "--what", "--format", "--int8", "--flash", "--workspace", "(c) ", ".onnx", "decode" } do
+    for _, word in ipairs { "--what", "--format", "--int8", "--flash", "--workspace", "(c) ", "(fmu) ",
+      ".onnx", "--series", "decode" } do
       assert(out:find(word, 1, true), word)
     end
   end)

@@ -19,12 +19,6 @@ local rules = format.rules("c", {
   ram = { "integer", min = 1, doc = "bytes that the working memory may take; more is an error; default: no limit" },
 })
 
--- An identifier of C from a name.
-local function identifier(name)
-  local word = name:gsub("[^%w_]", "_"):gsub("^(%d)", "m%1")
-  return word:find "%a" and word or "model" .. word
-end
-
 local function check_room(result, o)
   for _, room in ipairs { { "flash", "constants" }, { "ram", "workspace" } } do
     local limit, needed = o[room[1]], result[room[2]]
@@ -51,7 +45,7 @@ local function c(model, path, options)
   local result, about = format.write("c", model, path, options, rules, function(graphs, o)
     local base, file = path:match "^(.*)%.c$", path:match "([^/]+)%.c$"
     if not file then refuse.because("path ends in \".c\"; got \"%s\"", path) end
-    local prefix = o.prefix or identifier(model.simulator.name)
+    local prefix = o.prefix or source.identifier(model.simulator.name)
     if not prefix:find "^[%a_][%w_]*$" then refuse.because("prefix is an identifier of C; got \"%s\"", prefix) end
     local lines = {}
     if model.focus then

@@ -107,15 +107,17 @@ local function run(a)
     print(string.format("%s: %d bytes of constants, %d of working memory", about.header, about.constants,
       about.workspace))
   end
+  if type(about) == "table" and about.notice then print(written .. ": " .. about.notice) end
 end
 
 return {
   order = 95,
-  summary = "Writes a model for use without simvae: ONNX, C, …",
+  summary = "Writes a model for use without simvae: ONNX, C, FMU, …",
   text = "Writes a model for use without simvae, in the simulator's units: decode predicts outputs, encode infers "
     .. "parameters and their standard deviations, sample draws of the posterior, log_prob is its density; posterior is "
     .. "both of these.",
-  examples = { "simvae export runs/box -o box.onnx", "simvae export runs/rlc -o rlc.c --what decode,encode --int8" },
+  examples = { "simvae export runs/box -o box.onnx", "simvae export runs/rlc -o rlc.c --what decode,encode --int8",
+    "simvae export runs/rlc -o rlc.fmu" },
   define = define,
   run = run,
 }

@@ -26,7 +26,7 @@ end
 -- @tparam ?table options as the caller gave them
 -- @tparam table rules of format.rules
 -- @tparam function build (graphs, o, model, path) -> { { path =, pieces = {string|tensor,...} }, … }, and what the
--- public function returns behind the path; it may call refuse.because
+-- public function returns behind the path; or nil and a message; it may call refuse.because
 -- @treturn string|nil path, or nil and a message: a file that exists or cannot be written
 -- @return what build gives as its second result
 function format.write(name, model, path, options, rules, build)
@@ -40,6 +40,7 @@ function format.write(name, model, path, options, rules, build)
   refuse.guard(what, function()
     files, about = build(directions.of(model, o), o, model, path)
   end)
+  if not files then return nil, about end
   for _, one in ipairs(files) do
     local kind = core.system.kind(one.path)
     if kind == "folder" then return nil, one.path .. ": is a folder" end

@@ -13,6 +13,14 @@ local source = {}
 
 local WIDTH = 120
 
+--- An identifier of C from a name.
+-- @tparam string name
+-- @treturn string
+function source.identifier(name)
+  local word = name:gsub("[^%w_]", "_"):gsub("^(%d)", "m%1")
+  return word:find "%a" and word or "model" .. word
+end
+
 -- ---- constants -----------------------------------------------------------------------------------------
 
 local literals = { float = loops.literal, ["int8_t"] = function(v) return string.format("%d", v) end }
