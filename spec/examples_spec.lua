@@ -139,7 +139,7 @@ describe("the list of experiments", function()
     end
     out, code = run("examples/experiments.lua", "polygon")
     assert.equal(0, code)
-    assert.matches("simulator polygon: .*\nnet        \"coordconv\"\nposterior  \"flow\"\n", out)
+    assert.matches("simulator polygon: .*\nnet          \"coordconv\"\nposterior    \"flow\"\nrecalibrate  20000\n", out)
     assert.matches("must be one of", (run("examples/experiments.lua", "ploygon")))
   end)
 end)
