@@ -313,3 +313,54 @@ describe("JSON", function()
     end
   end)
 end)
+
+describe("the format of model files", function()
+  it("has a version: later ones are refused with what to do, earlier ones load", function()
+    local state, _, metadata = parts()
+    assert.equal("1", metadata.format_version)
+    local path = folder .. "/version.safetensors"
+    local function with(version, by)
+      metadata.format_version, metadata.version = version, by
+      assert(sv.io.save_safetensors(path, state, { metadata = metadata }))
+      return sv.load(path)
+    end
+    assert(with(nil, "0.2.0")) -- simvae 0.2 wrote none
+    assert(with("1", "9.9.9"))
+    refused("simvae 1%.4%.0 wrote it, in version 2 of the format of model files; this is simvae " .. core.version
+      .. ", which reads versions up to 1: install simvae 1%.4%.0 or a later one", with("2", "1.4.0"))
+    refused("a later simvae wrote it, in version 3 .*: install that one or a later one", with("3", nil))
+    for _, none in ipairs { "", "0", "-1", "1.5", "x", "99999999999999999999" } do
+      refused('its format_version is "' .. none:gsub("%p", "%%%0") .. '", which is none', with(none, "0.3.0"))
+    end
+  end)
+
+  it("is enough for NumPy to decode, as notebooks/model_files.md shows", function()
+    local python, none = helper.python "numpy"
+    if not python then return pending(none) end
+    local blocks = {}
+    for block in helper.read "notebooks/model_files.md":gmatch "```python\n(.-)```" do blocks[#blocks + 1] = block end
+    assert.equal(2, #blocks)
+    helper.write(folder .. "/read_model.py", table.concat(blocks, "\n"))
+    local sim = ring { output = { 6 }, simulate = function(z)
+      local x = {}
+      for i = 1, 6 do x[i] = 100 + 20 * math.cos(math.rad(z.c) + i) * z.a + math.log(z.b) + i * z.d end
+      return x
+    end }
+    for _, bounded in ipairs { "clamp", "tanh" } do
+      local model = sv.model { simulator = sim, net = "mlp", width = 12, seed = 3, posterior = "gaussian",
+        bounded = bounded }
+      model:train { quiet = true, batch = 16, decoder = { steps = 30 }, encoder = { steps = 4 } }
+      assert(model:save(folder .. "/read.safetensors"))
+      local z = sim:sample(20, sv.rng(4))
+      assert(sv.io.save_npy(folder .. "/read_z.npy", z))
+      local said = helper.run(string.format("cd %s && %s -c %s", helper.quote(folder), helper.quote(python),
+        helper.quote("import numpy as np, read_model; np.save('read_x.npy', read_model.decode('read.safetensors', "
+          .. "np.load('read_z.npy').astype(float)))")))
+      assert.equal("", said)
+      local x, y = assert(sv.io.load_npy(folder .. "/read_x.npy")), model:decode(z)
+      assert.same({ 20, 6 }, { table.unpack(x.shape) })
+      local scale = core.max(core.abs(y)):item()
+      assert.is_true(core.max(core.abs(x - y)):item() <= 1e-5 * scale, "differs")
+    end
+  end)
+end)

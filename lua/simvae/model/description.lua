@@ -2,6 +2,7 @@
 -- is untrusted: every field is checked before anything is built from it, and none of its text reaches a loader, a path
 -- or a format string.
 local check = require "simvae.util.check"
+local core = require "simvae.core"
 local file = require "simvae.io.file"
 local likelihood = require "simvae.likelihood"
 local loss = require "simvae.model.loss"
@@ -18,6 +19,23 @@ local MAX_WIDTH = 1 << 20        -- channels or units of a layer
 local MAX_AXIS = 1 << 31       -- along one axis of an output, or seconds and steps of a training
 local MAX_MEMBERS = 64
 local refuse = file.refuse
+
+--- The version of the format of model files (notebooks/model_files.md) that is written, and the last one that is read.
+-- Files without one are version 1.
+description.FORMAT = 1
+
+--- Refuses a file of a later version of the format.
+-- @tparam {[string]=string} metadata of the file
+function description.check_version(metadata)
+  if metadata.format_version == nil then return end
+  local version = metadata.format_version:find "^%d+$" and math.tointeger(tonumber(metadata.format_version))
+  if not version or version < 1 then refuse("its format_version is %q, which is none", metadata.format_version) end
+  if version <= description.FORMAT then return end
+  local by = metadata.version and "simvae " .. metadata.version or "a later simvae"
+  refuse("%s wrote it, in version %d of the format of model files; this is simvae %s, which reads versions up to "
+    .. "%d: install %s or a later one", by, version, core.version, description.FORMAT,
+    metadata.version and by or "that one")
+end
 
 --- Of a model: plain values only.
 -- @tparam Model model

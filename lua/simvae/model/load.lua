@@ -122,6 +122,7 @@ end
 -- Builds the model of a file's tensors and description.
 local function make(state, metadata, path, sim, settings)
   if metadata.format ~= "simvae" or not metadata.model then refuse("a safetensors file, but not of a simvae model") end
+  description.check_version(metadata)
   local about, broken = json.decode(metadata.model, { max_bytes = 1 << 20, what = "its description" })
   if about == nil then refuse("%s", broken or "its description is empty") end
   local numbers = count_numbers(state)

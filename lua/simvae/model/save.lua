@@ -103,7 +103,8 @@ function Model:save(path)
   if self.focus then about.focus = { rounds = self.focus.rounds, distance = self.focus.distance } end
   about.recalibration = recalibration.description(self)
   return require "simvae.io".save_safetensors(path, self:state(), { metadata = {
-    format = "simvae", version = core.version, model = json.encode(about),
+    format = "simvae", format_version = tostring(description.FORMAT),
+    version = core.version, model = json.encode(about),
   }, checksum = true })
 end
 
