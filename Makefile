@@ -30,8 +30,8 @@ APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
 APT_ARM64    = mmdebstrap qemu-user-static gcc-aarch64-linux-gnu
 APT_DEB      = dpkg-dev debhelper dh-lua lintian
-APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline
-BREW         = lua@5.4 pkgconf libpng openblas luarocks ngspice libngspice gnuplot luacheck clang-format cppcheck
+APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline libhdf5-dev libmatio-dev
+BREW         = lua@5.4 pkgconf libpng openblas luarocks ngspice libngspice gnuplot hdf5 libmatio luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
 
 VERSION    := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' csrc/version.h)
@@ -70,7 +70,9 @@ endif
 
 # ---- build rules ---------------------------------------------------------------------------------
 
-SOURCES    := csrc/module.c $(filter-out csrc/blas/%,$(wildcard csrc/*/*.c))
+# Modules of their own, csrc/NAME/NAME.c, which link a library.
+OWN_MODULES = blas hdf5 matio
+SOURCES    := csrc/module.c $(filter-out $(OWN_MODULES:%=csrc/%/%.c),$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
 LUA_FILES  := $(shell find lua/simvae -name "*.lua" -o -name "*.py")
 SIM_FILES  := $(wildcard simulators/*)
@@ -81,6 +83,10 @@ CORE        = $(LIB)/simvae/core.so
 # blas.so: a separate module that links OpenBLAS. Not built where OpenBLAS is not installed, or with WITHOUT_BLAS=1.
 BLAS_PC     = $(call package,openblas blas-openblas)
 BLAS        = $(if $(WITHOUT_BLAS),,$(if $(BLAS_PC),$(LIB)/simvae/blas.so))
+# hdf5.so, matio.so: not built where libhdf5 or libmatio is not installed, or with WITHOUT_READERS=1.
+HDF5_PC     = $(call package,hdf5 hdf5-serial)
+MATIO_PC    = $(call package,matio)
+READERS     = $(if $(WITHOUT_READERS),,$(if $(HDF5_PC),$(LIB)/simvae/hdf5.so) $(if $(MATIO_PC),$(LIB)/simvae/matio.so))
 STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
 # Definitions for editors (LuaCATS), from the documentation of the module, which has to be loaded for that: not by
 # sanitized builds, nor where it is built for another machine.
@@ -96,10 +102,8 @@ say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(CORE) $(BLAS) $(STAGED) $(BUILD)/bin/simvae $(DEFINITIONS)
-ifeq ($(BLAS),)
-	@rm -f $(LIB)/simvae/blas.so # of an earlier build
-endif
+all: $(CORE) $(BLAS) $(READERS) $(STAGED) $(BUILD)/bin/simvae $(DEFINITIONS)
+	@rm -f $(filter-out $(BLAS) $(READERS),$(OWN_MODULES:%=$(LIB)/simvae/%.so)) # of an earlier build
 
 $(CORE): $(OBJECTS) $(BUILD)/obj/link
 	@mkdir -p $(@D)
@@ -114,6 +118,15 @@ $(LIB)/simvae/blas.so: csrc/blas/blas.c csrc/blas/blas.h csrc/version.h $(BUILD)
 	$(say) "$(CC) $<"
 	$(Q)$(CC) $(SHARED) $(RESIDENT) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) $(shell $(PKG_CONFIG) --cflags $(BLAS_PC)) -o $@ $< \
 		$(shell $(PKG_CONFIG) --libs $(BLAS_PC)) $(LDFLAGS)
+
+$(LIB)/simvae/hdf5.so: csrc/hdf5/hdf5.c
+$(LIB)/simvae/matio.so: csrc/matio/matio.c
+$(LIB)/simvae/hdf5.so $(LIB)/simvae/matio.so: csrc/version.h $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(say) "$(CC) $(filter %.c,$^)"
+	$(Q)$(CC) $(SHARED) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) \
+		$(shell $(PKG_CONFIG) --cflags $(if $(filter %hdf5.so,$@),$(HDF5_PC),$(MATIO_PC))) -o $@ $(filter %.c,$^) \
+		$(shell $(PKG_CONFIG) --libs $(if $(filter %hdf5.so,$@),$(HDF5_PC),$(MATIO_PC))) $(LDFLAGS)
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
@@ -470,7 +483,7 @@ install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
 		find simvae -type f -exec install -m 644 {} "$(DESTDIR)$(LUADIR)/{}" \;
 	install -d "$(DESTDIR)$(LIBDIR)/simvae"
-	install -m 755 $(CORE) $(BLAS) "$(DESTDIR)$(LIBDIR)/simvae/"
+	install -m 755 $(CORE) $(BLAS) $(READERS) "$(DESTDIR)$(LIBDIR)/simvae/"
 	install -d "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(BUILD)/bin/simvae "$(DESTDIR)$(BINDIR)/"
 	put() { install -d "$(DESTDIR)$$2" && install -m 644 "$$1" "$(DESTDIR)$$2/"; }; \
@@ -516,4 +529,5 @@ help:
 	@echo "make formula      formula for Homebrew: $(BUILD)/dist/simvae.rb (SOURCE_URL: address of the archive)"
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
-	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg)"
+	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg),"
+	@echo "                  WITHOUT_READERS=1 (no HDF5 and MATLAB files)"

@@ -301,6 +301,7 @@ void sv_open_io(lua_State *L, int core) {
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
     sv_open_numbers(L, lua_gettop(L));
+    sv_open_fill(L, lua_gettop(L));
     sv_open_write(L, lua_gettop(L));
     sv_open_png(L, lua_gettop(L));
     sv_open_lock(L, lua_gettop(L));

@@ -12,6 +12,7 @@ void sv_read_numbers(const char *kind, bool swapped, const unsigned char *from, 
 void sv_write_numbers(const sv_real *from, size_t count,
                       unsigned char *to); /* little-endian, of the build's number type */
 void sv_open_numbers(lua_State *L, int io);
+void sv_open_fill(lua_State *L, int io);
 /* Row-major numbers of the tensor at index, in whatever layout it is; pushes the object that keeps them alive. */
 const sv_real *sv_plain_data(lua_State *L, int index);
 int sv_encode_png(lua_State *L);

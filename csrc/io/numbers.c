@@ -96,6 +96,31 @@ void sv_read_numbers(const char *kind, bool swapped, const unsigned char *from, 
     }
 }
 
+/* core.io.fill(tensor, at, kind, text): the numbers of a text, in this machine's byte order, become elements at + 1 and
+ * following of a row-major tensor. */
+static int l_fill(lua_State *L) {
+    sv_tensor *to = sv_check_object(L, 1, SV_TENSOR);
+    lua_Integer at = sv_check_integer(L, 2);
+    const char *kind = sv_check_text(L, 3, NULL);
+    size_t length;
+    const char *text = sv_check_text(L, 4, &length);
+    size_t each = sv_number_size(kind), count = each ? length / each : 0;
+    sv_check_alive(L, to);
+    sv_check_writable(L, to);
+    sv_check_argument(L, to->layout == SV_PLAIN, 1, "must be in row-major order: clone it");
+    sv_check_argument(L, each != 0, 3, "an unknown kind of numbers");
+    sv_check_argument(L, at >= 0 && (size_t)at <= to->count && count <= to->count - (size_t)at, 2,
+                      "the numbers do not fit the tensor");
+    sv_read_numbers(kind, false, (const unsigned char *)text, count, to->data + at);
+    return 0;
+}
+
+void sv_open_fill(lua_State *L, int io) {
+    io = lua_absindex(L, io);
+    lua_pushcfunction(L, l_fill);
+    lua_setfield(L, io, "fill");
+}
+
 void sv_write_numbers(const sv_real *from, size_t count, unsigned char *to) {
     memcpy(to, from, count * sizeof *from);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__

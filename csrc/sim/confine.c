@@ -1,7 +1,8 @@
-/* confine.c: restricts the process that runs ngspice.
+/* confine.c: restricts the process that runs ngspice, or a library that reads untrusted files.
  *
  *   core.spice.enter(folder) -> true, or nil, message     changes the working directory
- *   core.spice.confine() -> true                          irreversible: see below
+ *   core.spice.confine(room?) -> true                     irreversible: see below; room: bytes that it may take,
+ *                                                         and then its standard error is discarded
  *
  * A netlist is data, but ngspice has commands and code models that start programs and write files. The process that
  * runs it therefore may not start programs (execve), open network connections (socket), trace other processes (ptrace),
@@ -11,7 +12,9 @@
 #include "../simvae.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -78,7 +81,28 @@ static void filter_calls(void) {
 }
 #endif
 
+/* Limits the address space to what is mapped now and room bytes; not where the system does not say what is mapped. */
+static void limit_memory(lua_Integer room) {
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0;
+    bool known = f && fscanf(f, "%llu", &pages) == 1;
+    if (f) fclose(f);
+    if (known) limit(RLIMIT_AS, (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)room);
+}
+
+/* Discards what is written to standard error, such as glibc's lines about a heap that a library corrupted. */
+static void silence(void) {
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null < 0) return;
+    dup2(null, STDERR_FILENO);
+    close(null);
+}
+
 int sv_confine(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) {
+        limit_memory(sv_check_integer(L, 1));
+        silence();
+    }
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, MAX_FILE);
 #ifdef __linux__

@@ -1,6 +1,7 @@
 --- What a file or folder holds: for `simvae info`. Files are told apart by their first bytes.
 local cache = require "simvae.sampler.cache"
 local check = require "simvae.util.check"
+local container = require "simvae.io.container"
 local core = require "simvae.core"
 local csv = require "simvae.io.csv"
 local files = require "simvae.io"
@@ -113,6 +114,16 @@ local function of_npz(path)
   return { kind = "npz arrays", arrays = arrays, others = next(others) and others or nil }
 end
 
+local function of_container(path, format)
+  local list = outcome.need((format == "hdf5" and files.list_hdf5 or files.list_mat)(path))
+  local arrays, others = {}, {}
+  for _, e in ipairs(list) do
+    if e.dtype then arrays[e.name] = { shape = shape_of(e.shape), type = e.dtype } else others[e.name] = e.is end
+  end
+  return { kind = format == "hdf5" and "HDF5 arrays" or "MATLAB arrays", arrays = arrays,
+    others = next(others) and others or nil }
+end
+
 local function of_png(path)
   local x = outcome.need(files.load_png(path, { alpha = true }))
   return { kind = "PNG picture", channels = x.shape[1], height = x.shape[2], width = x.shape[3] }
@@ -142,14 +153,16 @@ function contents.of(path)
     return of_simulator(require "simvae.cli.source".simulator(path))
   end
   local file <close> = outcome.need(io.open(path, "rb"))
-  local start = file:read(9) or ""
+  local start = file:read(4096) or ""
   local format = format_of(start)
   if format then return of_format[format](path) end
+  format = container.format(start)
+  if format then return of_container(path, format) end
   if cache.is(path) then return of_cache(path) end
   if start:sub(9, 9) == "{" or path:find "%.safetensors$" then return of_safetensors(path) end
-  local text = not start:find "%c" or start:find "^%g*[\r\n\t]"
+  local text = not start:sub(1, 9):find "%c" or start:find "^%g*[\r\n\t]"
   return text and of_csv(path) or outcome.fail("%s is of no kind that simvae reads: models, checkpoints, sample "
-    .. "caches, .npy, .npz, PNG, CSV", path)
+    .. "caches, .npy, .npz, HDF5, MATLAB, PNG, CSV", path)
 end
 
 --- Its text.

@@ -59,6 +59,16 @@ function file.attempt(body, ...)
   error(results[2], 0)
 end
 
+--- Runs body, which may call refuse, for the function of a path.
+-- @tparam string path
+-- @tparam function body
+-- @return what it returns, or nil, message
+function file.attempt_on(path, body)
+  local results = table.pack(file.attempt(body))
+  if results[1] == nil and results.n == 2 then return file.failure(path, results[2]) end
+  return table.unpack(results, 1, results.n)
+end
+
 --- Runs body(source) on an open file and closes it, unless body keeps it.
 -- @tparam string path
 -- @tparam function body of the source; its results are returned

@@ -5,6 +5,8 @@
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
+local hdf5 = require "simvae.io.hdf5"
+local mat = require "simvae.io.mat"
 local npy = require "simvae.io.npy"
 local npz = require "simvae.io.npz"
 local safetensors = require "simvae.io.safetensors"
@@ -17,6 +19,10 @@ local files = {
   save_npz = npz.save,
   load_safetensors = safetensors.load,
   save_safetensors = safetensors.save,
+  list_hdf5 = hdf5.list,
+  load_hdf5 = hdf5.load,
+  list_mat = mat.list,
+  load_mat = mat.load,
 }
 
 local png_options = {

@@ -3,8 +3,8 @@ local contents = require "simvae.cli.contents"
 local json = require "simvae.io.json"
 
 local function define(command)
-  command:argument("file", "A model, a checkpoint, a sample cache, data (.npy, .npz, PNG, CSV), the folder of a run "
-    .. "or of shards, or a simulator.")
+  command:argument("file", "A model, a checkpoint, a sample cache, data (.npy, .npz, HDF5, MATLAB, PNG, CSV), the "
+    .. "folder of a run or of shards, or a simulator.")
   command:flag("--json", "Prints JSON.")
 end
 

@@ -3,6 +3,7 @@
 --     local faces = sv.dataset { z = "z.npy", x = "x.npy" }                   -- (N, K) and (N, …)
 --     local faces = sv.dataset { path = "faces.npz", z = "angles", x = "images" }
 --     local faces = sv.dataset { path = "folder" }                            -- PNGs, and a CSV that names them
+--     local faces = sv.dataset { path = "faces.h5", z = "params", x = "images" }  -- HDF5, MATLAB
 --     local filter = sv.dataset { path = "runs.csv", params = { "R", "C" } }  -- a table with named columns
 --     local faces = sv.dataset { path = "runs/samples" }                      -- a sample cache
 --
@@ -27,9 +28,13 @@ local dataset = {}
 local fields = check.declare("dataset", {
   name = { "string", default = "dataset", doc = "of files, figures and messages" },
   path = { "string",
-    doc = "a CSV table, a .npz file, a folder of PNGs with a CSV file, or a cache of samples" },
-  z = { "string", doc = "a .npy file (N, K); with path the name of the array in the .npz file (default \"z\")" },
-  x = { "string", doc = "a .npy file (N, …); with path the name of the array in the .npz file (default \"x\")" },
+    doc = "a CSV table, a .npz, HDF5 or MATLAB file, a folder of PNGs with a CSV file, or a cache of samples" },
+  z = { "string",
+    doc = "a .npy file (N, K); with path the name of the array in that file (default \"z\"), or of a group or struct "
+      .. "whose arrays are columns" },
+  x = { "string", doc = "a .npy file (N, …); with path the name of the array in that file (default \"x\")" },
+  samples = { "string", one_of = { "first", "last" },
+    doc = "of HDF5 and MATLAB files: the axis of x (and z) along which samples lie; default \"first\"" },
   csv = { "string",
     doc = "name of the CSV file in the folder; its column \"file\" names the picture, the others are parameters" },
   drop = { "table", doc = "columns that are left out, by position, header or name" },
@@ -53,7 +58,8 @@ local fields = check.declare("dataset", {
   layout = { "string", one_of = layout.names, doc = "meaning of the axes of a row of x; needed where it is ambiguous" },
   scale = { "number", above = 0, doc = "outputs are divided by it; default: 255 for bytes that go above 1" },
   memory = { "integer", default = 1 << 30, min = 0,
-    doc = "most bytes of a .npz file's outputs that are held; larger ones are unpacked" },
+    doc = "most bytes of a file's outputs that are held; larger ones of a .npz file are unpacked, of an HDF5 file read "
+      .. "row by row" },
   unpacked = { "string", doc = "path that larger outputs are unpacked to; default: beside the .npz file" },
 })
 local shared = simulator.share_options(fields, { prior = true, series = true })

@@ -1,10 +1,12 @@
 --- Sources of data sets: arrays, images with a table, sample caches.
 local cache = require "simvae.sampler.cache"
 local check = require "simvae.util.check"
+local container = require "simvae.io.container"
 local core = require "simvae.core"
 local file = require "simvae.io.file"
 local npy = require "simvae.io.npy"
 local npz = require "simvae.io.npz"
+local open_container = require "simvae.simulator.dataset.containers"
 local pictures = require "simvae.simulator.dataset.pictures"
 local read_table = require "simvae.simulator.dataset.table"
 
@@ -139,10 +141,17 @@ end
 
 -- ---- opening ---------------------------------------------------------------------------------
 
-local kinds = "a CSV table, a .npz file, a cache of samples, or a folder of PNGs with a CSV file"
+local kinds = "a CSV table, a .npz, HDF5 or MATLAB file, a cache of samples, or a folder of PNGs with a CSV file"
 
--- Options of tables alone.
-local function refuse_table_options(what, given)
+local function open_hdf5(given) return open_container(given, "hdf5") end
+local function open_mat(given) return open_container(given, "mat") end
+
+-- Options of tables, or of HDF5 and MATLAB files, alone.
+local function refuse_options(what, given, open)
+  if given.samples ~= nil and open ~= open_hdf5 and open ~= open_mat then
+    check.fail(4, "%s: samples is an option of HDF5 and MATLAB files", what)
+  end
+  if open == open_table then return end
   for _, name in ipairs { "outputs", "axis", "run", "points", "missing" } do
     if given[name] ~= nil and given[name] ~= "error" then
       check.fail(4, "%s: %s is an option of CSV tables", what, name)
@@ -158,8 +167,10 @@ local function opener_of(path, kind)
   if not source then return file.failure(path, why) end
   local start = source:read(0, math.min(source:size(), 4096)) or ""
   source:close()
-  local format = file.format(start)
+  local format = file.format(start) or container.format(start)
   if format == "npz" then return open_npz end
+  if format == "hdf5" then return open_hdf5 end
+  if format == "mat" or format == "mat73" or not format and path:lower():find "%.mat$" then return open_mat end
   if not format and not start:find "%z" and not path:lower():find "%.npz$" then return open_table end
   if path:lower():find "%.npz$" then return open_npz end
   return file.failure(path, "is of no kind that sv.dataset reads; path is " .. kinds)
@@ -178,13 +189,13 @@ function sources.open(what, given)
     if not kind then return nil, given.path .. ": no such file or folder" end
     local open, why = opener_of(given.path, kind)
     if not open then return nil, why end
-    if open ~= open_table then refuse_table_options(what, given) end
+    refuse_options(what, given, open)
     return open(given)
   end
   if not (given.z and given.x) then
     check.fail(4, "%s: takes z = \"z.npy\" and x = \"x.npy\", or path = %s", what, kinds)
   end
-  refuse_table_options(what, given)
+  refuse_options(what, given)
   return open_arrays(given)
 end
 
