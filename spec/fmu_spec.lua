@@ -243,6 +243,20 @@ describe("sv.export.fmu", function()
     end
   end)
 
+  it("warns of inputs outside their bounds, and survives misuse", function()
+    if not helper.have "cc" then return pending "no C compiler" end
+    local path, own = folder .. "/misuse.fmu", folder .. "/misuse"
+    assert(core.system.mkdir(own))
+    local _, about = assert(sv.export.fmu(small, path, { compiler = "none" }))
+    for _, name in ipairs { "decay.h", "decay.c", "decay_fmi.c" } do
+      helper.write(own .. "/" .. name, (assert(unpacked(path, "sources/" .. name))))
+    end
+    local output, code = helper.run(string.format("cc -std=c99 -g -Wall -Wextra -Werror -fsanitize=address,undefined "
+      .. "-fno-sanitize-recover=all %s/decay.c %s/decay_fmi.c spec/fixtures/fmu_driver.c -o %s/driver -lm "
+      .. "&& ASAN_OPTIONS=detect_leaks=1 LD_PRELOAD= %s/driver %s", own, own, own, own, about.token))
+    assert.equal(0, code, output)
+  end)
+
   it("refuses what it is not, and says what is missing", function()
     local path = folder .. "/refused.fmu"
     helper.raises("an FMU is of what = \"decode\" alone; got \"encode\"", sv.export.fmu, small, path,
