@@ -47,9 +47,10 @@ local options = check.declare("experiment", {
   doc = { "string", doc = "what --help says" },
   factors = { "table", doc = "names of the parameters that MIG is averaged over; default: all" },
   recalibrate = { "integer", min = 100,
-    doc = "new simulations that the trained posterior is corrected on; default: none" },
+    doc = "new simulations that the trained posterior is corrected on, in proportion fewer where fewer samples are "
+      .. "evaluated than the experiment's; default: none" },
   refine = { "table", default = { steps = 60 },
-    doc = "what the evaluation refines a tenth of its samples by, as of model:invert" },
+    doc = "what the evaluation refines a tenth of its samples by, or `samples` of them, as of model:invert" },
   base = { "table",
     doc = "where parameters stay in traversals while another moves, { name = value }; default: the middle" },
   pictures = { "table", doc = "paths of PNGs to be inferred as well" },
@@ -186,8 +187,9 @@ end
 -- @treturn table
 function experiment.evaluation(t, samples)
   samples = samples or t.samples
-  local refine = { samples = math.max(2, samples // 10) } -- it takes long
+  local refine = {}
   for k, v in pairs(t.refine) do refine[k] = v end
+  if not refine.samples or samples < t.samples then refine.samples = math.max(2, samples // 10) end -- it takes long
   return { samples = samples, factors = t.factors, refine = refine, calibration = CALIBRATION }
 end
 
@@ -278,7 +280,8 @@ local function train(t, a, model, stages, asked)
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
     max_failures = t.max_failures, timeout = t.timeout }
   if t.recalibrate and a.recipe ~= "paper" then
-    model:recalibrate { simulations = t.recalibrate, seed = model.seed }
+    local share = math.min(1, asked.samples / t.samples)
+    model:recalibrate { simulations = math.max(100, math.floor(t.recalibrate * share)), seed = model.seed }
     saved(model:save(a.out .. "/model.safetensors"))
   end
   return model, experiment.assess(model, { encoder = stages.encoder, pictures = t.pictures, base = t.base }, asked,
