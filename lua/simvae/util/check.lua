@@ -142,7 +142,11 @@ function check.value(what, name, value, rule, level)
   end
 end
 
-local function same_but_for_ones(a, b)
+--- Whether two shapes are the same but for axes of one.
+-- @tparam {integer,...} a
+-- @tparam {integer,...} b
+-- @treturn boolean
+function check.same_but_for_ones(a, b)
   local i, j = 1, 1
   while true do
     while a[i] == 1 do i = i + 1 end
@@ -166,7 +170,7 @@ end
 -- @tparam {integer,...} shape of the array
 -- @tparam {integer,...} output
 function check.fits(shape, output)
-  return #shape == 1 and shape[1] == check.count(output) or same_but_for_ones(shape, output)
+  return #shape == 1 and shape[1] == check.count(output) or check.same_but_for_ones(shape, output)
 end
 
 local max_name = 256 -- bytes

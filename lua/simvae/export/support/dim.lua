@@ -96,4 +96,17 @@ function dim.text(shape)
   return "(" .. table.concat(list, ", ") .. (#list == 1 and ",)" or ")")
 end
 
+--- The shape of a result of two operands, which are broadcast.
+-- @tparam {Dim|integer,...} a
+-- @tparam {Dim|integer,...} b
+-- @treturn {Dim|integer,...}
+function dim.joined(a, b)
+  local shape, n = {}, math.max(#a, #b)
+  for i = 1, n do
+    local p, q = a[#a - n + i] or 1, b[#b - n + i] or 1
+    shape[i] = p == 1 and q or p
+  end
+  return shape
+end
+
 return dim

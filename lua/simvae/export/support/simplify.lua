@@ -123,16 +123,6 @@ end
 local broadcast = { add = true, sub = true, mul = true, div = true, pow = true, maximum = true, minimum = true,
   atan2 = true }
 
--- The shape that a node of two inputs has.
-local function joined(a, b)
-  local shape, n = {}, math.max(#a, #b)
-  for i = 1, n do
-    local p, q = a[#a - n + i] or 1, b[#b - n + i] or 1
-    shape[i] = p == 1 and q or p
-  end
-  return shape
-end
-
 local function equal(a, b)
   for i, d in ipairs(a) do
     if d ~= b[i] then return false end
@@ -147,7 +137,7 @@ local function skip_expansions(graph)
       if from.kind == "node" and from.op == "expand" then
         local shapes = { node.inputs[1].shape, node.inputs[2].shape }
         shapes[k] = from.inputs[1].shape
-        if equal(joined(shapes[1], shapes[2]), node.shape) then node.inputs[k] = from.inputs[1] end
+        if equal(dim.joined(shapes[1], shapes[2]), node.shape) then node.inputs[k] = from.inputs[1] end
       end
     end
   end

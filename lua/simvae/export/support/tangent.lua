@@ -5,6 +5,7 @@
 -- rule gets the builder, the node, its operands' values x and tangents t (nil: zero) and its value y, and returns a
 -- tangent, or nil: zero.
 local core = require "simvae.core"
+local dim = require "simvae.export.support.dim"
 local simplify = require "simvae.export.support.simplify"
 
 local Builder = {}
@@ -13,16 +14,6 @@ Builder.__index = Builder
 local STEEP = 1e30 -- slope of a step: every number in single precision but 0 is further from 0 than its inverse
 
 -- ---- building ------------------------------------------------------------------------------------------
-
--- The shape of a result of two operands.
-local function joined(a, b)
-  local shape, n = {}, math.max(#a, #b)
-  for i = 1, n do
-    local p, q = a[#a - n + i] or 1, b[#b - n + i] or 1
-    shape[i] = p == 1 and q or p
-  end
-  return shape
-end
 
 -- A value, or a number as a constant.
 function Builder:value(v)
@@ -33,7 +24,7 @@ end
 
 function Builder:binary(op, a, b)
   a, b = self:value(a), self:value(b)
-  return self.graph:raw(op, { a, b }, {}, joined(a.shape, b.shape))
+  return self.graph:raw(op, { a, b }, {}, dim.joined(a.shape, b.shape))
 end
 
 function Builder:add(a, b) return self:binary("add", a, b) end

@@ -6,6 +6,7 @@
 --
 -- Nodes that only describe the same numbers differently are no steps: reshapes, slices of adjacent numbers, expansions
 -- to the same count. An element-wise node with one reader of the same kind and shape is computed with that one.
+local check = require "simvae.util.check"
 local dim = require "simvae.export.support.dim"
 
 local plan = {}
@@ -28,18 +29,6 @@ function plan.count(value)
   local n = 1
   for _, d in ipairs(plan.shape(value)) do n = n * d end
   return n
-end
-
--- Whether two shapes are the same but for axes of one.
-local function same_but_for_ones(a, b)
-  local i, j = 1, 1
-  while true do
-    while a[i] == 1 do i = i + 1 end
-    while b[j] == 1 do j = j + 1 end
-    if a[i] ~= b[j] then return false end
-    if a[i] == nil then return true end
-    i, j = i + 1, j + 1
-  end
 end
 
 -- Where in its operand a node's numbers begin, if they are adjacent there; nil: they are not.
@@ -129,7 +118,8 @@ local function find_fused(self, graph)
   for _, node in ipairs(graph.nodes) do
     local by = readers[node] == 1 and reader[node]
     if by and by.node and plan.elementwise[node.op] and plan.elementwise[by.node.op] and by.value == node
-      and self.stage[node] == self.stage[by.node] and same_but_for_ones(plan.shape(node), plan.shape(by.node)) then
+      and self.stage[node] == self.stage[by.node]
+      and check.same_but_for_ones(plan.shape(node), plan.shape(by.node)) then
       self.fused[node] = true
     end
   end
