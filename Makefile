@@ -74,7 +74,7 @@ endif
 OWN_MODULES = blas hdf5 matio
 SOURCES    := csrc/module.c $(filter-out $(OWN_MODULES:%=csrc/%/%.c),$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
-LUA_FILES  := $(shell find lua/simvae -name "*.lua" -o -name "*.py")
+LUA_FILES  := $(shell find lua/simvae -name "*.lua" -o -name "*.py" -o -path "*/web/*")
 SIM_FILES  := $(wildcard simulators/*)
 
 SHARE       = $(BUILD)/share/lua/$(LUA_VERSION)
@@ -497,6 +497,16 @@ uninstall:
 
 include rockspec/package.mk
 
+# The kernels that web pages embed, from the kernels of exported C; needs clang and lld.
+WASM_CC    ?= clang
+WASM_LD    ?= wasm-ld
+WEB_KERNELS = lua/simvae/export/support/web/kernels.wasm
+.PHONY: web-kernels
+web-kernels: all
+	@eval "$$($(MAKE) -s env)"; echo 'assert(require "simvae.export.support.web.kernels".build(...))' | \
+		$(LUA) - "$(WASM_CC)" "$(WASM_LD)" "$(WEB_KERNELS)"
+	@ls -l $(WEB_KERNELS)
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
@@ -506,6 +516,7 @@ help:
 	@echo "make              builds into $(BUILD)/, in the layout of the installed tree"
 	@echo "make demo         installs what is missing, builds, trains on the box simulator for two minutes"
 	@echo "make test         installs what is missing, builds, and runs the test suite"
+	@echo "make web-kernels  compiles the kernels that exported web pages embed (clang, wasm-ld)"
 	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
 	@echo "make test-blas    numeric specs with products by OpenBLAS, by our kernels (SV_BLAS), and in a build without OpenBLAS"
 	@echo "make docs         the reference of everything public, HTML and Markdown, in $(BUILD)/docs"

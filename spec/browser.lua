@@ -7,7 +7,7 @@ local PROGRAMS = { "chromium", "chromium-browser", "google-chrome" }
 -- @tparam string folder of the page, which also gets a file of the frame
 -- @tparam string path of the page, from the folder or from the root
 -- @tparam integer width of the frame, in px
--- @tparam string script JavaScript that returns a value: `d` is the frame's document, `w` its window
+-- @tparam string script JavaScript that returns a value; it may await: `d` is the frame's document, `w` its window
 -- @treturn ?string the value as JSON
 -- @treturn ?string why there is none: the reason to give to `pending`
 return function(folder, path, width, script)
@@ -16,9 +16,9 @@ return function(folder, path, width, script)
   if not program then return nil, "no Chromium" end
   helper.write(folder .. "/frame.html", [[<html><body><iframe id="f" src="]] .. path .. [[" style="width:]] .. width
     .. [[px;height:900px;border:0"></iframe><pre id="out"></pre><script>
-    document.getElementById("f").onload = () => {
+    document.getElementById("f").onload = async () => {
       const w = document.getElementById("f").contentWindow, d = w.document;
-      document.getElementById("out").textContent = JSON.stringify((() => { ]] .. script .. [[ })());
+      document.getElementById("out").textContent = JSON.stringify(await (async () => { ]] .. script .. [[ })());
     };
     </script></body></html>]])
   local out = helper.run(program .. " --headless --no-sandbox --disable-gpu --enable-logging=stderr "

@@ -2,6 +2,7 @@
 --
 --     sv.export.graph(model, { what = "decode" })       -- the graphs that all formats are written from
 --     sv.export.c(model, "box.c")                        -- a C99 source file and its header
+--     sv.export.web(model, "box.html")                   -- a page that runs the model in a browser
 --
 -- Directions are "decode", "encode" and "posterior" (simvae.export.support.directions), in the simulator's units.
 -- Models with nets of one's own leave too, as far as these consist of ops on tensors: what is exported is a trace of

@@ -48,8 +48,8 @@ local function define(command)
     :argname "<file>":convert(command_line.new_file(table.unpack(suffixes)))
   command:option("--format", "One of " .. table.concat(names, ", ") .. "; default: by the file's suffix.")
     :choices(names)
-  command:option("--what", "Directions: " .. table.concat(directions.names, ", ") .. "; several with commas.", "decode")
-    :argname "<directions>"
+  command:option("--what", "Directions: " .. table.concat(directions.names, ", ") .. "; several with commas. "
+    .. "Default: decode, of a page all."):argname "<directions>"
   command_line.number(command, "--measurements", "Of a model of sets: measurements of an observation.", 1)
   command:flag("--not-recalibrated", "Leaves out the recalibration of the posterior, which no format has.")
   command:flag("--overwrite", "Replaces files that exist.")
@@ -89,8 +89,8 @@ end
 
 local function run(a)
   local format, path = chosen(a)
-  local o = { what = {}, measurements = a.measurements, overwrite = a.overwrite }
-  for word in a.what:gmatch "[^,%s]+" do table.insert(o.what, word) end
+  local o = { what = a.what and {}, measurements = a.measurements, overwrite = a.overwrite }
+  for word in (a.what or ""):gmatch "[^,%s]+" do table.insert(o.what, word) end
   if a.not_recalibrated then o.recalibrated = false end
   for name, one in pairs((own_options())) do
     if a[name] ~= nil then
@@ -112,12 +112,12 @@ end
 
 return {
   order = 95,
-  summary = "Writes a model for use without simvae: ONNX, C, FMU, …",
+  summary = "Writes a model for use without simvae: ONNX, C, FMU, a web page, …",
   text = "Writes a model for use without simvae, in the simulator's units: decode predicts outputs, encode infers "
     .. "parameters and their standard deviations, sample draws of the posterior, log_prob is its density; posterior is "
     .. "both of these.",
   examples = { "simvae export runs/box -o box.onnx", "simvae export runs/rlc -o rlc.c --what decode,encode --int8",
-    "simvae export runs/rlc -o rlc.fmu" },
+    "simvae export runs/rlc -o rlc.fmu", "simvae export runs/box -o box.html" },
   define = define,
   run = run,
 }

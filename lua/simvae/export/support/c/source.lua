@@ -90,7 +90,12 @@ local function advance(graph, draws, indent)
   return lines
 end
 
-local function body_of(out, graph)
+--- The lines of a function: for each of n rows, and each of `draws` draws of a row.
+-- @tparam table out the emitter
+-- @tparam Graph graph
+-- @treturn {string,...} out.plan.size is then the floats of its workspace
+function source.body(out, graph)
+  out:start(plan.of(graph, ops.scratch_of))
   local lines, several = {}, graph.symbols[2] ~= nil
   local function add(list) table.move(list, 1, #list, #lines + 1, lines) end
   lines[1] = "    for (size_t row = 0; row < n; row++) {"
@@ -176,9 +181,8 @@ end
 function source.of(graphs, t)
   local out, functions, bodies, most = emitter.new(t.int8), {}, {}, 0
   for g, graph in ipairs(graphs) do
-    out:start(plan.of(graph, ops.scratch_of))
     functions[g] = { name = t.prefix .. "_" .. graph.name, graph = graph }
-    bodies[g] = body_of(out, graph)
+    bodies[g] = source.body(out, graph)
     functions[g].workspace = out.plan.size
     most = math.max(most, out.plan.size)
   end
