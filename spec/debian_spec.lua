@@ -57,6 +57,14 @@ describe("make deb", function()
       assert.matches("%f[%w]" .. name, depends)
     end
     assert.same({ "lua5.4-simvae" }, list(control, "Provides"))
+    -- what reads HDF5 and MATLAB files is suggested alone
+    local suggests = table.concat(list(control, "Suggests"), " ")
+    for module, library in pairs { hdf5 = "libhdf5", matio = "libmatio" } do
+      assert.is_nil(depends:find(library, 1, true))
+      if core.system.kind(helper.build .. "/lib/lua/5.4/simvae/" .. module .. ".so") then
+        assert.matches(library, suggests, 1, true)
+      end
+    end
 
     local root = folder .. "/root"
     assert.equal(0, select(2, helper.run("dpkg-deb -x " .. file .. " " .. root)))

@@ -34,7 +34,11 @@ local readers = {
     sv.io.load_png(path, { alpha = true })
   end },
   safetensors = { "x.safetensors", sv.io.load_safetensors },
-  csv = { "x.csv", function() sv.dataset { path = folder, csv = "x.csv" } end },
+  csv = { "x.csv", function(path)
+    sv.dataset { path = folder, csv = "x.csv" }
+    sv.dataset { path = path, params = { "a" } }
+    sv.dataset { path = path, points = 3 }
+  end },
   json = { "x.json", function(path)
     local file <close> = assert(io.open(path, "rb"))
     local text = file:read "a"
