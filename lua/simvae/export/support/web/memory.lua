@@ -3,7 +3,8 @@
 -- Text has digits of base 93: the printable characters of ASCII but "<", which could end a script. A float is five of
 -- them. Weights of products are whole numbers in groups of 128, with a scale, a float, each: of three digits (1.2e-6 of
 -- the largest of the group), or where the page would become too large three of them in seven digits (2.6e-5) or one in
--- two (1.2e-4), of the largest arrays first, and of the decoder's last, as errors of its pixels are seen.
+-- two (1.2e-4), of the largest arrays first, and of the decoder's last, as errors of its pixels are seen. Arrays
+-- are written in pieces, so that no more digits are left out than has to be.
 local memory = {}
 
 local PAGE = 65536      -- bytes, of WebAssembly
@@ -11,7 +12,9 @@ local START = 65536     -- where the kernels' own part ends
 local ALIGN = 64        -- bytes
 local GROUP = 128       -- numbers of a scale
 local FEWEST = 1024     -- numbers from which weights are whole ones
-local LIMIT = 3880000   -- characters of a text whose weights may all have three digits
+local PIECE = 32768     -- numbers, at most, that are written in one way; a multiple of GROUP
+local LARGE = 65536     -- numbers of an array
+local LIMIT = 3830000   -- characters of a text whose weights may all have three digits
 local BASE = 93
 
 -- Ways of writing weights: `numbers` of them in `digits`.
@@ -30,7 +33,7 @@ end
 local Memory = {}
 Memory.__index = Memory
 
-function memory.new() return setmetatable({ top = START, arrays = {}, at = {} }, Memory) end
+function memory.new() return setmetatable({ top = START, pieces = {}, at = {} }, Memory) end
 
 --- Takes bytes.
 -- @treturn integer the first one
@@ -47,8 +50,13 @@ function Memory:constant(one, is_first)
   local n, is_bytes = #one.numbers, one.type == "unsigned char"
   local at = self:take(is_bytes and n or 4 * n)
   self.at[one.name] = at
-  self.arrays[#self.arrays + 1] = { numbers = one.numbers, at = at, is_first = is_first, digits = is_bytes and 1 or 5,
-    way = one.name:find "^@_w" and n >= FEWEST and ways[1] or nil }
+  local is_weights = one.name:find "^@_w" and n >= FEWEST
+  local step = is_weights and PIECE or n
+  for first = 1, n, step do
+    self.pieces[#self.pieces + 1] = { numbers = table.move(one.numbers, first, math.min(n, first + step - 1), 1, {}),
+      at = at + 4 * (first - 1), count = n, is_first = is_first, digits = is_bytes and 1 or 5,
+      way = is_weights and ways[1] or nil }
+  end
 end
 
 -- ---- text ------------------------------------------------------------------------------------------
@@ -84,45 +92,49 @@ local function groups_text(numbers, way)
   return table.concat(parts)
 end
 
-local function text_of(array)
-  if array.way then return groups_text(array.numbers, array.way) end
+local function text_of(piece)
+  if piece.way then return groups_text(piece.numbers, piece.way) end
   local parts = {}
-  for i, v in ipairs(array.numbers) do
-    parts[i] = array.digits == 5 and float_text(v) or written(math.tointeger(v), 1)
+  for i, v in ipairs(piece.numbers) do
+    parts[i] = piece.digits == 5 and float_text(v) or written(math.tointeger(v), 1)
   end
   return table.concat(parts)
 end
 
-local function characters(array)
-  local n = #array.numbers
-  if not array.way then return n * array.digits end
-  return n * array.way.digits // array.way.numbers + n * 5 // GROUP
+local function characters(piece)
+  local n = #piece.numbers
+  if not piece.way then return n * piece.digits end
+  return n * piece.way.digits // piece.way.numbers + n * 5 // GROUP
 end
 
--- Arrays of weights in the order in which they get fewer digits.
-local function by_size(arrays, is_first)
+-- Pieces of weights in the order in which they get fewer digits: of the largest arrays first. `is_large`: of arrays of
+-- LARGE numbers or more, whose errors average out best.
+local function by_size(pieces, is_first, is_large)
   local list = {}
-  for i, array in ipairs(arrays) do
-    if array.way and array.is_first == is_first then list[#list + 1] = { array, i } end
+  for i, piece in ipairs(pieces) do
+    if piece.way and piece.is_first == is_first and (is_large == nil or is_large == (piece.count >= LARGE)) then
+      list[#list + 1] = { piece, i }
+    end
   end
   table.sort(list, function(a, b)
-    if #a[1].numbers ~= #b[1].numbers then return #a[1].numbers > #b[1].numbers end
+    if a[1].count ~= b[1].count then return a[1].count > b[1].count end
     return a[2] < b[2]
   end)
   return list
 end
 
 -- Fewer digits where the text would be too long.
-local function choose_ways(arrays)
+local function choose_ways(pieces)
   local total = 0
-  for _, array in ipairs(arrays) do total = total + characters(array) end
-  for _, step in ipairs { { false, ways[2] }, { false, ways[3] }, { true, ways[2] }, { true, ways[3] } } do
-    for _, one in ipairs(by_size(arrays, step[1])) do
+  for _, piece in ipairs(pieces) do total = total + characters(piece) end
+  for _, step in ipairs { { ways[2], false }, { ways[3], false }, { ways[2], true, true }, { ways[3], true, true },
+    { ways[2], true, false }, { ways[3], true, false } } do
+    for _, one in ipairs(by_size(pieces, step[2], step[3])) do
       if total <= LIMIT then return end
-      local array = one[1]
-      total = total - characters(array)
-      array.way = step[2]
-      total = total + characters(array)
+      local piece = one[1]
+      total = total - characters(piece)
+      piece.way = step[1]
+      total = total + characters(piece)
     end
   end
 end
@@ -131,11 +143,11 @@ end
 -- @treturn string
 -- @treturn {table,...} { place, count, digits, numbers in these (0: not in groups) }, …, in the order of the text
 function Memory:text()
-  choose_ways(self.arrays)
+  choose_ways(self.pieces)
   local parts, records = {}, {}
-  for i, array in ipairs(self.arrays) do
-    parts[i], records[i] = text_of(array), { array.at, #array.numbers, (array.way or array).digits,
-      array.way and array.way.numbers or 0 }
+  for i, piece in ipairs(self.pieces) do
+    parts[i], records[i] = text_of(piece), { piece.at, #piece.numbers, (piece.way or piece).digits,
+      piece.way and piece.way.numbers or 0 }
   end
   return table.concat(parts), records
 end

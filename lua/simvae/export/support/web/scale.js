@@ -43,8 +43,9 @@ const valueText = (p, v, digits = 3) => {
 
 // An estimate with its standard deviation.
 const estimateText = (p, mean, std) => {
-  const power = 10 ** exponentOf(p, mean);
-  return `${valueText(p, mean)} ± ${numberText(std / power, 2, (p.high - p.low) / power / 100)}`;
+  const exponent = exponentOf(p, mean), power = 10 ** exponent, width = (p.high - p.low) / power;
+  const unit = p.unit ? ` ${prefixes[exponent]}${p.unit}` : "";
+  return `${numberText(mean / power, 3, p.scale === "log" ? 0 : width)} ± ${numberText(std / power, 2, width / 100)}${unit}`;
 };
 
 // "name (unit)"
