@@ -105,6 +105,20 @@ describe("a value in a notebook", function()
     assert.is_nil(rich.of(folder .. "/none.png")["image/png"])
   end)
 
+  it("is a picture of images with lines between them", function()
+    local front_end, png = require "simvae.util.front_end"
+    front_end.set { display = function(bundle) png = bundle["image/png"] end }
+    sv.ones(2, 1, 3, 3):show()
+    front_end.set(nil)
+    local path = helper.temporary_folder() .. "/two.png"
+    helper.write(path, png)
+    local picture = assert(sv.io.load_png(path)) -- (channels, H, W), white, grey, white, each pixel magnified
+    local scale = picture.shape[3] // 7
+    assert.equal(1, picture:get(1, 1, 3 * scale))
+    assert.is_true(picture:get(1, 1, 3 * scale + 1) < 0.9)
+    assert.equal(1, picture:get(1, 1, 4 * scale + 1))
+  end)
+
   it("is a bar while it is progress", function()
     local bundle = rich.bar "decoder ██████░░░░ 60/100  loss 1 < 2  4 s left"
     assert.matches('decoder <progress value="6" max="10"></progress> 60/100  loss 1 &lt; 2', bundle["text/html"], 1,

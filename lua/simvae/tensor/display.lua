@@ -13,6 +13,7 @@ local display = {}
 
 local threshold, edge, line_width = 1000, 3, 75 -- NumPy's defaults
 local PICTURE_WIDTH, CURVE_COLUMNS = 512, 80 -- pixels of images in a front end; columns of its curves as text
+local LINES = 0.5 -- opacity of lines between its images: on white ground white images would run into each other
 local plain, powers = "%.4f", "%.4e"
 
 -- Text -----------------------------------------------------------------------------
@@ -232,7 +233,7 @@ local function show_in(front, t, options)
   local list = pictures(t, options.most)
   local rows = require("simvae.tensor.show.raster").compose(list, math.min(#list, 8))
   local scale = math.max(1, math.min(8, PICTURE_WIDTH // rows.width))
-  front.display { ["image/png"] = require("simvae.tensor.show.raster").png(rows, scale),
+  front.display { ["image/png"] = require("simvae.tensor.show.raster").png(rows, scale, LINES),
     ["text/plain"] = (t.ndim == 4 and "images " or "image ") .. shape }
   if t.ndim == 4 and t.shape[1] > options.most then
     print(string.format("… and %d more; show { most = n } shows more", t.shape[1] - options.most))

@@ -26,28 +26,31 @@ function raster.compose(list, in_row)
   return rows
 end
 
--- (4, height, width): red, green, blue, and 0 between the images.
-local function tensor_of(rows)
+local GAP = 0.5 -- grey
+
+-- (4, height, width): red, green, blue and opacity.
+local function tensor_of(rows, opacity)
   local planes = { {}, {}, {}, {} }
   for y = 1, rows.height do
     local lines = { {}, {}, {}, {} }
     for x = 1, rows.width do
       local v = rows[y][x]
-      for k = 1, 3 do lines[k][x] = v and (v >> 8 * (3 - k) & 255) / 255 or 0 end
-      lines[4][x] = v and 1 or 0
+      for k = 1, 3 do lines[k][x] = v and (v >> 8 * (3 - k) & 255) / 255 or GAP end
+      lines[4][x] = v and 1 or opacity
     end
     for k = 1, 4 do planes[k][y] = lines[k] end
   end
   return core.tensor(planes)
 end
 
---- The picture as a PNG, transparent between the images.
+--- The picture as a PNG, transparent between the images or with grey lines there.
 -- @tparam table rows of raster.compose
 -- @tparam integer scale pixels of the PNG for one of the image, in both directions
+-- @tparam ?number lines their opacity; default: 0
 -- @treturn string its bytes
-function raster.png(rows, scale)
+function raster.png(rows, scale, lines)
   local scope <close> = core.scope()
-  local t = core.upsample2d(tensor_of(rows):reshape(1, 4, rows.height, rows.width), scale)
+  local t = core.upsample2d(tensor_of(rows, lines or 0):reshape(1, 4, rows.height, rows.width), scale)
   return core.io.encode_png(t:reshape(4, rows.height * scale, rows.width * scale), 1)
 end
 
