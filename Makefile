@@ -249,8 +249,8 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore fmu graphics jupyter onnx \
-	onnx_ops package pages parallel peers python_notebook readme reference repl report_page reproduce sbibm slurm
+PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore fmu graphics jupyter notebooks \
+	onnx onnx_ops package pages parallel peers python_notebook readme reference repl report_page reproduce sbibm slurm
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 .PHONY: test-kernels
@@ -393,6 +393,20 @@ docs:
 	@cd $(BUILD)/docs/examples && $(call in_tree,$(BUILD)) $(LUA) -e 'require("simvae.reference.build")("$(abspath $(BUILD))/docs", $(DOCS_STEPS))'
 	@rm -rf $(BUILD)/docs/examples
 
+# ---- notebooks -------------------------------------------------------------------------------------
+
+# Executes the notebooks with the kernel of this build, and saves them with their outputs.
+NOTEBOOKS   = $(wildcard notebooks/[0-9]_*.ipynb)
+.PHONY: notebooks
+notebooks:
+	@$(MAKE) all
+	@for python in $(PYTHON) python3 /usr/bin/python3; do \
+		$$python -c 'import ipykernel, nbclient' 2> /dev/null || continue; \
+		$(BUILD)/bin/simvae kernel install --python $$python --prefix $(BUILD)/jupyter > /dev/null || exit 1; \
+		JUPYTER_PATH="$(abspath $(BUILD))/jupyter/share/jupyter" exec $$python -W ignore notebooks/execute.py $(NOTEBOOKS); \
+	done; echo "make notebooks: needs Python with ipykernel and nbclient (apt-get install python3-ipykernel python3-nbclient)"; \
+	exit 1
+
 # ---- lint ----------------------------------------------------------------------------------------
 
 LUA_LINTED  = $(wildcard lua lua/bin/simvae simulators examples spec notebooks) $(wildcard rockspec/*.rockspec)
@@ -520,6 +534,7 @@ help:
 	@echo "make test-kernels the suite at each level of this CPU (SV_KERNEL) except the default"
 	@echo "make test-blas    numeric specs with products by OpenBLAS, by our kernels (SV_BLAS), and in a build without OpenBLAS"
 	@echo "make docs         the reference of everything public, HTML and Markdown, in $(BUILD)/docs"
+	@echo "make notebooks    executes the notebooks with the Jupyter kernel of this build, and saves them"
 	@echo "make lint         luacheck, clang-format, cppcheck, gcc and clang with warnings as errors"
 	@echo "make format       formats the C sources with clang-format"
 	@echo "make sanitize     the suite under AddressSanitizer and UBSan (gradients at each CPU level), and with an aggressive"
