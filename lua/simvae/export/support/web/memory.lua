@@ -33,6 +33,8 @@ end
 local Memory = {}
 Memory.__index = Memory
 
+--- An empty memory.
+-- @treturn Memory
 function memory.new() return setmetatable({ top = START, pieces = {}, at = {} }, Memory) end
 
 --- Takes bytes.
