@@ -82,6 +82,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_storage(L);
     sv_open_tensor(L, core);
     sv_open_tape(L, core);
+    sv_open_gradients(L, core);
     sv_open_trace(L, core);
     sv_open_rng(L, core);
     sv_open_distribution(L, core);

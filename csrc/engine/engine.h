@@ -44,7 +44,7 @@ typedef struct sv_storage {
     uint64_t generation;        /* incremented when the storage returns to a free list */
     uint64_t version;           /* incremented with each write, or SV_FOREIGN */
     struct sv_tape *owner;      /* the open tape it belongs to, or NULL */
-    int slot;                   /* owner->storage[slot] is this one */
+    int slot;                   /* of a leaf in a list of gradients (gradients.c), from 1; else 0 */
     struct sv_size_class *size; /* the free list that it returns to, if it has an owner */
     struct sv_storage *next;    /* in that list */
 } sv_storage;
@@ -83,6 +83,7 @@ typedef struct sv_tensor {
     struct sv_tensor *grad;           /* SV_UV_GRAD; leaves only */
     struct sv_tape *tape;             /* the open tape whose node made it, or NULL */
     int node;                         /* index of that node */
+    int slot;                         /* of a leaf in a list of gradients (gradients.c), from 1; else 0 */
     uint64_t weights_version;         /* weights' version + 1 at the last use (0: never) */
     sv_weight_cache *weight_cache[2]; /* of the forward and the backward pass: SV_UV_WEIGHT_CACHE */
     uint64_t converted_version;       /* version + 1 of which SV_UV_CONVERTED is a copy in the other layout (0: none) */
@@ -203,8 +204,10 @@ typedef struct sv_args {
     bool use_weight_cache; /* in[1] has not changed since the last call */
 
     /* backward only */
-    sv_real *grad_out; /* laid out as out; may be overwritten */
-    sv_real **grad_in; /* per input: NULL (not requested), or to be written in full, laid out as the input */
+    sv_real *grad_out;      /* laid out as out; may be overwritten */
+    sv_real **grad_in;      /* per input: NULL (not requested), or to be written in full, laid out as the input */
+    sv_real *sums_to;       /* SV_OP_SUMS: where the sums over this microbatch go, or NULL: */
+    const sv_real *sums[2]; /* those over this microbatch, and over all, (2, channels of in[0]) each */
 } sv_args;
 
 enum {
@@ -213,7 +216,8 @@ enum {
     SV_OP_VIEW = 4,          /* out shares in[0]'s memory; of equal count, the gradient passes as it is */
     SV_OP_NO_GRAD = 8,       /* has no gradient (argmax, comparisons, …) */
     SV_OP_INTERNAL = 16,     /* not part of the public table */
-    SV_OP_IN_PLACE = 32      /* backward may be told to write grad_in[0], laid out as out, over grad_out */
+    SV_OP_IN_PLACE = 32,     /* backward may be told to write grad_in[0], laid out as out, over grad_out */
+    SV_OP_SUMS = 64          /* backward takes sums over all microbatches: it is called for those over this one first */
 };
 
 /* A row. The signature is what call.c parses and sv.help prints:
@@ -288,7 +292,8 @@ typedef struct sv_tape {
     int count, room;
     struct sv_node **nodes;
     int storages, storage_room;
-    sv_storage **storage; /* every storage it owns */
+    sv_storage **storage;          /* every storage it owns */
+    struct sv_collected *collects; /* during backward: where gradients go instead of the leaves, or NULL */
 } sv_tape;
 typedef struct sv_node {
     sv_args args;
@@ -301,10 +306,18 @@ typedef struct sv_node {
 } sv_node;
 /* Adds a node for a; its inputs lie at stack indices base …, out on top; all are anchored. */
 void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]);
-void sv_reserve_owned(lua_State *L, sv_tape *t); /* room for one more, or raises */
-void sv_own(sv_tape *t, sv_storage *s);          /* after sv_reserve_owned */
-void sv_free_scopes(sv_context *c);              /* when the state closes */
+void sv_reserve_owned(lua_State *L, sv_tape *t);     /* room for one more, or raises */
+void sv_own(sv_tape *t, sv_storage *s);              /* after sv_reserve_owned */
+void sv_free_scopes(sv_context *c);                  /* when the state closes */
+sv_tape *sv_check_tape(lua_State *L, int index);     /* raises for another object and a closed one */
+void sv_push_record(lua_State *L, const sv_tape *t); /* the tensors of its nodes, by address */
+int sv_tape_settings(void); /* what the sizes of an op's work depend on besides its arguments */
 void sv_open_tape(lua_State *L, int core);
+
+/* ---- engine/backward.c, gradients.c -------------------------------------------- */
+
+int sv_backward(lua_State *L);
+void sv_open_gradients(lua_State *L, int core); /* core.gradients, core.tree */
 
 /* ---- engine/class.c ------------------------------------------------------------ */
 

@@ -6,11 +6,9 @@
  *       tape:backward(loss)
  *     end                       -- everything allocated here returns to the free lists
  *
- * Backward visits the nodes from the loss to the first. An op writes each requested
- * gradient in full; where a tensor was used more than once, later gradients go to a
- * buffer and are added here, so that ops need no accumulation. A node's memory returns to
- * the free lists when it has been visited. */
+ * The backward pass: backward.c. */
 #include "engine.h"
+#include "gradients.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +47,7 @@ static void settle(lua_State *L, sv_context *c) {
     c->recording = c->tape && c->tape->recording && !silent;
 }
 
-static void push_record(lua_State *L, const sv_tape *t) {
+void sv_push_record(lua_State *L, const sv_tape *t) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_rawgetp(L, -1, t);
     lua_remove(L, -2);
@@ -81,6 +79,7 @@ static void end_scope(lua_State *L, sv_context *c, sv_tape *t, bool release) {
     lua_rawsetp(L, -2, t);
     lua_pop(L, 1);
     if (!t->no_grad) c->closed++;
+    sv_drop_collected(t);
     free(t->nodes);
     free(t->storage);
     free(t);
@@ -107,6 +106,7 @@ void sv_free_scopes(sv_context *c) {
         sv_tape *t = c->scopes;
         c->scopes = t->older;
         for (int i = 0; i < t->count; i++) free(t->nodes[i]);
+        sv_drop_collected(t);
         free(t->nodes);
         free(t->storage);
         free(t);
@@ -133,7 +133,7 @@ void sv_own(sv_tape *t, sv_storage *s) {
 }
 
 /* What the sizes of an op's work depend on besides its arguments. */
-static int settings(void) { return sv_gemm_setting() * (SV_MAX_THREADS + 1) + sv_threads(); }
+int sv_tape_settings(void) { return sv_gemm_setting() * (SV_MAX_THREADS + 1) + sv_threads(); }
 
 /* Keeps the tensor at index alive until the tape closes: in the table on top of the stack. */
 static void anchor(lua_State *L, int index) {
@@ -144,7 +144,7 @@ static void anchor(lua_State *L, int index) {
 void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_storage *const aux[SV_MAX_AUX]) {
     sv_tape *t = c->tape;
     int out = lua_gettop(L);
-    push_record(L, t);
+    sv_push_record(L, t);
     anchor(L, out);
     for (int k = 0; k < a->nin; k++)
         if (a->in[k] && a->in[k]->tape != t) anchor(L, base + k);
@@ -163,7 +163,7 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     n->args.in = n->in;
     memcpy(n->aux, aux, sizeof n->aux);
     n->grad = NULL;
-    n->settings = settings();
+    n->settings = sv_tape_settings();
     memset(n->wants, 0, sizeof n->wants);
     for (int k = 0; k < a->nin; k++)
         if (a->in[k] && a->in[k]->needs_grad) n->wants[k / 64] |= (uint64_t)1 << k % 64;
@@ -174,178 +174,10 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     t->nodes[t->count++] = n;
 }
 
-/* ---- backward ---------------------------------------------------------------- */
-
-static sv_storage *take(lua_State *L, sv_context *c, size_t count) {
-    sv_storage *s = sv_push_storage(L, c, count, SV_SCOPED);
-    lua_pop(L, 1); /* the tape anchors it */
-    return s;
-}
-
-static void add_into(sv_real *to, const sv_real *from, size_t count) {
-    for (size_t i = 0; i < count; i++) to[i] += from[i];
-}
-
-/* Where the gradient of input t goes. *added: it must go to a buffer of its own
- * first and be added to the result; else it is written there directly. */
-static sv_real *destination(lua_State *L, sv_context *c, sv_tape *tape, sv_tensor *t, bool *added) {
-    if (t->is_leaf) {
-        if (!t->grad) {
-            push_record(L, tape); /* recovers the userdata */
-            lua_rawgetp(L, -1, t);
-            sv_ensure_grad(L, -1);
-            lua_pop(L, 2);
-        }
-        *added = t->grad_valid;
-        t->grad_valid = true;
-        return t->grad->data;
-    }
-    sv_node *n = tape->nodes[t->node];
-    *added = n->grad != NULL;
-    if (!n->grad) n->grad = take(L, c, t->count);
-    return n->grad->data;
-}
-
-static void check_input(lua_State *L, const sv_tape *tape, const sv_node *n, const sv_tensor *t) {
-    if (!t->is_leaf && t->tape != tape)
-        luaL_error(L, "backward: an input of %s was computed under another tape", n->args.op->name);
-    if (!t->is_leaf && tape->nodes[t->node]->passed)
-        luaL_error(L,
-                   "backward: an input of %s was already passed by an earlier backward; add the losses, "
-                   "or give {retain = true} to all but the last",
-                   n->args.op->name);
-    sv_check_alive(L, t);
-}
-
-/* Needed now and in forward: requires_grad may have changed in between. */
-static bool wants(const sv_node *n, int k) {
-    return n->in[k] && n->in[k]->needs_grad && (n->wants[k / 64] >> k % 64 & 1);
-}
-
-static void pass_view(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
-    sv_tensor *t = n->in[0];
-    if (!t->is_leaf && !tape->nodes[t->node]->grad) {
-        tape->nodes[t->node]->grad = n->grad;
-        n->grad = NULL;
-        return;
-    }
-    bool added;
-    sv_real *to = destination(L, c, tape, t, &added);
-    if (added)
-        add_into(to, n->grad->data, t->count);
-    else
-        memcpy(to, n->grad->data, t->count * sizeof(sv_real));
-}
-
-static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
-    sv_args *a = &n->args;
-    sv_real *wanted[SV_MAX_IN], *result[SV_MAX_IN];
-    sv_storage *beside[SV_MAX_IN], *own = n->grad;
-    a->grad_out = own->data;
-    for (int k = 0; k < a->nin; k++) {
-        sv_tensor *t = n->in[k];
-        wanted[k] = result[k] = NULL;
-        beside[k] = NULL;
-        if (!wants(n, k)) continue;
-        if (k == 0 && (a->op->flags & SV_OP_IN_PLACE) && !t->is_leaf && !tape->nodes[t->node]->grad) {
-            tape->nodes[t->node]->grad = own; /* memory that is in the cache already */
-            wanted[0] = own->data;
-            n->grad = NULL;
-            continue;
-        }
-        bool added;
-        result[k] = wanted[k] = destination(L, c, tape, t, &added);
-        if (added) {
-            beside[k] = take(L, c, t->count);
-            wanted[k] = beside[k]->data;
-        }
-    }
-    if (n->settings != settings() && !a->op->shape(a)) luaL_error(L, "backward: %s: %s", a->op->name, a->message);
-    sv_storage *work = a->backward_work_count ? take(L, c, a->backward_work_count) : NULL;
-    for (int k = 0; k < SV_MAX_AUX; k++) a->aux[k] = n->aux[k] ? n->aux[k]->data : NULL;
-    a->work = work ? work->data : NULL;
-    a->grad_in = wanted;
-    if (a->out->count > 0)
-        a->op->backward(a);
-    else
-        for (int k = 0; k < a->nin; k++) /* nothing depends on them */
-            if (wanted[k]) memset(wanted[k], 0, n->in[k]->count * sizeof(sv_real));
-    a->grad_in = NULL;
-    for (int k = 0; k < a->nin; k++)
-        if (beside[k]) {
-            add_into(result[k], beside[k]->data, n->in[k]->count);
-            sv_release_storage(c, beside[k]);
-        }
-    if (work) sv_release_storage(c, work);
-}
-
-/* The storage of out, if this node made it and it is not shared. */
-static void release_value(sv_context *c, sv_node *n) {
-    if (n->args.op->flags & SV_OP_VIEW) return;
-    sv_release_storage(c, n->args.out->storage);
-}
-
-static void release_node(sv_context *c, sv_node *n, bool value) {
-    for (int k = 0; k < SV_MAX_AUX; k++)
-        if (n->aux[k]) sv_release_storage(c, n->aux[k]);
-    memset(n->aux, 0, sizeof n->aux);
-    if (value) release_value(c, n);
-    n->passed = true;
-}
-
-static sv_tape *check_open(lua_State *L) {
-    const handle *h = sv_check_object(L, 1, SV_TAPE);
+sv_tape *sv_check_tape(lua_State *L, int index) {
+    const handle *h = sv_check_object(L, index, SV_TAPE);
     if (!h->tape) luaL_error(L, "this tape is closed");
     return h->tape;
-}
-
-static bool option(lua_State *L, int index, const char *name) {
-    if (!lua_istable(L, index)) return false;
-    lua_getfield(L, index, name);
-    bool on = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return on;
-}
-
-/* tape:backward(loss, {retain = false}): gradients of every leaf that loss depends on. */
-static int l_backward(lua_State *L) {
-    sv_context *c = sv_enter(L);
-    sv_tape *tape = check_open(L);
-    sv_tensor *loss = sv_check_tensor(L, 2);
-    bool retain = option(L, 3, "retain");
-    if (sv_in_finalizer(L)) return luaL_error(L, "backward: not within a finalizer (__gc)");
-    if (tape->running) return luaL_error(L, "backward: an earlier one of this tape ended in an error; open a new tape");
-    if (tape != c->tape) return luaL_error(L, "backward: a tape opened later is still open");
-    if (loss->count != 1) {
-        char shape[SV_MESSAGE];
-        sv_format_shape(shape, sizeof shape, loss->ndim, loss->shape);
-        return luaL_error(L, "backward: the loss must be one number; this has shape %s (sum or mean it)", shape);
-    }
-    if (!loss->needs_grad || loss->is_leaf || loss->tape != tape)
-        return luaL_error(L, "backward: the loss was not computed under this tape from a tensor that needs a gradient");
-    int root = loss->node;
-    if (tape->nodes[root]->passed) return luaL_error(L, "backward: was already run for this loss");
-    luaL_checkstack(L, 8, NULL);
-    if (!sv_reserve_scratch()) return luaL_error(L, "backward: not enough memory");
-    tape->running = true;
-    tape->nodes[root]->grad = take(L, c, 1);
-    tape->nodes[root]->grad->data[0] = 1;
-    for (int i = root; i >= 0; i--) {
-        sv_node *n = tape->nodes[i];
-        if (!n->grad) continue;
-        for (int k = 0; k < n->args.nin; k++)
-            if (wants(n, k)) check_input(L, tape, n, n->in[k]);
-        bool same = (n->args.op->flags & SV_OP_VIEW) && n->args.out->count == n->in[0]->count;
-        if (!same)
-            pass_node(L, c, tape, n);
-        else if (wants(n, 0))
-            pass_view(L, c, tape, n);
-        if (n->grad) sv_release_storage(c, n->grad);
-        n->grad = NULL;
-        if (!retain) release_node(c, n, n->args.out->storage != loss->storage); /* the loss can still be read */
-    }
-    tape->running = false;
-    return 0;
 }
 
 /* ---- scope ------------------------------------------------------------------- */
@@ -465,7 +297,7 @@ static int l_tape_tostring(lua_State *L) {
 }
 
 static const sv_row tape_methods[] = {
-    {"backward", l_backward,
+    {"backward", sv_backward,
      "The gradient of a scalar with respect to every leaf that it depends on, added to the leaf's field grad.\n"
      "@tparam tensor loss one number, recorded under this tape\n"
      "@tparam ?table options options\n"

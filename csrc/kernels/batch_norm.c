@@ -206,6 +206,21 @@ void sv_batch_norm_train(const sv_batch_norm *b, const sv_real *x, const sv_real
     run_apply(&p);
 }
 
+void sv_batch_norm_moments(const sv_batch_norm *b, const sv_real *x, sv_real *moments, sv_real *work) {
+    pass p = prepare(b, x, work);
+    if (b->rows < 1) return;
+    for (long i = 0; i < p.cols; i++) p.pivot[i] = x[i % b->cols];
+    run_sum_moments(&p);
+    double rows = (double)b->rows;
+    for (long j = 0; j < b->cols; j++) {
+        double sum, square;
+        total(&p, b->cols, j, &sum, &square);
+        double squares = square - sum * (sum / rows);
+        moments[j] = (sv_real)((double)p.pivot[j] + sum / rows);
+        moments[b->cols + j] = (sv_real)(squares < 0 ? 0 : squares);
+    }
+}
+
 void sv_batch_norm_eval(const sv_batch_norm *b, const sv_real *x, const sv_real *scale, const sv_real *shift,
                         const sv_real *running_mean, const sv_real *running_var, sv_real *y, sv_real *work) {
     pass p = prepare(b, x, work);
@@ -243,4 +258,37 @@ void sv_batch_norm_backward(const sv_batch_norm *b, bool train, const sv_real *x
         }
     }
     if (gx) run_gradient(&p);
+}
+
+void sv_batch_norm_sums(const sv_batch_norm *b, const sv_real *x, const sv_real *gy, const sv_real *scale,
+                        const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *sums,
+                        sv_real *work) {
+    pass p = prepare(b, x, work);
+    p.gy = gy;
+    set_affine(&p, b, scale, shift, mean, inverse);
+    for (long i = 0; i < p.cols; i++) p.pivot[i] = mean[i % b->cols];
+    run_sum_gradients(&p);
+    for (long j = 0; j < b->cols; j++) {
+        double sum, along;
+        total(&p, b->cols, j, &sum, &along);
+        sums[j] = (sv_real)sum;
+        sums[b->cols + j] = (sv_real)(along * (double)inverse[j]);
+    }
+}
+
+void sv_batch_norm_backward_by(const sv_batch_norm *b, const sv_real *x, const sv_real *gy, const sv_real *scale,
+                               const sv_real *shift, const sv_real *mean, const sv_real *inverse, const sv_real *sums,
+                               double rows, sv_real *gx, sv_real *work) {
+    pass p = prepare(b, x, work);
+    p.gy = gy;
+    p.out = gx;
+    set_affine(&p, b, scale, shift, mean, inverse);
+    for (long i = 0; i < p.cols; i++) {
+        long j = i % b->cols;
+        double gain = (double)p.gain[i] / rows;
+        p.pivot[i] = mean[j];
+        p.of_x[i] = (sv_real)(gain * (double)sums[b->cols + j] * (double)inverse[j]);
+        p.rest[i] = (sv_real)(gain * (double)sums[j]);
+    }
+    run_gradient(&p);
 }

@@ -61,6 +61,79 @@ static void batch_norm_backward(sv_args *a) {
                            a->grad_in[SHIFT], a->work);
 }
 
+/* ---- batch_norm over microbatches ------------------------------------------------- */
+
+/* Moments of one microbatch; joined over all (tree_sum.h), they are the statistics of batch_norm_by. */
+static bool batch_moments_shape(sv_args *a) {
+    const sv_tensor *x = a->in[0];
+    if (x->ndim != 2 && x->ndim != 4) return sv_fail(a, "x must be (N, C) or (N, C, H, W)");
+    sv_batch_norm b = norm_of(a);
+    a->ndim = 2;
+    a->shape[0] = 2;
+    a->shape[1] = x->shape[1];
+    a->work_count = sv_batch_norm_work(&b);
+    return true;
+}
+
+static void batch_moments_forward(sv_args *a) {
+    sv_batch_norm b = norm_of(a);
+    sv_batch_norm_moments(&b, a->in[0]->data, a->out->data, a->work);
+}
+
+enum { MEAN = RUNNING_MEAN, VAR = RUNNING_VAR };
+enum { BY_MICROBATCHES, BY_EPS, BY_ACTIVATION, BY_SLOPE };
+
+static sv_batch_norm norm_by(const sv_args *a) {
+    long cols = (long)a->in[0]->shape[1];
+    const sv_real slope[3] = {1, 0, (sv_real)a->opt[BY_SLOPE]};
+    return (sv_batch_norm){.rows = cols ? (long)a->in[0]->count / cols : 0,
+                           .cols = cols,
+                           .eps = (sv_real)a->opt[BY_EPS],
+                           .slope = slope[(int)a->opt[BY_ACTIVATION]]};
+}
+
+static bool batch_norm_by_shape(sv_args *a) {
+    const sv_tensor *x = a->in[0];
+    if (x->ndim != 2 && x->ndim != 4) return sv_fail(a, "x must be (N, C) or (N, C, H, W)");
+    for (int k = SCALE; k <= VAR; k++)
+        if (a->in[k]->ndim != 1 || a->in[k]->shape[0] != x->shape[1])
+            return sv_fail(a, "scale, shift, mean and var must be (%zu,), one for each channel", x->shape[1]);
+    sv_batch_norm b = norm_by(a);
+    if ((double)b.rows * a->opt[BY_MICROBATCHES] < 2)
+        return sv_fail(a, "batch statistics need at least two numbers a channel");
+    sv_same_shape(a, x);
+    a->aux_count[0] = a->aux_count[1] = x->shape[1];
+    a->work_count = a->backward_work_count = sv_batch_norm_work(&b);
+    return true;
+}
+
+static void batch_norm_by_forward(sv_args *a) {
+    sv_batch_norm b = norm_by(a);
+    const sv_real *mean = a->in[MEAN]->data, *var = a->in[VAR]->data;
+    sv_batch_norm_eval(&b, a->in[0]->data, a->in[SCALE]->data, a->in[SHIFT]->data, mean, var, a->out->data, a->work);
+    if (!a->training) return;
+    memcpy(a->aux[0], mean, (size_t)b.cols * sizeof(sv_real));
+    sv_batch_norm_inverse(&b, var, a->aux[1]);
+}
+
+static void batch_norm_by_backward(sv_args *a) {
+    sv_batch_norm b = norm_by(a);
+    const sv_real *x = a->in[0]->data, *scale = a->in[SCALE]->data, *shift = a->in[SHIFT]->data;
+    const size_t bytes = (size_t)b.cols * sizeof(sv_real);
+    if (a->sums_to) {
+        sv_batch_norm_sums(&b, x, a->grad_out, scale, shift, a->aux[0], a->aux[1], a->sums_to, a->work);
+        return;
+    }
+    if (a->grad_in[SHIFT]) memcpy(a->grad_in[SHIFT], a->sums[0], bytes);
+    if (a->grad_in[SCALE]) memcpy(a->grad_in[SCALE], a->sums[0] + b.cols, bytes);
+    for (int k = MEAN; k <= VAR; k++) /* functions of x, whose gradient is that of x */
+        if (a->grad_in[k]) memset(a->grad_in[k], 0, bytes);
+    if (!a->grad_in[0]) return;
+    double rows = (double)b.rows * a->opt[BY_MICROBATCHES];
+    sv_batch_norm_backward_by(&b, x, a->grad_out, scale, shift, a->aux[0], a->aux[1], a->sums[1], rows, a->grad_in[0],
+                              a->work);
+}
+
 /* ---- layer_norm ------------------------------------------------------------------ */
 
 /* Rows of the last axis; aux: mean and 1 / sqrt(var + eps) of each. */
@@ -180,6 +253,19 @@ const sv_op sv_ops_norm[] = {
      "same pass, activated. In training by the batch's mean and biased variance, moving the running ones; else by "
      "the running ones.",
      "r(3, 2, 4, 4), r(2), r(2)"},
+    {"batch_moments", "x", batch_moments_shape, batch_moments_forward, NULL,
+     SV_OP_CHANNELS_LAST | SV_OP_NO_GRAD | SV_OP_INTERNAL,
+     "Mean and sum of squares about it of each channel of x (N, C) or (N, C, H, W): (2, C).", "r(3, 2, 4, 4)"},
+    {"batch_norm_by",
+     "x, scale, shift, mean, var; microbatches:int=1, eps:num=1e-5, activation:enum(none|relu|leaky_relu)=none, "
+     "slope:num=0.2",
+     batch_norm_by_shape, batch_norm_by_forward, batch_norm_by_backward,
+     SV_OP_CHANNELS_LAST | SV_OP_IN_PLACE | SV_OP_SUMS | SV_OP_INTERNAL,
+     "batch_norm in training by the mean and biased variance of all microbatches of a batch, of which x is one; the "
+     "gradient of x takes them as the functions of x that they are.",
+     "(function(x) return x, r(2), r(2), mean(x, {1, 3, 4}):detach(), var(x, {1, 3, 4}, false, 0):detach() end)(r(3, "
+     "2, "
+     "4, 4))"},
     {"layer_norm", "x, scale, shift; eps:num=1e-5", layer_norm_shape, layer_norm_forward, layer_norm_backward, 0,
      "x (…, D) normalised over its last axis, scaled and shifted by (D) (Ba, Kiros and Hinton 2016).",
      "r(3, 5), r(5), r(5)"},

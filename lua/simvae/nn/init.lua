@@ -13,6 +13,7 @@
 -- from such a table.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local microbatch = require "simvae.nn.microbatch"
 local names = require "simvae.util.names"
 local precision = require "simvae.nn.precision"
 require "simvae.tensor"
@@ -358,7 +359,15 @@ function nn.batch_norm(channels, options)
       return not (self.training or self.own.weight.needs_grad or self.own.bias.needs_grad)
     end,
     fuses = rectifiers,
+    follow = function(self, mean, var, rows) -- the statistics of a batch in microbatches
+      local running_mean, running_var = self.buffers.running_mean, self.buffers.running_var
+      running_mean:copy(running_mean + (mean - running_mean) * o.momentum)
+      running_var:copy(running_var + (var * (rows / math.max(rows - 1, 1)) - running_var) * o.momentum)
+    end,
     forward = function(self, x, activation, slope)
+      if self.training and microbatch.now then
+        return microbatch.batch_norm(self, x, activation or "none", slope or 0)
+      end
       return core.batch_norm(x, self.own.weight, self.own.bias, self.buffers.running_mean,
         self.buffers.running_var, self.training, o.momentum, o.eps, activation or "none", slope or 0)
     end,
@@ -404,7 +413,7 @@ function nn.dropout(p, options)
     forward = function(self, x)
       if not self.training or p == 0 then return x end
       step = step + 1
-      return core.dropout(x, p, o.seed, step)
+      return core.dropout(x, p, o.seed, microbatch.dropout_stream(self, step))
     end,
   }
 end
@@ -533,7 +542,7 @@ end
 names.class(Layer, "layer", {
   { "training", "boolean", "training or evaluation mode" },
   { "label", "string", "what it is, as printed" },
-  "own", "buffers", "inner", "forward", "name", "fuses", "forward_norm", "constant_norm", "activation", "slope", "eps",
-  "precision" })
+  "own", "buffers", "inner", "forward", "name", "fuses", "forward_norm", "constant_norm", "follow", "activation",
+  "slope", "eps", "precision" })
 
 return nn

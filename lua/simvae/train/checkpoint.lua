@@ -15,6 +15,7 @@ local function configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
   about.simulations, about.rounds = run.simulations, run.about
+  about.microbatches, about.reduce = run.microbatches, run.reduce == "bf16" and run.reduce or nil
   about.held_out = run.share ~= 0 and run.share or nil
   for _, stage in ipairs(stages) do
     local o = run[stage]

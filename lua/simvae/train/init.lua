@@ -23,6 +23,7 @@ local held_out = require "simvae.train.held_out"
 local interrupt = require "simvae.util.interrupt"
 local log = require "simvae.train.log"
 local loop = require "simvae.train.loop"
+local microbatches = require "simvae.train.microbatches"
 local noise = require "simvae.simulator.noise"
 local novelty = require "simvae.model.novelty"
 local npe = require "simvae.train.npe"
@@ -194,6 +195,7 @@ local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
   npe.check(self, run, 4)
+  microbatches.check(run, 4)
   sets.check_training(self, run, not extras, 4)
   if not extras then
     rounds.check(self, run, 4)

@@ -5,7 +5,9 @@ local core = require "simvae.core"
 local early_stopping = require "simvae.train.early_stopping"
 local likelihood = require "simvae.model.likelihood"
 local log = require "simvae.train.log"
+local changed = require "simvae.util.changed"
 local members = require "simvae.nn.members"
+local microbatches = require "simvae.train.microbatches"
 local mixing = require "simvae.train.mixing"
 local npe = require "simvae.train.npe"
 local optim = require "simvae.nn.optim"
@@ -122,14 +124,53 @@ local function clip(run, limit)
   return true
 end
 
--- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
-local function take_step(self, run, stage)
+local function is_finite(number) return number == number and math.abs(number) ~= math.huge end
+
+-- The gradients of a step; its loss as a number. One that is not finite may have none.
+local function gradients(self, run, stage)
   local tape <close> = core.tape()
-  if stage ~= "decoder" then sets.draw_size(self, run.rng) end
   local value = step[stage](self, run)
   local number = value:item()
-  if number ~= number or number == math.huge or number == -math.huge then return number end
-  tape:backward(value)
+  if is_finite(number) then tape:backward(value) end
+  return number
+end
+
+-- Whether a step takes samples of the simulator.
+local function takes_samples(self, run, stage)
+  if not self.head.likelihood or stage == "decoder" then return stage ~= "sleep" end
+  return npe.pairs(run, run[stage].batch // run.microbatches) > 0
+end
+
+-- What a step sees as its run in one of our microbatches: its own rows, random numbers and sizes.
+local function microbatch_run(run, stage, now, i, z, x)
+  local of, rows = run.divided, z and z.shape[1] // run.divided.own
+  local own = { microbatch = now, kept = false }
+  own.rng, own.shared_rng = of:generators(now, run.step)
+  for _, name in ipairs { "sleep", stage } do
+    own[name] = changed(run[name], { batch = run[name].batch // of.count })
+  end
+  own.sampler = { next = function()
+    return core.slice(z, 1, (i - 1) * rows + 1, i * rows), core.slice(x, 1, (i - 1) * rows + 1, i * rows)
+  end }
+  return setmetatable(own, { __index = run })
+end
+
+-- The same of a batch in microbatches.
+local function divided_gradients(self, run, stage)
+  local scope <close> = core.scope()
+  local z, x
+  if takes_samples(self, run, stage) then z, x = run.sampler:next() end
+  run.signals:hold()
+  return run.divided:step(run.step, function(i, now)
+    return step[stage](self, microbatch_run(run, stage, now, i, z, x))
+  end)
+end
+
+-- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
+local function take_step(self, run, stage)
+  if stage ~= "decoder" then sets.draw_size(self, run.rng) end
+  local number = (run.divided and divided_gradients or gradients)(self, run, stage)
+  if not is_finite(number) then return number end
   local o = run[stage]
   if o.clip and not clip(run, o.clip) then return 0 / 0 end
   run.lr = run.optimizer:step()
@@ -175,8 +216,9 @@ end
 
 -- Sets the share of a batch that is the simulator's pairs.
 local function set_mix(run, stage, share)
+  local count = run.microbatches or 1
   run.mix = share
-  run.sampler.batch = math.max(npe.pairs(run, run[stage].batch), 1)
+  run.sampler.batch = math.max(npe.pairs(run, run[stage].batch // count), 1) * count
 end
 
 -- Prepares the nets and the optimizer for a stage, from the checkpoint where the run resumes within it.
@@ -186,6 +228,7 @@ local function begin(self, run, stage)
   checkpoint.settle(run)
   run.optimizer = make_optimizer(self, run, stage)
   run.parameters = parameters_of(self, stage)
+  run.divided = run.microbatches and microbatches.new(run, stage, run.optimizer) or nil
   run.noise = o.noise
   if self.head.likelihood and stage ~= "decoder" then
     set_mix(run, stage, run.resumed and run.resumed.where.stage == stage and run.resumed.where.mix
@@ -195,7 +238,7 @@ local function begin(self, run, stage)
   end
   run.early = early_stopping.new(self, run, stage, nets_of(self, stage))
   if stage == "encoder" then run.last, run.last_z = nil, nil end
-  run.kept = stage == "decoder" and {} or nil
+  run.kept = stage == "decoder" and not run.divided and {} or nil
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
     if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end

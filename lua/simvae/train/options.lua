@@ -92,6 +92,11 @@ local train_options = check.declare("model:train", {
       .. "by likelihood ends its training with model:recalibrate on them" },
   precision = { "string",
     doc = "\"fp32\" or \"bf16\": of the factors of convolutions during the run; default: the model's" },
+  microbatches = { "integer", min = 2, max = 65536,
+    doc = "into how many parts a batch is divided whose gradients are computed by themselves and added by a binary "
+      .. "tree, a power of two; default: the batch is one" },
+  reduce = { "string", one_of = { "fp32", "bf16" },
+    doc = "precision of the gradients of microbatches where they are added; default \"fp32\"" },
   refit = { "boolean", default = false,
     doc = "determines the scale of outputs again, for a model that continues with other outputs" },
 })

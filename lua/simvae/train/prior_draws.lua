@@ -26,9 +26,11 @@ function Draws:codes(run, n)
   return self.latent:to_code(draws(self.simulator, streams.prior(self.seed), (run.step - 1) * n, n))
 end
 
--- Draws of the sleep phase before the run's step, of n a step.
+-- Draws of the sleep phase before the run's step, of n a step, or a microbatch.
 local function before(run, n)
-  return (run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0) + (run.step - 1) * n
+  local now = run.microbatch
+  local earlier = (run.stage == "encoder" and run.sleep.steps * run.sleep.batch or 0) + (run.step - 1) * n
+  return now and earlier * now.count + now.number * n or earlier
 end
 
 --- Parameters that the sleep phase decodes, (n, K) in units.

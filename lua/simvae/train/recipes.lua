@@ -9,6 +9,7 @@ local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local content = require "simvae.util.content"
 local core = require "simvae.core"
+local microbatch = require "simvae.nn.microbatch"
 local stages = require "simvae.train.stages".names
 
 local recipes = {}
@@ -60,7 +61,11 @@ recipes.default = content {
     local total = plainly and model.loss(raw, x) or core.mean(model.loss:misfit(raw, x, run.encoder.errors))
     local weight = prior_weight(run)
     if weight > 0 then
-      total = total + sliced_wasserstein(mean, run.prior:codes(run, mean.shape[1]), run.rng) * weight
+      local codes, count = microbatch.rows(mean)
+      local distance = sliced_wasserstein(codes, run.prior:codes(run, codes.shape[1]), run.shared_rng or run.rng)
+      -- the same in each microbatch, whose rows alone have a gradient: the mean over them has the gradient of all
+      if count > 1 then distance = distance * count - distance:detach() * (count - 1) end
+      total = total + distance * weight
     end
     return total
   end,

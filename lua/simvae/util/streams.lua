@@ -30,6 +30,7 @@
 --     AGREEMENT                simulator.agreement        draws of a prior that are compared with its density
 --     seed ~ ROUNDS            train.rounds               draws of restricted priors: stream r, those after round r
 --     seed ~ CHOICE            train.choose               pools of the prior's draws: stream p, after part p
+--     seed ~ MICROBATCH        train.microbatches         noise of the microbatches of a step: streams of its number
 --     HALVES                   posterior.support.coupling which coordinates a coupling transform changes first
 --
 -- WEIGHTS and NOISE are also streams of samples: sample 7,234,932 of a training shares random numbers with the initial
@@ -57,6 +58,7 @@ local ESTIMATES = 0x656e636f       -- "enco"
 local AGREEMENT = 0x61677265       -- "agre"
 local ROUNDS = 0x726f756e64 << 16 -- "round"
 local CHOICE = 0x63686f6f7365 << 8 -- "choose"
+local MICROBATCH = 0x6d6963726f << 16 -- "micro"
 local HALVES = 0x68616c66          -- "half"
 
 --- Offset between the streams of a sample's attempts, larger than the number of samples.
@@ -137,6 +139,9 @@ function streams.rounds(seed, round) return core.rng(seed ~ ROUNDS, round) end
 
 --- The pool of the prior's draws that parameters are chosen from after a part of the simulations, and the choice.
 function streams.choice(seed, part) return core.rng(seed ~ CHOICE, part << 40) end
+
+--- Noise of the microbatches of a training.
+function streams.microbatches(seed) return core.rng(seed ~ MICROBATCH) end
 
 --- The halves of two coupling transforms.
 -- @tparam integer pair from 1
