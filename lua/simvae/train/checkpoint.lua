@@ -22,7 +22,7 @@ local function configuration(self, run)
     if options.takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
         labels = o.labels, variational = o.variational ~= 0 and o.variational or nil, patience = o.patience,
-        average = o.average ~= 0 and o.average or nil,
+        average = o.average ~= 0 and o.average or nil, tolerance = o.tolerance ~= 0 and o.tolerance or nil,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
   end
@@ -61,7 +61,8 @@ end
 
 --- Records the position of the run between two steps, as an interruption may come within one.
 function checkpoint.settle(run)
-  run.settled = { stage = run.stage, step = run.step, norm = run.norm, mix = run.mix, sampler = run.sampler:state(),
+  run.settled = { stage = run.stage, step = run.step, norm = run.norm, mix = run.mix, mixed = run.mixed,
+    ending = run.ending, sampler = run.sampler:state(),
     rng = { run.rng:state() } }
 end
 
@@ -86,6 +87,7 @@ function checkpoint.save(self, run)
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
     optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
     seen = self.seen or nil, recalibration = recalibration.description(self), early = early, mix = at.mix,
+    mixed = at.mixed, ending = at.ending,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {

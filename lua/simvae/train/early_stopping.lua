@@ -4,6 +4,7 @@
 -- Stage 1 is measured by its loss. Stage 2 of a posterior that is trained by likelihood is measured
 -- by the mean log density of the true parameters, over the unit cube: the information gained over the prior, in nats.
 -- Where the stage averages weights (simvae.train.averaging), it is the average that is measured and kept.
+local annealing = require "simvae.train.annealing"
 local averaging = require "simvae.train.averaging"
 local core = require "simvae.core"
 local held_out = require "simvae.train.held_out"
@@ -77,6 +78,7 @@ function early_stopping.new(self, run, stage, nets)
   local interval = math.max(1, math.ceil(run.held.z.shape[1] / (FORWARD * COST * o.batch)))
   local average = (o.average or 0) > 0 and averaging.new(weights.of(self, stage), o.average) or nil
   return setmetatable({ model = self, run = run, stage = stage, nets = nets, interval = interval, average = average,
+    tolerance = o.tolerance, look_at = annealing.first(o.steps),
     patience = o.patience or math.max(math.ceil(PATIENCE * o.steps), MEASURES * interval) }, Early)
 end
 
@@ -116,6 +118,7 @@ local function note_now(self, step)
     if self.weights then weights.set(self.weights, now) else self.weights = weights.copy(now) end
   end
   self.stopped = step - (self.best_at or 0) >= self.patience
+  annealing.look(self, step)
 end
 
 local function note(self, step)
@@ -154,7 +157,8 @@ end
 -- @treturn {[string]=tensor} the best weights, by name
 -- @treturn {[string]=tensor} their average, by name
 function Early:state()
-  return { best = self.best, best_at = self.best_at, at = self.at, value = self.value, stopped = self.stopped },
+  return { best = self.best, best_at = self.best_at, at = self.at, value = self.value, stopped = self.stopped,
+    settled = self.settled, look_at = self.look_at, looked = self.looked },
     self.weights or {}, self.average and self.average.mean or {}
 end
 

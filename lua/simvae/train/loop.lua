@@ -1,4 +1,5 @@
 --- The training loop: the steps of a stage.
+local annealing = require "simvae.train.annealing"
 local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
@@ -110,7 +111,7 @@ local function make_optimizer(self, run, stage)
   if stage == "decoder" then
     for _, t in pairs(self.loss.own) do params[#params + 1] = t end
   end
-  return optim.adam(params, { lr = run[stage].lr })
+  return optim.adam(params, { lr = annealing.rate(run, run[stage]) })
 end
 
 -- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, which
@@ -224,7 +225,7 @@ end
 -- Prepares the nets and the optimizer for a stage, from the checkpoint where the run resumes within it.
 local function begin(self, run, stage)
   local o = run[stage]
-  run.stage, run.total = stage, o.steps
+  run.stage, run.total, run.mixed, run.ending = stage, o.steps, nil, nil
   checkpoint.settle(run)
   run.optimizer = make_optimizer(self, run, stage)
   run.parameters = parameters_of(self, stage)
@@ -241,8 +242,12 @@ local function begin(self, run, stage)
   run.kept = stage == "decoder" and not run.divided and {} or nil
   if run.resumed then
     local state = checkpoint.optimizer_state(run.resumed)
-    if run.resumed.where.stage == stage and next(state) then run.optimizer:load_state(state) end
-    if run.resumed.where.stage == stage and run.early then checkpoint.restore_early(run.resumed, run.early) end
+    if run.resumed.where.stage == stage then
+      if next(state) then run.optimizer:load_state(state) end
+      if run.early then checkpoint.restore_early(run.resumed, run.early) end
+      run.mixed = run.resumed.where.mixed
+      if run.resumed.where.ending then annealing.begin(run, run.resumed.where.ending.from) end
+    end
   end
   if stage == "decoder" then
     self.decoder:unfreeze()
@@ -292,20 +297,24 @@ end
 -- @raise a loss that is not finite, an interruption
 function loop.run_stage(self, run, stage)
   local o = run[stage]
-  local total = o.steps
   begin(self, run, stage)
 
-  local bar <close> = progress.new { title = stage, total = total, done = run.step, quiet = run.quiet }
+  local bar <close> = progress.new { title = stage, total = run.total, done = run.step, quiet = run.quiet }
   local window, since, saved = 0, core.system.clock(), core.system.clock()
   local smooth
   local early = run.early
-  while run.step < total and not (early and early.stopped) do
+  while run.step < run.total and not (early and early.stopped) do
     local value, taken = advance(self, run, stage)
     smooth = smooth and smooth + 0.05 * (value - smooth) or value
     window = window + taken
-    local measured = early and early:after(run.step, total, taken > 1)
+    local measured = early and early:after(run.step, run.total, taken > 1)
+    if measured and early.settled and not run.ending and not mixing.pending(run, stage) then
+      annealing.begin(run, run.step)
+      bar.total = run.total
+      checkpoint.settle(run)
+    end
     local now = core.system.clock()
-    if run.step % run.log_every == 0 or run.step == total or measured then
+    if run.step % run.log_every == 0 or run.step == run.total or measured then
       local rate = window * o.batch / (now - since)
       log.row(run, stage, value, run.lr, rate, measured and early.value)
       window, since = 0, now

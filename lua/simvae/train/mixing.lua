@@ -5,6 +5,7 @@
 -- depends on the simulator. The stage starts with half of each. After a part of its steps, a trial goes on from the
 -- same state with each of a few shares, and the one whose posterior gives held-out simulations the highest likelihood
 -- stays. A trial changes nothing that is saved until all have ended: an interrupted run repeats them.
+local annealing = require "simvae.train.annealing"
 local held_out = require "simvae.train.held_out"
 local progress = require "simvae.train.progress"
 local weights = require "simvae.train.weights"
@@ -13,9 +14,10 @@ local mixing = {}
 
 local START = 0.5
 local SHARES = { 0, 0.5, 1 }
-local BEFORE, TRIAL = 0.4, 0.08 -- shares of the stage's steps: those before the trials, and those of each
-local SHORTEST = 50             -- steps of a trial
-local MEASURES = 4              -- in the second half of a trial
+local BEFORE = 0.4  -- share of the stage's steps before the trials, which come earlier where it settles
+local TRIAL = 0.2   -- steps of each, as a share of those before
+local SHORTEST = 50 -- steps of a trial
+local MEASURES = 4  -- in the second half of a trial
 
 --- The share that a stage starts with.
 -- @tparam table run
@@ -27,12 +29,19 @@ function mixing.start(run, stage)
   return held_out.limited(run) and START or 1
 end
 
---- The step after which the trials start, and the number of steps of each; nil: there are none.
-local function plan(run)
-  local steps = run.encoder.steps
-  local before, length = math.floor(BEFORE * steps), math.max(SHORTEST, math.floor(TRIAL * steps))
-  if before < length or before + length > steps then return nil end
-  return before, length
+-- Steps of each trial that starts after so many.
+local function length_after(step) return math.max(SHORTEST, math.floor(TRIAL * step)) end
+
+--- Whether a stage's trials are still to come.
+-- @tparam table run
+-- @tparam string stage
+-- @treturn boolean
+function mixing.pending(run, stage)
+  if not (stage == "encoder" and run.encoder.labels == "auto" and run.early and held_out.limited(run)) then
+    return false
+  end
+  local before = math.floor(BEFORE * run.encoder.steps)
+  return not run.mixed and before >= SHORTEST and run.step <= before
 end
 
 --- Whether the trials come next.
@@ -40,8 +49,8 @@ end
 -- @tparam string stage
 -- @treturn boolean
 function mixing.due(run, stage)
-  return stage == "encoder" and run.encoder.labels == "auto" and run.early ~= nil and held_out.limited(run)
-    and plan(run) == run.step
+  return mixing.pending(run, stage) and (run.step == math.floor(BEFORE * run.encoder.steps)
+    or run.early.settled and run.step >= SHORTEST)
 end
 
 -- ---- the state of a stage --------------------------------------------------------------------
@@ -100,8 +109,7 @@ end
 -- @tparam function take () takes a step, and gives its loss
 -- @treturn number the loss of the last step
 function mixing.run(self, run, set, take)
-  local _, length = plan(run)
-  local start = snapshot(self, run)
+  local length, start = length_after(run.step), snapshot(self, run)
   local ok, best, text = pcall(trials, self, run, start, length, set, take)
   run.signals:hold()
   if not ok then -- an interruption, or an error of the simulator
@@ -111,6 +119,8 @@ function mixing.run(self, run, set, take)
   end
   restore(self, run, best.state)
   set(run.mix)
+  run.mixed = true
+  annealing.look_again(run.early, run.step)
   if not run.quiet then
     progress.clear()
     io.stderr:write(string.format("encoder: %g of a batch are the simulator's pairs (held-out log-likelihood by this "

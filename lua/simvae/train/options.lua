@@ -50,6 +50,10 @@ local encoder_options = changed(stage_options, {
     doc = "of a posterior that is trained by likelihood, such as \"flow\": the share of a batch that is the "
       .. "simulator's own pairs of parameters and output, in place of decoder samples; \"auto\" (the default): all "
       .. "of a simulator without limit, of a number of simulations or a data set what held-out ones favour" },
+  tolerance = { "number", min = 0,
+    doc = "of such a posterior: nats that a doubling of the steps must add to the held-out log-likelihood; where it "
+      .. "adds less, the learning rate falls to 0 over a third of the steps so far, and the stage ends; 0: never; "
+      .. "default: the recipe's, 0 where steps or lr are given" },
   variational = { "number", min = 0, max = 1,
     doc = "of such a posterior: the weight of eq. 4 through the decoder's distribution, with the posterior's "
       .. "entropy, in place of its likelihood; default 0" },
@@ -157,6 +161,7 @@ function options.resolve(self, given, stages)
   for _, stage in ipairs(STAGES) do
     check_of_encoder(stage, run[stage])
     local o = check.options("train: " .. stage, run[stage], options.of_stage(stage))
+    if o.steps or o.lr then o.tolerance = o.tolerance or 0 end
     for name, value in pairs(run.recipe[stage]) do
       if o[name] == nil then o[name] = value end
     end
@@ -174,6 +179,7 @@ function options.resolve(self, given, stages)
   if self.head.likelihood then run.encoder.labels = run.encoder.labels or "auto" end
   run.encoder.sleep = run.encoder.sleep or run.sleep.steps > 0 and 0.5 or 0
   run.encoder.spread = run.encoder.spread or 1
+  run.encoder.tolerance = run.encoder.tolerance or 0
   return run
 end
 
