@@ -228,7 +228,8 @@ reproduce:
 
 # Specs that check gradients also run in double precision, where finite differences are accurate, and under the
 # sanitizers at each CPU level.
-DOUBLE_SPECS   = $(shell grep -l -e grad_check -e 'core[.]real' -e 'sv[.]real' spec/*_spec.lua)
+DOUBLE_SPECS   = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(shell grep -l -e grad_check -e 'core[.]real' \
+	-e 'sv[.]real' spec/*_spec.lua))
 SUITE          = $(LUA) spec/suite.lua
 # Printed where the build fails, in the format of the suite's last line.
 NOTHING_RAN    = { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
@@ -249,15 +250,19 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 	else echo "== kernel $$kernel"; SV_KERNEL=$$kernel $(2); now=$$?; [ $$result != 0 ] || result=$$now; fi; done
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
-PROGRAM_SPECS = bench build cli cli_use complete debian definitions docs examples explore fmu graphics jupyter notebooks \
-	onnx onnx_ops package pages parallel peers python_notebook readme reference repl report_page reproduce sbibm slurm
+PROGRAM_SPECS = bench build cli cli_export cli_use complete debian definitions docs examples explore export_c export_web \
+	fmu graphics jupyter notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference repl \
+	report_page reproduce sbibm shards slurm
+# At other CPU levels: what computes, and trainings as a whole.
+KERNEL_SPECS  = $(sort $(DOUBLE_SPECS) $(patsubst %,spec/%_spec.lua,checkpoint decoder metrics mixture model posterior \
+	simulators))
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 .PHONY: test-kernels
 test-kernels:
 	@$(MAKE) test-deps || $(NOTHING_RAN)
 	@$(MAKE) all || $(NOTHING_RAN)
-	@$(call each_kernel,$(BUILD),$(SUITE) --without long $(BUILD) $(LIBRARY_SPECS)); exit $$result
+	@$(call each_kernel,$(BUILD),$(SUITE) --without long $(BUILD) $(KERNEL_SPECS)); exit $$result
 
 # Numeric specs with all dense products computed by OpenBLAS; with all of them by our portable kernels, which the default
 # leaves to OpenBLAS; and in a build without OpenBLAS.

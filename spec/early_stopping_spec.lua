@@ -263,11 +263,12 @@ describe("labels = \"auto\"", function()
   it("takes samples of a decoder that is right where simulations are few, and the simulator's of one that is wrong",
     function()
       local few = { encoder = { steps = 800, lr = 5e-3, labels = "auto", patience = 800 } }
-      local function share(model)
+      local function share(model, simulations)
+        few.simulations = simulations
         return helper.stderr_of(train, model, few):match "encoder: (%S+) of a batch are the simulator's pairs"
       end
-      assert.equal("0", share(with_decoder(1)))
-      assert.equal("1", share(with_decoder(-1)))
+      assert.equal("0", share(with_decoder(1), 80))
+      assert.equal("1", share(with_decoder(-1), 800))
     end)
 
   it("goes on from an interruption before, within and after its trials as if there had been none", function()

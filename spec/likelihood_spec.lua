@@ -103,12 +103,42 @@ describe("the likelihood of a decoder with measured noise", function()
   end)
 
   it("is learned from a simulator that draws", function()
-    -- of an element whose spread depends on z, the mean variance: of 0.1 + b, b uniform, (1.1^3 - 0.1^3) / 3
-    local model = trained()
-    local near = distance(model, function(x, z)
-      return log_normal(x[1], z[1], 0.04) + log_normal(x[2], 2 * z[2] - z[1], 1.33 / 3)
+    local sim = sv.simulator { name = "even", output = { 2 }, params = line.params,
+      simulate = function(z, out, rng)
+        out[1], out[2] = z.a + 0.2 * rng:normal(), 2 * z.b - z.a + 0.6 * rng:normal()
+      end }
+    local near = distance(trained(nil, sim), function(x, z)
+      return log_normal(x[1], z[1], 0.04) + log_normal(x[2], 2 * z[2] - z[1], 0.36)
     end)
     assert.is_true(near < 0.1, tostring(near))
+  end)
+
+  it("is a scale mixture where the errors of vectors are of several sizes", function()
+    local sim = sv.simulator { name = "tails", output = { 2 }, params = line.params,
+      simulate = function(z, out, rng)
+        local size = rng:uniform(0, 1) < 0.7 and 0.1 or 1
+        out[1], out[2] = z.a + 0.2 * size * rng:normal(), 2 * z.b - z.a + 0.6 * size * rng:normal()
+      end }
+    local model = trained(nil, sim, 1500)
+    local function exact(x, z)
+      local logs = {}
+      for i, size in ipairs { 0.1, 1 } do
+        logs[i] = log_normal(x[1], z[1], (0.2 * size) ^ 2) + log_normal(x[2], 2 * z[2] - z[1], (0.6 * size) ^ 2)
+      end
+      return math.log(0.7 * math.exp(logs[1]) + 0.3 * math.exp(logs[2]))
+    end
+    local near = distance(model, exact)
+    assert.is_true(near < 0.25, tostring(near))
+    -- the share of draws within three standard deviations of the narrower normal
+    local n = 4000
+    local x, z = model:decode({ { 0.2, 0.5 } }, { samples = n, rng = sv.rng(5) }), { 0.2, 0.8 }
+    local middle, inside = core.mean(x, 2):totable()[1], 0
+    for _, row in ipairs(x:totable()[1]) do
+      if math.abs(row[1] - middle[1]) < 0.06 then inside = inside + 1 end
+    end
+    assert.near(0.7 * 0.9973 + 0.3 * 0.2358, inside / n, 0.05)
+    assert.near(z[1], middle[1], 0.03)
+    assert.near(z[2], middle[2], 0.06)
   end)
 
   it("is of each pixel of an image", function()
@@ -292,7 +322,7 @@ describe("a decoder's distribution", function()
     local model, path = trained(nil, nil, 20), os.tmpname()
     assert(model:save(path))
     local state, metadata = io_module.load_safetensors(path)
-    state["likelihood.std"] = nil
+    for _, name in ipairs { "std", "shares", "scales" } do state["likelihood." .. name] = nil end
     local about = json.decode(metadata.model)
     about.likelihood = nil
     metadata.model = json.encode(about)
@@ -303,6 +333,17 @@ describe("a decoder's distribution", function()
     again:train_decoder { steps = 0, quiet = true }
     assert.near(model:log_likelihood({ { 0.1, 0.2 } }, { { 0.3, 0.4 } }):item(),
       again:log_likelihood({ { 0.1, 0.2 } }, { { 0.3, 0.4 } }):item(), 0.2)
+  end)
+
+  it("is normal in files of earlier versions that have standard deviations alone", function()
+    local model = known()
+    local state = model:state()
+    state["likelihood.shares"], state["likelihood.scales"] = nil, nil
+    local again = known()
+    again.likelihood.net.buffers.std:copy(core.tensor { 3, 3 })
+    assert(again:load_state(state))
+    assert.equal(model:log_likelihood({ { 1, 110 } }, { { 0.7, 0.5 } }):item(),
+      again:log_likelihood({ { 1, 110 } }, { { 0.7, 0.5 } }):item())
   end)
 
   it("takes a name and options that it has, and what it can be asked", function()

@@ -5,7 +5,8 @@
 -- --without leaves out the specs whose names hold #TAG: those tagged #long train for seconds on end, and show little
 -- that is not shown by others under a sanitizer.
 -- A build without specs runs all of spec/. The last line is always "N passed, N failed, N skipped"; the
--- exit code is 0 if nothing failed. A crash counts as one failure and names the spec.
+-- exit code is 0 if nothing failed. A crash counts as one failure and names the spec, as does a file that takes longer
+-- than LIMIT where there is timeout(1).
 local quote = dofile "lua/simvae/util/shell.lua".quote
 
 local function lines_of(command)
@@ -33,6 +34,8 @@ do
     i = i + 1
   end
 end
+local LIMIT = 900 -- seconds
+local limited = lines_of("command -v timeout")[1] and ("timeout -k 10 %d "):format(LIMIT) or ""
 at_once = tonumber(at_once or lines_of("getconf _NPROCESSORS_ONLN 2>/dev/null")[1]) or 2
 
 local function slurp(path)
@@ -43,7 +46,7 @@ end
 local function command(run, spec, progress)
   local share, lib = run.build .. "/share/lua/5.4/", run.build .. "/lib/lua/5.4/"
   local lua = arg[-1]
-  local words = { "env", "SIMVAE_BUILD=" .. quote(run.build), "LUA=" .. quote(lua),
+  local words = { limited .. "env", "SIMVAE_BUILD=" .. quote(run.build), "LUA=" .. quote(lua),
     "LUA_PATH=" .. quote(share .. "?.lua;" .. share .. "?/init.lua;" .. (os.getenv("LUA_PATH") or ";")),
     "LUA_CPATH=" .. quote(lib .. "?.so;" .. (os.getenv("LUA_CPATH") or ";")),
     environment, lua, "-e", quote("require('busted.runner')({ standalone = false }) os.exit(true, true)"), "busted",
@@ -55,12 +58,17 @@ end
 
 local folder = lines_of("mktemp -d")[1]
 
--- Longest files first by their sizes, so that none begins when all others have ended.
-local function by_size(specs)
-  local sizes = {}
-  for _, spec in ipairs(specs) do sizes[spec] = #slurp(spec) end
+-- Those that take longest begin first, so that none goes on when all others have ended.
+local LONGEST = { "notebooks", "reproduce", "pages", "recalibration", "onnx", "model", "export_c", "slurm", "cli_use",
+  "surprise", "diagnosis", "early_stopping", "spice_reading", "python_notebook", "export_web", "cli", "docs", "streams",
+  "debian", "report_page", "shards" }
+
+local function longest_first(specs)
+  local place = {}
+  for i, name in ipairs(LONGEST) do place["spec/" .. name .. "_spec.lua"] = i end
   table.sort(specs, function(a, b)
-    if sizes[a] ~= sizes[b] then return sizes[a] > sizes[b] end
+    local p, q = place[a] or math.huge, place[b] or math.huge
+    if p ~= q then return p < q end
     return a < b
   end)
 end
@@ -68,7 +76,7 @@ end
 -- Every file is a script N of the folder, that leaves what it printed, its exit code and its counts beside it.
 local function run_all(run)
   if #run.specs == 0 then run.specs = lines_of("ls spec/*_spec.lua") end
-  by_size(run.specs)
+  longest_first(run.specs)
   local list <close> = assert(io.open(folder .. "/list", "w"))
   for i, spec in ipairs(run.specs) do
     local script <close> = assert(io.open(("%s/%d"):format(folder, i), "w"))
@@ -76,10 +84,10 @@ local function run_all(run)
     list:write(i, "\n")
   end
   list:close()
-  os.execute(([[xargs -P %d -I N sh -c '
-    sh %s/N > %s/N.out 2>&1 < /dev/null
-    echo $? > %s/N.code
-    cat %s/N.out' < %s/list]]):format(at_once, folder, folder, folder, folder, folder))
+  os.execute(([[xargs -P %d -n 1 sh -c '
+    sh "$0/$1" > "$0/$1.out" 2>&1 < /dev/null
+    echo $? > "$0/$1.code"
+    cat "$0/$1.out"' %s < %s/list]]):format(at_once, folder, folder))
 end
 
 local passed, failed, skipped = 0, 0, 0
@@ -95,7 +103,8 @@ for _, run in ipairs(runs) do
       passed, failed, skipped = passed + p, failed + f, skipped + s
     end
     if not p or code ~= 0 and f == "0" then
-      print(("FAILED: %s: the process ended with %s %s"):format(spec, code or "no exit code",
+      print(("FAILED: %s: the process %s %s"):format(spec, code == 124 and ("took more than %d s"):format(LIMIT)
+        or "ended with " .. (code or "no exit code"),
         p and "after the last spec" or last == "" and "before the first spec" or "in a spec"))
       failed = failed + 1
     end

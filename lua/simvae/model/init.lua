@@ -65,9 +65,10 @@ local options = check.declare("model", {
       .. "default: one measurement" },
   decoder = { "string|table",
     doc = "the distribution q(x | z) about the decoder's output: \"homoscedastic\", a normal one whose standard "
-      .. "deviations are those of its errors; learned in stage 1: \"normal\", whose standard deviations depend on "
-      .. "z; of vectors { \"lowrank\", rank = 4 }, { \"mixture\", components = 4 }, { \"flow\", transforms = 5, "
-      .. "bins = 8 }; of outputs in [0, 1] \"bernoulli\"; default \"homoscedastic\"" },
+      .. "deviations are those of its errors, of vectors a scale mixture of up to three; learned in stage 1: "
+      .. "\"normal\", whose standard deviations depend on z; of vectors { \"lowrank\", rank = 4 }, { \"mixture\", "
+      .. "components = 4 }, { \"flow\", transforms = 5, bins = 8 }; of outputs in [0, 1] \"bernoulli\"; default "
+      .. "\"homoscedastic\"" },
   precision = { "string",
     doc = "\"fp32\" or \"bf16\": of the factors of convolutions, in training and in use, on this CPU; not saved; "
       .. "default \"fp32\"" },

@@ -38,12 +38,15 @@ function Model:state()
   return map
 end
 
--- Whether a map has a name of this prefix. The noise of the decoder was not measured by earlier versions.
-local function has(map, prefix)
-  for name in pairs(map) do
-    if name:sub(1, #prefix) == prefix then return true end
+-- The map with tensors of a distribution that earlier versions did not have, as a new one has them: its noise was not
+-- measured, or was normal.
+local function with_likelihood(map, likelihood)
+  local added = {}
+  for _, name in ipairs(likelihood.added or {}) do
+    local own = likelihood.net.buffers[name]
+    if own and not map["likelihood." .. name] then added["likelihood." .. name] = own:clone() end
   end
-  return false
+  return next(added) and setmetatable(added, { __index = map }) or map
 end
 
 --- Fills the weights from such a map.
@@ -67,10 +70,8 @@ function Model:load_state(map)
     end
   end
   for part, layer in pairs(parts_of(self)) do
-    if part ~= "likelihood" or self.likelihood.trained or has(map, "likelihood.") then
-      local ok, why = layer:load_state(map, part .. ".")
-      if not ok then return nil, why end
-    end
+    local ok, why = layer:load_state(part == "likelihood" and with_likelihood(map, self.likelihood) or map, part .. ".")
+    if not ok then return nil, why end
   end
   if self.scores then
     local ok, why = self.scores:load(map)

@@ -92,16 +92,17 @@ local distribution = changed(vector, { decoder = changed(vector.decoder, { lr = 
 -- limits of steps. On slcp of sbibm with 10,000 simulations held-out parameters have -4.01 nats after 80 passes in
 -- batches of 128 at a peak of 3e-3, in 15 s of processor time; the same in batches of 64 at 1e-3, in 18 s; and -4.15
 -- after 40 passes. Long trainings want a smaller peak: sir with 100,000 has a C2ST of 0.577 at 3e-3, 0.555 at 1e-3.
-local PASSES, LEAST, MOST, BATCH = 100, 800, 60000, 128
+local PASSES, MOST, BATCH = 100, 60000, 128
+local LEAST = { decoder = 800, encoder = 2000 } -- decoder samples go on where simulations are few
 local PEAK, SHORT = 3e-3, 8000 -- learning rate of a stage of so many steps or fewer
 -- Nats that a doubling of the steps must add to the held-out log-likelihood (simvae.train.annealing).
 local TOLERANCE, ENOUGH = 0.1, 10000 -- of so many simulations or fewer
 
 local function limited(recipe, simulations)
   local batch = math.min(BATCH, math.max(1, simulations // 10))
-  local steps = math.min(math.max(PASSES * simulations // batch, LEAST), MOST)
+  local steps = math.min(math.max(PASSES * simulations // batch, LEAST.encoder), MOST)
   return changed(recipe, { batch = batch,
-    decoder = changed(recipe.decoder, { steps = math.min(math.max(steps // 2, LEAST), recipe.decoder.steps) }),
+    decoder = changed(recipe.decoder, { steps = math.min(math.max(steps // 2, LEAST.decoder), recipe.decoder.steps) }),
     encoder = changed(recipe.encoder, { steps = steps, tolerance = TOLERANCE * math.min(1, ENOUGH / simulations),
       lr = { peak = PEAK * math.sqrt(math.min(1, SHORT / steps)), warmup = 100 } }) })
 end
