@@ -232,16 +232,25 @@ describe("a graph", function()
     end
   end)
 
-  it("refuses posteriors that are corrected by draws", function()
-    local model = builtin("rlc", "flow")
-    model.recalibration = { simulations = 100, maps = { false, false }, factors = { 1, 2 } }
-    for k = 1, #model.simulator.params do
-      model.recalibration.maps[k], model.recalibration.factors[k] = false, k
+  it("corrects posteriors as model:recalibrate does, or leaves them as they were trained", function()
+    for name, posterior in pairs { rlc = "flow", dsprites = "mixture" } do
+      local model = builtin(name, posterior)
+      local x, z = model:decode(model.simulator:sample(N, sv.rng(3))), model.simulator:sample(N, sv.rng(4))
+      local plain, points = model:posterior(x):log_prob(z), z:reshape(N, 1, #model.simulator.params)
+      model:recalibrate { simulations = 100 }
+      local p = model:posterior(x)
+      assert.near(0, graph.difference(one(model, "log_prob"):run({ x, points })[1], p:log_prob(points)), 1e-5)
+      assert.near(0, graph.difference(one(model, "log_prob", { recalibrated = false }):run({ x, points })[1],
+        plain:reshape(N, 1)), 1e-5)
+      if posterior == "flow" then
+        local u = sv.rng(2):uniform(0, 1, { N, M, 3 })
+        assert.near(0, graph.difference(one(model, "sample"):run({ x, u })[1], p:sample(M, sv.rng(2))), 1e-5)
+      end
     end
-    assert.equal(2, #sv.export.graph(model, { what = "posterior" }))
-    model.recalibration.maps[1] = { levels = { -1, 0, 1 }, values = { -2, 0, 2 } }
-    helper.raises("recalibrated = false", one, model, "posterior")
-    assert.equal(2, #sv.export.graph(model, { what = "posterior", recalibrated = false }))
+  end)
+
+  it("refuses what it does not know", function()
+    local model = builtin("rlc", "flow")
     helper.raises("resample", one, model, "posterior", { resample = true })
     helper.raises("did you mean 'decode'", one, model, "decoed")
     helper.raises("takes a model", sv.export.graph, {})

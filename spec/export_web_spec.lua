@@ -73,7 +73,7 @@ end
 local function compare(name, model)
   written(name, model)
   local sim, graphs, inputs, arguments = model.simulator, {}, {}, {}
-  for i, g in ipairs(sv.export.graph(model, { what = { "decode", "encode", "sample" }, recalibrated = false })) do
+  for i, g in ipairs(sv.export.graph(model, { what = { "decode", "encode", "sample" } })) do
     local list = {}
     graphs[i], inputs[i] = g, {}
     for k, input in ipairs(g.inputs) do
@@ -119,7 +119,7 @@ describe("sv.export.web", function()
     compare("rlc", trained({ simulator = require "simvae.simulators.rlc" { engine = "analytic" }, net = "mlp",
       width = 8, posterior = "mixture", components = 2, seed = 1 }, 3))
     compare("sprites", trained(builtin("dsprites", "conv", "flow", 4), 3))
-    compare("pulse", trained(of_pulse, 3))
+    compare("pulse", trained(of_pulse, 3):recalibrate { simulations = 100 })
   end)
 
   it("has the box at width 32 in less than 4 MB", function()

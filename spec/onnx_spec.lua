@@ -155,6 +155,11 @@ describe("sv.export.onnx", function()
     end
     export(folder, "levels", trained({ simulator = mixed { low = 0.1, high = 0.5 }, width = 16 }, 10), list, true)
     export(folder, "members", trained({ simulator = rlc, width = 8, members = 2 }, 10), list)
+    for name, t in pairs { recalibrated_flow = { simulator = mixed(0.1), transforms = 2 },
+      recalibrated_mixture = { simulator = rlc, posterior = "mixture" } } do
+      t.width = 16
+      export(folder, name, trained(t, 50):recalibrate { simulations = 100 }, list, name == "recalibrated_flow")
+    end
     compare(program, folder, list)
   end)
 

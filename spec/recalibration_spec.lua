@@ -214,6 +214,50 @@ describe("recalibration", function()
     end
   end)
 
+  it("stretches marginal distributions by its maps, and leaves what is far from the bounds in place", function()
+    local model = model_of(0.1)
+    local x = core.tensor { { 0.1, -0.2, 0, 1 }, { -0.3, 0.4, -1, 0 } } -- phases a quarter turn from the seam, or more
+    local before = model:posterior(x)
+    local u = core.arange(1, 9) / 10
+    local quantiles = before:quantile(u:totable())
+    local levels = { -2, -1, 0, 1, 2 }
+    for _, factor in ipairs { 0.5, 2 } do
+      local values = {}
+      for i, level in ipairs(levels) do values[i] = factor * level + 0.3 end
+      model.recalibration = { version = 2, simulations = 100, factors = { 1, 1, 1 },
+        maps = { { levels = levels, values = values }, false, { levels = levels, values = values } } }
+      local after = model:posterior(x)
+      local ratio, away = after:std() / before:std(), (after:mean() - before:mean()) / before:std()
+      for i = 1, 2 do -- in standard deviations, as the posterior is a normal distribution; by 512 draws
+        assert.near(factor, ratio:get(i, 1), 0.1 * factor)
+        assert.near(factor, ratio:get(i, 3), 0.1 * factor)
+        assert.near(0.3, away:get(i, 1), 0.1 * factor)
+        assert.near(0.3, away:get(i, 3), 0.1 * factor)
+      end
+      assert.same(core.slice(quantiles, 3, 2, 2):totable(), core.slice(after:quantile(u:totable()), 3, 2, 2):totable())
+    end
+  end)
+
+  it("is the same of many outputs at once, of members and of classes", function()
+    local several = sv.simulator { name = "several", params = { params[1], params[3], { name = "k", levels = 2 } },
+      output = { 4 }, noise = NOISE, simulate = function(z, out)
+        out[1], out[2], out[3], out[4] = z.a / 4, z.k, math.cos(math.rad(z.turn)), math.sin(math.rad(z.turn))
+      end }
+    for _, t in ipairs { { posterior = "flow", transforms = 2 }, { posterior = "mixture", components = 2 },
+      { posterior = "flow", transforms = 1, members = 2 } } do
+      t.simulator, t.width, t.seed = several, 8, 1
+      local model = sv.model(t)
+      model.trained = { decoder = 1, encoder = 1 }
+      model:recalibrate { simulations = 200 }
+      local z, x = sv.simulate(several, 70, sv.rng(4))
+      local all = model:posterior(x):log_prob(z)
+      assert.is_true(all:finite())
+      for _, i in ipairs { 1, 33, 70 } do
+        assert.near(all:get(i), model:posterior(x:slice(1, i, i)):log_prob(z:slice(1, i, i)):item(), 1e-3)
+      end
+    end
+  end)
+
   it("does not depend on the other outputs of a batch, and is undone by false", function()
     local model = model_of(0.5)
     local _, x = sv.simulate(sim, 3, sv.rng(4))
@@ -260,7 +304,8 @@ describe("recalibration", function()
       assert.is_nil(result)
       assert.matches(pattern, why)
     end
-    local good = { simulations = 10, factors = { 1 }, maps = { { levels = { -1, 0, 1 }, values = { -1, 0, 1 } } } }
+    local good = { version = 1, simulations = 10, factors = { 1 },
+      maps = { { levels = { -1, 0, 1 }, values = { -1, 0, 1 } } } }
     assert.same(good, check(good, { params[1] }))
     refused("factors are above 0", { simulations = 10, factors = { 0 }, maps = good.maps })
     refused("factors takes 1 to 1 numbers", { simulations = 10, factors = {}, maps = good.maps })
@@ -268,5 +313,6 @@ describe("recalibration", function()
       maps = { { levels = { -1, 0, 1 }, values = { -1, -2, 1 } } } })
     refused("finite", { simulations = 10, factors = { 0 / 0 }, maps = good.maps })
     refused("one for each parameter", { simulations = 10, factors = { 1 }, maps = {} })
+    refused("version is 1 to 2; got 3", { version = 3, simulations = 10, factors = { 1 }, maps = good.maps })
   end)
 end)

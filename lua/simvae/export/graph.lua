@@ -11,8 +11,7 @@ local rules = check.declare("export.graph", directions.rules)
 -- @tparam Model model
 -- @tparam ?table options options
 -- @treturn {table,...} graphs: of decode and encode one each, of posterior two, sample and log_prob
--- @raise a model of which a direction cannot leave: control flow that depends on data, ops in training mode, a
--- recalibrated posterior
+-- @raise a model of which a direction cannot leave: control flow that depends on data, ops in training mode
 -- @usage
 -- local g = sv.export.graph(model, { what = "decode" })[1]
 -- print(#g.nodes, g:run({ z })[1].shape)

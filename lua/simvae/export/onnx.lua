@@ -120,7 +120,7 @@ end
 -- @treturn string|nil path, or nil and a message: a file that exists or cannot be written
 -- @treturn {string,...} the paths of the files
 -- @raise a model of which a direction cannot leave (control flow that depends on data, ops in training mode or without
--- a conversion, a recalibrated posterior), a file of more than 2 GB
+-- a conversion), a file of more than 2 GB
 -- @usage
 -- local _, files = assert(sv.export.onnx(model, "ring.onnx", { what = { "decode", "posterior" }, overwrite = true }))
 -- print(table.concat(files, " "))

@@ -28,8 +28,6 @@ local rules = format.rules("web", {
   what = { "string|table", default = { "decode", "encode", "sample" },
     doc = "the directions that the page has, of \"decode\", \"encode\" and \"sample\" (\"posterior\" is this one "
       .. "here); \"decode\" is always there" },
-  recalibrated = { "boolean", default = false,
-    doc = "true: refuses a posterior with a correction by model:recalibrate, which pages leave out and say so" },
   title = { "string", doc = "of the page; default: the simulator's name" },
 })
 
@@ -143,16 +141,16 @@ local POLICY = "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval
 local function data(t) return (json.encode(t):gsub("<", "\\u003c")) end
 
 -- What readers of the posterior should know; nil: nothing.
-local function note_of(model)
+local function note_of(model, recalibrated)
   if model.focus then
     return "The model was trained in rounds for one observation; its posterior is good near that alone."
   end
-  for _, map in ipairs(model.recalibration and model.recalibration.maps or {}) do
+  for _, map in ipairs(not recalibrated and model.recalibration and model.recalibration.maps or {}) do
     if map then return "Draws are those of the posterior as it was trained, without its recalibration." end
   end
 end
 
-local function page_of(model, graphs, title)
+local function page_of(model, graphs, title, note)
   local script, about, room = compile(graphs)
   local sim = model.simulator
   local wasm = kernels.bytes()
@@ -160,7 +158,7 @@ local function page_of(model, graphs, title)
   local facts = {
     name = sim.name, title = title, output = sim.output, parameters = parameters_of(sim), curves = curves_of(model),
     axis = axis_of(sim), graphs = about, constants = records, pages = room:pages(), start = memory.START,
-    draws = DRAWS, note = note_of(model),
+    draws = DRAWS, note = note,
   }
   local parts = { '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
     .. '<meta http-equiv="Content-Security-Policy" content="', POLICY, '">\n'
@@ -221,8 +219,9 @@ end
 local function web(model, path, options)
   return format.write("web", model, path, with_decode(options), rules, function(graphs, o)
     check_graphs(graphs)
-    local text = page_of(model, graphs, o.title or model.simulator.name)
-    return { { path = path, pieces = { text } } }, { bytes = #text, notice = note_of(model) }
+    local note = note_of(model, o.recalibrated)
+    local text = page_of(model, graphs, o.title or model.simulator.name, note)
+    return { { path = path, pieces = { text } } }, { bytes = #text, notice = note }
   end)
 end
 

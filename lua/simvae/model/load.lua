@@ -8,6 +8,7 @@ local json = require "simvae.io.json"
 local noise = require "simvae.simulator.noise"
 local notice = require "simvae.model.notice"
 local posterior = require "simvae.posterior"
+local recalibration = require "simvae.model.recalibration"
 local sets = require "simvae.model.sets"
 local simulator = require "simvae.simulator"
 
@@ -152,6 +153,10 @@ local function make(state, metadata, path, sim, settings)
   if sim and sim.name ~= d.simulator then
     notice(self, "simulator", string.format("load: %s is of the simulator '%s'; the one given is '%s'", path,
       d.simulator, sim.name))
+  end
+  if recalibration.is_old(self) then
+    notice(self, "recalibration", string.format("load: %s was recalibrated by an earlier version: its intervals are up "
+      .. "to four percentage points off; model:recalibrate { simulations = 1000 } corrects them", path))
   end
   if sim and d.noise and noise.differs(d.noise, sim) then
     notice(self, "noise", string.format("load: %s was trained with another noise of the measurement than the simulator "

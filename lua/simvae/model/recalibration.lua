@@ -31,6 +31,7 @@ local KOLMOGOROV, TWO_SIDED = 1.36, 1.96 -- of tests at a level of 5%
 local BEYOND = 5                -- simulations beyond the outermost level, at least
 local DISTANCE = 1e-3           -- of two values of a map, at least
 local CHUNK = 256
+local VERSION = 2               -- of the draws whose quantiles maps refer to: those of 1 are another sample
 local PASSES = { numbers = 1, cells = 4 } -- of a map's fit, beyond the first
 -- Draws of an output whose coordinates those of truths are compared with: at least, at most, and of all outputs.
 local EACH = { least = 4, most = 16, all = 1 << 16 }
@@ -60,7 +61,7 @@ local function quantiles_of(truths, drawn)
   local levels, values = {}, {}
   local function add(list, v) list[#list + 1] = math.max(v, (list[#list] or -math.huge) + DISTANCE) end
   for _, level in ipairs(LEVELS) do
-    local share = recalibrated.share_below(level)
+    local share = core.distribution.cdf("normal", level)
     if math.min(share, 1 - share) * #truths >= BEYOND then
       add(levels, quantile(drawn, share))
       add(values, quantile(truths, share))
@@ -69,26 +70,24 @@ local function quantiles_of(truths, drawn)
   return levels, values
 end
 
--- Coordinates of truths, numbers of the cube or cells of it: of what a map g takes to them, or without it their own.
-local function coordinates_of(measured, truths, g)
-  local list = {}
-  for i, u in ipairs(truths) do
-    local cell = type(u) == "table"
-    list[i] = (cell and recalibrated.coordinate_within or recalibrated.coordinate_before)(measured[i], g, u)
-  end
-  return list
+-- Coordinates of a parameter's truths, numbers of the cube or cells of it: of what a map g takes to them, or without it
+-- their own.
+local function coordinates_of(one, g)
+  local c = one.cells and recalibrated.coordinates_within(one, g, one.cells)
+    or recalibrated.coordinates(one, g, one.truths)
+  return core.reshape(c, -1):totable()
 end
 
--- The map of one parameter, from the coordinates of some outputs, the true numbers of the cube, and the sorted
--- coordinates of draws. These are only near to normal: the quantiles that a coordinate is made of come from the same
--- random numbers for every output, so that their errors do not average out. Quantiles of the truths' coordinates, and
--- once more of those that they have then, as distributions that are cut off at the bounds differ.
-local function map_of(measured, truths, drawn)
-  local levels, values = quantiles_of(coordinates_of(measured, truths), drawn)
-  for _ = 1, type(truths[1]) == "table" and PASSES.cells or PASSES.numbers do
-    local g = recalibrated.map(levels, values)
-    local _, again = quantiles_of(coordinates_of(measured, truths, g), drawn)
-    for j, c in ipairs(again) do values[j] = recalibrated.value(g, c) end
+-- The map of one parameter. Coordinates of draws are only near to normal: the quantiles that a coordinate is made of
+-- come from the same random numbers for every output, so that their errors do not average out. Quantiles of the truths'
+-- coordinates, and once more of those that they have then, as distributions that are cut off at the bounds differ.
+local function map_of(one)
+  local levels, values = quantiles_of(coordinates_of(one), one.drawn)
+  for _ = 1, one.cells and PASSES.cells or PASSES.numbers do
+    local scope <close> = core.scope()
+    local g = recalibrated.maps { { levels = levels, values = values } }
+    local _, again = quantiles_of(coordinates_of(one, g), one.drawn)
+    values = recalibrated.values(g, core.tensor { again }):totable()[1]
   end
   return { levels = levels, values = values }
 end
@@ -105,10 +104,10 @@ end
 
 -- Whether the truths of a parameter lie elsewhere among its marginal distributions than draws do: the test of
 -- Kolmogorov and Smirnov that their shares below are uniform, at a level of 5%.
-local function displaced(measured, truths, drawn)
+local function displaced(one)
   local shares = {}
-  for i, c in ipairs(coordinates_of(measured, truths)) do shares[i] = share_of(drawn, c) end
-  return supremum(shares) > KOLMOGOROV / math.sqrt(#truths)
+  for i, c in ipairs(coordinates_of(one)) do shares[i] = share_of(one.drawn, c) end
+  return supremum(shares) > KOLMOGOROV / math.sqrt(#shares)
 end
 
 -- Whether another share of errors is within one stated standard deviation than of a normal distribution, at 5%.
@@ -141,31 +140,38 @@ local function errors_of(self, z, mean, std)
   return lists
 end
 
--- Adds the coordinates of `each` further draws of some outputs to lists, one a parameter.
-local function add_draws(lists, p, rows, each, rng)
-  local draws = core.no_grad(p.head.sample, p.head, p.h, each, rng):totable()
-  for i, row in ipairs(rows) do
-    for _, u in ipairs(draws[i]) do
-      for k, one in ipairs(row) do
-        if one then lists[k][#lists[k] + 1] = recalibrated.coordinate(one, u[k]) end
-      end
-    end
-  end
+-- One parameter of what simvae.posterior.support.recalibrated measured: the i-th of its columns.
+local function part_of(cuts, quantiles, i, is_circle)
+  return { at = core.reshape(core.slice(quantiles, 2, i, i), cuts.shape[1], quantiles.shape[3]),
+    cut = is_circle and core.slice(cuts, 2, i, i) or nil }
 end
 
 -- The cell whose middle u is: as a number, truths would all be at the middle of what their posterior holds.
 local function cell_of(p, u, rng)
   local half = 0.5 / parameter.cells(p)
-  return { low = u - half, high = u + half, share = rng:uniform() }
+  return { u - half, u + half, rng:uniform() }
 end
 
--- What the correction is found from, of each parameter: the coordinates of the outputs, the true numbers of the cube,
--- sorted coordinates of draws, and errors of the estimates in their standard deviations.
+-- Adds the true numbers of the cube, or their cells, to lists, one a parameter.
+local function add_truths(lists, params, points, rng)
+  for _, u in ipairs(points) do
+    for k, p in ipairs(params) do
+      lists[k][#lists[k] + 1] = p.grid and cell_of(p, u[k], rng) or { u[k] }
+    end
+  end
+end
+
+-- What the correction is found from, of each parameter: of those that are no classes the quantiles `at` (n, 19) and
+-- `cut` of the outputs, their `truths`, or `cells` of a grid, and sorted coordinates `drawn` of further draws; errors
+-- of the estimates in their standard deviations.
 local function gathered(self, z, x, levels)
-  local K, n = #self.simulator.params, z.shape[1]
+  local params, n = self.simulator.params, z.shape[1]
   local kinds, rng = recalibrated.kinds(self.latent), streams.knots(1)
-  local measured, truths, drawn, errors = {}, {}, {}, {}
-  for k = 1, K do measured[k], truths[k], drawn[k], errors[k] = {}, {}, {}, {} end
+  local all, truths, columns, cuts, quantiles = {}, {}, {}, {}, {}
+  for k in ipairs(params) do
+    all[k], truths[k] = { drawn = {}, errors = {} }, {}
+    if kinds[k] ~= "class" then columns[#columns + 1] = k end
+  end
   local each = math.max(EACH.least, math.min(EACH.most, EACH.all // n))
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
@@ -173,29 +179,42 @@ local function gathered(self, z, x, levels)
     local part, known = core.slice(x, 1, from, to), core.slice(z, 1, from, to)
     local told = noise.told(levels, from, to)
     local p = self:posterior(part, told)
-    local rows, points = recalibrated.measure(p.head, p.h, kinds), cube.from_units(self.latent, known:totable())
-    for i, u in ipairs(points) do
-      for k, q in ipairs(self.simulator.params) do
-        measured[k][from + i - 1], truths[k][from + i - 1] = rows[i][k], q.grid and cell_of(q, u[k], rng) or u[k]
-      end
+    local cut, at = recalibrated.measure(p.head, p.h, kinds, columns)
+    cuts[#cuts + 1], quantiles[#quantiles + 1] = scope:keep(cut), scope:keep(at)
+    add_truths(truths, params, cube.from_units(self.latent, known:totable()), rng)
+    local draws = core.no_grad(p.head.sample, p.head, p.h, each, rng)
+    for i, k in ipairs(columns) do
+      local u = core.reshape(cube.column(draws, k), to - from + 1, each)
+      local c = core.reshape(recalibrated.coordinates(part_of(cut, at, i, kinds[k] == "circle"), nil, u), -1):totable()
+      table.move(c, 1, #c, #all[k].drawn + 1, all[k].drawn)
     end
-    add_draws(drawn, p, rows, each, rng)
     local off = errors_of(self, known, self:encode(part, told))
-    for k = 1, K do table.move(off[k], 1, #off[k], #errors[k] + 1, errors[k]) end
+    for k, one in ipairs(all) do table.move(off[k], 1, #off[k], #one.errors + 1, one.errors) end
   end
-  for k = 1, K do table.sort(drawn[k]) end
-  return measured, truths, drawn, errors
+  local cut, at = core.concat(cuts, 1), core.concat(quantiles, 1)
+  for i, k in ipairs(columns) do
+    local one, rows = all[k], core.tensor(truths[k])
+    table.sort(one.drawn)
+    local own = part_of(cut, at, i, kinds[k] == "circle")
+    one.at, one.cut = own.at, own.cut
+    if not params[k].grid then
+      one.truths = rows
+    else
+      local function column(j) return core.slice(rows, 2, j, j) end
+      one.cells = { low = column(1), high = column(2), share = column(3) }
+    end
+  end
+  return all
 end
 
 -- where_needed: corrects only what the pairs show to be wrong, as a map of a few hundred pairs is itself uncertain.
 local function fit(self, z, x, levels, where_needed)
-  local result = { simulations = z.shape[1], maps = {}, factors = {} }
-  local measured, truths, drawn, errors = gathered(self, z, x, levels)
-  for k, p in ipairs(self.simulator.params) do
-    local interval = not p.levels
-    result.maps[k] = interval and (not where_needed or displaced(measured[k], truths[k], drawn[k]))
-      and map_of(measured[k], truths[k], drawn[k])
-    result.factors[k] = interval and (not where_needed or misstated(errors[k])) and factor_of(errors[k]) or 1
+  local scope <close> = core.scope()
+  local result = { version = VERSION, simulations = z.shape[1], maps = {}, factors = {} }
+  for k, one in ipairs(gathered(self, z, x, levels)) do
+    local interval = one.at ~= nil
+    result.maps[k] = interval and (not where_needed or displaced(one)) and map_of(one)
+    result.factors[k] = interval and (not where_needed or misstated(one.errors)) and factor_of(one.errors) or 1
   end
   return result
 end
@@ -219,9 +238,7 @@ function recalibration.head(model, h)
   local r = model.recalibration
   if not r then return model.head, h end
   if not r.head then
-    local maps = {}
-    for k, map in ipairs(r.maps) do maps[k] = map and recalibrated.map(map.levels, map.values) end
-    r.head = recalibrated.new(model.head, model.latent, maps)
+    r.head = recalibrated.new(model.head, model.latent, r.maps)
   end
   return r.head, r.head:extend(h)
 end
@@ -238,7 +255,7 @@ end
 --- What a model file keeps of it: plain values.
 function recalibration.description(model)
   local r = model.recalibration
-  return r and { simulations = r.simulations, maps = r.maps, factors = r.factors } or nil
+  return r and { version = r.version, simulations = r.simulations, maps = r.maps, factors = r.factors } or nil
 end
 
 -- ---- files --------------------------------------------------------------------------------
@@ -255,6 +272,12 @@ local function numbers(t, what, minimum, maximum)
   return t
 end
 
+--- Whether a model's was found by an earlier version, whose quantiles were others.
+function recalibration.is_old(model)
+  local r = model.recalibration
+  return r and r.version < VERSION
+end
+
 --- What a file says, checked: untrusted (simvae.model.description).
 -- @param t as decoded
 -- @tparam {table,...} params their declarations
@@ -265,7 +288,12 @@ function recalibration.check(t, params)
   if type(t) ~= "table" then file.refuse("%s takes a table", what) end
   local n = math.tointeger(t.simulations)
   if not n or n < 1 then file.refuse("%s.simulations takes a whole number from 1 on", what) end
-  local result = { simulations = n, maps = {}, factors = numbers(t.factors, what .. ".factors", #params, #params) }
+  local version = t.version == nil and 1 or math.tointeger(t.version)
+  if not version or version < 1 or version > VERSION then
+    file.refuse("%s.version is 1 to %d; got %s", what, VERSION, tostring(t.version))
+  end
+  local result = { version = version, simulations = n, maps = {},
+    factors = numbers(t.factors, what .. ".factors", #params, #params) }
   if type(t.maps) ~= "table" or #t.maps ~= #params then file.refuse("%s.maps takes one for each parameter", what) end
   for k, factor in ipairs(t.factors) do
     if factor <= 0 then file.refuse("%s.factors are above 0; number %d is %g", what, k, factor) end

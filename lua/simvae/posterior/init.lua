@@ -31,8 +31,11 @@
 --     reparameterised(h, rng) -> u (N, K)          one draw each with gradients, of no classes (optional)
 --     log_prob(h, u (N, M, K)) -> (N, M)           log density over the unit cube (of classes: log probability)
 --     uniforms(), transport(h, v) -> u (N, n, K)   draws from uniform numbers v (N, n, uniforms), by tensor ops alone
+--                                                  (simvae.export, model:recalibrate; optional)
+--     draws(h, v) -> u (N, n, K)                   the same from v (1, n, uniforms) for every output, in any order
+--                                                  (optional, where it is faster)
 --     estimate(h) -> code, spread                  (N, size) twice: one estimate, by tensor ops alone, without the
---                                                  decoder (simvae.export; optional, as the two before it)
+--                                                  decoder (simvae.export; optional)
 --     components(h) -> codes, spreads, shares      (N, A, size) twice and (N, A), of a mixture (optional)
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"

@@ -51,7 +51,8 @@ local function define(command)
   command:option("--what", "Directions: " .. table.concat(directions.names, ", ") .. "; several with commas. "
     .. "Default: decode, of a page all."):argname "<directions>"
   command_line.number(command, "--measurements", "Of a model of sets: measurements of an observation.", 1)
-  command:flag("--not-recalibrated", "Leaves out the recalibration of the posterior, which no format has.")
+  command:flag("--not-recalibrated", "Leaves out the recalibration of the posterior, which takes 512 draws of each "
+    .. "output.")
   command:flag("--overwrite", "Replaces files that exist.")
   local options, own = own_options()
   for _, name in ipairs(own) do

@@ -37,7 +37,8 @@ directions.rules = {
     doc = "of a model of sets: how many an observation has in the exported encoder; default: 1 where the model takes "
       .. "one" },
   recalibrated = { "boolean", default = true,
-    doc = "false: exports the posterior without the correction of model:recalibrate, which is refused otherwise" },
+    doc = "false: exports the posterior without the correction of model:recalibrate, which takes 512 draws of each "
+      .. "output" },
   resample = { "boolean", default = false, doc = "refused: only draws of the posterior itself can leave" },
 }
 
@@ -156,16 +157,15 @@ local function check_posterior(model, o)
     refuse.because("draws of the posterior leave as they are: importance resampling takes the decoder's likelihood, so "
       .. "leave resample out, export \"decode\" too and weigh the draws where they are used")
   end
-  local r = model.recalibration
-  for _, map in ipairs(r and o.recalibrated and r.maps or {}) do
-    if map then
-      refuse.because("the posterior is recalibrated, by quantiles of 512 draws of each output, which no graph has; "
-        .. "recalibrated = false exports it as it was trained (model:recalibrate(false) changes the model itself)")
-    end
-  end
   if not model.head.transport then
     refuse.because("the posterior \"%s\" has no transport(h, v), draws by ops alone", model.head.name)
   end
+end
+
+-- The head of the posterior, and its numbers of outputs.
+local function head_of(model, o, h)
+  if o.recalibrated then return recalibration.head(model, h) end
+  return model.head, h
 end
 
 -- Inputs of the encoder and one more.
@@ -181,8 +181,7 @@ end
 
 function makers.sample(model, o)
   check_posterior(model, o)
-  local head, latent = model.head, model.latent
-  local numbers = head:uniforms()
+  local latent, numbers = model.latent, model.head:uniforms()
   local uniform = { name = "u", shape = { BATCH, DRAWS, numbers }, low = 0, high = 1,
     text = "independent uniform random numbers in (0, 1)",
     make = function(sizes, number)
@@ -193,22 +192,24 @@ function makers.sample(model, o)
     outputs = { { name = "z", text = "parameters, in their units", labels = parameter_labels(model.simulator) } },
     f = function(x, ...)
       local h, v = encoded(model, x, ...)
-      return cube.to_units(latent, head:transport(h, v))
+      local head, own = head_of(model, o, h)
+      return cube.to_units(latent, head:transport(own, v))
     end,
   } }
 end
 
 function makers.log_prob(model, o)
   check_posterior(model, o)
-  local head, latent = model.head, model.latent
+  local latent = model.latent
   return { {
     name = "log_prob", text = of_posterior("Log density", model), inputs = with(model, o, parameters(model, true)),
     tolerance = DENSITY,
     outputs = { { name = "log_prob", text = "logarithm of the density, per unit of each parameter" } },
     f = function(x, ...)
       local h, z = encoded(model, x, ...)
+      local head, own = head_of(model, o, h)
       local u, slopes = units.points(latent, z)
-      return head:log_prob(h, u) + slopes
+      return head:log_prob(own, u) + slopes
     end,
   } }
 end

@@ -173,6 +173,24 @@ function Ensemble:transport(h, v)
   return total
 end
 
+--- Draws from the same uniform numbers v (1, n, uniforms) for every row of h, those of each member together.
+function Ensemble:draws(h, v)
+  local A, groups = #self.members, {}
+  for i = 1, A do groups[i] = {} end
+  for _, row in ipairs(v:totable()[1]) do
+    local own = groups[math.min(row[1] * A // 1 + 1, A)]
+    own[#own + 1] = table.move(row, 2, #row, 1, {})
+  end
+  local list = {}
+  for i, head in ipairs(self.members) do
+    if #groups[i] > 0 then
+      local own = core.tensor { groups[i] }
+      list[#list + 1] = head:transport(part(self, h, i), core.expand(own, { h.shape[1], own.shape[2], own.shape[3] }))
+    end
+  end
+  return #list == 1 and list[1] or core.concat(list, 2)
+end
+
 --- The mean and the standard deviation of the mixture of the members' estimates.
 function Ensemble:estimate(h)
   local codes, spreads = {}, {}

@@ -275,6 +275,36 @@ static void @_log_softmax(const float *x, float *y, size_t outer, size_t n, size
 }
 ]] }
 
+-- Heapsort (Williams 1964).
+kernels.sort = { text = [[
+static int @_before(float a, float b) { return a < b || (a == a && b != b); }
+
+/* Ascending, NaN last. */
+static void @_sort(const float *x, float *y, size_t outer, size_t n, size_t inner) {
+    size_t i, j, k;
+    for (i = 0; i < outer; i++, x += n * inner, y += n * inner)
+        for (j = 0; j < inner; j++) {
+            float *heap = y + j, v;
+            size_t left = n / 2, count = n, child;
+            for (k = 0; k < n; k++) heap[k * inner] = x[k * inner + j];
+            while (count > 1) {
+                if (left > 0) {
+                    v = heap[--left * inner];
+                } else {
+                    v = heap[--count * inner];
+                    heap[count * inner] = heap[0];
+                }
+                for (k = left; (child = 2 * k + 1) < count; k = child) {
+                    if (child + 1 < count && @_before(heap[child * inner], heap[(child + 1) * inner])) child++;
+                    if (!@_before(v, heap[child * inner])) break;
+                    heap[k * inner] = heap[child * inner];
+                }
+                heap[k * inner] = v;
+            }
+        }
+}
+]] }
+
 kernels.layer_norm = { text = [[
 static void @_layer_norm(const float *x, const float *scale, const float *shift, float *y, size_t rows, size_t n,
                          double eps) {

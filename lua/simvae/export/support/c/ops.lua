@@ -54,22 +54,18 @@ local function activation(out, node, lines)
   return lines
 end
 
-local function linear_rows(node) return plan.count(node.inputs[1]) // node.inputs[2].shape[2] end
+local ROW = 1 -- of a linear layer at once: layers that see one row and many share their packed weights
 
-function scratch.linear(node)
-  return tile_size(node.inputs[2].shape[1], kernels.at_once(linear_rows(node)))
-end
+function scratch.linear(node) return tile_size(node.inputs[2].shape[1], ROW) end
 
 function emit.linear(out, node, step)
   local w, b = constant(node, 2), constant(node, 3)
   local outputs, inputs = w.shape[1], w.shape[2]
-  local rows = linear_rows(node)
-  local P = kernels.at_once(rows)
-  local weights = out:weights(w, 1, function(t) return pack.linear(t, P) end)
-  return activation(out, node, product_calls(out, weights, out:bias(b, outputs), outputs, P, {
+  local weights = out:weights(w, 1, function(t) return pack.linear(t, ROW) end)
+  return activation(out, node, product_calls(out, weights, out:bias(b, outputs), outputs, ROW, {
     x = out:pointer(node.inputs[1]), tile = out:work(step.scratch), y = function(at) return out:pointer(node, at) end,
-    taps = 1, row = 0, n = inputs, rows = 1, x_row = 0, y_row = 0, places = rows, place = inputs, step = outputs,
-    plane = 1,
+    taps = 1, row = 0, n = inputs, rows = 1, x_row = 0, y_row = 0, places = plan.count(node.inputs[1]) // inputs,
+    place = inputs, step = outputs, plane = 1,
   }))
 end
 
@@ -280,6 +276,7 @@ end
 
 along "softmax"
 along "log_softmax"
+along "sort"
 
 function emit.layer_norm(out, node)
   local n = plan.count(node.inputs[2])
@@ -369,7 +366,7 @@ function ops.of(node)
   local f = emit[node.op]
   if not f then
     refuse.because("op '%s' has no C form; those that have one are element-wise ops, products, convolutions, "
-      .. "reductions, softmax, layer_norm, pooling, and ops that move numbers", node.op)
+      .. "reductions, softmax, layer_norm, sort, pooling, and ops that move numbers", node.op)
   end
   return f
 end

@@ -71,13 +71,20 @@ local function pick(b, mask, columns)
   return b:node("Split", { all }, { axis = -1 }, #columns)
 end
 
+--- One row of knots or of values is that of all rows.
 function ops.piecewise_linear(b, inputs, _, at)
-  local x, knots, values, J = inputs[1]:unsqueeze { 2 }, inputs[2], inputs[3], at.shapes[2][2]
-  local function pieces(t) return t:slice(1, 0, J - 2), t:slice(1, 1, J - 1) - t:slice(1, 0, J - 2) end
-  local low, width = pieces(knots)
-  local from, rise = pieces(values)
+  local x, J = inputs[1]:unsqueeze { 2 }, at.shapes[2][2]
+  local function pieces(k)
+    local t, other = inputs[k], at.shapes[5 - k]
+    if at.shapes[k][1] == 1 and other[1] ~= 1 then
+      t = b:node("Expand", { t, inputs[5 - k]:shape(0, 1) })
+    end
+    return t:slice(1, 0, J - 2), t:slice(1, 1, J - 1) - t:slice(1, 0, J - 2)
+  end
+  local low, width = pieces(2)
+  local from, rise = pieces(3)
   local slope = rise / width
-  local mask = piece(b, x, knots:slice(1, 1, J - 2):unsqueeze { 1 }, 3)
+  local mask = piece(b, x, low:slice(1, 1, J - 2):unsqueeze { 1 }, 3)
   local k, v, s = pick(b, mask, { low, from, slope })
   local y = v + s * (x - k)
   return b:node("Concat", { y:squeeze { 2 }:unsqueeze { 0 }, s:log():squeeze { 2 }:unsqueeze { 0 } }, { axis = 0 })
