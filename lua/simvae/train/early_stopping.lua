@@ -99,9 +99,9 @@ local function measure(self)
   return value
 end
 
---- The measure of the weights as they are, not of their average: the larger the better.
+--- The measure of the weights as they would be kept: the larger the better.
 function Early:measure()
-  return measure(self)
+  return with_average(self, function() return measure(self) end)
 end
 
 --- After each step of the optimizer, measured or not.

@@ -72,19 +72,19 @@ end
 
 -- ---- trials ------------------------------------------------------------------------------------
 
--- One trial: the best held-out measure in its second half, -inf where a loss was not finite; and the last loss.
+-- One trial: the mean held-out measure in its second half, -inf where a loss was not finite; and the last loss.
 local function try(run, length, take)
-  local best, loss = -math.huge, nil
+  local sum, count, loss = 0, 0, nil
   for k = 1, length do
     run.step = run.step + 1
     loss = take()
     run.signals:allow()
     if loss ~= loss or math.abs(loss) == math.huge then return -math.huge, loss end
     if (length - k) % (length // (2 * MEASURES)) == 0 and k > length // 2 then
-      best = math.max(best, run.early:measure())
+      sum, count = sum + run.early:measure(), count + 1
     end
   end
-  return best, loss
+  return sum / count, loss
 end
 
 local function trials(self, run, start, length, set, take)
