@@ -138,8 +138,10 @@ describe("an interruption", function()
     for i = 1, 3 do
       local out = folder .. "/often" .. i
       local command = helper.lua_command(path, "train", out, "0.1")
-      local text = helper.run(command .. " & p=$!; sleep 0.4; while kill -INT $p; do :; done 2> " .. folder
-        .. "/kill; wait $p")
+      local said = out .. ".txt"
+      local text = helper.run(command .. " > " .. said .. " 2>&1 & p=$!; until grep -q running " .. said
+        .. " || ! kill -0 $p; do sleep 0.05; done; while kill -INT $p; do :; done 2> " .. folder .. "/kill; wait $p; "
+        .. "cat " .. said)
       assert.is_nil(text:find("traceback", 1, true), text)
       assert.is_truthy(require("simvae.io").load_safetensors(out .. "/checkpoint.safetensors"))
     end
@@ -147,13 +149,11 @@ describe("an interruption", function()
 
   it("ends what runs although the simulator catches all errors", function()
     for _, what in ipairs { "train", "evaluate", "simulate" } do
-      local started = core.system.clock()
       local _, code, errors = run({ "pcall " .. what, what == "train" and folder .. "/caught" or "0" },
         { { "running", "INT" } })
-      assert.equal(1, code)
+      assert.equal(1, code) -- within 30 s; to the end: hours
       assert.matches("interrupted", errors)
       assert.is_nil(errors:find "traceback")
-      assert.is_true(core.system.clock() - started < 20) -- to the end: hours
     end
   end)
 

@@ -10,24 +10,27 @@ local normal = require "simvae.likelihood.support.normal"
 local scale_mixture = require "simvae.likelihood.support.scale_mixture"
 
 local MOST = 3 -- normals
+local ONE = { { share = 1, scale = 1 } }
 
 local Homoscedastic = { added = { "std", "measurement", "shares", "scales" } } -- which files may lack
 Homoscedastic.__index = Homoscedastic
 
 -- The standard deviations, and the share and multiple of each normal.
 local function parts(self)
-  local std, shares, scales = self.net.buffers.std, self.net.buffers.shares:totable(), self.net.buffers.scales:totable()
-  local list = {}
-  for k, share in ipairs(shares) do
+  local buffers, list = self.net.buffers, {}
+  local std = core.clamp(buffers.std, self.floor, math.huge)
+  if not buffers.shares then return std, ONE end
+  local scales = buffers.scales:totable()
+  for k, share in ipairs(buffers.shares:totable()) do
     if share > 0 then list[#list + 1] = { share = share, scale = scales[k] } end
   end
-  return core.clamp(std, self.floor, math.huge), list
+  return std, list
 end
 
 function Homoscedastic:fit(y, _, x)
   local buffers, away = self.net.buffers, x - y
   buffers.std:copy(core.sqrt(core.mean(core.square(away), 1)))
-  if not self.vectors then return end
+  if not buffers.shares then return end
   local squares = core.mean(core.square(away / core.clamp(buffers.std, self.floor, math.huge)), 2)
   local list = scale_mixture(squares:totable(), away.shape[2], MOST)
   for k = 1, MOST do
@@ -72,11 +75,12 @@ end
 return {
   options = {},
   new = function(t)
-    local first = { 1 }
-    for k = 2, MOST do first[k] = 0 end
-    local net = nn.layer { label = "standard deviations", forward = function() end, buffers = {
-      std = core.buffer(core.full(t.unknown, { t.count })), shares = core.buffer(core.tensor(first)),
-      scales = core.buffer(core.ones(MOST)) } }
-    return setmetatable({ floor = t.floor, vectors = #t.output == 1, net = net }, Homoscedastic)
+    local buffers = { std = core.buffer(core.full(t.unknown, { t.count })) }
+    if #t.output == 1 then
+      buffers.shares, buffers.scales = core.buffer(core.zeros(MOST)), core.buffer(core.ones(MOST))
+      buffers.shares:set(1, 1)
+    end
+    local net = nn.layer { label = "standard deviations", forward = function() end, buffers = buffers }
+    return setmetatable({ floor = t.floor, net = net }, Homoscedastic)
   end,
 }
