@@ -254,7 +254,8 @@ PROGRAM_SPECS = bench build cli cli_export cli_use complete debian definitions d
 	fmu graphics jupyter notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference repl \
 	report_page reproduce sbibm shards slurm
 # At other CPU levels: what computes, and trainings as a whole.
-KERNEL_SPECS  = $(sort $(DOUBLE_SPECS) $(patsubst %,spec/%_spec.lua,checkpoint decoder metrics mixture model posterior \
+LEVEL_SPECS   = $(filter-out $(patsubst %,spec/%_spec.lua,dataset io number sampler simulator),$(DOUBLE_SPECS))
+KERNEL_SPECS  = $(sort $(LEVEL_SPECS) $(patsubst %,spec/%_spec.lua,checkpoint decoder metrics mixture model posterior \
 	simulators))
 LIBRARY_SPECS = $(filter-out $(PROGRAM_SPECS:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
@@ -305,7 +306,7 @@ sanitize:
 	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long $(BUILD)/sanitize \
 		$(LIBRARY_SPECS); first=$$?; \
 	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long \
-		$(BUILD)/sanitize $(DOUBLE_SPECS)); \
+		$(BUILD)/sanitize $(LEVEL_SPECS)); \
 	echo "== leaks"; \
 	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \
 	echo "== the normal build, Lua's collector at its most aggressive"; \

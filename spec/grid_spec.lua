@@ -47,7 +47,7 @@ describe("a parameter with a grid", function()
     end
   end)
 
-  it("has posterior probabilities by Bayes' rule", function()
+  it("has posterior probabilities by Bayes' rule #long", function()
     local noisy = simulator_of({ { name = "a", low = -1, high = 1, grid = 5 }, { name = "b", low = -1, high = 1 } },
       function(z, out, rng)
         out[1], out[2] = z.a + 0.4 * rng:normal(), z.b + 0.4 * rng:normal()

@@ -92,7 +92,7 @@ end
 local mean, std, x = { 0.5, -0.6 }, { 0.4, 1 }, core.tensor { { 0.5, 0.2 } }
 
 describe("training of normal posteriors", function()
-  it("recovers the correlated posterior of a linear simulator by a mixture", function()
+  it("recovers the correlated posterior of a linear simulator by a mixture #long", function()
     local model = linear({ 0.4, 0.3 }, { posterior = "mixture", components = 2 })
     model:train { decoder = { steps = 0 }, encoder = { steps = 600, lr = { peak = 5e-3, warmup = 20 } }, batch = 128,
       quiet = true }

@@ -107,7 +107,7 @@ describe("codes", function()
 end)
 
 describe("a model", function()
-  it("learns a simulator and its inverse from outputs alone", function()
+  it("learns a simulator and its inverse from outputs alone #long", function()
     local sim = line()
     local model = sv.model { simulator = sim, width = 32, seed = 1 }
     model:train { batch = 64, quiet = true, decoder = { steps = 400, lr = 3e-3 }, encoder = { steps = 400, lr = 3e-3 } }
@@ -170,7 +170,7 @@ describe("a model", function()
     assert.same({ 300, 1, 16, 16 }, model:decode(z).shape)
   end)
 
-  it("inverts more closely than it encodes", function()
+  it("inverts more closely than it encodes #long", function()
     local sim = line()
     local model = sv.model { simulator = sim, width = 16, seed = 1 }
     model:train { batch = 32, quiet = true, decoder = { steps = 200, lr = 3e-3 }, encoder = { steps = 30, lr = 1e-3 } }
@@ -199,7 +199,7 @@ describe("a model", function()
     end
   end)
 
-  it("keeps memory flat over 2,000 steps", function()
+  it("keeps memory flat over 2,000 steps #long", function()
     local model = sv.model { simulator = line(), width = 16 }
     local at = {}
     model:train { batch = 16, quiet = true, decoder = { steps = 2000 }, encoder = { steps = 0 },

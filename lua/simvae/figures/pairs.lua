@@ -144,7 +144,10 @@ local function summary(axis, sorted)
   local function at(i) return axis.value(quantile.nearest(sorted, QUANTILES[i])) end
   local p, low, middle, high = axis.param, at(1), at(2), at(3)
   if p.levels then return output.with_unit(p.name, p.unit) end
-  return string.format("%s = %.3g  (%.3g to %.3g)", p.name, axis.shown(middle), axis.shown(low), axis.shown(high))
+  low, middle, high = axis.shown(low), axis.shown(middle), axis.shown(high)
+  local size = math.max(math.abs(low), math.abs(high)) / math.max(high - low, 1e-300)
+  local digits = string.format("%%.%dg", math.max(3, math.min(9, math.floor(math.log(size, 10)) + 2)))
+  return string.format("%s = " .. digits .. "  (" .. digits .. " to " .. digits .. ")", p.name, middle, low, high)
 end
 
 local function diagonal(chart, k, all)
