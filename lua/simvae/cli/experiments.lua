@@ -25,7 +25,7 @@ function experiments.fourier()
   return {
     simulator = require "simvae.simulators.fourier",
     doc = "The paper's Fourier series: eleven coefficients, from the image of the curve.",
-    posterior = "flow", width = 24, encoder = encoder(20000, 3e-3), recalibrate = 5000,
+    posterior = "flow", width = 24, encoder = encoder(26000, 3e-3), recalibrate = 5000,
   }
 end
 
