@@ -29,6 +29,43 @@ describe("core.number", function()
     assert.equal(-1 / 0, 1 / read "-0")
   end)
 
+  it("writes floats of C with the fewest of 6 to 9 digits that read back as the same ones", function()
+    local function wanted(v)
+      for digits = 6, 9 do
+        local text = string.format("%." .. digits .. "g", v) -- of the C library, rounded correctly
+        if digits == 9 or string.pack("f", tonumber(text)) == string.pack("f", v) then
+          return (text:find "[.e]" and text or text .. ".0") .. "f"
+        end
+      end
+    end
+    local rng, list = core.rng(7), {}
+    local function add(v)
+      v = string.unpack("f", string.pack("f", v))
+      if v - v == 0 then list[#list + 1] = v end
+    end
+    for _ = 1, 3000 do
+      add((string.unpack("f", string.pack("I4", rng:integer(0, 0xffffffff))))) -- any bits
+      add((rng:uniform() - 0.5) * 10 ^ rng:integer(-6, 6))
+      add(rng:integer(-2000000, 2000000) / 1000)
+    end
+    for e = -45, 38 do
+      for _, factor in ipairs { 1, 1 - 2^-24, 1 + 2^-23, 5, 9.999999, 1.5 } do add(factor * 10.0 ^ e) end
+    end
+    for _, v in ipairs { 0.0, -0.0, 16777216, 123456.789, 999999.5, 1e6, 0.0001, 0.00001, 2^-149 } do add(v) end
+    for _, v in ipairs(list) do assert.equal(wanted(v), core.number.float_literal(v)) end
+    local text = core.number.float_lines(list, 80)
+    local found = {}
+    for line in text:gmatch "[^\n]+" do
+      assert(#line <= 80 and line:find "^    %S", line)
+      for one in line:gmatch "[^ ,]+" do found[#found + 1] = one end
+    end
+    for i, v in ipairs(list) do assert.equal(wanted(v), found[i]) end
+    assert.equal(#list, #found)
+    assert.equal("    HUGE_VALF, (-HUGE_VALF),\n    (0.0f / 0.0f)",
+      core.number.float_lines({ math.huge, -math.huge, 0 / 0 }, 30))
+    helper.raises("takes a list of numbers", core.number.float_lines, { 1, "a" }, 80)
+  end)
+
   it("reads other languages' forms", function()
     for text, v in pairs {
       ["0.15D+01"] = 1.5, ["1.5d3"] = 1500, ["2q-1"] = 0.2, ["1.5+300"] = 1.5e300, ["-1.5-300"] = -1.5e-300,

@@ -21,8 +21,9 @@ void sv_open_write(lua_State *L, int io);
 /* Locks a whole file for this process. False: sets errno, and holder to the process id of the holder, if known. */
 bool sv_lock_file(int fd, long *holder);
 void sv_open_lock(lua_State *L, int io);
-void sv_open_number(lua_State *L, int core);   /* io/number_text.c: core.number */
-void sv_open_sample_log(lua_State *L, int io); /* io/sample_log.c: core.io.open_sample_log */
-void sv_open_io(lua_State *L, int core);       /* core.io, for lua/simvae/io/init.lua */
+void sv_open_number(lua_State *L, int core);       /* io/number_text.c: core.number */
+void sv_open_float_text(lua_State *L, int number); /* io/float_text.c: more of core.number */
+void sv_open_sample_log(lua_State *L, int io);     /* io/sample_log.c: core.io.open_sample_log */
+void sv_open_io(lua_State *L, int core);           /* core.io, for lua/simvae/io/init.lua */
 
 #endif

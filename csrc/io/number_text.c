@@ -247,5 +247,6 @@ void sv_open_number(lua_State *L, int core) {
     if (numeric) numeric = newlocale(LC_NUMERIC_MASK, "C", numeric);
     if (numeric) uselocale(numeric);
     luaL_newlib(L, functions);
+    sv_open_float_text(L, lua_gettop(L));
     lua_setfield(L, core, "number");
 }

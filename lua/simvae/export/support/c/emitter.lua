@@ -32,10 +32,15 @@ end
 
 -- ---- constants -----------------------------------------------------------------------------------------
 
+local AT_ONCE = 128 -- numbers that string.pack takes
+
 -- The numbers of an array as bytes: graphs of one model share their weights.
 local function content(kind, flash, numbers)
   local parts = { kind, tostring(flash) }
-  for i, v in ipairs(numbers) do parts[i + 2] = string.pack("f", v) end
+  for i = 1, #numbers, AT_ONCE do
+    local last = math.min(i + AT_ONCE - 1, #numbers)
+    parts[#parts + 1] = string.pack(("f"):rep(last - i + 1), table.unpack(numbers, i, last))
+  end
   return table.concat(parts)
 end
 

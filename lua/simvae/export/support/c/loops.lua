@@ -1,4 +1,5 @@
 --- Nests of loops over tensors, as C.
+local core = require "simvae.core"
 local plan = require "simvae.export.support.c.plan"
 
 local loops = {}
@@ -99,17 +100,9 @@ local kernels = { exp = true, log = true, tanh = true, sigmoid = true, softplus 
   normal_cdf = true, normal_quantile = true }
 
 --- A number as a C literal of type float.
-function loops.literal(v)
-  if v ~= v then return "(0.0f / 0.0f)" end
-  if v == math.huge then return "HUGE_VALF" elseif v == -math.huge then return "(-HUGE_VALF)" end
-  for digits = 6, 9 do
-    local text = string.format("%." .. digits .. "g", v)
-    if digits == 9 or string.pack("f", tonumber(text)) == string.pack("f", v) then
-      if not text:find "[.e]" then text = text .. ".0" end
-      return text .. "f"
-    end
-  end
-end
+-- @tparam number v
+-- @treturn string
+loops.literal = core.number.float_literal
 
 -- The value of an elementwise op of operands that are names or literals.
 local function expression(out, node, operands)

@@ -23,14 +23,11 @@ end
 
 -- ---- constants -----------------------------------------------------------------------------------------
 
-local literals = { float = loops.literal, ["int8_t"] = function(v) return string.format("%d", v) end }
-literals["unsigned char"] = literals.int8_t
-
--- An array as lines of at most WIDTH columns.
-local function array_text(one)
-  local literal, lines, line = literals[one.type], {}, "   "
-  for i, v in ipairs(one.numbers) do
-    local text = " " .. literal(v) .. (i < #one.numbers and "," or "")
+-- Whole numbers as lines of at most WIDTH columns.
+local function integer_lines(numbers)
+  local lines, line = {}, "   "
+  for i, v in ipairs(numbers) do
+    local text = string.format(" %d%s", v, i < #numbers and "," or "")
     if #line + #text > WIDTH then
       lines[#lines + 1] = line
       line = "   "
@@ -38,8 +35,13 @@ local function array_text(one)
     line = line .. text
   end
   lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
+local function array_text(one)
+  local lines = one.type == "float" and core.number.float_lines(one.numbers, WIDTH) or integer_lines(one.numbers)
   return string.format("static const %s %s[%d]%s = {\n%s\n};\n", one.type, one.name, #one.numbers,
-    one.flash and " @@_FLASH" or "", table.concat(lines, "\n"))
+    one.flash and " @@_FLASH" or "", lines)
 end
 
 local sizes_of = { float = 4, ["int8_t"] = 1, ["unsigned char"] = 1 }
