@@ -25,13 +25,14 @@ FISH_COMPLETIONS ?= $(DATADIR)/fish/vendor_completions.d
 APT_BUILD    = $(if $(shell command -v $(firstword $(CC)) 2> /dev/null),,gcc) libc6-dev pkg-config lua5.4 \
                liblua5.4-dev libpng-dev zlib1g-dev libopenblas-dev lua-argparse
 APT_TEST     = lua-busted lua-dkjson procps locales tmux lua-readline luarocks zip unzip
-APT_CLUSTER  = slurm-wlm munge parallel openssh-server
+APT_CLUSTER  = slurm-wlm munge parallel openssh-server $(APT_MPI)
+APT_MPI      = libopenmpi-dev openmpi-bin
 APT_LINT     = lua-check clang clang-format cppcheck
 APT_FUZZ     = clang
 APT_ARM64    = mmdebstrap qemu-user-static gcc-aarch64-linux-gnu
 APT_DEB      = dpkg-dev debhelper dh-lua lintian
 APT_OPTIONAL = libngspice0 ngspice gnuplot-nox lua-readline libhdf5-dev libmatio-dev
-BREW         = lua@5.4 pkgconf libpng openblas luarocks ngspice libngspice gnuplot hdf5 libmatio luacheck clang-format cppcheck
+BREW         = lua@5.4 pkgconf libpng openblas luarocks ngspice libngspice gnuplot hdf5 libmatio open-mpi luacheck clang-format cppcheck
 ROCKS        = argparse dkjson busted
 
 VERSION    := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' csrc/version.h)
@@ -70,9 +71,9 @@ endif
 
 # ---- build rules ---------------------------------------------------------------------------------
 
-# Modules of their own, csrc/NAME/NAME.c, which link a library.
-OWN_MODULES = blas hdf5 matio
-SOURCES    := csrc/module.c $(filter-out $(OWN_MODULES:%=csrc/%/%.c),$(wildcard csrc/*/*.c))
+# Modules of their own, csrc/NAME/*.c, which link a library.
+OWN_MODULES = blas hdf5 matio mpi
+SOURCES    := csrc/module.c $(filter-out $(wildcard $(OWN_MODULES:%=csrc/%/*.c)),$(wildcard csrc/*/*.c))
 OBJECTS    := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
 LUA_FILES  := $(shell find lua/simvae -name "*.lua" -o -name "*.py" -o -path "*/web/*")
 SIM_FILES  := $(wildcard simulators/*)
@@ -87,6 +88,9 @@ BLAS        = $(if $(WITHOUT_BLAS),,$(if $(BLAS_PC),$(LIB)/simvae/blas.so))
 HDF5_PC     = $(call package,hdf5 hdf5-serial)
 MATIO_PC    = $(call package,matio)
 READERS     = $(if $(WITHOUT_READERS),,$(if $(HDF5_PC),$(LIB)/simvae/hdf5.so) $(if $(MATIO_PC),$(LIB)/simvae/matio.so))
+# mpi.so: not built where there is no mpicc, or with WITHOUT_MPI=1. MPICC compiles through CC.
+MPICC      ?= $(firstword $(shell command -v mpicc 2>/dev/null))
+MPI         = $(if $(WITHOUT_MPI),,$(if $(MPICC),$(LIB)/simvae/mpi.so))
 STAGED      = $(LUA_FILES:lua/%=$(SHARE)/%) $(SIM_FILES:%=$(SHARE)/simvae/%)
 # Definitions for editors (LuaCATS), from the documentation of the module, which has to be loaded for that: not by
 # sanitized builds, nor where it is built for another machine.
@@ -102,8 +106,8 @@ say         = @$(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(CORE) $(BLAS) $(READERS) $(STAGED) $(BUILD)/bin/simvae $(DEFINITIONS)
-	@rm -f $(filter-out $(BLAS) $(READERS),$(OWN_MODULES:%=$(LIB)/simvae/%.so)) # of an earlier build
+all: $(CORE) $(BLAS) $(READERS) $(MPI) $(STAGED) $(BUILD)/bin/simvae $(DEFINITIONS)
+	@rm -f $(filter-out $(BLAS) $(READERS) $(MPI),$(OWN_MODULES:%=$(LIB)/simvae/%.so)) # of an earlier build
 
 $(CORE): $(OBJECTS) $(BUILD)/obj/link
 	@mkdir -p $(@D)
@@ -127,6 +131,15 @@ $(LIB)/simvae/hdf5.so $(LIB)/simvae/matio.so: csrc/version.h $(BUILD)/obj/flags
 	$(Q)$(CC) $(SHARED) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) \
 		$(shell $(PKG_CONFIG) --cflags $(if $(filter %hdf5.so,$@),$(HDF5_PC),$(MATIO_PC))) -o $@ $(filter %.c,$^) \
 		$(shell $(PKG_CONFIG) --libs $(if $(filter %hdf5.so,$@),$(HDF5_PC),$(MATIO_PC))) $(LDFLAGS)
+
+# nodelete: MPI has threads and handlers of its own.
+MPI_SOURCES = $(wildcard csrc/mpi/*.c)
+$(LIB)/simvae/mpi.so: $(MPI_SOURCES) $(wildcard csrc/mpi/*.h csrc/kernels/tree_sum.h csrc/engine/engine.h) csrc/version.h \
+		$(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(say) "$(MPICC) csrc/mpi/*.c"
+	$(Q)OMPI_CC="$(CC)" MPICH_CC="$(CC)" $(MPICC) $(SHARED) $(RESIDENT) $(CFLAGS_ALL) $(INCLUDES) $(WERROR) -o $@ \
+		$(MPI_SOURCES) $(LDFLAGS)
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
@@ -251,7 +264,7 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
 PROGRAM_SPECS = bench build cli cli_export cli_use complete debian definitions docs examples explore export_c export_web \
-	fmu graphics jupyter notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference repl \
+	fmu graphics jupyter mpi notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference repl \
 	report_page reproduce sbibm shards slurm
 # At other CPU levels: what computes, and trainings as a whole.
 LEVEL_SPECS   = $(filter-out $(patsubst %,spec/%_spec.lua,dataset io number sampler simulator),$(DOUBLE_SPECS))
@@ -347,7 +360,7 @@ SPECS      ?= $(LIBRARY_SPECS)
 test-arm64: $(ARM64)/root.done $(ARM64)/bin/lua5.4
 	@$(MAKE) test-deps || $(NOTHING_RAN)
 	@PATH="$(ARM64)/bin:$$PATH" && $(MAKE) all BUILD=$(ARM64)/build LUA=$(ARM64)/bin/lua5.4 \
-		CC="aarch64-linux-gnu-gcc --sysroot=$(ARM64)/root" PKG_CONFIG="env PKG_CONFIG_SYSROOT_DIR=$(ARM64)/root \
+		WITHOUT_MPI=1 CC="aarch64-linux-gnu-gcc --sysroot=$(ARM64)/root" PKG_CONFIG="env PKG_CONFIG_SYSROOT_DIR=$(ARM64)/root \
 		PKG_CONFIG_LIBDIR=$(ARM64_LIB)/pkgconfig:$(ARM64_LIB)/openblas-pthread/pkgconfig pkg-config" || $(NOTHING_RAN)
 	@PATH="$(ARM64)/bin:$$PATH" $(ARM64)/bin/lua5.4 spec/suite.lua $(if $(LONG),,--without long) $(ARM64)/build $(SPECS)
 
@@ -481,7 +494,7 @@ else
 install = :
 endif
 
-# cluster-deps: what the specs of Slurm and GNU parallel start; they are skipped without.
+# cluster-deps: what the specs of Slurm, GNU parallel and MPI start; they are skipped without. mpi.so needs it as well.
 .PHONY: deps test-deps lint-deps optional-deps cluster-deps
 deps:
 	@$(call install,$(APT_BUILD))
@@ -503,7 +516,7 @@ install: all
 	cd $(SHARE) && find simvae -type d -exec install -d "$(DESTDIR)$(LUADIR)/{}" \; && \
 		find simvae -type f -exec install -m 644 {} "$(DESTDIR)$(LUADIR)/{}" \;
 	install -d "$(DESTDIR)$(LIBDIR)/simvae"
-	install -m 755 $(CORE) $(BLAS) $(READERS) "$(DESTDIR)$(LIBDIR)/simvae/"
+	install -m 755 $(CORE) $(BLAS) $(READERS) $(MPI) "$(DESTDIR)$(LIBDIR)/simvae/"
 	install -d "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(BUILD)/bin/simvae "$(DESTDIR)$(BINDIR)/"
 	put() { install -d "$(DESTDIR)$$2" && install -m 644 "$$1" "$(DESTDIR)$$2/"; }; \
@@ -562,4 +575,4 @@ help:
 	@echo "make clean        removes $(BUILD)/"
 	@echo "settings          V=1 (print commands), BUILD, PREFIX, CC, CFLAGS, LDFLAGS, OPTIMIZE, LUA, LUA_INCDIR, SV_REAL=double,"
 	@echo "                  WITHOUT_BLAS=1 (no OpenBLAS: our kernels compute all products; no sv.linalg),"
-	@echo "                  WITHOUT_READERS=1 (no HDF5 and MATLAB files)"
+	@echo "                  WITHOUT_READERS=1 (no HDF5 and MATLAB files), WITHOUT_MPI=1 (no training on MPI ranks)"

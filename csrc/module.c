@@ -9,11 +9,14 @@ static const sv_op *const families[] = {sv_ops_elementwise, sv_ops_reduce,      
                                         sv_ops_linalg,      sv_ops_linalg_factor, sv_ops_spline, sv_ops_conditioner,
                                         sv_ops_piecewise,   sv_ops_location_scale};
 
+static bool threads_chosen; /* by the caller or the environment */
+
 static int l_threads(lua_State *L) {
     if (!lua_isnoneornil(L, 1)) {
         lua_Integer n = sv_check_integer(L, 1);
         if (n < 1 || n > SV_MAX_THREADS || !sv_set_threads((int)n))
             return luaL_error(L, "threads: takes 1 to %d; got %I", SV_MAX_THREADS, n);
+        threads_chosen = true;
     }
     lua_pushinteger(L, sv_threads());
     return 1;
@@ -59,6 +62,13 @@ static void choose_threads(lua_State *L) {
     if (*end || n < 1 || n > SV_MAX_THREADS || !sv_set_threads((int)n))
         luaL_error(L, "SV_THREADS=%s is not a number of threads; set it to 1 to %d, or unset it for the cores", given,
                    SV_MAX_THREADS);
+    threads_chosen = true;
+}
+
+/* threads_chosen() -> whether their number is anything but the default */
+static int l_threads_chosen(lua_State *L) {
+    lua_pushboolean(L, threads_chosen);
+    return 1;
 }
 
 static const sv_row functions[] = {
@@ -104,6 +114,8 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_set_rows(L, core, "sv", functions);
     lua_pushcfunction(L, l_precisions);
     lua_setfield(L, core, "precisions");
+    lua_pushcfunction(L, l_threads_chosen);
+    lua_setfield(L, core, "threads_chosen");
     lua_pushcfunction(L, l_kernel);
     lua_setfield(L, core, "kernel");
     lua_pushinteger(L, SV_MAX_THREADS);

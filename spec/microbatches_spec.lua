@@ -184,7 +184,7 @@ local function train(more, about)
   for k, v in pairs(about or {}) do given[k] = v end
   local model = sv.model(given)
   local t = { quiet = true, batch = 16, decoder = { steps = 12 }, encoder = { steps = 12 } }
-  for k, v in pairs(more or {}) do t[k] = v end
+  for k, v in pairs(more or {}) do t[k] = v or nil end
   return model:train(t)
 end
 
@@ -227,7 +227,10 @@ describe("a training in microbatches", function()
     raises("reduce was bf16 and is now not set", train, { microbatches = 4, out = out })
   end)
 
-  it("takes a number that divides the batches", function()
+  it("takes a number that divides the batches, and of batches by default the next multiple", function()
+    local recipe = { batch = 13, decoder = { steps = 1 }, encoder = { steps = 1 } }
+    assert.same({ decoder = 1, encoder = 1 }, train({ microbatches = 4, batch = false, recipe = recipe,
+      decoder = {}, encoder = {} }).trained)
     raises("microbatches are a power of two, .*; got 6", train, { microbatches = 6 })
     raises("decoder: a batch of 16 is not divided by 32 microbatches; batch = 32 or 64 would be", train,
       { microbatches = 32 })

@@ -12,6 +12,7 @@
 #include "../kernels/tree_sum.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define GRADIENTS "simvae.gradients"
 
@@ -116,6 +117,23 @@ static int l_set(lua_State *L) {
     }
     return 0;
 }
+
+/* g:store(flat): the numbers of the leaves themselves; g:load(flat): sets them. */
+static int copy_leaves(lua_State *L, bool load) {
+    const sv_gradients *g = sv_check_object(L, 1, GRADIENTS);
+    sv_tensor *flat = check_flat(L, 2, g);
+    if (!load) sv_note_write(flat->storage);
+    for (int k = 0; k < g->n; k++) {
+        sv_tensor *leaf = g->at[k].leaf;
+        sv_real *there = flat->data + g->at[k].from;
+        if (load) sv_note_write(leaf->storage);
+        memcpy(load ? leaf->data : there, load ? there : leaf->data, leaf->count * sizeof(sv_real));
+    }
+    return 0;
+}
+
+static int l_store(lua_State *L) { return copy_leaves(L, false); }
+static int l_load(lua_State *L) { return copy_leaves(L, true); }
 
 /* ---- of one backward pass ------------------------------------------------------------ */
 
@@ -247,7 +265,8 @@ static int l_moments(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg methods[] = {{"count", l_count}, {"from", l_from}, {"set", l_set}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"count", l_count}, {"from", l_from}, {"set", l_set},
+                                   {"store", l_store}, {"load", l_load}, {NULL, NULL}};
 static const luaL_Reg tree[] = {{"add", l_add}, {"moments", l_moments}, {NULL, NULL}};
 
 void sv_open_gradients(lua_State *L, int core) {

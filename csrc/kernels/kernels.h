@@ -239,9 +239,9 @@ void sv_batch_norm_eval(const sv_batch_norm *b, const sv_real *x, const sv_real 
 void sv_batch_norm_backward(const sv_batch_norm *b, bool train, const sv_real *x, const sv_real *gy,
                             const sv_real *scale, const sv_real *shift, const sv_real *mean, const sv_real *inverse,
                             sv_real *gx, sv_real *gscale, sv_real *gshift, sv_real *work);
-/* Of a batch in microbatches: mean and sum of squares about it of each column (2, cols); sums (2, cols) over the rows of
- * the gradient g of the normalised and shifted number and of g * h, h normalised; gx from those over all microbatches
- * and from the number of all rows. */
+/* Of a batch in microbatches: mean and sum of squares about it of each column (2, cols); sums (2, cols) over the rows
+ * of the gradient g of the normalised and shifted number and of g * h, h normalised; gx from those over all
+ * microbatches and from the number of all rows. */
 void sv_batch_norm_moments(const sv_batch_norm *b, const sv_real *x, sv_real *moments, sv_real *work);
 void sv_batch_norm_sums(const sv_batch_norm *b, const sv_real *x, const sv_real *gy, const sv_real *scale,
                         const sv_real *shift, const sv_real *mean, const sv_real *inverse, sv_real *sums,

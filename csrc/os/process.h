@@ -52,6 +52,10 @@ void sv_forget_watches(void);            /* in a forked child: signals as before
 void sv_forget_watcher(void);            /* in a forked child: it is the parent's */
 ssize_t sv_write_quietly(int fd, const char *data, size_t n);
 
+/* launcher.c: variables of an MPI launcher */
+bool sv_of_launcher(const char *entry); /* whether NAME=value is one */
+void sv_leave_launcher(void);           /* in a forked child: without them */
+
 /* folder.c */
 void sv_remove_folders_of(pid_t pid); /* temporary folders of a forked child that has ended */
 void sv_remove_own_folders(void);     /* those of this process */

@@ -118,7 +118,7 @@ static char **push_environment(lua_State *L, int index) {
             changed = lua_rawget(L, index) != LUA_TNIL;
             lua_pop(L, 1);
         }
-        if (!changed) list[count++] = environ[i];
+        if (!changed && !sv_of_launcher(environ[i])) list[count++] = environ[i];
     }
     if (lua_istable(L, index))
         for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {

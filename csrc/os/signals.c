@@ -172,6 +172,15 @@ static int l_allow(lua_State *L) {
     return luaL_error(L, "interrupted!");
 }
 
+/* poll(watch): raises if a signal has arrived, held or not: for waits that change nothing. */
+static int l_poll(lua_State *L) {
+    sv_check_object(L, 1, WATCH);
+    if (!now.m.waiting || now.m.shielded) return 0;
+    now.m.waiting = 0;
+    now.raised = sv_now();
+    return luaL_error(L, "interrupted!");
+}
+
 /* check(): raises if a signal has arrived under a watch, in case a pcall in user code has caught its error. */
 static int l_check(lua_State *L) {
     if (depth == 0 || !now.first || now.m.held || now.m.shielded) return 0;
@@ -217,8 +226,9 @@ static int l_die(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg methods[] = {{"shield", l_shield}, {"finish", l_finish}, {"hold", l_hold},   {"allow", l_allow},
-                                   {"caught", l_caught}, {"reset", l_reset},   {"close", l_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"shield", l_shield}, {"finish", l_finish}, {"hold", l_hold},
+                                   {"allow", l_allow},   {"poll", l_poll},     {"caught", l_caught},
+                                   {"reset", l_reset},   {"close", l_close},   {NULL, NULL}};
 
 void sv_open_signals(lua_State *L, int core) {
     core = lua_absindex(L, core);

@@ -96,6 +96,7 @@ static _Noreturn void run_worker(lua_State *L, int socket, pid_t parent) {
     sv_forget_children();
     sv_die_with_parent(parent);
     sv_forget_watches();
+    sv_leave_launcher();
     sv_child *link = sv_push_child(L, SV_LINK);
     link->pid = parent;
     link->in = link->out = socket;

@@ -41,6 +41,7 @@ local functions = {
   randn = { "simvae.tensor.random", "randn" },
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
+  rank = { "simvae.train.ranks", "rank" },
   replay = { "simvae.sampler", "replay" },
   model = { "simvae.model", "new" },
   load = { "simvae.model", "load" },

@@ -18,6 +18,7 @@ local noise = require "simvae.simulator.noise"
 local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
 local progress = require "simvae.train.progress"
+local ranks = require "simvae.train.ranks"
 local sampler = require "simvae.sampler"
 local simulator = require "simvae.simulator"
 
@@ -42,6 +43,9 @@ local options = check.declare("experiment", {
   workers = { "integer", min = 0, doc = "as of model:train; default 0" },
   simulations = { "integer", min = 1, doc = "as of model:train" },
   cache = { "string", doc = "as of model:train" },
+  microbatches = { "integer", min = 2, doc = "as of model:train" },
+  reduce = { "string", doc = "as of model:train" },
+  mixed_ranks = { "boolean", doc = "as of model:train" },
   max_failures = { "number", min = 0, max = 1, doc = "as of model:train" },
   timeout = { "number", above = 0, doc = "as of model:train" },
   doc = { "string", doc = "what --help says" },
@@ -78,6 +82,10 @@ function experiment.options(parser, out)
   parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")
     :argname "<file>"
   number(parser, "--simulations", "Total number of simulations: both stages use them in epochs.", 1)
+  number(parser, "--microbatches", "Parts of a batch whose gradients are added by a tree, a power of 2: with the same "
+    .. "number, 1, 2, 4, … ranks give the same weights. Default under mpirun: the ranks, at least 4.", 2)
+  parser:option("--reduce", "Precision of the gradients that MPI ranks send."):choices { "fp32", "bf16" }
+  parser:flag("--mixed-ranks", "Lets MPI ranks of different builds or CPU levels train together.")
 end
 
 local function parse(t, argv)
@@ -273,12 +281,16 @@ function experiment.assess(model, t, asked, out, known)
   return r, numbers
 end
 
+-- On MPI ranks but the first, the training is all.
 local function train(t, a, model, stages, asked)
-  if not a.quiet then io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n") end
+  if not a.quiet and ranks.rank() == 0 then io.stderr:write(tostring(t.simulator), "\n", tostring(model), "\n") end
   model:train { out = a.out, batch = a.batch or t.batch, recipe = a.recipe or t.recipe, decoder = stages.decoder,
     sleep = stages.sleep, encoder = stages.encoder, quiet = a.quiet, workers = a.workers or t.workers,
     cache = a.cache or t.cache, simulations = a.simulations or t.simulations,
-    max_failures = t.max_failures, timeout = t.timeout }
+    max_failures = t.max_failures, timeout = t.timeout, microbatches = a.microbatches or t.microbatches,
+    reduce = a.reduce or t.reduce, mixed_ranks = a.mixed_ranks or t.mixed_ranks }
+  ranks.finish()
+  if ranks.rank() > 0 then return model end
   if t.recalibrate and a.recipe ~= "paper" then
     local share = math.min(1, asked.samples / t.samples)
     model:recalibrate { simulations = math.max(100, math.floor(t.recalibrate * share)), seed = model.seed }
@@ -306,17 +318,17 @@ end
 --- Trains and evaluates.
 -- @tparam table t settings that `check` gave
 -- @tparam table a what the command line says: out, seed, threads, quiet, net, width, steps, posterior, batch, recipe,
--- samples, workers, cache, simulations, demo
+-- samples, workers, cache, simulations, demo, microbatches, reduce, mixed_ranks
 -- @tparam ?function before () called when all is checked, before the training
 -- @treturn Model
--- @treturn table of sv.evaluate
--- @treturn table its numbers, as metrics.json has them
+-- @treturn ?table of sv.evaluate; nil on MPI ranks but the first
+-- @treturn ?table its numbers, as metrics.json has them
 function experiment.run(t, a, before)
   if a.threads then core.threads(a.threads) end
   local stages, about, asked = settings(t, a)
   local model = require "simvae".model(about)
   evaluation.check(model, asked)
-  if before then before() end
+  if before and ranks.rank() == 0 then before() end
   return interrupt.during("interrupted; the same command goes on from there", train, t, a, model, stages, asked)
 end
 
@@ -346,6 +358,7 @@ function experiment.experiment(t, argv)
   t = experiment.check(t, 3)
   local a = parse(t, argv or arg or {})
   local model, r = experiment.run(t, a)
+  if not r then return model end
   experiment.print(model, r)
   print("report: " .. a.out .. "/report.html")
   return model, r

@@ -34,6 +34,8 @@ local function fill(self, count, watch)
     local scope <close> = core.scope()
     self.source.batch = math.min(self.batch, self.simulations - self.kept)
     local z, x = self.source:next()
+    local world, n = self.ranks and self.ranks.world, self.source.batch
+    if world then z, x = world:rows(z, n), world:rows(x, n) end
     for s = 1, self.source.batch do
       self.z[self.kept + s]:copy(z[s])
       self.x[self.kept + s]:copy(x[s])
@@ -88,10 +90,11 @@ end
 -- @treturn tensor z (batch, K), in units
 -- @treturn tensor x (batch, …output)
 function Pool:next()
-  local n, rows = self.batch, {}
+  local rows, first, n = {}, 0, self.batch
   fill(self, math.min(self.drawn + n, self.simulations))
-  for s = 1, n do rows[s] = row_at(self, self.drawn + s - 1) end
-  self.drawn = self.drawn + n
+  if self.ranks then first, n = self.ranks.world:block(n) end
+  for s = 1, n do rows[s] = row_at(self, self.drawn + first + s - 1) end
+  self.drawn = self.drawn + self.batch
   return rows_of(self.z, rows), rows_of(self.x, rows)
 end
 

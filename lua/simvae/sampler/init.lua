@@ -20,6 +20,7 @@
 local cache = require "simvae.sampler.cache"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local division = require "simvae.sampler.division"
 local worker_pool = require "simvae.sampler.workers"
 local interrupt = require "simvae.util.interrupt"
 local failures = require "simvae.sampler.failures"
@@ -81,6 +82,7 @@ local function start_workers(self)
     sim = self.simulator, seed = self.seed, workers = self.workers, timeout = self.timeout,
     restart_after = self.restart_after, slots = math.max((self.prefetch + 1) * self.batch, 4 * self.workers),
     taken = function(count) self.ahead = self.ahead + count end,
+    number = function(place) return (division.number(self, place)) end,
     finished = function(sample, attempt, slot)
       local ring = self.worker_pool.ring
       self.log.done = self.log.done + 1
@@ -90,8 +92,9 @@ local function start_workers(self)
     failed = function(sample, attempt, _, reason)
       -- a worker that died early may not have written its parameters
       local scope <close> = core.scope()
-      local z = prior.draw(self.simulator, 1, self.seed, sample, attempt)
-      self.log:add(sample, attempt, z[1]:totable(), reason)
+      local number = division.number(self, sample)
+      local z = prior.draw(self.simulator, 1, self.seed, number, attempt)
+      self.log:add(number, attempt, z[1]:totable(), reason)
       self.worker_pool:repeat_sample(sample, attempt + 1)
     end,
   }
@@ -232,6 +235,7 @@ end
 -- Number of consecutive samples from `first` to `last` that are not in the cache.
 local function lacking(self, first, last)
   local n = 0
+  if self.ranks then last = math.min(last, first + select(2, division.number(self, first)) - 1) end
   while first + n <= last and not in_cache(self, first + n) do n = n + 1 end
   return n
 end
@@ -239,7 +243,7 @@ end
 -- The next samples for workers, within the ring of slots that starts at the oldest sample not yet returned.
 local function next_task(self, oldest)
   local last = oldest + self.worker_pool.slots - 1
-  if self.total then last = math.min(last, math.max(self.total, self.wanted)) end
+  if self.total then last = math.min(last, math.max(division.place(self, self.total), self.wanted)) end
   return function(maximum)
     while self.ahead < last and self.cache and self.cache:has(self.ahead + 1) do self.ahead = self.ahead + 1 end
     local n = lacking(self, self.ahead + 1, math.min(last, self.ahead + maximum))
@@ -268,7 +272,7 @@ local function gather(self, first, z, x)
       if self.watch then self.watch(row - 1) end
     else
       local count = lacking(self, sample, self.watch and math.min(sample + 63, first + n - 1) or first + n - 1)
-      local some_z, some_x = run_here(self, sample, count)
+      local some_z, some_x = run_here(self, division.number(self, sample), count)
       for s = 1, count do
         z[row + s - 1]:copy(some_z[s])
         x[row + s - 1]:copy(some_x[s])
@@ -294,16 +298,47 @@ end
 
 local function take(self, count)
   open_log(self)
-  local first = self.drawn + 1
-  self.wanted = self.drawn + count
-  if not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0) then
+  local before = self.ranks and self.ranks.taken or self.drawn
+  local first = before + 1
+  self.wanted = before + count
+  if not self.ranks and not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0) then
     return run_here(self, first, count)
   end
   local z = core.zeros(count, #self.simulator.params)
   local x = core.zeros { count, table.unpack(self.simulator.output) }
-  self.ahead = math.max(self.ahead, self.drawn)
+  self.ahead = math.max(self.ahead, before)
   gather(self, first, z, x)
   return z, x
+end
+
+-- Discards prefetched samples.
+local function forget_ahead(self)
+  if self.worker_pool and self.worker_pool:busy() then
+    if self.ranks then -- MPI runs, and new workers would be forked beside it
+      while self.worker_pool:busy() do self.worker_pool:collect(1) end
+    else
+      self.worker_pool:close()
+      start_workers(self)
+    end
+  end
+  self.ahead, self.ready = self.ranks and 0 or self.drawn, {}
+  if self.ranks then self.ranks.batch = nil end
+end
+
+-- Divides the next samples, in batches, among MPI ranks.
+local function divide(self, batch)
+  local ranks = self.ranks
+  if ranks.batch == batch then return end
+  forget_ahead(self)
+  division.start(ranks, self.drawn, batch)
+end
+
+-- n samples of all ranks, of which this one draws its part.
+local function take_all(self, n)
+  if not self.ranks then return take(self, n) end
+  divide(self, n)
+  local z, x = take(self, self.ranks.own)
+  return self.ranks.world:rows(z, n), self.ranks.world:rows(x, n)
 end
 
 -- ---- methods -----------------------------------------------------------------------------------------
@@ -317,18 +352,12 @@ end
 -- local zs, xs = s:next()
 -- print(zs.shape, xs.shape)
 function Sampler:next()
-  local z, x = take(self, self.batch)
+  local ranks = self.ranks
+  if ranks then divide(self, self.batch) end
+  local z, x = take(self, ranks and ranks.own or self.batch)
   self.drawn = self.drawn + self.batch
+  if ranks then ranks.taken = ranks.taken + ranks.own end
   return z, x
-end
-
--- Discards prefetched samples.
-local function forget_ahead(self)
-  if self.worker_pool and self.worker_pool:busy() then
-    self.worker_pool:close()
-    start_workers(self)
-  end
-  self.ahead, self.ready = self.drawn, {}
 end
 
 --- The first samples that next will return, without consuming them.
@@ -345,7 +374,7 @@ function Sampler:peek(n, watch)
   if watch ~= nil then check.value("peek", "watch", watch, { "function" }) end
   local total = self.total
   self.total, self.watch = 0, watch -- prefetches nothing beyond them
-  local z, x = take(self, n)
+  local z, x = take_all(self, n)
   self.total, self.watch = total, nil
   forget_ahead(self)
   return z, x
@@ -484,7 +513,7 @@ function Sampler:__tostring()
   return string.format("sampler of %s: %d samples a batch, %d drawn", self.simulator.name, self.batch, self.drawn)
 end
 
-local members = { "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
+local members = { "ranks", "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
 for name in pairs(options) do members[#members + 1] = name end
 require("simvae.util.names").class(Sampler, "sampler", members)
 

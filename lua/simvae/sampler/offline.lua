@@ -57,7 +57,9 @@ function Offline:next()
   local n = self.batch
   if self.epochs then n = math.min(n, self.epochs * #self.samples - self.drawn) end
   if n == 0 then return nil end
-  local z, x = read_next(self, n)
+  local first, own = 0, n
+  if self.ranks then first, own = self.ranks.world:block(n) end
+  local z, x = read(self, own, function(s) return sample_at(self, self.drawn + first + s - 1) end)
   self.drawn = self.drawn + n
   return z, x
 end

@@ -67,8 +67,9 @@ end
 -- ---- its owner ----------------------------------------------------------------------------------
 
 --- Forks the workers.
--- @tparam table t sim, seed, workers, slots, timeout (seconds a sample, or nil), restart_after (samples, or nil);
--- finished: called with (sample, attempt, slot) of each that went well, failed: with (sample, attempt, slot, reason)
+-- @tparam table t number: function (sample) -> its number among those that are drawn; sim, seed, workers, slots,
+-- timeout (seconds a sample, or nil), restart_after (samples, or nil); finished: called with (sample, attempt, slot) of
+-- each that went well, failed: with (sample, attempt, slot, reason)
 function worker_pool.new(t)
   local self = setmetatable(t, WorkerPool)
   self.ring = {
@@ -103,7 +104,8 @@ function WorkerPool:send(worker, task)
   worker.tasks[worker.last] = task
   worker.waiting = worker.waiting + task.count
   -- a dead worker is detected when its replies are awaited
-  worker.process:send(string.pack(task_format, task.sample, task.attempt, self:slot(task.sample), task.count))
+  worker.process:send(string.pack(task_format, self.number(task.sample), task.attempt, self:slot(task.sample),
+    task.count))
 end
 
 function WorkerPool:idlest()

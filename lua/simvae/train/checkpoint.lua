@@ -10,8 +10,9 @@ local stages = require "simvae.train.stages".names
 
 local checkpoint = {}
 
--- The configuration that a resumed run must share, as text.
-local function configuration(self, run)
+--- The configuration that a resumed run must share, and all ranks.
+-- @treturn table
+function checkpoint.configuration(self, run)
   local about = self:description()
   about.batch, about.recipe, about.train_seed = run.batch, run.recipe.name, run.seed
   about.simulations, about.rounds = run.simulations, run.about
@@ -67,7 +68,8 @@ function checkpoint.settle(run)
 end
 
 local function paths(run)
-  return run.out .. "/checkpoint.safetensors", run.out .. "/checkpoint.previous.safetensors"
+  local out = run.folder or run.out
+  return out .. "/checkpoint.safetensors", out .. "/checkpoint.previous.safetensors"
 end
 
 --- Saves a checkpoint and keeps the previous one; both are unchanged until the new one is complete.
@@ -85,9 +87,9 @@ function checkpoint.save(self, run)
   local at = run.settled
   local where = {
     stage = at.stage, step = at.step, norm = at.norm, seconds = run.seconds(), sampler = at.sampler, rng = at.rng,
-    optimizer = numbers, trained = self.trained, configuration = configuration(self, run), fitted = run.fitted,
-    seen = self.seen or nil, recalibration = recalibration.description(self), early = early, mix = at.mix,
-    mixed = at.mixed, ending = at.ending,
+    optimizer = numbers, trained = self.trained, fitted = run.fitted,
+    configuration = checkpoint.configuration(self, run), seen = self.seen or nil,
+    recalibration = recalibration.description(self), early = early, mix = at.mix, mixed = at.mixed, ending = at.ending,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {
@@ -118,7 +120,7 @@ local function read(path)
   return where, map
 end
 
--- The last checkpoint, or the one before where the last is damaged; nil: there is none.
+-- The last checkpoint, or the one before where the last is damaged, and its path; nil: there is none.
 local function read_last(run)
   local path, previous = paths(run)
   local there, before = core.system.kind(path) == "file", core.system.kind(previous) == "file"
@@ -126,7 +128,7 @@ local function read_last(run)
   local where, map, damage
   if there then
     where, map = read(path)
-    if where then return where, map end
+    if where then return where, map, path end
     damage = map
   else
     damage = path .. ": it is not there"
@@ -140,11 +142,29 @@ local function read_last(run)
   run.damaged = true
   io.stderr:write(string.format("%s\nThe checkpoint before it is used, of %s step %d\n", damage, where.stage,
     where.step))
+  return where, map, previous
+end
+
+-- The same on MPI ranks: rank 0 reads it, and sends it to the others.
+local function read_together(run)
+  local where, map, path, text
+  if run.ranks.rank == 0 then
+    where, map, path = read_last(run)
+    local file <close> = path and io.open(path, "rb")
+    text = file and file:read "a" or ""
+  end
+  text = run.ranks:broadcast(text)
+  if run.ranks.rank == 0 or text == "" then return where, map end
+  local copy = os.tmpname()
+  local ok, why = core.io.write(copy, { text })
+  if ok then where, map = read(copy) end
+  os.remove(copy)
+  if not where then error("train: the checkpoint of rank 0 cannot be read here: " .. tostring(why or map), 0) end
   return where, map
 end
 
 local function check_configuration(self, run, where)
-  local now = json.decode(json.encode(configuration(self, run)))
+  local now = json.decode(json.encode(checkpoint.configuration(self, run)))
   local differs = difference(where.configuration, now)
   if differs then
     error(string.format("%s is of another configuration: %s. Give another `out`, or delete the folder to start again",
@@ -156,11 +176,12 @@ end
 -- @treturn boolean false: there is none
 -- @raise both checkpoints damaged, or of another configuration
 function checkpoint.resume(self, run)
-  local where, map = read_last(run)
+  local where, map
+  if run.ranks then where, map = read_together(run) else where, map = read_last(run) end
   if not where then return false end
   check_configuration(self, run, where)
   local ok, why = self:load_state(map)
-  if not ok then error(run.out .. "/checkpoint.safetensors: " .. why, 0) end
+  if not ok then error(paths(run) .. ": " .. why, 0) end
   run.stage, run.step, run.fitted, run.norm = where.stage, where.step, where.fitted, where.norm
   run.sampler:restore(where.sampler)
   run.rng:restore(where.rng[1], where.rng[2], where.rng[3])

@@ -96,6 +96,7 @@ local function measure(self)
   for _, net in ipairs(self.nets) do net:eval() end
   local value = measures[self.stage](self.model, self.run)
   for _, net in ipairs(self.nets) do net:train() end
+  if self.run.ranks then value = self.run.ranks:agree(value) end
   return value
 end
 

@@ -18,6 +18,7 @@ local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local choose = require "simvae.train.choose"
 local core = require "simvae.core"
+local division = require "simvae.sampler.division"
 local folder = require "simvae.train.folder"
 local held_out = require "simvae.train.held_out"
 local interrupt = require "simvae.util.interrupt"
@@ -31,6 +32,7 @@ local options = require "simvae.train.options"
 local precision = require "simvae.nn.precision"
 local prior_draws = require "simvae.train.prior_draws"
 local progress = require "simvae.train.progress"
+local ranks = require "simvae.train.ranks"
 local recalibration = require "simvae.model.recalibration"
 local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
@@ -78,6 +80,7 @@ local function measure_novelty(self, run)
     run.sampler.batch = math.min(run.sampler.batch, drawn)
     run.sampler:restore { drawn = drawn - run.sampler.batch }
     z, x = run.sampler:next()
+    if run.ranks then z, x = run.ranks:rows(z, run.sampler.batch), run.ranks:rows(x, run.sampler.batch) end
   end
   if x then novelty.measure(self, noise.add(self.simulator, z, x, run.rng)) end
 end
@@ -190,11 +193,40 @@ local function set_precision(self, run)
   return precision.during({ self.decoder, self.encoder }, precision.check("train", run.precision, 4))
 end
 
+-- Starts MPI, where mpirun has started this process; the sampler's workers are forked.
+local function join_ranks(run)
+  run.ranks = ranks.start(run)
+  if run.ranks then division.set(run.sampler, run.ranks) end
+end
+
+-- f(…), whose error ends all ranks.
+local function together(run, f, ...)
+  if not run.ranks then return f(...) end
+  local result = table.pack(pcall(f, ...))
+  if result[1] then return table.unpack(result, 2, result.n) end
+  run.ranks:leave(result[2])
+  run.ranks:saved()
+  error(result[2], 0)
+end
+
+-- Goes on from the checkpoint in the run's folder, where there is one.
+local function resume(self, run)
+  if not run.folder and not run.out then return end
+  local resumed = checkpoint.resume(self, run)
+  if run.out and run.stage ~= "done" then log.open(run, resumed) end
+end
+
+local function begin(self, run)
+  resume(self, run)
+  if run.ranks then run.ranks:check(self, checkpoint.configuration(self, run)) end
+end
+
 -- One training. extras: simulator, source and about, as of simvae.train.rounds.
 local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
   sleep.check(self, run, 4)
   npe.check(self, run, 4)
+  ranks.check(run, 4)
   microbatches.check(run, 4)
   sets.check_training(self, run, not extras, 4)
   if not extras then
@@ -216,10 +248,8 @@ local function train(self, given, stages, extras)
   prepare(self, run)
   local _precision <close> = set_precision(self, run)
   local scope <close> = run.sampler
-  if run.out then
-    local resumed = checkpoint.resume(self, run)
-    if run.stage ~= "done" then log.open(run, resumed) end
-  end
+  join_ranks(run)
+  together(run, begin, self, run)
   checkpoint.settle(run)
   local finished, why = xpcall(function()
     run_all(self, run, stages)
@@ -227,24 +257,33 @@ local function train(self, given, stages, extras)
   end, function(e)
     signals:shield() -- defers signals until everything is saved
     -- our own errors are strings; anything else keeps its traceback
-    return (type(e) == "string" or interrupt.is(e)) and e or debug.traceback(tostring(e), 2)
+    return (type(e) == "string" or interrupt.is(e) or ranks.is_failure(e)) and e or debug.traceback(tostring(e), 2)
   end)
   local interrupted = not finished and interrupt.is(why)
+  local left = ranks.is_failure(why) -- another rank ended
+  if run.ranks and not finished then run.ranks:leave(why) end
   self.decoder:unfreeze():eval()
   self.encoder:eval()
   run.sampler:close()
   log.close(run)
-  if interrupted then run.stage, run.step = run.settled.stage, run.settled.step end
+  if interrupted or left then run.stage, run.step = run.settled.stage, run.settled.step end
   -- a resumed run interrupted before it has restored the optimizer leaves the folder unchanged
-  if run.out and (finished or interrupted and not run.resumed) then
+  if run.out and (finished or (interrupted or left) and not run.resumed) then
     core.system.mkdir(run.out) -- it may have been removed
     local ok, refused = checkpoint.save(self, run)
     if ok and finished then ok, refused = self:save(run.out .. "/model.safetensors") end
+    if run.ranks then run.ranks:saved() end
     if not ok then error("train: " .. refused, 3) end
+  elseif run.ranks then
+    run.ranks:saved()
+  end
+  if left and run.out and not run.resumed then
+    error(string.format("%s\n%s: the same call goes on from %s step %d", why, run.out, run.stage, run.step), 0)
   end
   if interrupted then
     interrupt.raise(signals, run.out and string.format("interrupted at %s step %d; the same call goes on from there",
-      run.stage, run.step) or "interrupted; without `out` nothing was kept")
+      run.stage, run.step) or run.folder and "interrupted; rank 0 says where the same call goes on"
+      or "interrupted; without `out` nothing was kept")
   end
   if finished and signals:caught() then
     interrupt.raise(signals, run.out and "interrupted; the training had ended, and all is saved"

@@ -175,6 +175,7 @@ local function take_step(self, run, stage)
   local o = run[stage]
   if o.clip and not clip(run, o.clip) then return 0 / 0 end
   run.lr = run.optimizer:step()
+  if run.ranks and run.ranks.mixed then run.divided:align() end
   if run.early then run.early:stepped(run.step) end
   return number
 end
@@ -194,6 +195,7 @@ local function last_samples(run, n)
   sampler.batch = n
   sampler:restore { drawn = at.drawn - n }
   local z, x = sampler:next()
+  if run.ranks then z, x = run.ranks:rows(z, n), run.ranks:rows(x, n) end
   sampler.batch = batch
   sampler:restore(at)
   return z, x
@@ -330,7 +332,11 @@ function loop.run_stage(self, run, stage)
     end
     if run.step % COLLECT_EVERY == 0 then collectgarbage() end
     run.signals:allow()
-    if run.on_step and run.on_step(stage, run.step, value) == false then break end
+    if run.on_step then
+      local stop = run.on_step(stage, run.step, value) == false
+      if run.ranks then stop = run.ranks:broadcast(tostring(stop)) == "true" end
+      if stop then break end
+    end
   end
   local best = early and early:finish(run.step) or ""
   run.early = nil

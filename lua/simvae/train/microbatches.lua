@@ -1,11 +1,12 @@
 --- Steps on batches that are divided into microbatches.
 --
---     model:train { batch = 64, microbatches = 4 }
+--     model:train { batch = 64, microbatches = 4 }         -- or on MPI ranks: simvae.train.ranks
 --
 -- The gradient of each microbatch is computed by itself, and they are added by a binary tree: 1 + 2 and 3 + 4, then the
--- two sums. The tree depends on the number of microbatches alone, not on who computes them. All else that depends on a
--- whole batch is exchanged: batch normalisation takes its mean, variance and their gradients over the batch by the same
--- tree, and the matching with the prior the codes of all rows.
+-- two sums. The tree depends on the number of microbatches alone, not on who computes them, so that weights are the
+-- same bit for bit on 1, 2, 4, … MPI ranks. All else that depends on a whole batch is exchanged: batch normalisation
+-- takes its mean, variance and their gradients over the batch by the same tree, and the matching with the prior the
+-- codes of all rows.
 --
 -- A microbatch runs in a coroutine with a tape of its own. It yields where it needs what the others have, and where the
 -- gradient of a parameter is complete (csrc/engine/backward.c); those of a few parameters are summed, and sent to other
@@ -210,6 +211,14 @@ function Microbatches:step(step, loss)
     for _, s in ipairs(self.statistics) do s.layer:follow(s.mean, s.var, s.rows) end
   end)
   return value
+end
+
+--- Sets the parameters to those of rank 0, where ranks of different builds come to others.
+function Microbatches:align()
+  local flat = self.flat[1]
+  if self.ranks.rank == 0 then self.gradients:store(flat) else flat:copy(core.zeros(flat.shape)) end
+  self.ranks:sum(flat)
+  self.gradients:load(flat)
 end
 
 --- Generators of the i-th of our microbatches in a step, and of what is the same in all.

@@ -3,6 +3,7 @@ local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local choose = require "simvae.train.choose"
 local optim = require "simvae.nn.optim"
+local ranks = require "simvae.train.ranks"
 local recipes = require "simvae.train.recipes"
 local rounds = require "simvae.train.rounds"
 local sampler = require "simvae.sampler"
@@ -66,7 +67,8 @@ local encoder_options = changed(stage_options, {
 })
 
 local train_options = check.declare("model:train", {
-  batch = { "integer", min = 1, doc = "samples in a step; default: the recipe's" },
+  batch = { "integer", min = 1,
+    doc = "samples in a step; default: the recipe's, or the next multiple of the number of microbatches" },
   decoder = { "table", fields = stage_options, doc = "stage 1: the decoder learns to emulate the simulator" },
   sleep = { "table", fields = stage_options,
     doc = "the sleep phase between the stages: the encoder learns from decoder samples; by default it has no steps" },
@@ -98,9 +100,17 @@ local train_options = check.declare("model:train", {
     doc = "\"fp32\" or \"bf16\": of the factors of convolutions during the run; default: the model's" },
   microbatches = { "integer", min = 2, max = 65536,
     doc = "into how many parts a batch is divided whose gradients are computed by themselves and added by a binary "
-      .. "tree, a power of two; default: the batch is one" },
+      .. "tree, a power of two: the weights are the same bit for bit for any number of MPI ranks; default: the number "
+      .. "of ranks, at least 4, under mpirun, else the batch is one" },
   reduce = { "string", one_of = { "fp32", "bf16" },
-    doc = "precision of the gradients of microbatches where they are added; default \"fp32\"" },
+    doc = "precision of the gradients of microbatches where they are added, and of what MPI ranks send; default "
+      .. "\"fp32\"" },
+  mpi = { "boolean",
+    doc = "whether processes that mpirun has started train one model together; default: yes; false: each trains its "
+      .. "own" },
+  mixed_ranks = { "boolean", default = false,
+    doc = "lets MPI ranks of different builds or CPU levels train together: rank 0 sends its weights after every step, "
+      .. "and they are not the same bit for bit for any number of ranks" },
   refit = { "boolean", default = false,
     doc = "determines the scale of outputs again, for a model that continues with other outputs" },
 })
@@ -157,7 +167,9 @@ function options.resolve(self, given, stages)
   local run = check.options("train", given, train_options)
   run.recipe = recipes.get(run.recipe, self, run.simulations)
   run.seed = run.seed or self.seed
-  run.batch = run.batch or run.recipe.batch
+  run.microbatches = run.microbatches or ranks.microbatches(run)
+  local parts = run.microbatches or 1
+  run.batch = run.batch or (run.recipe.batch + parts - 1) // parts * parts
   for _, stage in ipairs(STAGES) do
     check_of_encoder(stage, run[stage])
     local o = check.options("train: " .. stage, run[stage], options.of_stage(stage))

@@ -17,6 +17,7 @@ local function run(a)
   local model, r, numbers = experiment.run(settings, a, function()
     runs.record(a.out, settings.simulator, from, a.simulations or settings.simulations)
   end)
+  if not r then return end -- an MPI rank that does not write
   if a.json then
     print(json.encode(numbers, true))
     return
@@ -31,7 +32,8 @@ return {
   text = "Trains a model of a simulator, evaluates it and writes a report. The folder of the run then holds "
     .. "model.safetensors, checkpoint.safetensors, log.csv, metrics.json, figures and report.html. The same command "
     .. "resumes a run that was interrupted.",
-  examples = { "simvae train box", "simvae train ring.lua --posterior flow --steps 4000 --out runs/ring" },
+  examples = { "simvae train box", "simvae train ring.lua --posterior flow --steps 4000 --out runs/ring",
+    "mpirun -n 4 simvae train ring.lua" },
   define = define,
   run = run,
 }
