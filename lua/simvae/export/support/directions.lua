@@ -25,8 +25,6 @@ local directions = { names = { "decode", "encode", "posterior", "sample", "log_p
 
 local BATCH, DRAWS = dim.of "batch", dim.of "draws"
 local SEED = 0x6578706f -- "expo": of the inputs of traces
-local DENSITY = 1e-4    -- tolerance of log densities, which magnify rounding where posteriors are narrow
-local DRAWN = 1e-5      -- and of draws, which splines magnify where they are steep
 
 --- Rules of the options that all formats have.
 directions.rules = {
@@ -188,7 +186,7 @@ function makers.sample(model, o)
       return stream(3000 + number):uniform(0, 1, { sizes.batch, sizes.draws, numbers })
     end }
   return { {
-    name = "sample", text = of_posterior("Draws", model), inputs = with(model, o, uniform), tolerance = DRAWN,
+    name = "sample", text = of_posterior("Draws", model), inputs = with(model, o, uniform),
     outputs = { { name = "z", text = "parameters, in their units", labels = parameter_labels(model.simulator) } },
     f = function(x, ...)
       local h, v = encoded(model, x, ...)
@@ -203,7 +201,6 @@ function makers.log_prob(model, o)
   local latent = model.latent
   return { {
     name = "log_prob", text = of_posterior("Log density", model), inputs = with(model, o, parameters(model, true)),
-    tolerance = DENSITY,
     outputs = { { name = "log_prob", text = "logarithm of the density, per unit of each parameter" } },
     f = function(x, ...)
       local h, z = encoded(model, x, ...)

@@ -160,7 +160,7 @@ end
 
 --- The graph of a function, verified.
 -- @tparam table t name; text: a sentence about it; f of the inputs; inputs: { name, shape, text, labels, low, high,
--- make(sizes, number) }; outputs: { name, text, labels } of each result; tolerance (1e-6) of the verification
+-- make(sizes, number) }; outputs: { name, text, labels } of each result
 -- @treturn Graph
 function graph.of(t)
   local scope <close> = core.scope()
@@ -280,14 +280,24 @@ function graph.difference(a, b)
 end
 
 local CHECKED = { { batch = 5, draws = 3 }, { batch = 1, draws = 1 } }
-local TOLERANCE = 1e-6
-local ROWS = 1e-3 -- tolerance of rows by themselves: products of other shapes round otherwise, which narrow posteriors
-                  -- magnify; a row that depends on others differs by far more
+local TOLERANCE, LARGEST = 1e-6, 1e-3 -- least and largest tolerance of a difference
+local ROUNDING = 2^-22  -- relative change of the inputs, about that of a product's rounding
+local MARGIN = 30       -- of the change of an output that it makes; rounding alone reaches a tenth of it
 
-local function compare(self, wanted, got, tolerance, what)
+-- A tolerance for each output: rounding is magnified as a small change of the inputs is, most by narrow posteriors.
+local function tolerances_of(self, given, wanted)
+  local rng, near, list = core.rng(1), {}, {}
+  for k, t in ipairs(given) do near[k] = t * rng:uniform(1 - ROUNDING, 1 + ROUNDING, t.shape) end
+  for k, got in ipairs(self:run(near)) do
+    list[k] = math.max(TOLERANCE, math.min(LARGEST, MARGIN * graph.difference(got, wanted[k])))
+  end
+  return list
+end
+
+local function compare(self, wanted, got, tolerances, what)
   for k, output in ipairs(self.outputs) do
     local far = graph.difference(got[k], wanted[k])
-    if far > tolerance then
+    if far > tolerances[k] then
       refuse.because("the graph's '%s' differs from the model's by %.3g of the largest number%s; a net whose result "
         .. "depends on the size of the batch, or on the other rows of it, cannot leave", output.name, far, what)
     end
@@ -300,12 +310,12 @@ end
 -- @raise a difference
 function Graph:verify(t)
   local scope <close> = core.scope()
-  local tolerance = t.tolerance or TOLERANCE
   for number, sizes in ipairs(CHECKED) do
     local given = {}
     for k, input in ipairs(t.inputs) do given[k] = input.make(sizes, 100 + number) end
     local wanted = table.pack(core.no_grad(t.f, table.unpack(given)))
-    compare(self, wanted, self:run(given), tolerance, string.format(" at a batch of %d", sizes.batch))
+    compare(self, wanted, self:run(given), tolerances_of(self, given, wanted),
+      string.format(" at a batch of %d", sizes.batch))
     for i = 1, sizes.batch > 1 and sizes.batch or 0 do
       local row, of_row = {}, {}
       for k in ipairs(given) do row[k] = core.slice(given[k], 1, i, i) end
@@ -316,7 +326,7 @@ function Graph:verify(t)
         end
         of_row[k] = core.slice(wanted[k], 1, i, i)
       end
-      compare(self, of_row, self:run(row), ROWS, string.format(", row %d by itself", i))
+      compare(self, of_row, self:run(row), tolerances_of(self, row, of_row), string.format(", row %d by itself", i))
     end
   end
 end
