@@ -115,8 +115,8 @@ static int begin_sum(const sv_ranks *r, sv_job *j) {
     j->level = 0;
     j->low[0] = 0;
     j->high[0] = j->count;
-    j->phase = is_small(j->kind, j->count) ? SV_EXCHANGE : SV_HALVE;
-    return j->phase == SV_HALVE ? halve(r, j) : exchange(r, j);
+    j->phase = is_small(j->kind, j->count) ? SV_WHOLE : SV_HALVING;
+    return j->phase == SV_HALVING ? halve(r, j) : exchange(r, j);
 }
 
 /* Adds what has arrived to n numbers. */
@@ -132,7 +132,7 @@ static void join(sv_job *j, sv_real *to, size_t n) {
 /* After a round: the next one, or *done. */
 static int next_round(const sv_ranks *r, sv_job *j, bool *done) {
     int l = j->level;
-    if (j->phase == SV_DOUBLE) {
+    if (j->phase == SV_DOUBLING) {
         size_t low, high;
         other_half(j, &low, &high);
         if (j->kind == SV_JOB_BF16) from_bf16(high - low, j->receive, j->data + low);
@@ -140,14 +140,14 @@ static int next_round(const sv_ranks *r, sv_job *j, bool *done) {
         *done = j->level < 0;
         return *done ? MPI_SUCCESS : redouble(r, j);
     }
-    size_t low = j->phase == SV_HALVE ? j->low[l + 1] : 0, high = j->phase == SV_HALVE ? j->high[l + 1] : j->count;
+    size_t low = j->phase == SV_HALVING ? j->low[l + 1] : 0, high = j->phase == SV_HALVING ? j->high[l + 1] : j->count;
     join(j, j->data + low, high - low);
     j->level++;
-    if (1 << j->level < r->size) return j->phase == SV_HALVE ? halve(r, j) : exchange(r, j);
+    if (1 << j->level < r->size) return j->phase == SV_HALVING ? halve(r, j) : exchange(r, j);
     if (j->kind == SV_JOB_BF16) round_bf16(high - low, j->data + low);
-    *done = j->phase == SV_EXCHANGE;
+    *done = j->phase == SV_WHOLE;
     if (*done) return MPI_SUCCESS;
-    j->phase = SV_DOUBLE;
+    j->phase = SV_DOUBLING;
     j->level--;
     return redouble(r, j);
 }

@@ -41,7 +41,7 @@ typedef struct sv_job {
 
     /* progress */
     bool begun;
-    enum { SV_EXCHANGE, SV_HALVE, SV_DOUBLE } phase;
+    enum { SV_WHOLE, SV_HALVING, SV_DOUBLING } phase;
     int level;
     size_t low[SV_MAX_LEVELS + 1], high[SV_MAX_LEVELS + 1]; /* the part of data that this rank adds at each level */
     void *send, *receive;
