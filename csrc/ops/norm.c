@@ -99,6 +99,7 @@ static bool batch_norm_by_shape(sv_args *a) {
         if (a->in[k]->ndim != 1 || a->in[k]->shape[0] != x->shape[1])
             return sv_fail(a, "scale, shift, mean and var must be (%zu,), one for each channel", x->shape[1]);
     sv_batch_norm b = norm_by(a);
+    if (a->opt[BY_MICROBATCHES] < 1) return sv_fail(a, "microbatches must be 1 or more");
     if ((double)b.rows * a->opt[BY_MICROBATCHES] < 2)
         return sv_fail(a, "batch statistics need at least two numbers a channel");
     sv_same_shape(a, x);
