@@ -5,9 +5,9 @@ local outcome = require "simvae.cli.outcome"
 
 local man = {}
 
--- Text for roff: backslashes, dashes as such, no macro at the start of a line.
+-- Text for roff: backslashes, dashes as such, dots for an ellipsis, no macro at the start of a line.
 local function roff(text)
-  text = text:gsub("\\", "\\e"):gsub("%-", "\\-")
+  text = text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("…", "...")
   return (text:gsub("^([.'])", "\\&%1"):gsub("\n([.'])", "\n\\&%1"))
 end
 
