@@ -229,6 +229,14 @@ describe("what a model is given", function()
     assert.matches("^simvae: invert: sample 1 is unlike every output seen in training: .* [%d.]+ times as far", text)
   end)
 
+  it("gives no notice of the simulator's own outputs while a model is evaluated", function()
+    local short = trained(decay(1), 20)
+    short.seen.distance = 1e-6
+    assert.equal("", (helper.stderr_of(sv.evaluate, short, { samples = 400, calibration = 50, interval = 0 })))
+    local _, x = sv.simulate(decay(1), 1, sv.rng(99))
+    assert.matches("sample 1 is far from every output", (helper.stderr_of(short.encode, short, x)))
+  end)
+
   it("gives a notice where pictures are of another kind", function()
     local pictures = trained(disc(1), 300, { posterior = "gaussian" })
     local _, x = sv.simulate(disc(1), 300, sv.rng(98))

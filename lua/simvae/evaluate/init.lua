@@ -8,11 +8,12 @@ local core = require "simvae.core"
 local catalogue = require "simvae.util.catalogue"
 local content = require "simvae.util.content"
 local interrupt = require "simvae.util.interrupt"
+local novelty = require "simvae.model.novelty"
 local options = require "simvae.evaluate.options"
 local run = require "simvae.evaluate.run"
 
 local function evaluate_on(model, o, factors)
-  local started = core.system.clock()
+  local started, _scope <close> = core.system.clock(), novelty.silenced(model)
   local all = run.new(model, o, factors)
   local measures, states = catalogue.reported "simvae.metrics", {}
   for i, m in ipairs(measures) do states[i] = m.start and m.start(all) end

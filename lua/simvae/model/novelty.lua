@@ -54,6 +54,18 @@ function novelty.measure(model, x, noise)
   end)
 end
 
+--- Keeps a model from reporting unusual outputs until the result is closed: where they are the simulator's own, of
+-- which some are rarer than all that training recorded.
+-- @tparam Model model
+-- @return closed, it lets the model report again; nil: the value is no model of simvae
+function novelty.silenced(model)
+  local noticed = rawget(model, "noticed")
+  if not noticed then return nil end
+  local before = noticed.novelty
+  noticed.novelty = before or "of the simulator's own outputs"
+  return setmetatable({}, { __close = function() noticed.novelty = before end })
+end
+
 --- Gives notice of the first sample that is far from all that was seen.
 -- @tparam string what the method's name
 -- @tparam Model model

@@ -1,6 +1,7 @@
 --- The section of a report with the posteriors of a few outputs: the density of each parameter, with the true value.
 local core = require "simvae.core"
 local drawing = require "simvae.report.drawing"
+local novelty = require "simvae.model.novelty"
 local page = require "simvae.report.page"
 local parameter = require "simvae.simulator.parameter"
 local quantile = require "simvae.util.quantile"
@@ -77,6 +78,7 @@ return function(model, seed)
   local scope <close> = core.scope()
   local z, x = sampler.simulate(sim, OUTPUTS, streams.evaluation(seed), level(sim))
   local seen = model.set and x:reshape(OUTPUTS, 1, table.unpack(sim.output)) or x
+  local _scope <close> = novelty.silenced(model)
   local draws = model:posterior(seen, level(sim)):sample(DRAWS, streams.estimates()):totable()
   local truths, blocks = z:totable(), {}
   for i = 1, OUTPUTS do
