@@ -30,7 +30,7 @@ of_curves:train { quiet = true, decoder = { steps = 300 }, encoder = { steps = 6
 assert(core.system.mkdir(folder .. "/runs/curves"))
 assert(of_curves:save(folder .. "/runs/curves/model.safetensors"))
 assert(json.save(folder .. "/runs/curves/run.json", { simulator = "curves", source = folder .. "/curves.lua",
-  series = curves.series }))
+  series = curves.series, axis = curves.series.axis }))
 for i = 1, 3 do assert(files.save_png(string.format("%s/%d.png", folder, i), x[i])) end
 assert(files.save_npy(folder .. "/x.npy", x))
 
@@ -43,8 +43,8 @@ end
 describe("simvae encode", function()
   it("gives what model:encode and model:posterior give, from every kind of file", function()
     local seen = files.load_png(folder .. "/1.png"):reshape(1, 1, 32, 32)
-    local mean, std = model:encode(seen)
-    local interval = model:posterior(seen):quantile { 0.05, 0.95 }
+    local mean, posterior = model:encode(seen), model:posterior(seen)
+    local std, interval = posterior:std(), posterior:quantile { 0.05, 0.95 }
     local one = decoded("encode", "runs/ring", "1.png", "--level", "0.9", "--json")[1]
     assert.equal("1.png", one.output)
     for k, p in ipairs(ring.params) do
@@ -67,6 +67,24 @@ describe("simvae encode", function()
     assert.equal(0, code)
     assert.matches("^1.png\nname +value +unit +std +95%% interval\nx +%S+ +px +%S+ +%S+ to %S+\n", text)
     assert.matches("\n\n2.png\n", text)
+  end)
+
+  it("tells where several values explain an output, with the standard deviation of them all", function()
+    local mirror = sv.simulator { name = "mirror", output = { 2 }, noise = 0.02,
+      params = { { name = "a", low = -1, high = 1 }, { name = "b", low = 0, high = 1 } },
+      simulate = function(z, out) out[1], out[2] = z.a ^ 2, z.b end }
+    local two = sv.model { simulator = mirror, width = 16, posterior = "flow", seed = 1 }
+    two:train { quiet = true, decoder = { steps = 200 }, encoder = { steps = 300 } }
+    assert(two:save(folder .. "/mirror.safetensors"))
+    write("mirror.csv", "0.49,0.5\n") -- a is 0.7 or -0.7
+    local one = decoded("encode", "mirror.safetensors", "mirror.csv", "--json")[1]
+    assert.same({ "a" }, one.one_of_many)
+    assert.near(0.7, math.abs(one.parameters[1].value), 0.1)
+    assert.near(0.7, one.parameters[1].std, 0.1)
+    assert.near(0.5, one.parameters[2].value, 0.1)
+    assert.is_true(one.parameters[2].std < 0.1)
+    assert.matches("\na: several values explain the output. The value is one of them, not their mean;",
+      (output("encode", "mirror.safetensors", "mirror.csv")), 1, true)
   end)
 
   it("prints draws of the posterior as CSV", function()
@@ -101,11 +119,52 @@ describe("simvae encode", function()
     write("axis.csv", table.concat(lines, "\n"))
     write("series.csv", table.concat(pairs_of, "\n"))
     local first = decoded("encode", "runs/curves", "row.csv", "--json")[1]
+    assert.is_nil(first.one_of_many)
     assert.near(a, first.parameters[1].value, 0.1)
     assert.near(math.log(b), math.log(first.parameters[2].value), 0.3)
     for _, name in ipairs { "bare.csv", "column.csv", "axis.csv", "series.csv" } do
       assert.same(first.parameters, decoded("encode", "runs/curves", name, "--json")[1].parameters)
     end
+  end)
+
+  it("takes columns by their names, and numbers with decimal commas", function()
+    local cells = curves:run({ { 0.3, 20 } }):totable()[1]
+    local lines = { "note;two;t [s];one" }
+    for i = 1, 3 do
+      lines[i + 1] = string.format("point;%.6g;%d;%.6g", cells[3 + i], i - 1, cells[i]):gsub("%.", ",")
+    end
+    write("sheet.csv", table.concat(lines, "\n"))
+    local first = decoded("encode", "runs/curves", "row.csv", "--json")[1]
+    assert.same(first.parameters, decoded("encode", "runs/curves", "sheet.csv", "--json")[1].parameters)
+    write("sheet.csv", (table.concat(lines, "\n"):gsub("t %[s%]", "t [ms]")))
+    local out, code = run("encode", "runs/curves", "sheet.csv")
+    assert.equal(0, code)
+    assert.matches("sheet.csv: column 't [ms]' is taken to be in s, as the simulator's", out, 1, true)
+  end)
+
+  it("refuses a measurement that was taken where the simulator's outputs are not", function()
+    local cells = curves:run({ { 0.3, 20 } }):totable()[1]
+    local function encoded(first, step)
+      local lines = { "t,one,two" }
+      for i = 1, 3 do lines[i + 1] = string.format("%g,%.6g,%.6g", first + (i - 1) * step, cells[i], cells[3 + i]) end
+      write("shifted.csv", table.concat(lines, "\n"))
+      return run("encode", "runs/curves", "shifted.csv")
+    end
+    assert.equal(0, select(2, encoded(0.05, 0.98)))
+    for _, case in ipairs {
+      { 0.5, 1, "line 2: column 't' is 0.5 where the simulator's t is 0 s" },
+      { 0, 1.2, "line 3: column 't' is 1.2 where the simulator's t is 1 s" },
+      { 0, 1000, "line 3: column 't' is 1000 where" },
+      { 2, -1, "line 2: column 't' is 2 where the simulator's t is 0 s" },
+    } do
+      local out, code = encoded(case[1], case[2])
+      assert.equal(1, code, out)
+      assert.matches(case[3], out, 1, true)
+      assert.matches("interpolate the measurement to the simulator's 3 values, 0 to 2 s", out, 1, true)
+    end
+    write("few.csv", "t,one,two\n0,1,2\n1,1,2\n")
+    assert.matches("few.csv has 2 rows of 3 numbers; the model takes rows of 6 numbers, an output each, or one output "
+      .. "as 3 rows of t, one, two", (run("encode", "runs/curves", "few.csv")), 1, true)
   end)
 
   it("says what it does with a picture of another size, and how to change it", function()
@@ -129,15 +188,19 @@ describe("simvae encode", function()
   end)
 
   it("refuses what is no output of its simulator", function()
-    write("text.csv", "a,b\n1,x\n")
+    local cells = {}
+    for i = 1, 1024 do cells[i] = "b" .. i - 1 end
+    local names = table.concat(cells, ",")
+    write("text.csv", names .. "\n" .. names:gsub("b%d+", "1", 1):gsub("b%d+", "x") .. "\n")
     write("short.csv", "a,b\n1,2\n")
     write("empty.csv", "")
     assert(files.save_npy(folder .. "/other.npy", core.zeros(2, 5)))
     assert(files.save_npz(folder .. "/other.npz", { y = core.zeros(2, 5) }))
     for _, case in ipairs {
       { "none.png: there is no such file", "none.png" },
-      { "text.csv, line 2: 'x' of column 'b' is not a number", "text.csv" },
-      { "short.csv has 1 rows of 2 numbers; the model takes rows of 1024 numbers", "short.csv" },
+      { "text.csv, line 2: column 'b1' is \"x\", which is not a number", "text.csv" },
+      { "short.csv has 1 row of 2 numbers; the model takes rows of 1024 numbers, an output each, or 1024 rows of one "
+        .. "number", "short.csv" },
       { "empty.csv: is empty", "empty.csv" },
       { "other.npy has the shape (2, 5); the model takes (1, 32, 32), or several as (N, 1, 32, 32)", "other.npy" },
       { "other.npz has no array x; it has y", "other.npz" },

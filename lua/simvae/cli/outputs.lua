@@ -1,15 +1,12 @@
 --- Outputs of a simulator from files, for the encoder of a model: PNG, .npy, .npz (array x), CSV, or standard input
 -- ("-") in one of these formats, which the first bytes tell apart.
---
--- CSV: a row an output, of as many cells as it has numbers; or one column, of one output. Of a simulator that declares
--- `series` also one column a series, after one for the axis or not. A first line that is not numbers names the columns.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
-local csv = require "simvae.io.csv"
 local files = require "simvae.io"
 local format_of = require "simvae.io.file".format
 local outcome = require "simvae.cli.outcome"
 local preprocess = require "simvae.model.preprocess"
+local tables = require "simvae.cli.tables"
 
 local outputs = {}
 
@@ -86,62 +83,6 @@ local function of_npz(path, name, model)
   return batch_of(outcome.need(files.load_npz(path, { names = { "x" } })).x, name, model)
 end
 
--- ---- tables ------------------------------------------------------------------------------------
-
-local function numbers_of(row, name, columns)
-  local list = {}
-  for i, cell in ipairs(row) do
-    list[i] = tonumber(cell)
-    if not list[i] then
-      outcome.fail("%s, line %d: '%s'%s is not a number", name, row.line, cell,
-        columns and " of column '" .. columns[i] .. "'" or "")
-    end
-  end
-  return list
-end
-
--- Columns one after the other, from column `first` on.
-local function stacked(rows, first)
-  local list = {}
-  for c = first, #rows[1] do
-    for _, row in ipairs(rows) do list[#list + 1] = row[c] end
-  end
-  return { list }
-end
-
--- Rows of numbers as outputs: lists of `count` numbers.
-local function outputs_of(rows, sim, count)
-  local width, height = #rows[1], #rows
-  if width == count then return rows end
-  if width == 1 and height == count then return stacked(rows, 1) end
-  local series = #(sim.series or {})
-  if series > 0 and height * series == count then
-    if width == series then return stacked(rows, 1) end
-    if width == series + 1 then return stacked(rows, 2) end -- the first one is the axis
-  end
-end
-
-local function of_csv(path, name, sim)
-  local header, rows = csv.read(path)
-  if not header then outcome.fail("%s", (rows:gsub("^" .. path:gsub("%p", "%%%0"), name))) end
-  local named = false
-  for _, cell in ipairs(header) do named = named or not tonumber(cell) end
-  if not named then
-    header.line = 1
-    table.insert(rows, 1, header)
-  end
-  if #rows == 0 then outcome.fail("%s has no rows", name) end
-  for i, row in ipairs(rows) do rows[i] = numbers_of(row, name, named and header or nil) end
-  local shape = sim.output
-  local count = check.count(shape)
-  local found = outputs_of(rows, sim, count)
-  if not found then
-    outcome.fail("%s has %d rows of %d numbers; the model takes rows of %d numbers, an output each, or %d rows of one "
-      .. "number", name, #rows, #rows[1], count, count)
-  end
-  return core.tensor(found):reshape { #found, table.unpack(shape) }
-end
-
 -- ---- all of them -------------------------------------------------------------------------------
 
 -- Standard input in a temporary file, which is removed when the second result is closed.
@@ -161,7 +102,7 @@ local function read(path, name, model, o)
   if format == "png" then return of_png(path, name, model.simulator.output, o) end
   if format == "npy" then return batch_of(outcome.need(files.load_npy(path)), name, model) end
   if format == "npz" then return of_npz(path, name, model) end
-  return of_csv(path, name, model.simulator)
+  return tables.read(path, name, model.simulator)
 end
 
 --- Reads outputs.

@@ -1,8 +1,8 @@
 --- The folder of a run and the models in it: what the commands that take RUN or MODEL are given.
 --
 -- run.json says where the simulator comes from: { "simulator": its name, "source": a built-in name or the path of a
--- script, "version", "series": the curves that make up its output (sv.simulator), which a model's file does not hold,
--- "simulations": their number, where the training was limited to some }.
+-- script, "version", "series" and "axis": the curves that make up its output (sv.simulator), which a model's file does
+-- not hold, "simulations": their number, where the training was limited to some }.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local experiment = require "simvae.cli.experiment"
@@ -33,7 +33,7 @@ function runs.record(folder, sim, from, simulations)
   end
   outcome.need(core.system.mkdir(folder))
   outcome.need(json.save(folder .. "/run.json", { simulator = sim.name, source = from, version = core.version,
-    series = sim.series, simulations = simulations }))
+    series = sim.series, axis = sim.series and sim.series.axis, simulations = simulations }))
 end
 
 --- The number of simulations that a run's training was limited to.
@@ -52,6 +52,7 @@ local function take_series(sim, folder)
   for _, one in ipairs(series) do
     if type(one) ~= "table" or type(one.name) ~= "string" then return end
   end
+  series.axis = type(record.axis) == "table" and record.axis or nil
   rawset(sim, "series", series)
 end
 
@@ -59,6 +60,14 @@ end
 local function resume_text(folder)
   local record = record_of(folder)
   return string.format("simvae train %s --out %s", record and record.source or "SIMULATOR", folder)
+end
+
+-- The process that trains in a folder, as text; nil: none does.
+local function trainer_of(folder)
+  local path = folder .. "/train.lock"
+  if not is_file(path) then return nil end
+  local lock <close>, reason, kind = core.io.lock(path) -- luacheck: ignore lock
+  return kind == "held" and reason or nil
 end
 
 -- The model's file of a path, and the run's folder.
@@ -75,6 +84,10 @@ local function locate(path)
   path = path:gsub("(.)/+$", "%1")
   local model = path .. "/model.safetensors"
   if is_file(model) then return model, path end
+  local trainer = trainer_of(path)
+  if trainer then
+    outcome.fail("%s holds no model yet: %s trains there; the model is there when that has ended", path, trainer)
+  end
   if is_file(path .. "/checkpoint.safetensors") or is_file(path .. "/log.csv") or is_file(path .. "/run.json") then
     outcome.fail("%s holds no model yet: its training has not ended; `%s`, with the options of then, resumes it", path,
       resume_text(path))

@@ -1,7 +1,14 @@
 --- Numbers and tables on standard output.
+local core = require "simvae.core"
 local csv = require "simvae.io.csv"
 
 local texts = {}
+
+--- Columns of a line of prose on standard output.
+-- @treturn integer
+function texts.width()
+  return math.max(40, math.min(core.system.columns(1) or 80, 100))
+end
 
 --- Columns of cells as lines; the first one is left-aligned, numbers to the right.
 -- @tparam {{string,...},...} rows the first is the head

@@ -91,7 +91,9 @@ local function settle(self)
 end
 
 --- Infers the parameters of outputs: one estimate and its spread. For a mixture it is the component whose decoded
--- output is closest, which may be far from the posterior's mean (see posterior); for a flow the mean of 128 draws.
+-- output is closest, which may be far from the posterior's mean (see posterior); for a flow the mean of 128 draws, or
+-- where that is unlikely, as between two modes, the centre of one group of them, chosen likewise. std of a flow is that
+-- of all draws, on a log scale relative to the estimate; that in units is model:posterior(x):std().
 -- @tparam tensor x (N, …output), or one output
 -- @tparam ?table t options
 -- @treturn tensor mean (N, K), in the simulator's units

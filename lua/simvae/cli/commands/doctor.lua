@@ -32,7 +32,7 @@ local function print_learned(list, well, title)
 end
 
 local function print_page(d)
-  local width = math.max(40, math.min(core.system.columns(1) or 80, 100))
+  local width = texts.width()
   print(string.format("%s: %d draws of the simulator, %.3g ms each%s", d.simulator, d.tried, 1e3 * d.seconds_per_sample,
     d.samples and string.format("; the model on %d samples", d.samples) or ""))
   print_learned(d.learned, true, "Learned well")

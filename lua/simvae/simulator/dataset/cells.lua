@@ -101,10 +101,11 @@ function Reader:number(cell, separator, line, column)
 end
 
 --- Why the decimal separator of the file is not clear, and what to do; nil: it is.
-function Reader:ambiguity()
+-- @tparam ?string remedy default: the option `decimal`
+function Reader:ambiguity(remedy)
   if self.decimal then return nil end
   local comma = self.comma or self.unclear
-  local remedy = 'decimal = "," or decimal = "." says which one is the decimal separator'
+  remedy = remedy or 'decimal = "," or decimal = "." says which one is the decimal separator'
   if comma and self.point then return string.format("%s, and %s; %s", comma, self.point, remedy) end
   if self.unclear and not self.comma then
     return string.format("%s, which may be thousands or a decimal comma; %s", self.unclear, remedy)
