@@ -120,7 +120,9 @@ describe("simvae train", function()
   it("trains a script's simulator, from which the run is evaluated, reported and drawn #long", function()
     local out, code = train("ring.lua")
     assert.equal(0, code, out)
-    assert.matches("report: runs/ring/report.html\n$", out)
+    assert.matches("  truths within 68%% intervals %d+%%", out)
+    assert.matches("\nfound: .*\nsimvae doctor runs/ring tells why, and what to try\nreport: runs/ring/report.html\n$",
+      out)
     local record = assert(json.load(folder .. "/runs/ring/run.json"))
     assert.equal("ring", record.simulator)
     assert.equal("/ring.lua", record.source:sub(-9))
@@ -163,6 +165,9 @@ describe("simvae train", function()
     assert.equal(1, code)
     assert.matches("runs/ring holds no model yet: its training has not ended; `simvae train /%S+/ring.lua %-%-out "
       .. "runs/ring`", out)
+    local _scope <close> = assert(core.io.lock(folder .. "/runs/ring/train.lock")) -- or of one that is running
+    assert.matches("runs/ring holds no model yet: process %d+ on %S+ trains there; the model is there when that has "
+      .. "ended", (run("evaluate", "runs/ring")))
   end)
 
   it("trains a built-in simulator with other options than its settings, and prints JSON #long", function()

@@ -15,11 +15,13 @@ local interrupt = require "simvae.util.interrupt"
 local json = require "simvae.io.json"
 local nets = require "simvae.nn.build"
 local noise = require "simvae.simulator.noise"
+local novelty = require "simvae.model.novelty"
 local parameter = require "simvae.simulator.parameter"
 local posterior = require "simvae.posterior"
 local progress = require "simvae.train.progress"
 local ranks = require "simvae.train.ranks"
 local sampler = require "simvae.sampler"
+local shell = require "simvae.util.shell"
 local simulator = require "simvae.simulator"
 
 local experiment = {}
@@ -117,6 +119,7 @@ function experiment.figures(model, r, out, pictures, base, from)
     local z, x = sim:simulate_batch(n, core.rng(2))
     return z, x, (model:encode(x, noise.least(sim)))
   end
+  local _scope <close> = not pictures and novelty.silenced(model) or nil
   local folder, list = out .. "/figures", {}
   local ok, refused = core.system.mkdir(folder)
   if not ok then return nil, refused end
@@ -336,10 +339,15 @@ end
 -- @tparam Model model
 -- @tparam table r of sv.evaluate
 -- @tparam ?table numbers with the findings of a diagnosis, which are named
-function experiment.print(model, r, numbers)
+-- @tparam ?string from the run's folder or the model's file, which `simvae doctor` is to be called with
+function experiment.print(model, r, numbers, from)
   print(experiment.line(model, r))
-  for _, f in ipairs(numbers and numbers.diagnosis.findings or {}) do
+  local findings = numbers and numbers.diagnosis.findings or {}
+  for _, f in ipairs(findings) do
     print("found: " .. f.kind .. (f.parameters and " " .. table.concat(f.parameters, ", ") or ""))
+  end
+  if from and #findings > 0 then
+    print(string.format("simvae doctor %s tells why, and what to try", shell.word(from)))
   end
   for _, warning in ipairs(r.warnings) do print("WARNING: " .. warning) end
 end

@@ -1,16 +1,12 @@
 --- Batch scripts for Slurm: an array whose tasks draw one shard each, and a job that merges the shards and trains.
 local shell = require "simvae.util.shell"
 
+local word = shell.word
+
 local slurm = {}
 
 local NOTICE = 60 -- seconds before the time limit at which a task closes its shard
 local MOST_RESTARTS = 100 -- of a task by itself, in case no sample takes less than the time limit
-
--- A word as a person would write it in a script.
-local function word(text)
-  text = tostring(text)
-  return text:find "^[%w_./:=@%%+,-]+$" and text or shell.quote(text)
-end
 
 local function command(words)
   local list = {}

@@ -112,6 +112,15 @@ function reported.numbers(r)
     tarp = { atc = c.tarp.atc, p = c.tarp.p }, recalibrated = c.recalibrated } }
 end
 
+function reported.line(r)
+  local c = r.calibration
+  if not c then return nil end
+  local least, most = 1, 0
+  for _, by in pairs(c.coverage.by) do least, most = math.min(least, by.one), math.max(most, by.one) end
+  local low, high = page.percent(least), page.percent(most)
+  return string.format("truths within 68%% intervals %s", low == high and low or low .. " to " .. high)
+end
+
 function reported.cards(r, add)
   local c = r.calibration
   if not c then return end

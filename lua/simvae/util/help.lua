@@ -72,7 +72,7 @@ end
 -- sv.help(model)
 -- sv.help(model.train)
 function help.help(name)
-  if name == nil then
+  if name == nil or name == "sv" or name == "simvae" then
     print(overview())
     return
   end

@@ -8,6 +8,14 @@ function shell.quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
+--- A word as a person would write it: quoted where it has to be.
+-- @param text a string or number
+-- @treturn string
+function shell.word(text)
+  text = tostring(text)
+  return text:find "^[%w_./:=@%%+,-]+$" and text or shell.quote(text)
+end
+
 --- A command line of quoted words.
 -- @tparam {string,...} words
 -- @treturn string

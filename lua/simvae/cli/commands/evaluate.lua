@@ -16,7 +16,7 @@ local function run(a)
   local r, numbers = experiment.measure(model, settings, asked, { simulations = runs.simulations(folder),
     quiet = a.quiet })
   if core.system.kind(a.run) == "folder" then outcome.need(json.save(folder .. "/metrics.json", numbers)) end
-  if a.json then print(json.encode(numbers, true)) else experiment.print(model, r, numbers) end
+  if a.json then print(json.encode(numbers, true)) else experiment.print(model, r, numbers, a.run) end
 end
 
 return {

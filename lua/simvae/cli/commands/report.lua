@@ -13,7 +13,7 @@ local function run(a)
   local out = runs.folder(a.out or folder)
   local r, numbers = experiment.assess(model, settings, asked, out, { log = folder,
     simulations = runs.simulations(folder), quiet = a.quiet })
-  experiment.print(model, r, numbers)
+  experiment.print(model, r, numbers, a.run)
   print("report: " .. out .. "/report.html")
 end
 

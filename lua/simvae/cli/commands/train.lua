@@ -22,7 +22,7 @@ local function run(a)
     print(json.encode(numbers, true))
     return
   end
-  experiment.print(model, r, numbers)
+  experiment.print(model, r, numbers, a.out)
   print("report: " .. a.out .. "/report.html")
 end
 

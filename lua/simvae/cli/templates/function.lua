@@ -8,6 +8,9 @@ return {
 --     simvae doctor runs/@NAME@                  # what is learned well, what is not, and what to try
 --     simvae encode runs/@NAME@ measured.csv     # the parameters of a measurement, with their uncertainty
 --
+-- measured.csv: a line of names, then time, distance and height at the 24 times. To try it without one: the line
+-- simvae simulate @NAME@.lua -n 1 --out one.npz writes an output with noise, which encode reads, and its parameters.
+--
 -- Change name, params, output and simulate to those of your own simulator.
 local sv = require "simvae"
 
