@@ -59,9 +59,9 @@ end
 local folder = lines_of("mktemp -d")[1]
 
 -- Those that take longest begin first, so that none goes on when all others have ended.
-local LONGEST = { "notebooks", "reproduce", "pages", "recalibration", "onnx", "model", "export_c", "slurm", "cli_use",
-  "surprise", "diagnosis", "early_stopping", "spice_reading", "python_notebook", "export_web", "cli", "docs", "streams",
-  "debian", "report_page", "shards" }
+local LONGEST = { "mpi", "notebooks", "reproduce", "pages", "recalibration", "onnx", "model", "export_c", "slurm",
+  "cli_use", "surprise", "diagnosis", "early_stopping", "spice_reading", "python_notebook", "export_web", "cli", "docs",
+  "streams", "debian", "report_page", "shards" }
 
 local function longest_first(specs)
   local place = {}
