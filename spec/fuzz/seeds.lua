@@ -28,6 +28,14 @@ for _, name in ipairs(core.system.list "spec/fixtures/io") do
   end
 end
 
+for _, name in ipairs(core.system.list "spec/fixtures/containers") do -- spec/fixtures/make_containers.py
+  local target = name:find "%.h5$" and "hdf5" or name:find "%.mat$" and "mat"
+  if target then
+    local file <close> = assert(io.open("spec/fixtures/containers/" .. name, "rb"))
+    write(into(target, name), file:read "a")
+  end
+end
+
 local tiny = sv.simulator {
   name = "tiny", params = { { name = "a", low = 0, high = 1 }, { name = "b", low = 0, high = 1 } }, output = { 3 },
   simulate = function(z, out) out[1], out[2] = z.a, z.b end,
