@@ -183,6 +183,76 @@ describe("sv.export.web", function()
     assert.equal("", result.problem)
   end)
 
+  it("takes keys on the drawing area and dropped files, of a polygon with a gaussian posterior", function()
+    local model = trained(builtin("polygon", "conv", "gaussian", 4), 3)
+    written("polygon", model)
+    local u = sv.rng(5):uniform(0, 1, { 1, 3, 8 })
+    local result, why = said("polygon", 390, string.format([==[
+      const view = d.getElementById("observation-view"), canvas = view.querySelector("canvas"), found = {};
+      const { width, height } = canvas, at = (x, y) => state.observed[y * width + x];
+      const press = (key, times = 1, shiftKey = false) => {
+        const event = () => new w.KeyboardEvent("keydown", { key, shiftKey, bubbles: true });
+        for (let i = 0; i < times; i++) canvas.dispatchEvent(event());
+      };
+      const [size, shade] = d.querySelectorAll("#tools input[type=range]"), tool = d.querySelector("#tools select");
+      d.getElementById("clear").click();
+      await wait();
+      size.value = 3; shade.value = 40; tool.value = "brush";
+      press("ArrowLeft", 2, true);
+      press(" ");
+      await wait();
+      found.brushed = [at(width / 2 - 16, height / 2), at(width / 2, height / 2)];
+      shade.value = 255; tool.value = "rectangle";
+      press("ArrowUp", 1, true);
+      press("Enter");
+      press("ArrowRight", 20);
+      press("ArrowDown", 3, true);
+      found.cross = [view.querySelector(".cross").style.left, view.querySelector(".cross").style.top];
+      press(" ");
+      await wait();
+      found.filled = [[-15, -7], [3, 15], [-17, 0], [5, 0], [0, -9], [0, 17]].map(([x, y]) =>
+        at(width / 2 + x, height / 2 + y));
+      Object.assign(found, { x: Array.from(state.observed), mean: Array.from(state.mean), std: Array.from(state.std),
+        z: Array.from(simvae.sample(state.observed, %s)), scrolled: w.scrollY });
+
+      const picture = d.createElement("canvas"), context = picture.getContext("2d");
+      [picture.width, picture.height] = [2 * width, 2 * height];
+      context.fillStyle = "#fff"; context.fillRect(0, 0, width, 2 * height);
+      context.fillStyle = "#000"; context.fillRect(width, 0, width, 2 * height);
+      const drop = async (file) => {
+        const dataTransfer = new w.DataTransfer();
+        dataTransfer.items.add(file);
+        const event = new w.DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+        d.getElementById("observation").dispatchEvent(event);
+        const before = state.observed, problem = d.getElementById("problem");
+        for (let i = 0; i < 100 && state.observed === before && problem.textContent === ""; i++) {
+          await new Promise((go) => w.setTimeout(go, 20));
+        }
+        await wait();
+        return problem.textContent;
+      };
+      const blob = await new Promise((go) => picture.toBlob(go, "image/png"));
+      found.said = [await drop(new w.File([blob], "half.png", { type: "image/png" }))];
+      found.dropped = [at(0, 0), at(width / 2 - 2, height - 1), at(width / 2 + 1, 0), at(width - 1, height - 1)];
+      found.said.push(await drop(new w.File(["no picture"], "note.txt", { type: "text/plain" })));
+      return found;
+    ]==], json.encode(core.reshape(u, -1):totable())))
+    if not result then return pending(why) end
+    assert.near(40 / 255, result.brushed[1], 1e-3)
+    assert(math.abs(result.brushed[2] - 40 / 255) > 0.1, result.brushed[2])
+    assert.same({ "56.25%", "75%" }, result.cross)
+    for i, v in ipairs(result.filled) do assert.equal(i <= 2, v > 0.99) end -- two corners within, four places outside
+    local x = core.reshape(core.tensor(result.x), 1, table.unpack(model.simulator.output))
+    local encode, sample = table.unpack(sv.export.graph(model, { what = { "encode", "sample" } }))
+    local wanted = encode:run { x }
+    check_near(wanted[1], result.mean, model.simulator, "mean")
+    check_near(wanted[2], result.std, model.simulator, "std")
+    check_near(sample:run({ x, u })[1], result.z, model.simulator, "draws")
+    assert.equal(0, result.scrolled)
+    assert.same({ 1, 1, 0, 0 }, result.dropped)
+    assert.same({ "", "note.txt is no image that this browser can read." }, result.said)
+  end)
+
   it("takes numbers, classes, circles and levels of noise", function()
     local model = trained(of_pulse, 3)
     local path = written("controls", model)

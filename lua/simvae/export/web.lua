@@ -205,8 +205,9 @@ end
 -- Sliders move the parameters, and the decoder's output follows. An output that is drawn with the pointer or loaded
 -- from a file is encoded: the sliders move to the estimate, and draws of the posterior are shown through the decoder.
 -- Other scripts of the page may call `simvae.decode(z)`, `simvae.encode(x)` and `simvae.sample(x, u)` when
--- `simvae.ready`, a promise, is fulfilled. Weights are rounded to 19 bits, those of wide
--- models to 15 or 13, so that the page stays below 4 MB. Browsers since 2023 run it.
+-- `simvae.ready`, a promise, is fulfilled. Weights are rounded to 19 bits, those of large models to 15 or 13, so that
+-- pages of up to 1.8 million weights stay below 4 MB; larger ones take two bytes a weight. Browsers since 2023 run
+-- them.
 -- @tparam Model model
 -- @tparam string path such as "box.html"
 -- @tparam ?table options options
