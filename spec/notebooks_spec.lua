@@ -22,14 +22,19 @@ local function kind_of(output)
   return table.concat({ output.output_type, output.name or table.concat(mimes, " ") }, " ")
 end
 
--- The outputs of each cell of code, as text; but progress, of which a fast machine shows less.
+-- The outputs of each cell of code, as text; but progress, of which a fast machine shows less. What is written to a
+-- stream comes in any number of pieces.
 local function kinds_of(notebook)
   local cells = {}
   for _, cell in ipairs(notebook.cells) do
     if cell.cell_type == "code" then
       local kinds = {}
       for _, output in ipairs(cell.outputs) do
-        if output.output_type ~= "display_data" or output.data["image/png"] then kinds[#kinds + 1] = kind_of(output) end
+        local kind = kind_of(output)
+        local more = output.output_type == "stream" and kinds[#kinds] == kind
+        if not more and (output.output_type ~= "display_data" or output.data["image/png"]) then
+          kinds[#kinds + 1] = kind
+        end
       end
       cells[#cells + 1] = text_of(cell.source) .. "\n-- " .. table.concat(kinds, ", ")
     end
