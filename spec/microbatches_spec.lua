@@ -15,13 +15,18 @@ local function net_of(kind, rng)
     return nn.sequential { nn.linear(5, 12, { rng = rng }), nn.batch_norm(12, { std = 0.3, rng = rng }), nn.relu(),
       nn.linear(12, 7, { rng = rng }), nn.batch_norm(7), nn.linear(7, 3, { rng = rng }) }
   end
+  if kind == "activated" then -- by the convolutions themselves
+    return nn.sequential { nn.conv2d(2, 8, 3, { padding = 1, rng = rng }), nn.leaky_relu(0.2),
+      nn.conv_transpose2d(8, 4, 4, { stride = 2, padding = 1, rng = rng }), nn.relu(), nn.reshape { 4 * 256 },
+      nn.linear(4 * 256, 3, { rng = rng }) }
+  end
   return nn.sequential { nn.conv2d(2, 16, 4, { stride = 2, padding = 1, rng = rng }),
     nn.batch_norm(16, { std = 0.3, rng = rng }), nn.leaky_relu(0.2),
     nn.conv2d(16, 6, 3, { padding = 1, rng = rng }), nn.batch_norm(6), nn.reshape { 6 * 16 },
     nn.linear(6 * 16, 3, { rng = rng }) }
 end
 
-local inputs = { vector = { N, 5 }, image = { N, 2, 8, 8 } }
+local inputs = { vector = { N, 5 }, image = { N, 2, 8, 8 }, activated = { N, 2, 8, 8 } }
 
 -- A net, its input and target.
 local function problem(kind)
@@ -70,7 +75,7 @@ local function difference(a, b)
 end
 
 describe("a step in microbatches", function()
-  for _, kind in ipairs { "vector", "image" } do
+  for _, kind in ipairs { "vector", "image", "activated" } do
     for _, count in ipairs { 2, 4, 8, 16 } do
       it("gives the gradients of the whole batch: " .. kind .. ", " .. count, function()
         local value, grads, state = step(kind)

@@ -82,16 +82,18 @@ static void pass_view(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
         memcpy(to, n->grad->data, t->count * sizeof(sv_real));
 }
 
-static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
+/* The gradients of inputs first … last-1. */
+static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n, int first, int last) {
     sv_args *a = &n->args;
     sv_real *wanted[SV_MAX_IN], *result[SV_MAX_IN];
     sv_storage *beside[SV_MAX_IN], *own = n->grad;
     a->grad_out = own->data;
+    a->again = n->half;
     for (int k = 0; k < a->nin; k++) {
         sv_tensor *t = n->in[k];
         wanted[k] = result[k] = NULL;
         beside[k] = NULL;
-        if (!wants(n, k)) continue;
+        if (k < first || k >= last || !wants(n, k)) continue;
         if (k == 0 && (a->op->flags & SV_OP_IN_PLACE) && !t->is_leaf && !tape->nodes[t->node]->grad) {
             tape->nodes[t->node]->grad = own; /* memory that is in the cache already */
             wanted[0] = own->data;
@@ -114,7 +116,7 @@ static void pass_node(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
     if (a->out->count > 0)
         a->op->backward(a);
     else
-        for (int k = 0; k < a->nin; k++) /* nothing depends on them */
+        for (int k = first; k < last; k++) /* nothing depends on them */
             if (wanted[k]) memset(wanted[k], 0, n->in[k]->count * sizeof(sv_real));
     a->grad_in = NULL;
     for (int k = 0; k < a->nin; k++)
@@ -170,17 +172,28 @@ static void visit(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
         if (wants(n, k)) check_input(L, tape, n, n->in[k]);
     bool same = (n->args.op->flags & SV_OP_VIEW) && n->args.out->count == n->in[0]->count;
     if (!same)
-        pass_node(L, c, tape, n);
+        pass_node(L, c, tape, n, 0, n->half ? 1 : n->args.nin);
     else if (wants(n, 0))
         pass_view(L, c, tape, n);
     if (n->grad) sv_release_storage(c, n->grad);
     n->grad = NULL;
 }
 
-/* Notes that a node has been visited, or is not on the way to the loss. */
-static void note_uses(sv_tape *tape, const sv_node *n) {
-    for (int k = 0; tape->collects && k < n->args.nin; k++)
+/* Notes that inputs of a node from one on have their gradients, or are not on the way to the loss. */
+static void note_uses(sv_tape *tape, const sv_node *n, int first, int last) {
+    for (int k = first; tape->collects && k < last; k++)
         if (wants(n, k) && n->in[k]->is_leaf) sv_collected_use(tape->collects, n->in[k]);
+}
+
+/* The gradients of weights first, so that they can be sent while that of x is computed. */
+static bool visit_weights(lua_State *L, sv_context *c, sv_tape *tape, sv_node *n) {
+    if (!tape->collects || !n->grad || n->half || !(n->args.op->flags & SV_OP_TWICE) || !wants(n, 0)) return false;
+    for (int k = 0; k < n->args.nin; k++)
+        if (wants(n, k)) check_input(L, tape, n, n->in[k]);
+    pass_node(L, c, tape, n, 1, n->args.nin);
+    note_uses(tape, n, 1, n->args.nin);
+    n->half = true;
+    return true;
 }
 
 /* The nodes from i down; continues where it has yielded. */
@@ -204,6 +217,7 @@ static int pass_nodes(lua_State *L, int status, lua_KContext i) {
         }
         if (i < 0) break;
         sv_node *n = tape->nodes[i];
+        if (visit_weights(L, c, tape, n)) continue;
         if (n->grad && (n->args.op->flags & SV_OP_SUMS)) {
             if (!summed) {
                 lua_settop(L, OPTIONS);
@@ -223,7 +237,7 @@ static int pass_nodes(lua_State *L, int status, lua_KContext i) {
             visit(L, c, tape, n);
             if (!retain) release_node(c, n, n->args.out->storage != loss->storage); /* the loss can still be read */
         }
-        note_uses(tape, n);
+        note_uses(tape, n, 0, n->half ? 1 : n->args.nin);
         i--;
     }
     sv_drop_collected(tape);

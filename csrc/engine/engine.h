@@ -206,6 +206,7 @@ typedef struct sv_args {
     /* backward only */
     sv_real *grad_out;      /* laid out as out; may be overwritten */
     sv_real **grad_in;      /* per input: NULL (not requested), or to be written in full, laid out as the input */
+    bool again;             /* SV_OP_TWICE: the second call, with grad_out as the first one has left it */
     sv_real *sums_to;       /* SV_OP_SUMS: where the sums over this microbatch go, or NULL: */
     const sv_real *sums[2]; /* those over this microbatch, and over all, (2, channels of in[0]) each */
 } sv_args;
@@ -217,7 +218,8 @@ enum {
     SV_OP_NO_GRAD = 8,       /* has no gradient (argmax, comparisons, …) */
     SV_OP_INTERNAL = 16,     /* not part of the public table */
     SV_OP_IN_PLACE = 32,     /* backward may be told to write grad_in[0], laid out as out, over grad_out */
-    SV_OP_SUMS = 64          /* backward takes sums over all microbatches: it is called for those over this one first */
+    SV_OP_SUMS = 64,         /* backward takes sums over all microbatches: it is called for those over this one first */
+    SV_OP_TWICE = 128        /* backward may be called for the gradients of all inputs but in[0], then for that one */
 };
 
 /* A row. The signature is what call.c parses and sv.help prints:
@@ -301,6 +303,7 @@ typedef struct sv_node {
     sv_storage *grad;               /* of out, during backward */
     int settings;                   /* in forward: the sizes of an op's work depend on them */
     uint64_t wants[SV_MAX_IN / 64]; /* a bit an input: it needed a gradient in forward */
+    bool half;                      /* all inputs but in[0] have their gradients */
     bool passed;                    /* visited by backward */
     sv_tensor *in[];                /* args.in */
 } sv_node;

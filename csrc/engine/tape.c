@@ -167,7 +167,7 @@ void sv_record(lua_State *L, sv_context *c, const sv_args *a, int base, sv_stora
     memset(n->wants, 0, sizeof n->wants);
     for (int k = 0; k < a->nin; k++)
         if (a->in[k] && a->in[k]->needs_grad) n->wants[k / 64] |= (uint64_t)1 << k % 64;
-    n->passed = false;
+    n->half = n->passed = false;
     a->out->needs_grad = true;
     a->out->tape = t;
     a->out->node = t->count;

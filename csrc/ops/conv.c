@@ -107,6 +107,7 @@ static const sv_real *gradient(sv_args *a, bool transposed, long rows) {
     sv_epilogue epilogue = epilogue_of(a, transposed);
     long cols = (long)a->shape[1];
     bool bias = a->in[BIAS] && a->grad_in[BIAS];
+    if (a->again) return a->grad_out;
     sv_epilogue_gradient(&epilogue, rows, cols, a->out->data, a->grad_out);
     if (bias) sv_column_sums(rows, cols, a->grad_out, a->grad_in[BIAS], a->work);
     return a->grad_out;
@@ -212,13 +213,13 @@ static void transposed_backward(sv_args *a) {
 
 const sv_op sv_ops_conv[] = {
     {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED PRECISION, conv_shape, conv_forward, conv_backward,
-     SV_OP_CHANNELS_LAST,
+     SV_OP_CHANNELS_LAST | SV_OP_TWICE,
      "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding - K) / stride + 1, …): "
      "cross-correlation, as in PyTorch, and, in the same pass, activated. precision bf16 rounds the factors of "
      "products, here and in gradients; sums are full.",
      "r(2, 3, 6, 6), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1}"},
     {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED PRECISION,
-     transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
+     transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST | SV_OP_TWICE,
      "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding + K + output_padding, …): "
      "the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated.",
      "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1}"},
