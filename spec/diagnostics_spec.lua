@@ -160,24 +160,49 @@ describe("parameters that cannot be told apart", function()
     assert.same({ x1 = 3, x2 = 1, r1 = 4, r2 = 2 }, load("return " .. map)() { x1 = 1, r1 = 2, x2 = 3, r2 = 4 })
   end)
 
-  it("are the parts of a Sallen-Key filter: a common factor, and two resistors", function()
+  -- ratio: between the largest and the smallest resistor.
+  local function sallen_key(ratio)
     local params = {}
     for i, name in ipairs { "R1", "R2", "C1", "C2" } do
       local low = i <= 2 and 1e3 or 1e-9
-      params[i] = { name = name, low = low, high = 100 * low, scale = "log" }
+      params[i] = { name = name, low = low, high = (i <= 2 and ratio or 100) * low, scale = "log" }
     end
-    local r = evaluated { output = { 20 }, params = params, simulate = function(z, out)
+    return { name = "filter", output = { 20 }, params = params, simulate = function(z, out)
       for i = 1, 20 do
         local w = 2 * math.pi * 10 ^ (1 + 5 * (i - 1) / 19)
         local re, im = 1 - w * w * z.R1 * z.R2 * z.C1 * z.C2, w * z.C2 * (z.R1 + z.R2)
         out[i] = -10 * math.log(re * re + im * im, 10)
       end
     end }
+  end
+
+  it("are the parts of a Sallen-Key filter: a common factor, and two resistors", function()
+    local r = evaluated(sallen_key(100))
     assert.equal(2, #r.notes)
     assert.matches("'R1' and 'R2' are exchanged", r.notes[1], 1, true)
     assert.matches("where R1, R2 are multiplied and C1, C2 divided by one factor", r.notes[2], 1, true)
     local map = r.notes[2]:match "map = (function.- end) }"
     assert.same({ R1 = 2, R2 = 4, C1 = 2, C2 = 4 }, load("return " .. map)()({ R1 = 1, R2 = 2, C1 = 4, C2 = 8 }, 2))
+  end)
+
+  it("are the same where draws of the posterior vary most along the difference of the resistors", function()
+    local sim, rng = sv.simulator(sallen_key(1000)), sv.rng(2)
+    local z, mean, draws = sim:sample(40, rng):totable(), {}, {}
+    for n, row in ipairs(z) do -- exact draws: all that gives the same R1 R2 C1 C2 and C2 (R1 + R2), within the bounds
+      local product, sum = row[1] * row[2] * row[3] * row[4], row[4] * (row[1] + row[2])
+      draws[n] = {}
+      while #draws[n] < 20 do
+        local a, b = 1e3 * 1000 ^ rng:uniform(), 1e3 * 1000 ^ rng:uniform()
+        local d = sum / (a + b)
+        local c = product / (a * b * d)
+        if math.min(c, d) >= 1e-9 and math.max(c, d) <= 1e-7 then table.insert(draws[n], { a, b, c, d }) end
+      end
+      mean[n] = draws[n][1]
+    end
+    local found = require("simvae.metrics.ambiguity").search({ sim = sim, params = sim.params, z = z, mean = mean },
+      { true, true, true, true }, draws)
+    assert.same({ { { 1, 2 } } }, found.exchange)
+    assert.same({ up = { "R1", "R2" }, down = { "C1", "C2" } }, found.factors)
   end)
 
   it("are angles of figures that look alike after a part of a turn", function()

@@ -5,7 +5,8 @@
 -- of the parameters that may leave the output unchanged are tried with the simulator itself, on a few samples:
 -- exchanges of parameters of equal declarations (all whose names differ by a number alone, halves of the list,
 -- neighbours, pairs), parts of a turn and reflections of periods, reflections of one or two other parameters about the
--- middle of their ranges, and common factors of positive parameters, those along which estimates and draws vary most.
+-- middle of their ranges, and common factors of positive parameters, those along which estimates and draws vary most,
+-- first those that treat exchanged parameters alike.
 -- What leaves the output unchanged is reported, with the declaration.
 --
 -- Known weakness: only these changes are found.
@@ -19,7 +20,7 @@ local ERROR = 0.1          -- of the range
 local TRIED, ENOUGH = 24, 6 -- samples of a trial, and how many must stay within the bounds
 local SAME = 1e-3          -- of the outputs' variance
 local FACTOR = 1.3         -- by which parameters are multiplied
-local FACTORS, MOST = 6, 12 -- parameters in a common factor, and combinations that are tried
+local FACTORS, MOST = 6, 16 -- parameters in a common factor, and combinations that are tried
 local ALL = 40             -- the same without draws, which say what varies most
 local CORRELATED = 0.8
 
@@ -362,6 +363,19 @@ local function combinations(n)
   return kept
 end
 
+-- Does a vector give parameters that are exchanged without effect one exponent? Draws vary most along their difference,
+-- which hides such vectors.
+local function unexchanged(v, which, exchange)
+  local exponent = {}
+  for a, k in ipairs(which) do exponent[k] = v[a] end
+  for _, pairs_of in ipairs(exchange) do
+    for _, pair in ipairs(pairs_of) do
+      if exponent[pair[1]] ~= exponent[pair[2]] then return false end
+    end
+  end
+  return true
+end
+
 local function find_factors(of, run, broad, draws, found)
   local which = {}
   for k, p in ipairs(run.params) do
@@ -370,12 +384,15 @@ local function find_factors(of, run, broad, draws, found)
   if #which < 2 then return end
   local c, list = covariance(run, draws, which), combinations(#which)
   for _, one in ipairs(list) do
-    one.variance = 0
+    one.variance, one.first = 0, unexchanged(one.v, which, found.exchange)
     for a, e in ipairs(one.v) do
       for b, f in ipairs(one.v) do one.variance = one.variance + e * f * c[a][b] / one.count end
     end
   end
-  table.sort(list, function(x, y) return x.variance > y.variance end)
+  table.sort(list, function(x, y)
+    if x.first ~= y.first then return x.first end
+    return x.variance > y.variance
+  end)
   local best, least = nil, SAME
   for i = 1, math.min(#draws > 0 and MOST or ALL, #list) do
     local difference = of:difference(function(row)
