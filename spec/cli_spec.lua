@@ -170,6 +170,14 @@ describe("simvae train", function()
       .. "ended", (run("evaluate", "runs/ring")))
   end)
 
+  it("evaluates with no more runs of the simulator than the training was limited to #long", function()
+    local out, code = run("train", "ring.lua", "--steps", "5", "--width", "4", "--quiet", "--simulations", "1000",
+      "--out", "runs/few")
+    assert.equal(0, code, out)
+    assert.equal(500, json.load(folder .. "/runs/few/metrics.json").samples)
+    assert.equal(500, json.decode((simvae.output("evaluate", "runs/few", "--json"))).samples)
+  end)
+
   it("trains a built-in simulator with other options than its settings, and prints JSON #long", function()
     local out, code = train("dsprites", "--posterior", "gaussian", "--net", "mlp", "--batch", "8", "--out", "runs/b",
       "--json") -- with --quiet

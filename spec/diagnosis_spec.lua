@@ -183,6 +183,8 @@ describe("sv.diagnose of a model", function()
     local d = sv.diagnose(model_of(plain, exact, head(0.4)), o)
     assert.same({ "overconfident a,b" }, kinds(d))
     assert.matches("too narrow; of the truths lie, of 'a': %d+%% in 68%% intervals", d.findings[1].text)
+    assert.matches("model:recalibrate { simulations = 1000 } corrects stated intervals; in a script of `simvae train`: "
+      .. "recalibrate = 1000.", d.findings[1].try, 1, true)
     assert.same({ "underconfident" }, kinds(sv.diagnose(model_of(plain, exact, head(1.8)), o)))
   end)
 

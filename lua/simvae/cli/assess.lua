@@ -27,7 +27,7 @@ end
 function assess.load(a)
   if a.threads then core.threads(a.threads) end
   local model, folder, settings = runs.load(a.run, { simulator = a.simulator, runs = true })
-  return model, folder, settings, experiment.evaluation(settings, a.samples)
+  return model, folder, settings, experiment.evaluation(settings, a.samples, runs.simulations(folder))
 end
 
 return assess

@@ -27,6 +27,7 @@ local simulator = require "simvae.simulator"
 local experiment = {}
 
 local min_samples = evaluation.min_samples
+local SAMPLES = 10000    -- of an evaluation, by default
 local CALIBRATION = 2000 -- samples of an evaluation that the posterior's calibration is measured on
 
 local options = check.declare("experiment", {
@@ -40,7 +41,8 @@ local options = check.declare("experiment", {
   sleep = { "table", default = {}, doc = "as of model:train" },
   encoder = { "table", default = {}, doc = "as of model:train" },
   recipe = { "string|table", doc = "as of model:train" },
-  samples = { "integer", default = 10000, min = min_samples, doc = "of the evaluation" },
+  samples = { "integer", min = min_samples, doc = "of the evaluation, which runs the simulator on each and on the "
+    .. "answer to it; default: 10,000, with `simulations` at most half of these" },
   demo = { "table", doc = "{ steps =, width = } of a short run: offers --demo; default: it is not offered" },
   workers = { "integer", min = 0, doc = "as of model:train; default 0" },
   simulations = { "integer", min = 1, doc = "as of model:train" },
@@ -78,12 +80,14 @@ function experiment.options(parser, out)
   parser:option("--posterior", "Family of the posterior."):choices(posterior.names)
   number(parser, "--batch", "Samples of a step.", 1)
   parser:option("--recipe", "How to train."):choices { "default", "paper" }
-  number(parser, "--samples", "Samples of the evaluation.", min_samples)
+  number(parser, "--samples", "Samples of the evaluation; default: 10000, with a number of simulations half of it at "
+    .. "most.", min_samples)
   number(parser, "--workers", "Processes that run the simulator beside the training; 0: none.", 0,
     sampler.options.workers.max)
   parser:option("--cache", "Sample cache: a run that is started again reads it instead of running the simulator.")
     :argname "<file>"
-  number(parser, "--simulations", "Total number of simulations: both stages use them in epochs.", 1)
+  number(parser, "--simulations", "Number of simulations of the training: both stages use them in epochs. What follows "
+    .. "runs the simulator as well: the evaluation (--samples, twice each), and a script's recalibrate.", 1)
   number(parser, "--microbatches", "Parts of a batch whose gradients are added by a tree, a power of 2: with the same "
     .. "number, 1, 2, 4, … ranks give the same weights. Default under mpirun: the ranks, at least 4.", 2)
   parser:option("--reduce", "Precision of the gradients that MPI ranks send."):choices { "fp32", "bf16" }
@@ -192,15 +196,23 @@ local function stages_of(t, a, head, steps)
   return stages
 end
 
+-- Samples of an evaluation of which nothing else is said: it runs the simulator twice for each, together no more often
+-- than a training that is limited to some simulations.
+local function usual_samples(t, simulations)
+  return t.samples or simulations and math.max(min_samples, math.min(SAMPLES, simulations // 2)) or SAMPLES
+end
+
 --- Options of sv.evaluate for an experiment.
 -- @tparam table t its settings
 -- @tparam ?integer samples
+-- @tparam ?integer simulations to which the training is limited; default: that of the settings
 -- @treturn table
-function experiment.evaluation(t, samples)
-  samples = samples or t.samples
+function experiment.evaluation(t, samples, simulations)
+  local usual = usual_samples(t, simulations or t.simulations)
+  samples = samples or usual
   local refine = {}
   for k, v in pairs(t.refine) do refine[k] = v end
-  if not refine.samples or samples < t.samples then refine.samples = math.max(2, samples // 10) end -- it takes long
+  if not refine.samples or samples < usual then refine.samples = math.max(2, samples // 10) end -- it takes long
   return { samples = samples, factors = t.factors, refine = refine, calibration = CALIBRATION }
 end
 
@@ -217,7 +229,7 @@ local function settings(t, a)
     posterior = head.posterior }
   for option in pairs(posterior.options()) do about[option] = head[option] end
   return stages_of(t, a, head, a.steps or budget.steps), about,
-    experiment.evaluation(t, a.samples or (a.demo and budget.samples))
+    experiment.evaluation(t, a.samples or (a.demo and budget.samples), a.simulations)
 end
 
 -- Checks the inputs of the figures before the training.
@@ -295,7 +307,7 @@ local function train(t, a, model, stages, asked)
   ranks.finish()
   if ranks.rank() > 0 then return model end
   if t.recalibrate and a.recipe ~= "paper" then
-    local share = math.min(1, asked.samples / t.samples)
+    local share = math.min(1, asked.samples / usual_samples(t, a.simulations or t.simulations))
     model:recalibrate { simulations = math.max(100, math.floor(t.recalibrate * share)), seed = model.seed }
     saved(model:save(a.out .. "/model.safetensors"))
   end

@@ -5,6 +5,8 @@ local ONE, TWO = 0.68, 0.95
 local LEAST_ONE, LEAST_TWO = 0.04, 0.02 -- what matters
 local WIDE = 0.06                       -- beyond which too wide intervals are a finding
 local SURE = 3                          -- standard deviations of a share
+local SIMULATIONS = 1000                -- of a recalibration that is proposed,
+local MORE = 4                          -- and times those of one before
 
 local reported = { order = 90 }
 
@@ -23,13 +25,16 @@ local function say(d, list, narrow, add)
     parts[i] = string.format("'%s': %s in 68%% intervals, %s in 95%% intervals", one.name, text.percent(one.by.one),
       text.percent(one.by.two))
   end
-  local corrected = rawget(d.model, "recalibration") and "It was corrected already, on other simulations. " or ""
+  local before = rawget(d.model, "recalibration")
+  local n = before and math.max(SIMULATIONS, MORE * before.simulations) or SIMULATIONS
   add { kind = narrow and "overconfident" or "underconfident", parameters = narrow and names or nil,
     text = string.format("The posterior is too %s; of the truths lie, of %s (%d samples).",
       narrow and "narrow" or "wide", table.concat(parts, "; "), d.r.calibration.samples),
-    try = corrected .. "model:recalibrate { simulations = 1000 } corrects stated intervals. "
-      .. (narrow and "More simulations, or members = 5, make the posterior itself better; posterior = \"flow\" is "
-        .. "trained by likelihood." or "More steps make the posterior itself narrower.") }
+    try = string.format("model:recalibrate { simulations = %d } corrects stated intervals%s; in a script of `simvae "
+      .. "train`: recalibrate = %d. ", n, before and string.format(" (%d before)", before.simulations) or "", n)
+      .. (not narrow and "More steps make the posterior itself narrower." or "More simulations, or members = 5, make "
+        .. "the posterior itself better" .. (d.model.head.likelihood and "." or "; posterior = \"flow\" is trained by "
+        .. "likelihood.")) }
 end
 
 function reported.find(d, add)

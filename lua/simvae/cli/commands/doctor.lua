@@ -59,7 +59,7 @@ local function subject_of(a)
   end
   local model, folder, settings, asked = assess.load(a)
   return model, folder, settings, { samples = math.min(asked.samples, a.samples or SAMPLES), factors = asked.factors,
-    max_failures = 0.9 }
+    calibration = asked.calibration, max_failures = 0.9 }
 end
 
 local function run(a)
