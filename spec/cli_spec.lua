@@ -247,11 +247,12 @@ describe("simvae train", function()
       { "number.lua returns 3; its last line", "number.lua" },
       { "wrong.lua: simulator 'w': parameter 'a' has an unknown field 'lwo'; did you mean 'low'?", "wrong.lua" },
       { "line.lua:2: simulator 'w': option '%a+' is missing", "line.lua" },
-      { "unknown option 'widht'; did you mean 'width'?", "option.lua" },
+      { "option.lua: unknown option 'widht'; did you mean 'width'?", "option.lua" },
+      { "there is no simulator 'ring'; did you mean the script ring.lua?", "ring" },
     } do
       local out, code = run("train", case[2], "--out", "refused")
       assert.equal(1, code, out)
-      assert.matches("simvae: " .. case[1]:gsub("[-?]", "%%%0"), (out:gsub("experiment: ", "")))
+      assert.matches("simvae: " .. case[1]:gsub("[-?]", "%%%0"), out)
       assert.is_nil(out:find "traceback")
     end
     assert.is_nil(core.system.kind(folder .. "/refused"))

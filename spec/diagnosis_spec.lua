@@ -111,6 +111,7 @@ describe("sv.diagnose of a simulator", function()
     assert.near(1, f.high, 0.02)
     assert.equal(d.failures, math.floor(f.share * d.tried + 0.5))
     assert.matches("the first: no convergence. They lie where 'b' is from 0.%d+ V to ", f.text)
+    assert.matches("^Leave that region out of the prior %(low and high of 'b', .*%), or let the simulator", f.try)
     -- failures anywhere have no region
     d = sv.diagnose(simulator { output = { 2 }, simulate = function(z, out, rng)
       if rng:uniform() < 0.2 then return nil, "bad luck" end
@@ -118,10 +119,12 @@ describe("sv.diagnose of a simulator", function()
     end })
     assert.same({ "failures" }, kinds(d))
     assert.matches("the first: bad luck%.$", d.findings[1].text)
+    assert.matches("^Let the simulator give an output for these parameters as well", d.findings[1].try)
     -- a simulator that never works
-    d = sv.diagnose(simulator { simulate = function() return nil, "broken" end })
+    d = sv.diagnose(simulator { simulate = function() return nil, "what is it?" end })
     assert.same({ "failures" }, kinds(d))
-    assert.matches("fails on 100% of 512 draws", d.findings[1].text, 1, true)
+    assert.matches("fails on 100%% of 512 draws of the prior; the first: what is it%.$", d.findings[1].text)
+    assert.matches("^Mend the simulator", d.findings[1].try)
   end)
 
   it("names symmetries that are not declared, with the declaration that silences it", function()

@@ -318,11 +318,12 @@ end
 --- Checks the settings of an experiment.
 -- @tparam table t
 -- @tparam ?integer level of the caller that is blamed (2: the caller of this function)
+-- @tparam ?string what they are of, for messages; default: experiment
 -- @treturn table a copy, defaults filled in
 -- @raise unknown settings, a value that is not a simulator, pictures that are not there
-function experiment.check(t, level)
+function experiment.check(t, level, what)
   level = level or 2
-  t = check.options("experiment", t, options, level + 1)
+  t = check.options(what or "experiment", t, options, level + 1)
   if not simulator.is(t.simulator) then
     check.fail(level, "experiment: simulator must be made by sv.simulator; got %s", check.describe(t.simulator))
   end

@@ -96,8 +96,12 @@ function source.settings(name)
   end
   if core.system.kind(name) ~= "file" then
     if name:find "%.lua$" or name:find "/" then outcome.fail("%s: there is no such file", name) end
+    local script = name .. ".lua"
+    if core.system.kind(script) == "file" then
+      outcome.fail("there is no simulator '%s'; did you mean the script %s?", name, script)
+    end
     outcome.fail("there is no simulator '%s'%s", name, check.suggestion(name, builtin, "; built in are " .. NAMES
-      .. "; your own is a script, such as " .. name .. ".lua (simvae new " .. name .. " writes one)"))
+      .. "; your own is a script, such as " .. script .. " (simvae new " .. name .. " writes one)"))
   end
   return of_script(name), absolute(name)
 end

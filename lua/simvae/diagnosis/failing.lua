@@ -51,6 +51,14 @@ local function region(good, bad, k)
   return best
 end
 
+-- What to do: share of the draws that fail; of: the parameter of a region, or nil.
+local function advice(share, of)
+  if share == 1 then return "Mend the simulator: before it gives outputs there is nothing to learn." end
+  return (of and string.format("Leave that region out of the prior (low and high of '%s', or prior = function(rng) … "
+    .. "end), or let the simulator give an output there as well. ", of.name) or "Let the simulator give an output for "
+    .. "these parameters as well. ") .. "Failed draws are replaced, so that nothing is learned about them."
+end
+
 local reported = { order = 10 }
 
 function reported.find(d, add)
@@ -71,10 +79,7 @@ function reported.find(d, add)
   add { kind = "failures", parameters = of and { of.name }, share = share, low = best and best.from,
     high = best and best.to,
     text = string.format("The simulator fails on %s of %d draws of the prior; the first: %s.%s", text.percent(share),
-      d.tried, (d.failed[1].reason:gsub("%.?%s*$", "")), where),
-    try = (of and string.format("Leave that region out of the prior: low and high of '%s', or prior = function(rng) … "
-      .. "end. ", of.name) or "") .. "Or let the simulator give an output there as well. Failed draws are replaced, so "
-      .. "that nothing is learned about them." }
+      d.tried, (d.failed[1].reason:gsub("[.?]?%s*$", "")), where), try = advice(share, of) }
 end
 
 return { reported = reported }

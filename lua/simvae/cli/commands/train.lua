@@ -12,7 +12,7 @@ end
 
 local function run(a)
   local settings, from = source.settings(a.simulator)
-  settings = experiment.check(settings)
+  settings = experiment.check(settings, 2, a.simulator)
   a.out = a.out or "runs/" .. settings.simulator.name:gsub("[^%w._-]", "_")
   local model, r, numbers = experiment.run(settings, a, function()
     runs.record(a.out, settings.simulator, from, a.simulations or settings.simulations)
