@@ -1,6 +1,7 @@
 --- A model of training on MPI ranks: measured here, compared with trainings on this machine, extrapolated to 64 nodes.
 --
 --     lua5.4 spec/bench/mpi.lua [--width 64] [--rows 64] [--steps 12] [--rates 100,300,1000] [--delay 0]
+--       [--only compare|extrapolate|divide]
 --
 -- One rank's computation is measured in processor time (mpi/profile.lua), so that other load counts little. Trainings
 -- run on ranks in network namespaces of this machine, one each, joined by a bridge; tc limits their interfaces to some
@@ -10,10 +11,10 @@ package.path = "./?.lua;" .. package.path
 local helper = require "spec.helper"
 local json = require "simvae.io.json"
 
-local o = { width = "64", rows = "64", steps = "12", rates = "100,300,1000", delay = "0" }
+local o = { width = "64", rows = "64", steps = "12", rates = "100,300,1000", delay = "0", only = "" }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%a+)$"
-  assert(o[name or ""], "spec/bench/mpi.lua takes --width, --rows, --steps, --rates and --delay")
+  assert(o[name or ""], "spec/bench/mpi.lua takes --width, --rows, --steps, --rates, --delay and --only")
   o[name] = assert(arg[i + 1], arg[i] .. " takes a value")
 end
 local width, rows, steps = tonumber(o.width), tonumber(o.rows), tonumber(o.steps)
@@ -225,21 +226,26 @@ local function divide()
   end
 end
 
-local function main()
-  local profiles = { profile("decoder", rows), profile("encoder", rows) }
-  say("DCGAN of width %d, %d rows a rank; load average %s.", width, rows, helper.read "/proc/loadavg":match "^%S+")
-  say("")
-  show_profiles(profiles)
+local function compare_here()
   local lacks = not helper.have "mpirun" and "mpirun" or helper.run "id -u" ~= "0\n" and "root"
     or not make_namespaces() and "ip netns"
-  if lacks then
-    say("")
-    say("No comparison with trainings: no %s.", lacks)
-  else
-    compare(o.rates)
-  end
+  if not lacks then return compare(o.rates) end
+  say("")
+  say("No comparison with trainings: no %s.", lacks)
+end
+
+local function extrapolate_here()
+  local profiles = { profile("decoder", rows), profile("encoder", rows) }
+  say("")
+  show_profiles(profiles)
   extrapolate(profiles)
-  divide()
+end
+
+local function main()
+  say("DCGAN of width %d, %d rows a rank; load average %s.", width, rows, helper.read "/proc/loadavg":match "^%S+")
+  for _, part in ipairs { { "compare", compare_here }, { "extrapolate", extrapolate_here }, { "divide", divide } } do
+    if o.only == "" or o.only == part[1] then part[2]() end
+  end
 end
 
 local ok, why = pcall(main)

@@ -41,6 +41,11 @@ local function on_step(name, step)
     best = { step = at - last, buckets = {}, small = #now.small, largest = math.max(table.unpack(now.small)) }
     for i, s in ipairs(now.started) do best.buckets[i] = { before = now.finished - s.at, numbers = s.numbers } end
   end
+  if name == stage and step == steps then
+    best.rows, best.width, best.stage = rows, width, stage
+    print(json.encode(best))
+    os.exit(0) -- without what comes after the steps
+  end
   now, last = { started = {}, small = {} }, os.clock()
 end
 
@@ -49,5 +54,3 @@ local model = sv.model { simulator = box, width = width, net = "dcgan", posterio
 local o = { batch = rows * size, quiet = true, on_step = on_step, recipe = "paper",
   decoder = { steps = stage == "decoder" and steps or 1 }, encoder = { steps = stage == "encoder" and steps or 0 } }
 model:train(o)
-best.rows, best.width, best.stage = rows, width, stage
-print(json.encode(best))
