@@ -16,10 +16,11 @@ local function coloured(x)
   return x.shape[2] == 3 and x or sv.concat({ x, x, x }, 2)
 end
 
-for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
+for _, name in ipairs { "box", "polygon", "fourier", "dsprites", "digits" } do
   local sim = require("simvae.simulators." .. name)
   local _, x = sv.simulate(sim, n, sv.rng(a.seed))
-  if name == "dsprites" then x = 1 - x end -- white on black in the data set
+  if name == "dsprites" or name == "digits" then x = 1 - x end -- white on black
+  if name == "digits" then x = sv.upsample2d(x, 2) end
   rows[#rows + 1], labels[#labels + 1] = coloured(x), name
 end
 

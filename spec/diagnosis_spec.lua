@@ -35,7 +35,7 @@ local o = { samples = 400 }
 
 describe("sv.diagnose of a simulator", function()
   it("finds nothing in the built-in ones", function()
-    for _, name in ipairs { "box", "polygon", "fourier", "dsprites" } do
+    for _, name in ipairs { "box", "polygon", "fourier", "dsprites", "digits" } do
       assert.same({}, kinds(sv.diagnose((require("simvae.simulators." .. name)))), name)
     end
     assert.same({}, kinds(sv.diagnose(require "simvae.simulators.rlc" { engine = "analytic" })))

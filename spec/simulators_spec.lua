@@ -2,7 +2,7 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local files = require "simvae.io"
-local names = { "box", "polygon", "fourier", "dsprites", "rlc" }
+local names = { "box", "polygon", "fourier", "dsprites", "digits", "rlc" }
 
 local sims = {}
 for _, name in ipairs(names) do sims[name] = require("simvae.simulators." .. name) end

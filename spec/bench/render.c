@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites;
+extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites, sv_sim_digits;
 
 enum { BATCH = 64, DRAWS = 1024, RUNS = 5, MAX_PARAMS = 16 };
 
@@ -53,6 +53,13 @@ static void draw_dsprites_z(double *z) {
     z[4] = uniform(0, 1);
 }
 
+static void draw_digits_z(double *z) {
+    static const double low[12] = {0, 13, 13, 14, 0.3, -0.3, 1.5, 1, -1, -1, -1, -1};
+    static const double high[12] = {0, 19, 19, 26, 0.9, 0.5, 5, 4, 1, 1, 1, 1};
+    z[0] = 1 + (int)uniform(0, 10);
+    for (int i = 1; i < 12; i++) z[i] = uniform(low[i], high[i]);
+}
+
 static int by_size(const void *a, const void *b) {
     double d = *(const double *)a - *(const double *)b;
     return (d > 0) - (d < 0);
@@ -87,5 +94,6 @@ int main(int argc, char **argv) {
     measure(&sv_sim_polygon, draw_polygon_z, seconds);
     measure(&sv_sim_fourier, draw_fourier_z, seconds);
     measure(&sv_sim_dsprites, draw_dsprites_z, seconds);
+    measure(&sv_sim_digits, draw_digits_z, seconds);
     return 0;
 }
