@@ -1,7 +1,7 @@
 --- A model of training on MPI ranks: measured here, compared with trainings on this machine, extrapolated to 64 nodes.
 --
 --     lua5.4 spec/bench/mpi.lua [--width 64] [--rows 64] [--steps 12] [--rates 100,300,1000] [--delay 0]
---       [--only compare|extrapolate|divide]
+--       [--reached 0.75] [--only compare|extrapolate|divide]
 --
 -- One rank's computation is measured in processor time (mpi/profile.lua), so that other load counts little. Trainings
 -- run on ranks in network namespaces of this machine, one each, joined by a bridge; tc limits their interfaces to some
@@ -11,10 +11,10 @@ package.path = "./?.lua;" .. package.path
 local helper = require "spec.helper"
 local json = require "simvae.io.json"
 
-local o = { width = "64", rows = "64", steps = "12", rates = "100,300,1000", delay = "0", only = "" }
+local o = { width = "64", rows = "64", steps = "12", rates = "100,300,1000", delay = "0", reached = "0.75", only = "" }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%a+)$"
-  assert(o[name or ""], "spec/bench/mpi.lua takes --width, --rows, --steps, --rates, --delay and --only")
+  assert(o[name or ""], "spec/bench/mpi.lua takes --width, --rows, --steps, --rates, --delay, --reached and --only")
   o[name] = assert(arg[i + 1], arg[i] .. " takes a value")
 end
 local width, rows, steps = tonumber(o.width), tonumber(o.rows), tonumber(o.steps)
@@ -168,7 +168,7 @@ local function compare(rates)
   end
 end
 
-local REACHED = 0.75 -- of a link's rate by sums over MPI, both ways at once
+local REACHED = tonumber(o.reached) -- of a link's rate by sums over MPI, both ways at once
 
 local function network(name, gigabits, latency)
   return { name = name, latency = latency, rate = REACHED * gigabits * 1e9 / 8 }
@@ -205,24 +205,29 @@ local function extrapolate(profiles)
   end
 end
 
-local BATCH = 256
+local BATCH, SAMPLES = 256, 100000
+local STEPS = { decoder = 4000, encoder = 8000 }
 
--- Strong scaling: the same batch on more ranks of one core.
+-- Strong scaling: the same batch on more ranks of one core. Break-even: the time of a sample at which simulating the
+-- samples on as many cores takes as long as the training.
 local function divide()
   say("")
-  say("A batch of %d on ranks of one core, 10 Gbit/s, bf16:", BATCH)
+  say("A batch of %d on ranks of one core, 10 Gbit/s, bf16; a training of %d + %d steps, on %d samples:", BATCH,
+    STEPS.decoder, STEPS.encoder, SAMPLES)
   say("")
-  say "| ranks | decoder, a step | times as fast | encoder, a step | times as fast |"
-  say "| --- | --- | --- | --- | --- |"
+  say("| ranks | decoder, a step | times as fast | encoder, a step | times as fast | training | break-even: a sample "
+    .. "takes |")
+  say "| --- | --- | --- | --- | --- | --- | --- |"
   local one = {}
   for _, R in ipairs { 1, 2, 4, 8, 16, 32, 64 } do
-    local cells = {}
+    local cells, total = {}, 0
     for _, stage in ipairs { "decoder", "encoder" } do
       local seconds = model_of(profile(stage, BATCH // R), R, TEN, "bf16").seconds
       one[stage] = one[stage] or seconds
       cells[#cells + 1] = string.format("%s ms | %.1f", ms(seconds), one[stage] / seconds)
+      total = total + STEPS[stage] * seconds
     end
-    say("| %d | %s |", R, table.concat(cells, " | "))
+    say("| %d | %s | %.0f min | %s ms |", R, table.concat(cells, " | "), total / 60, ms(total * R / SAMPLES))
   end
 end
 
