@@ -20,10 +20,11 @@ end
 
 local lacks = missing()
 
--- More ranks than cores, root, containers; and time to save for ranks that mpirun ends.
+-- More ranks than cores, which they yield while they wait, root, containers; and time to save for ranks that mpirun
+-- ends.
 local SETTINGS = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
-  .. "OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_odls_base_sigkill_timeout=20 "
-  .. "OMPI_MCA_rmaps_base_oversubscribe=1 timeout 100 "
+  .. "OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_odls_base_sigkill_timeout=2 "
+  .. "OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 timeout 100 "
 
 -- The command line of a script of the folder on n ranks; settings: environment variables, also of each of some ranks.
 local function command(n, name, arguments, settings)
