@@ -84,6 +84,17 @@ describe("exported C", function()
     end
   end)
 
+  it("gives what convolutional nets of odd sizes give", function()
+    local disc = sv.simulator {
+      name = "disc", output = { 1, 13, 22 },
+      params = { { name = "x", low = 4, high = 18 }, { name = "r", low = 1, high = 5 } },
+      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { stroke = 0, width = 2 }) end,
+    }
+    for _, net in ipairs { "conv", "dcgan" } do
+      compare(trained { simulator = disc, net = net, width = 2, posterior = "gaussian" }, "odd_" .. net)
+    end
+  end)
+
   it("gives what model:encode gives of a gaussian posterior, and p:sample of a flow", function()
     local model = trained { simulator = pulse, posterior = "gaussian", width = 8 }
     local x = pulse:run(pulse:sample(N, sv.rng(3)))

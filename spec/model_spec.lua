@@ -371,7 +371,7 @@ describe("bad input to a model", function()
     raises("net is \"conv\", \"coordconv\", \"dcgan\", \"mlp\", a function", sv.model,
       { simulator = disc(), net = "resnet" })
     raises("loss is one of bce", sv.model, { simulator = disc(), loss = "huber" })
-    raises("needs square images", sv.model, { simulator = line(), net = "dcgan" })
+    raises("net \"dcgan\" takes images", sv.model, { simulator = line(), net = "dcgan" })
     local model = sv.model { simulator = disc(), width = 4 }
     raises("encode: takes %(N, 1, 16, 16%); got %(2, 3, 16, 16%)", model.encode, model, sv.zeros(2, 3, 16, 16))
     raises("decode: takes %(N, x, y%); got %(2, 3%)", model.decode, model, sv.zeros(2, 3))

@@ -191,6 +191,21 @@ describe("sv.export.onnx", function()
     compare(program, folder, list)
   end)
 
+  it("writes convolutional nets of odd sizes", function()
+    local program = python()
+    if not program then return end
+    local folder, list = helper.temporary_folder(), {}
+    local disc = sv.simulator {
+      name = "disc", output = { 1, 13, 22 },
+      params = { { name = "x", low = 4, high = 18, unit = "px" }, { name = "r", low = 1, high = 5, unit = "px" } },
+      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { stroke = 0, width = 2 }) end,
+    }
+    for _, net in ipairs { "conv", "dcgan" } do
+      export(folder, net, trained({ simulator = disc, net = net, width = 4, posterior = "mixture" }, 10), list)
+    end
+    compare(program, folder, list)
+  end)
+
   local function small(posterior)
     return sv.model { simulator = require "simvae.simulators.rlc" { engine = "analytic" }, width = 8, seed = 5,
       posterior = posterior or "gaussian" }

@@ -17,8 +17,17 @@ enum { FULL, BF16 }; /* the choices of the last one */
 
 static bool has_norm(const sv_args *a) { return a->nin > SCALE; }
 
-static bool in_bf16(const sv_args *a, bool transposed) {
-    return activation_of(a, transposed)[has_norm(a) ? EPS + 1 : SLOPE + 1] == BF16;
+/* The options after the activation's. */
+static const double *last_of(const sv_args *a, bool transposed) {
+    return activation_of(a, transposed) + (has_norm(a) ? EPS + 1 : SLOPE + 1);
+}
+enum { PRECISION, BOTTOM }; /* rows at the bottom, then columns at the right */
+
+static bool in_bf16(const sv_args *a, bool transposed) { return last_of(a, transposed)[PRECISION] == BF16; }
+
+/* Zeros beyond padding at the end of axis 2 or 3; of a transposed convolution, what is cut off there. */
+static long end_of(const sv_args *a, bool transposed, int axis) {
+    return (long)last_of(a, transposed)[BOTTOM + axis - 2];
 }
 
 /* Shared checks. channels: the axis of w that matches x's channels, 0 for a transposed convolution. */
@@ -45,6 +54,11 @@ static bool check(sv_args *a, int channels) {
         return sv_fail(a, "stride must be 1 to %d; got %.0f", MAX_STRIDE, a->opt[STRIDE]);
     if (a->opt[PADDING] < 0 || a->opt[PADDING] > MAX_PADDING)
         return sv_fail(a, "padding must be 0 to %d; got %.0f", MAX_PADDING, a->opt[PADDING]);
+    for (int i = 0; i < 2; i++) {
+        double rows = last_of(a, channels == 0)[BOTTOM + i];
+        if (rows < 0 || rows > MAX_PADDING)
+            return sv_fail(a, "%s must be 0 to %d; got %.0f", i ? "right" : "bottom", MAX_PADDING, rows);
+    }
     if (in_bf16(a, channels == 0) && !sv_conv_has_bf16())
         return sv_fail(a, "precision: this CPU has no products of bf16; leave it full");
     if (options[SLOPE] < 0) return sv_fail(a, "slope must be 0 or more; got %g", options[SLOPE]);
@@ -133,7 +147,7 @@ static bool conv_shape(sv_args *a) {
     if (!check(a, 1)) return false;
     long kernel = (long)a->in[WEIGHT]->shape[2];
     for (int i = 2; i < 4; i++) {
-        long room = (long)a->in[0]->shape[i] + 2 * (long)a->opt[PADDING] - kernel;
+        long room = (long)a->in[0]->shape[i] + 2 * (long)a->opt[PADDING] + end_of(a, false, i) - kernel;
         if (room < 0) return sv_fail(a, "the kernel of %ld does not fit the padded image", kernel);
         a->shape[i] = (size_t)(room / (long)a->opt[STRIDE] + 1);
     }
@@ -182,8 +196,9 @@ static bool transposed_shape(sv_args *a) {
     if (extra < 0 || extra >= stride)
         return sv_fail(a, "output_padding must be 0 to stride - 1; got %ld with stride %ld", extra, stride);
     for (int i = 2; i < 4; i++) {
-        long size = ((long)a->in[0]->shape[i] - 1) * stride - 2 * pad + kernel + extra;
-        if (a->in[0]->shape[i] < 1 || size < 1) return sv_fail(a, "padding %ld leaves nothing of the image", pad);
+        long cut = end_of(a, true, i), size = ((long)a->in[0]->shape[i] - 1) * stride - 2 * pad + kernel + extra - cut;
+        if (a->in[0]->shape[i] < 1 || size < 1)
+            return sv_fail(a, "padding %ld%s leaves nothing of the image", pad, cut ? ", with what is cut off," : "");
         a->shape[i] = (size_t)size;
     }
     sv_conv c = transposed_of(a);
@@ -208,28 +223,29 @@ static void transposed_backward(sv_args *a) {
 }
 
 #define ACTIVATED "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2"
-#define PRECISION ", precision:enum(full|bf16)=full"
+#define LAST ", precision:enum(full|bf16)=full, bottom:int=0, right:int=0"
 #define NORM "scale, shift, running_mean, running_var"
 
 const sv_op sv_ops_conv[] = {
-    {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED PRECISION, conv_shape, conv_forward, conv_backward,
+    {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED LAST, conv_shape, conv_forward, conv_backward,
      SV_OP_CHANNELS_LAST | SV_OP_TWICE,
-     "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding - K) / stride + 1, …): "
-     "cross-correlation, as in PyTorch, and, in the same pass, activated. precision bf16 rounds the factors of "
-     "products, here and in gradients; sums are full.",
-     "r(2, 3, 6, 6), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1}"},
-    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED PRECISION,
+     "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding + bottom - K) / stride + 1, …): "
+     "cross-correlation, as in PyTorch, and, in the same pass, activated. bottom and right: rows and columns of zeros "
+     "there, beyond padding. precision bf16 rounds the factors of products, here and in gradients; sums are full.",
+     "r(2, 3, 6, 5), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1, right = 1}"},
+    {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED LAST,
      transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST | SV_OP_TWICE,
-     "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding + K + output_padding, …): "
-     "the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated.",
-     "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1}"},
-    {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5" PRECISION,
-     conv_shape, conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
+     "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding - bottom + K + "
+     "output_padding, …): the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated. bottom "
+     "and right: rows and columns that are cut off there, beyond padding.",
+     "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1, bottom = 1}"},
+    {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5" LAST, conv_shape,
+     conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
      "conv2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
      "r(2, 3, 6, 6), r(2, 3, 4, 4), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "
      "{stride = 2, padding = 1}"},
     {"conv_transpose2d_norm",
-     "x, w, b?, " NORM "; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED ", eps:num=1e-5" PRECISION,
+     "x, w, b?, " NORM "; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED ", eps:num=1e-5" LAST,
      transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST,
      "conv_transpose2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",
      "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), tensor{2, -1}, tensor{0.5, 1}, tensor{1, 0}, tensor{4, 0.5}, "

@@ -40,9 +40,9 @@ local options = check.declare("model", {
   simulator = { "table", class = "Simulator", required = true,
     doc = "what is learned: made by sv.simulator, sv.command, sv.spice or sv.dataset, or a built-in one" },
   net = { "string|function|table",
-    doc = "\"conv\" for square images, \"coordconv\" for figures whose edges are to be sharp, \"dcgan\" the "
-      .. "paper's, \"mlp\" for all else; a function that builds one, as those of sv.nets; or { decoder =, encoder = "
-      .. "} of layers; default: conv for square images, else mlp" },
+    doc = "\"conv\" for images of 8 to 512 pixels either way, \"coordconv\" for figures whose edges are to be sharp, "
+      .. "\"dcgan\" the paper's, \"mlp\" for all else; a function that builds one, as those of sv.nets; or { decoder "
+      .. "=, encoder = } of layers; default: conv for such images, else mlp" },
   width = { "integer", min = 1,
     doc = "of the networks: channels of the first convolution, or units of a hidden layer; default: conv and "
       .. "coordconv 16, dcgan 32, mlp 128" },
@@ -104,8 +104,7 @@ end
 function model.build(self, rng)
   local sim = self.simulator
   if self.bounded == true then self.bounded = "clamp" end
-  local image = #sim.output == 3
-  if self.net == nil then self.net = image and sim.output[2] == sim.output[3] and "conv" or "mlp" end
+  if self.net == nil then self.net = nets.default(sim.output) end
   if self.width == nil then self.width = nets.width(self.net) end
   self.latent = latent.new(sim.params)
   self.loss = loss.new(self.loss or sim.loss, sim.output)

@@ -167,14 +167,16 @@ local function mean_of_each(errors)
   return core.mean(core.reshape(errors, errors.shape[1], -1), 2)
 end
 
+local LEAST = 8 -- pixels of an odd side that is halved
+
 -- Squared errors of averages over blocks of 2, 4, 8 and 16 pixels, which have a useful gradient where two images do
--- not overlap.
+-- not overlap. Blocks at the end of an odd side reach beyond the image, where there is no difference.
 local function coarse_errors(difference)
   local total = 0
-  local side = difference.shape[4]
   for _ = 1, 4 do
-    if side % 2 ~= 0 then break end
-    side = side // 2
+    local h, w = difference.shape[3], difference.shape[4]
+    if h % 2 == 1 and h < LEAST or w % 2 == 1 and w < LEAST then break end
+    if h % 2 + w % 2 > 0 then difference = core.pad(difference, { 0, h % 2, 0, w % 2 }) end
     difference = core.avg_pool2d(difference, 2)
     total = total + mean_of_each(core.square(difference))
   end

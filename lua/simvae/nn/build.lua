@@ -2,6 +2,7 @@
 local catalogue = require "simvae.util.catalogue"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 
 local OWN_WIDTH = 128 -- width passed to a user-defined builder by default
@@ -10,6 +11,13 @@ local build = { names = catalogue.files "simvae.nn.nets" }
 
 local known = {}
 for _, name in ipairs(build.names) do known[name] = true end
+
+--- The net of an output where none is given.
+-- @tparam {integer,...} output
+-- @treturn string
+function build.default(output)
+  return layers.suits(output) and "conv" or "mlp"
+end
 
 --- The width of a net where none is given.
 -- @param net as of `nets`

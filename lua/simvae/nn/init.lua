@@ -274,6 +274,8 @@ end
 local conv_options = check.declare("nn.conv2d", with {
   stride = { "integer", default = 1, min = 1, doc = "pixels" },
   padding = { "integer", default = 0, min = 0, doc = "zeros on every side, pixels" },
+  bottom = { "integer", default = 0, min = 0, doc = "rows of zeros at the bottom, beyond padding" },
+  right = { "integer", default = 0, min = 0, doc = "columns of zeros at the right, beyond padding" },
 })
 
 --- Convolution: (N, in, H, W) -> (N, out, H', W').
@@ -292,11 +294,12 @@ function nn.conv2d(inputs, outputs, kernel, options)
     own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
-      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope, self.precision)
+      return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope, self.precision,
+        o.bottom, o.right)
     end,
     forward_norm = function(self, x, norm, activation, slope)
       return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps,
-        self.precision)
+        self.precision, o.bottom, o.right)
     end,
   }
 end
@@ -305,9 +308,11 @@ local transposed_options = check.declare("nn.conv_transpose2d", with {
   stride = { "integer", default = 1, min = 1, doc = "pixels" },
   padding = { "integer", default = 0, min = 0, doc = "pixels cut off on every side" },
   output_padding = { "integer", default = 0, min = 0, doc = "pixels added at the right and at the bottom" },
+  bottom = { "integer", default = 0, min = 0, doc = "rows cut off at the bottom, beyond padding" },
+  right = { "integer", default = 0, min = 0, doc = "columns cut off at the right, beyond padding" },
 })
 
---- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel + output_padding, …).
+--- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel + output_padding - bottom, …).
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
 -- @tparam integer kernel side, in pixels
@@ -324,11 +329,11 @@ function nn.conv_transpose2d(inputs, outputs, kernel, options)
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
       return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding,
-        activation, slope, self.precision)
+        activation, slope, self.precision, o.bottom, o.right)
     end,
     forward_norm = function(self, x, norm, activation, slope)
       return with_norm(core.conv_transpose2d_norm, self, x, norm, o.stride, o.padding, o.output_padding, activation,
-        slope, norm.eps, self.precision)
+        slope, norm.eps, self.precision, o.bottom, o.right)
     end,
   }
 end

@@ -62,19 +62,21 @@ end
 -- connections at each level (U-Net: Ronneberger, Fischer and Brox 2015), so that the maps depend on the whole image
 -- and are exact about positions. The locations among the head's numbers (`t.locations`: count groups of size) are
 -- coordinates of points, two numbers a point; hidden units give all others.
-local function point_encoder(t, levels, base)
+local function point_encoder(t, sizes)
   local width, rng, side = t.width or WIDTH, t.rng, t.output[2] // 4
+  local levels = #sizes
+  local base = sizes[levels][1]
   local top, maps = layers.channels_at(width, levels), 4 * width
   local cells, groups = top * base * base, t.locations or { count = 1, size = t.code }
   local located = groups.count * groups.size
   local count = (located + 1) // 2
   local down, up = {}, {}
   for level = 1, levels do
-    down[level] = nn.sequential(layers.halving_layers({}, layers.input(t)[1], width, level, level, rng))
+    down[level] = nn.sequential(layers.halving_layers({}, layers.input(t)[1], width, sizes, level, level, rng))
   end
   for level = levels - 1, 2, -1 do
     up[#up + 1] = nn.sequential { layers.doubling(layers.channels_at(width, level + 1),
-      layers.channels_at(width, level), rng), nn.leaky_relu(0.2) }
+      layers.channels_at(width, level), sizes[level], rng), nn.leaky_relu(0.2) }
   end
   local inward = nn.sequential(layers.hidden_layers({ nn.reshape { cells } }, cells, 1, nn.leaky_relu, rng))
   local outward = nn.sequential { nn.linear(hidden, cells, { std = layers.he(hidden), rng = rng }), nn.leaky_relu(0.2),
@@ -129,7 +131,7 @@ end
 -- local decoder, encoder = sv.nets.coordconv { code = 3, heads = 6, output = { 1, 32, 32 }, width = 8 }
 -- print(encoder(decoder(rng:normal { 2, 3 })).shape)
 local function coordconv(t)
-  local levels, base = layers.check_square("coordconv", t.output)
+  local sizes = layers.square_sizes("coordconv", t.output)
   local channels, width, rng, side = t.output[1], t.width or WIDTH, t.rng, t.output[2] // 4
   local functions = coordinate_functions(side)
   local F, maps = functions.shape[1], 6 * width
@@ -141,10 +143,10 @@ local function coordconv(t)
     decoder[#decoder + 1] = nn.conv2d(maps, maps, 1, { std = layers.he(maps), rng = rng })
     decoder[#decoder + 1] = nn.silu()
   end
-  decoder[#decoder + 1] = layers.doubling(maps, 2 * width, rng)
+  decoder[#decoder + 1] = layers.doubling(maps, 2 * width, sizes[1], rng)
   decoder[#decoder + 1] = nn.silu()
-  decoder[#decoder + 1] = layers.doubling(2 * width, channels, rng)
-  return nn.sequential(decoder), point_encoder(t, levels, base)
+  decoder[#decoder + 1] = layers.doubling(2 * width, channels, sizes[0], rng)
+  return nn.sequential(decoder), point_encoder(t, sizes)
 end
 
 return { build = coordconv, width = WIDTH }

@@ -6,7 +6,8 @@ local ops = {}
 local function convolution(op, transposed)
   return function(b, inputs, o, at)
     local p, k = o.padding, at.shapes[2][3]
-    local attributes = { kernel_shape = { k, k }, strides = { o.stride, o.stride }, pads = { p, p, p, p } }
+    local attributes = { kernel_shape = { k, k }, strides = { o.stride, o.stride },
+      pads = { p, p, p + o.bottom, p + o.right } }
     if transposed then attributes.output_padding = { o.output_padding, o.output_padding } end
     return elementwise.activate(b, b:node(op, { inputs[1], inputs[2], inputs[3] or nil }, attributes), o)
   end
