@@ -45,6 +45,7 @@ local functions = {
   replay = { "simvae.sampler", "replay" },
   model = { "simvae.model", "new" },
   load = { "simvae.model", "load" },
+  code = { "simvae.model.code", "code" },
   evaluate = { "simvae.evaluate" },
   report = { "simvae.report" },
   diagnose = { "simvae.diagnosis" },

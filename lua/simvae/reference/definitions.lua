@@ -11,7 +11,7 @@ local definitions = {}
 -- ---- types -----------------------------------------------------------------------------------------
 
 local CLASSES = { tensor = "simvae.Tensor", rng = "simvae.Rng", Streams = "table" }
-for word in ("Tape Model Posterior Simulator Sampler Layer Optimizer Canvas"):gmatch "%a+" do
+for word in ("Tape Model Posterior Simulator Sampler Layer Optimizer Canvas Code"):gmatch "%a+" do
   CLASSES[word] = "simvae." .. word
 end
 

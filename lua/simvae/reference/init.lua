@@ -50,6 +50,7 @@ local class_texts = {
   simulator = "Named parameters with bounds and units, a prior, and a function from parameters to an output; made by "
     .. "sv.simulator, sv.command, sv.spice and sv.dataset.",
   sampler = "Batches of parameters and outputs; made by sv.sampler.new.",
+  code = "Parameters as numbers that networks take; made by sv.code.",
   layer = "A network or a part of one, which is called on a tensor; made by sv.nn.",
   optimizer = "Changes parameters by their gradients; made by sv.optim.",
   canvas = "Draws antialiased shapes on a tensor; made by sv.draw.",
