@@ -237,6 +237,10 @@ reproduce:
 	@$(MAKE) all
 	$(call in_tree,$(BUILD)) $(LUA) examples/reproduce.lua $(if $(QUICK),--quick) $(REPRODUCE_ARGS)
 
+.PHONY: compare
+compare: all
+	$(call in_tree,$(BUILD)) $(LUA) examples/compare.lua $(if $(QUICK),--quick) $(COMPARE_ARGS)
+
 # ---- tests ---------------------------------------------------------------------------------------
 
 # Specs that check gradients also run in double precision, where finite differences are accurate, and under the
@@ -264,8 +268,8 @@ each_kernel    = usual=$$($(call kernels_of,$(1),1)); result=0; for kernel in $$
 
 # Runs at other levels and under sanitizers leave out specs of programs and pages, and those that train for long.
 PROGRAM_SPECS = bench build cli cli_export cli_use complete debian definitions docs examples explore export_c export_web \
-	fmu graphics jupyter mpi notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference repl \
-	report_page reproduce sbibm shards slurm
+	fmu graphics jupyter methods mpi notebooks onnx onnx_ops package pages parallel peers python_notebook readme reference \
+	repl report_page reproduce sbibm shards slurm
 # At other CPU levels: what computes, and trainings as a whole.
 LEVEL_SPECS   = $(filter-out $(patsubst %,spec/%_spec.lua,dataset io number sampler simulator),$(DOUBLE_SPECS))
 KERNEL_SPECS  = $(sort $(LEVEL_SPECS) $(patsubst %,spec/%_spec.lua,checkpoint decoder metrics mixture model posterior \
@@ -564,6 +568,7 @@ help:
 	@echo "make bench        speed and memory, compared with installed peers; BENCH_ARGS=\"--only NAME --json FILE\""
 	@echo "make sbibm        posteriors against the references of the benchmark sbibm; SBIBM=folder, SBIBM_ARGS"
 	@echo "make reproduce    the paper's experiments; QUICK=1 for small budgets, REPRODUCE_ARGS for other options"
+	@echo "make compare      SimVAE beside other methods; QUICK=1 for small budgets, COMPARE_ARGS for other options"
 	@echo "make install      installs into PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it"
 	@echo "make man          the man page of the command: $(MAN_PAGE)"
 	@echo "make env          eval \"\$$(make -s env)\" sets PATH and the paths by which lua$(LUA_VERSION) finds $(BUILD)/"

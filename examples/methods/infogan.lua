@@ -1,0 +1,154 @@
+--- InfoGAN (Chen, Duan, Houthooft, Schulman, Sutskever and Abbeel 2016): a generator of codes and noise against a
+-- discriminator, whose trunk also infers the codes of generated outputs; a lower bound of the mutual information of
+-- codes and outputs is added to both losses. Codes are as many as those of the simulator's parameters: categorical for
+-- classes, else continuous and uniform. Unsupervised. With net = "dcgan" generator and discriminator are DCGAN's.
+local check = require "simvae.util.check"
+local support = require "methods.support"
+local sv = require "simvae"
+
+local NOISE = 16
+local CONTINUOUS = 0.5 -- weight of the squared errors of continuous codes: a normal Q with a standard deviation of 1
+-- The paper's: learning rates and the decay of Adam's mean.
+local RATE = { generator = 1e-3, discriminator = 2e-4 }
+local BETA1 = 0.5
+local SETTLING = 50 -- batches of the simulator that set the statistics of batch norm
+
+local infogan = {}
+
+--- Draws codes.
+-- @tparam Code code of sv.code
+-- @tparam integer n
+-- @tparam rng rng
+-- @treturn tensor (n, size): of classes one number of 1, others uniform in [-1, 1]
+function infogan.codes(code, n, rng)
+  local list = {}
+  for i, part in ipairs(code.parts) do
+    local width = part.last - part.first + 1
+    if part.kind == "class" then
+      local rows = {}
+      for r = 1, n do
+        rows[r] = {}
+        for c = 1, width do rows[r][c] = 0 end
+        rows[r][rng:integer(1, width)] = 1
+      end
+      list[i] = sv.tensor(rows)
+    else
+      list[i] = rng:uniform(-1, 1, { n, width })
+    end
+  end
+  return sv.concat(list, 2)
+end
+
+--- The bound's part that depends on Q: its negative log-likelihood of the codes, averaged over rows.
+-- @tparam Code code of sv.code
+-- @tparam tensor q (N, size) means, of classes logits
+-- @tparam tensor drawn (N, size) the codes
+-- @treturn tensor one number
+-- @raise tensors of other shapes
+function infogan.surprise(code, q, drawn)
+  if q.shape[2] ~= code.size or drawn.shape[2] ~= code.size then
+    check.fail(2, "surprise: takes %d columns; got %d and %d", code.size, q.shape[2], drawn.shape[2])
+  end
+  local total = 0
+  for _, part in ipairs(code.parts) do
+    local a, b = sv.slice(q, 2, part.first, part.last), sv.slice(drawn, 2, part.first, part.last)
+    total = total + (part.kind == "class" and sv.cross_entropy(a, sv.argmax(b, 2))
+      or sv.mse_loss(a, b, "sum") * (CONTINUOUS / a.shape[1]))
+  end
+  return total
+end
+
+--- Codes as latents: of a class its number, the others as they are.
+-- @tparam Code code of sv.code
+-- @tparam tensor q (N, size) means, of classes logits
+-- @treturn tensor (N, L)
+-- @treturn table { [i] = classes } of latents that are classes
+function infogan.latents(code, q)
+  local list, levels, at = {}, {}, 0
+  for i, part in ipairs(code.parts) do
+    local own = sv.slice(q, 2, part.first, part.last)
+    if part.kind == "class" then
+      levels[at + 1], own = own.shape[2], sv.argmax(own, 2):reshape(-1, 1)
+    end
+    list[i], at = own, at + own.shape[2]
+  end
+  return sv.concat(list, 2), levels
+end
+
+--- Latents as codes: the inverse of latents.
+-- @tparam Code code of sv.code
+-- @tparam tensor v (N, L)
+-- @treturn tensor (N, size)
+function infogan.of_latents(code, v)
+  local list, at = {}, 0
+  for i, part in ipairs(code.parts) do
+    local width = part.last - part.first + 1
+    if part.kind == "class" then
+      local rows = sv.slice(v, 2, at + 1, at + 1):reshape(-1):totable()
+      for r, class in ipairs(rows) do
+        rows[r] = {}
+        for c = 1, width do rows[r][c] = math.floor(class + 0.5) == c and 1 or 0 end
+      end
+      list[i], at = sv.tensor(rows), at + 1
+    else
+      list[i], at = sv.slice(v, 2, at + 1, at + width), at + width
+    end
+  end
+  return sv.concat(list, 2)
+end
+
+-- Cross-entropy of logits with one class for all.
+local function judged(logits, class)
+  return sv.bce_with_logits(logits, sv.full(class, logits.shape))
+end
+
+--- Trains it. run.curves has the losses of discriminator and generator.
+-- @tparam Run run
+-- @treturn table answer
+function infogan.train(run)
+  local code, images = run.code, #run.sim.output == 3
+  local generator = run:nets(code.size + NOISE, 1)
+  local _, trunk = run:nets(1, 1 + code.size)
+  local D = run:player({ trunk }, { lr = RATE.discriminator, beta1 = BETA1 })
+  local G = run:player({ generator }, { lr = RATE.generator, beta1 = BETA1 })
+  local function fake()
+    local codes = infogan.codes(code, run.batch, run.rng)
+    local raw = generator(sv.concat({ codes, run.rng:normal(0, 1, { run.batch, NOISE }) }, 2))
+    return images and sv.sigmoid(raw) or raw, codes
+  end
+  local function heads(x)
+    local h = trunk(x)
+    return sv.slice(h, 2, 1, 1), sv.slice(h, 2, 2)
+  end
+  function D.loss()
+    local _, x = run:next()
+    local y, codes = sv.no_grad(fake)
+    local real = heads(x)
+    local false_, q = heads(y)
+    return (judged(real, 1) + judged(false_, 0)) * 0.5 + infogan.surprise(code, q, codes)
+  end
+  function G.loss()
+    trunk:freeze()
+    local y, codes = fake()
+    local verdict, q = heads(y)
+    trunk:unfreeze()
+    return judged(verdict, 1) + infogan.surprise(code, q, codes)
+  end
+  run:train { D, G }
+  run:settle(trunk, SETTLING)
+  local inferred = support.batched(function(x)
+    local _, q = heads(run.seen(x))
+    return q
+  end)
+  local _, levels = infogan.latents(code, sv.zeros(1, code.size))
+  return {
+    latents = function(x) return (infogan.latents(code, inferred(x))) end,
+    decode = support.batched(function(v)
+      return run.restore(generator(sv.concat({ infogan.of_latents(code, v), sv.zeros(v.shape[1], NOISE) }, 2)))
+    end),
+    levels = levels,
+    range = function(i) return levels[i] and 1 or -1, levels[i] or 1 end,
+  }
+end
+
+return infogan
