@@ -1,4 +1,4 @@
--- sv.code: parameters as numbers for networks.
+-- sv.code: parameters as numbers for networks; sv.one_hot.
 local helper = require "spec.helper"
 local sv = require "simvae"
 
@@ -40,5 +40,27 @@ describe("sv.code", function()
     helper.raises("from_units: z takes a tensor %(N, 4%); got %(2, 3%)", function() code:from_units(sv.zeros(2, 3)) end)
     helper.raises("to_units: code takes a tensor %(N, 7%); got %(7,%)", function() code:to_units(sv.zeros(7)) end)
     helper.raises("did you mean 'from_units'", function() return code.from_unit end)
+  end)
+end)
+
+describe("sv.one_hot", function()
+  it("is 1 at the class alone, for classes of any shape", function()
+    assert.same({ { 0, 1, 0 }, { 1, 0, 0 }, { 0, 0, 1 } }, sv.one_hot(sv.tensor { 2, 1, 3 }, 3):totable())
+    local classes = sv.tensor { { 1, 5 }, { 4, 2 } }
+    local hot = sv.one_hot(classes, 5)
+    assert.same({ 2, 2, 5 }, hot.shape)
+    assert.same(classes:totable(), sv.argmax(hot, 3):totable())
+    assert.same({ 0, 4 }, sv.one_hot(sv.zeros(0), 4).shape)
+    assert.is_false(sv.one_hot(sv.parameter { 1, 2 }, 2).needs_grad)
+  end)
+
+  it("refuses what is no class", function()
+    helper.raises("one_hot: classes takes whole numbers from 1 to 3; these are from 0 to 2",
+      function() sv.one_hot(sv.tensor { 0, 2 }, 3) end)
+    helper.raises("whole numbers from 1 to 3; these are from 1.5 to 2",
+      function() sv.one_hot(sv.tensor { 1.5, 2 }, 3) end)
+    helper.raises("one_hot: classes takes a tensor of whole numbers from 1; got a table",
+      function() sv.one_hot({ 1 }, 3) end)
+    helper.raises("one_hot: levels must be from 1 to 16777216; got 0", function() sv.one_hot(sv.tensor { 1 }, 0) end)
   end)
 end)

@@ -39,6 +39,7 @@ local functions = {
   seed = { "simvae.tensor.random", "seed" },
   rand = { "simvae.tensor.random", "rand" },
   randn = { "simvae.tensor.random", "randn" },
+  one_hot = { "simvae.tensor.one_hot", "one_hot" },
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   rank = { "simvae.train.ranks", "rank" },
