@@ -133,8 +133,8 @@ end
 local function run(a, name, method, seed)
   local e = settings.experiments[name]
   local place = string.format("%s/%s-%s-%d", a.out, name, method.name, seed)
-  local given = { steps = a.steps * e.steps, width = a.width or e.width, net = e.net, batch = a.batch,
-    samples = a.budget, seed = seed }
+  local given = { steps = a.steps * e.steps, width = a.width or e.width, net = settings.net(name, method),
+    batch = a.batch, samples = a.budget, seed = seed }
   local done = json.load(place .. ".json")
   if done and done.evaluated == a.samples then
     local same = true

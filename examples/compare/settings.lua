@@ -1,7 +1,8 @@
 --- The comparison's methods, experiments and published values.
 local settings = {}
 
---- Methods, in the order of the table. supervision: what of the simulator's parameters they see.
+--- Methods, in the order of the table. supervision: what of the simulator's parameters they see. net: of images, where
+-- it is not the experiment's.
 settings.methods = {
   { name = "supervised", title = "supervised inverse (eq. 5)", file = "supervised", supervision = "all" },
   { name = "vae", title = "VAE", file = "vae", options = { beta = 1 }, supervision = "none" },
@@ -10,7 +11,7 @@ settings.methods = {
   { name = "beta-tcvae", title = "β-TCVAE, β = 6", file = "beta_tcvae", options = { beta = 6 }, supervision = "none" },
   { name = "factor-vae", title = "FactorVAE, γ = 10", file = "factor_vae", options = { gamma = 10 },
     supervision = "none" },
-  { name = "infogan", title = "InfoGAN", file = "infogan", supervision = "none" },
+  { name = "infogan", title = "InfoGAN", file = "infogan", net = "dcgan", supervision = "none" },
   { name = "dc-ign", title = "DC-IGN", file = "dc_ign", supervision = "which one varies" },
   { name = "semi-1", title = "semi-supervised VAE, 1% labels", file = "semi_supervised", options = { labels = 0.01 },
     supervision = "1%" },
@@ -25,14 +26,20 @@ settings.methods = {
 -- the number of steps: vectors cost a hundredth of what images do. factors: the parameters that MIG is averaged over,
 -- as in the paper; default: all.
 settings.experiments = {
-  dsprites = { net = "dcgan", width = 8, steps = 1, factors = { "scale", "orientation", "posX", "posY" } },
-  box = { net = "dcgan", width = 8, steps = 1 },
+  dsprites = { net = "conv", width = 8, steps = 1, factors = { "scale", "orientation", "posX", "posY" } },
+  box = { net = "conv", width = 8, steps = 1 },
   rlc = { net = "mlp", width = 64, steps = 4 },
-  fourier = { net = "dcgan", width = 8, steps = 1 },
-  polygon = { net = "dcgan", width = 8, steps = 1 },
+  fourier = { net = "conv", width = 8, steps = 1 },
+  polygon = { net = "conv", width = 8, steps = 1 },
 }
 
 settings.order = { "dsprites", "rlc", "box", "fourier", "polygon" }
+
+--- The net of a method on an experiment.
+function settings.net(name, method)
+  local net = settings.experiments[name].net
+  return net == "mlp" and net or method.net or net
+end
 
 --- The simulator of an experiment; the circuit's in closed form, which needs no ngspice.
 function settings.simulator(name)

@@ -24,17 +24,8 @@ function infogan.codes(code, n, rng)
   local list = {}
   for i, part in ipairs(code.parts) do
     local width = part.last - part.first + 1
-    if part.kind == "class" then
-      local rows = {}
-      for r = 1, n do
-        rows[r] = {}
-        for c = 1, width do rows[r][c] = 0 end
-        rows[r][rng:integer(1, width)] = 1
-      end
-      list[i] = sv.tensor(rows)
-    else
-      list[i] = rng:uniform(-1, 1, { n, width })
-    end
+    list[i] = part.kind == "class" and sv.one_hot(sv.floor(rng:uniform(1, width + 1, { n })), width)
+      or rng:uniform(-1, 1, { n, width })
   end
   return sv.concat(list, 2)
 end
@@ -83,16 +74,10 @@ function infogan.of_latents(code, v)
   local list, at = {}, 0
   for i, part in ipairs(code.parts) do
     local width = part.last - part.first + 1
-    if part.kind == "class" then
-      local rows = sv.slice(v, 2, at + 1, at + 1):reshape(-1):totable()
-      for r, class in ipairs(rows) do
-        rows[r] = {}
-        for c = 1, width do rows[r][c] = math.floor(class + 0.5) == c and 1 or 0 end
-      end
-      list[i], at = sv.tensor(rows), at + 1
-    else
-      list[i], at = sv.slice(v, 2, at + 1, at + width), at + width
-    end
+    local own = part.kind == "class" and 1 or width
+    list[i] = sv.slice(v, 2, at + 1, at + own)
+    if part.kind == "class" then list[i] = sv.one_hot(list[i]:reshape(-1), width) end
+    at = at + own
   end
   return sv.concat(list, 2)
 end
@@ -141,10 +126,11 @@ function infogan.train(run)
     return q
   end)
   local _, levels = infogan.latents(code, sv.zeros(1, code.size))
+  local noise = sv.buffer(run.rng:normal(0, 1, { 1, NOISE })) -- of all outputs of decode
   return {
     latents = function(x) return (infogan.latents(code, inferred(x))) end,
     decode = support.batched(function(v)
-      return run.restore(generator(sv.concat({ infogan.of_latents(code, v), sv.zeros(v.shape[1], NOISE) }, 2)))
+      return run.restore(generator(sv.concat({ infogan.of_latents(code, v), sv.expand(noise, v.shape[1], NOISE) }, 2)))
     end),
     levels = levels,
     range = function(i) return levels[i] and 1 or -1, levels[i] or 1 end,

@@ -383,12 +383,7 @@ function support.decomposition(z, mean, log_std, count)
   end
   local each = support.log_normal(z:reshape(N, 1, L), mean:reshape(1, N, L), log_std:reshape(1, N, L)) -- (N, N, L)
   local own, other = -math.log(count), math.log((count - 1) / (count * (N - 1)))
-  local weights = {}
-  for i = 1, N do
-    weights[i] = {}
-    for j = 1, N do weights[i][j] = i == j and own or other end
-  end
-  weights = sv.tensor(weights)
+  local weights = sv.one_hot(sv.arange(1, N), N) * (own - other) + other -- their logarithms
   local joint = sv.logsumexp(sv.sum(each, 3) + weights, 2)                                 -- log q(z)
   local single = sv.sum(sv.logsumexp(each + weights:reshape(N, N, 1), 2), 2)               -- log prod q(z_l)
   local given = sv.sum(support.log_normal(z, mean, log_std), 2)                            -- log q(z | x)
