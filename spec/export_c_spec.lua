@@ -84,7 +84,7 @@ describe("exported C", function()
     end
   end)
 
-  it("gives what convolutional nets of odd sizes give", function()
+  it("gives what convolutional nets of odd sizes give, and of series with dilation", function()
     local disc = sv.simulator {
       name = "disc", output = { 1, 13, 22 },
       params = { { name = "x", low = 4, high = 18 }, { name = "r", low = 1, high = 5 } },
@@ -93,6 +93,15 @@ describe("exported C", function()
     for _, net in ipairs { "conv", "dcgan" } do
       compare(trained { simulator = disc, net = net, width = 2, posterior = "gaussian" }, "odd_" .. net)
     end
+    local wave = sv.simulator {
+      name = "wave", output = { 30 }, params = { { name = "f", low = 1, high = 4 } },
+      simulate = function(z, out) for i = 1, 30 do out[i] = math.sin(z.f * i / 10) end end,
+    }
+    compare(trained { simulator = wave, width = 2, posterior = "gaussian", net = function(t)
+      local nn, decoder, encoder = sv.nn, sv.nets.conv1d(t)
+      return decoder, nn.sequential { nn.reshape { 1, 30 }, nn.conv1d(1, 4, 3, { left = 6, dilation = 3 }),
+        nn.relu(), nn.conv_transpose1d(4, 1, 3, { padding = 2, dilation = 2 }), nn.reshape { 30 }, encoder }
+    end }, "series")
   end)
 
   it("gives what model:encode gives of a gaussian posterior, and p:sample of a flow", function()

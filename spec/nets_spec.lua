@@ -61,8 +61,77 @@ describe("convolutions that end beyond padding", function()
     local x, w = sv.ones(1, 1, 4, 4), sv.ones(1, 1, 4, 4)
     helper.raises("conv2d: bottom must be 0 to 65536; got %-1", sv.conv2d, x, w, { bottom = -1 })
     helper.raises("conv_transpose2d: right must be 0 to 65536; got 70000", sv.conv_transpose2d, x, w, { right = 70000 })
-    helper.raises("padding 1, with what is cut off, leaves nothing", sv.conv_transpose2d, x, w,
+    helper.raises("padding that cuts off 7 leaves nothing of the image", sv.conv_transpose2d, x, w,
       { padding = 1, bottom = 5 })
+  end)
+end)
+
+-- Against PyTorch in double precision (spec/fixtures/make_series.py): values, and the gradients of every input.
+local fixture = assert(sv.io.load_npz("spec/fixtures/series.npz"))
+
+local function check(name, f)
+  local inputs = {}
+  while fixture[name .. ".in" .. #inputs] do
+    inputs[#inputs + 1] = sv.parameter(fixture[name .. ".in" .. #inputs])
+  end
+  assert.is_true(#inputs > 0, name)
+  local tape <close> = sv.tape()
+  local out = f(table.unpack(inputs))
+  close(fixture[name .. ".out"], out, name .. " value")
+  tape:backward(sv.sum(out * fixture[name .. ".g"]))
+  for i, t in ipairs(inputs) do
+    close(fixture[name .. ".d" .. i - 1], t.grad, name .. " gradient " .. i)
+  end
+end
+
+-- A layer with these parameters, in the order of their names.
+local function with(layer, names, ...)
+  for i, name in ipairs(names) do layer.own[name] = select(i, ...) end
+  return layer
+end
+
+describe("against PyTorch:", function()
+  local nn, both = sv.nn, { "weight", "bias" }
+  local cases = {
+    conv2d_3x5 = function(x, w, b) return sv.conv2d(x, w, b, { stride = 2, padding = 1 }) end,
+    conv2d_dilated = function(x, w, b) return sv.conv2d(x, w, b, { padding = 2, dilation = 3 }) end,
+    conv_transpose2d_dilated = function(x, w, b) return sv.conv_transpose2d(x, w, b, { padding = 1, dilation = 2 }) end,
+    conv1d = function(x, w, b) return with(nn.conv1d(2, 5, 8, { stride = 4, padding = 2 }), both, w, b)(x) end,
+    conv1d_dilated = function(x, w, b)
+      return with(nn.conv1d(20, 17, 3, { padding = 4, dilation = 4 }), both, w, b)(x)
+    end,
+    conv_transpose1d = function(x, w, b)
+      return with(nn.conv_transpose1d(5, 2, 8, { stride = 4, padding = 2, output_padding = 1 }), both, w, b)(x)
+    end,
+    conv_transpose1d_dilated = function(x, w, b)
+      return with(nn.conv_transpose1d(5, 3, 4, { padding = 3, dilation = 2 }), both, w, b)(x)
+    end,
+  }
+  for name, f in pairs(cases) do
+    it(name, function() check(name, f) end)
+  end
+end)
+
+describe("convolutions of one axis", function()
+  it("start and end beyond padding, and give images what they give series", function()
+    local rng = sv.rng(3)
+    local x, layer = rng:normal { 2, 3, 20 }, sv.nn.conv1d(3, 16, 3, { left = 4, dilation = 2, rng = rng })
+    local y = layer(x)
+    close(layer(sv.reshape(x, 2, 3, 1, 20)), sv.reshape(y, 2, 16, 1, 20), "image")
+    local later = sv.tensor(x) -- causal: later elements do not change earlier ones
+    for i = 12, 20 do later:set(9, 1, 2, i) end
+    close(sv.slice(y, 3, 1, 11), sv.slice(layer(later), 3, 1, 11), "causal")
+  end)
+
+  it("refuse what is no series, dilation with a stride, and names their options", function()
+    local layer = sv.nn.conv1d(3, 4, 3)
+    helper.raises("conv1d: x must be %(N, C, L%), or %(N, C, 1, L%); got %(2, 3, 4, 5%)", layer, sv.ones(2, 3, 4, 5))
+    helper.raises("a dilation above 1 takes stride 1; got dilation 2, stride 4",
+      sv.nn.conv1d(1, 4, 3, { stride = 4, dilation = 2 }), sv.ones(2, 1, 40))
+    helper.raises("nn.conv1d: kernel must be", sv.nn.conv1d, 1, 2, 0)
+    helper.raises("nn.conv2d: kernel%[2%] must be at least 1", sv.nn.conv2d, 1, 2, { 1, 0 })
+    helper.raises("nn.conv2d: kernel is a side or { height, width }; got a table of 3", sv.nn.conv2d, 1, 2, { 1, 2, 3 })
+    helper.raises("output_padding must be 0 to stride %- 1", sv.nn.conv_transpose1d, 1, 2, 3, { output_padding = 1 })
   end)
 end)
 
@@ -158,5 +227,50 @@ describe("nets \"conv\" and \"dcgan\"", function()
       { code = 1, heads = 2, output = { 1, 20, 32 } })
     helper.raises("use net = \"conv\" or another resolution", sv.nets.coordconv,
       { code = 1, heads = 2, output = { 1, 100, 100 } })
+  end)
+end)
+
+describe("the net \"conv1d\"", function()
+  it("shortens series to a quarter, rounded up, until they are 4 to 15 long, and leads back to the length", function()
+    for _, n in ipairs { 16, 17, 61, 100, 250, 1000 } do
+      local decoder, encoder = sv.nets.conv1d { code = 2, heads = 3, width = 2, output = { n }, rng = sv.rng(1) }
+      local x, length = decoder(sv.zeros(2, 2)), n
+      assert.same({ 2, n }, x.shape)
+      assert.same({ 2, 3 }, encoder(x).shape)
+      for _, layer in ipairs(encoder.inner[1].inner) do
+        x = layer(x)
+        if layer.label:find "^conv1d" then
+          length = (length + 2 * 2 + -length % 4 - 8) // 4 + 1 -- PyTorch's formula for Conv1d, behind zeros at the end
+          assert.equal(length, x.shape[4])
+        elseif length < n then
+          assert.is_true(length >= 4 and (x.ndim == 4 or length < 16))
+        end
+      end
+    end
+  end)
+
+  it("has the gradients of finite differences", function()
+    local decoder, encoder = sv.nets.conv1d { code = 2, heads = 3, width = 2, output = { 18 }, rng = sv.rng(4) }
+    local ok, why = autograd.grad_check(function(z) return decoder(z) end, { sv.rng(5):normal { 2, 2 } })
+    assert.is_true(ok, why)
+    ok, why = autograd.grad_check(function(x) return encoder(x) end, { sv.rng(6):normal { 2, 18 } })
+    assert.is_true(ok, why)
+  end)
+
+  it("takes series of 16 elements or more, with the level of their noise", function()
+    local function sim(noise, ...)
+      return sv.simulator { name = "line", output = { ... }, noise = noise,
+        params = { { name = "a", low = 0, high = 1 } }, simulate = function(z, out) out:fill(z.a) end }
+    end
+    for _, output in ipairs { { 15 }, { 1, 16, 16 } } do
+      helper.raises("net \"conv1d\" takes series {n} of 16 elements or more; this simulator's output is .*: use net = "
+        .. "\"mlp\"", sv.model, { simulator = sim(nil, table.unpack(output)), net = "conv1d" })
+    end
+    local lines = sim({ low = 0.01, high = 0.5 }, 30)
+    local model = sv.model { simulator = lines, net = "conv1d", width = 4 }
+    model:train { quiet = true, recalibrate = false, batch = 16, decoder = { steps = 5 }, encoder = { steps = 5 } }
+    local x = lines:run(sv.tensor { { 0.5 } })
+    local low, high = model:encode(x, { noise = 0.01 }), model:encode(x, { noise = 0.5 })
+    assert.is_true(low:item() ~= high:item())
   end)
 end)

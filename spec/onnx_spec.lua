@@ -191,7 +191,7 @@ describe("sv.export.onnx", function()
     compare(program, folder, list)
   end)
 
-  it("writes convolutional nets of odd sizes", function()
+  it("writes convolutional nets of odd sizes, and of series", function()
     local program = python()
     if not program then return end
     local folder, list = helper.temporary_folder(), {}
@@ -203,6 +203,11 @@ describe("sv.export.onnx", function()
     for _, net in ipairs { "conv", "dcgan" } do
       export(folder, net, trained({ simulator = disc, net = net, width = 4, posterior = "mixture" }, 10), list)
     end
+    local wave = sv.simulator {
+      name = "wave", output = { 50 }, params = { { name = "f", low = 1, high = 4 } },
+      simulate = function(z, out) for i = 1, 50 do out[i] = math.sin(z.f * i / 10) end end,
+    }
+    export(folder, "conv1d", trained({ simulator = wave, net = "conv1d", width = 4, posterior = "mixture" }, 10), list)
     compare(program, folder, list)
   end)
 

@@ -49,7 +49,7 @@ void sv_conv_weight_gradient(const sv_conv_plan *p, const sv_real *x, const sv_r
 /* The longest run of an image that may lie outside it: a kernel row, where such are read whole, or a pixel. */
 long sv_conv_zeros(const sv_conv *c) {
     long widest = c->cin > c->cout ? c->cin : c->cout;
-    long run = c->kernel * widest <= SV_CONV_MERGE ? c->kernel * widest : widest;
+    long run = c->kw * widest <= SV_CONV_MERGE ? c->kw * widest : widest;
     if (run < SV_CONV_MERGE) run = SV_CONV_MERGE;
     return (run + 15) / 16 * 16;
 }

@@ -26,6 +26,11 @@ typedef struct sv_conv_algorithm {
 extern const sv_conv_algorithm sv_conv_winograd[SV_CONV_PASSES], sv_conv_small_channels[SV_CONV_PASSES],
     sv_conv_gemm[SV_CONV_PASSES];
 
+/* Square kernels of neighbouring taps with as much padding at the left as at the top. */
+static inline bool sv_conv_is_square(const sv_conv *c) {
+    return c->kh == c->kw && c->pad_y == c->pad_x && c->dilation == 1;
+}
+
 /* ---- shared by them ---------------------------------------------------------------- */
 
 /* Kernel rows of up to this many numbers are read as one run, else pixel by pixel. */

@@ -1,7 +1,7 @@
 /* conv_gemm.c: convolution and its gradients, and so the transposed convolution, as matrix products (implicit GEMM),
  * for every shape.
  *
- * Each output pixel has a patch of the input, kernel x kernel pixels of cin numbers, and is that patch times the
+ * Each output pixel has a patch of the input, kh x kw pixels of cin numbers, and is that patch times the
  * weights:
  *
  *        x: rows of pixels, cin numbers each
@@ -26,6 +26,7 @@
  *
  * So it is four dense stride-1 convolutions of gy with 2x2 kernels, each writing every other pixel of every other row.
  * In general there are stride^2 phases of at most ceil(kernel / stride)^2 weights (some of none, if kernel < stride).
+ * With dilation, which takes stride 1, there is one phase, and its pixels of gy are as far apart.
  *
  * The weight gradient is gy' [cout][pixels] times the patches [pixels][16 cin], cut along the pixels into a fixed
  * number of parts that are added in order.
@@ -62,11 +63,12 @@ static sv_patches patches_of(const sv_conv *c, const sv_real *x, const sv_real *
         .h = c->h,
         .w = c->w,
         .channels = c->cin,
-        .kh = c->kernel,
-        .kw = c->kernel,
+        .kh = c->kh,
+        .kw = c->kw,
         .stride = c->stride,
-        .y0 = -c->pad,
-        .x0 = -c->pad,
+        .dilation = c->dilation,
+        .y0 = -c->pad_y,
+        .x0 = -c->pad_x,
         .down = c->oh,
         .across = c->ow,
         .zeros = zeros,
@@ -76,7 +78,7 @@ static sv_patches patches_of(const sv_conv *c, const sv_real *x, const sv_real *
 /* ---- forward ----------------------------------------------------------------------- */
 
 void sv_conv_forward_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
-    size_t panels = sv_panels_size(c->kernel * c->kernel * c->cin, c->cout);
+    size_t panels = sv_panels_size(c->kh * c->kw * c->cin, c->cout);
     choice->workspace = (size_t)sv_conv_zeros(c) + panels + 16;
     choice->cache = worth_caching(c) ? panels : 0;
     choice->cache_key = cache_key(c, bf16, false);
@@ -84,12 +86,12 @@ void sv_conv_forward_workspace(const sv_conv *c, bool bf16, struct sv_conv_choic
 
 static long place_forward(const sv_conv *c, long tap, long inner, long *first, long *depth) {
     *first = tap * inner;
-    *depth = c->kernel * c->kernel * inner;
+    *depth = c->kh * c->kw * inner;
     return 0;
 }
 
 const sv_real *sv_conv_forward_panels(const sv_conv *c, const sv_conv_data *d, bool bf16, sv_real *work) {
-    long taps = c->kernel * c->kernel;
+    long taps = c->kh * c->kw;
     sv_real *panels = d->cache.numbers ? d->cache.numbers : work;
     if (d->cache.ready) return panels;
     sv_pack_weights(&(sv_weight_panels){
@@ -114,7 +116,7 @@ static void forward(const sv_conv *c, bool bf16, const sv_conv_data *d) {
     sv_product p = {
         .m = c->n * c->oh * c->ow,
         .n = c->cout,
-        .k = c->kernel * c->kernel * c->cin,
+        .k = c->kh * c->kw * c->cin,
         .a = sv_patch_rows(&v),
         .panels = sv_conv_forward_panels(c, d, half, panels),
         .c = d->out,
@@ -128,9 +130,12 @@ static void forward(const sv_conv *c, bool bf16, const sv_conv_data *d) {
 /* ---- the data gradient ---------------------------------------------------------------- */
 
 /* Along one axis: taps of the kernel that lead to x pixels of residue r, where r = (pixel + pad) mod stride. */
-static long taps_of(const sv_conv *c, long r) {
-    return r < c->kernel ? (c->kernel - r + c->stride - 1) / c->stride : 0;
+static long taps_of(const sv_conv *c, long kernel, long r) {
+    return r < kernel ? (kernel - r + c->stride - 1) / c->stride : 0;
 }
+
+static long taps_down(const sv_conv *c, long r) { return taps_of(c, c->kh, r); }
+static long taps_across(const sv_conv *c, long r) { return taps_of(c, c->kw, r); }
 
 /* Numbers that the panels of `taps` taps take, as a product of the data gradient. */
 static long panels_size(const sv_conv *c, long taps) {
@@ -140,10 +145,10 @@ static long panels_size(const sv_conv *c, long taps) {
 /* Phases are numbered by their residues; panels of the earlier ones come first. A patch of gy pairs with the taps of a
  * phase from the last to the first. */
 static long phase_start(const sv_conv *c, long ry, long rx) {
-    long side = sv_min(c->stride, c->kernel), at = 0; /* residues beyond have no taps */
-    for (long y = 0; y <= ry && y < side; y++)
-        for (long x = 0; x < (y < ry ? side : sv_min(rx, side)); x++)
-            at += panels_size(c, taps_of(c, y) * taps_of(c, x));
+    long down = sv_min(c->stride, c->kh), across = sv_min(c->stride, c->kw), at = 0; /* residues beyond have no taps */
+    for (long y = 0; y <= ry && y < down; y++)
+        for (long x = 0; x < (y < ry ? across : sv_min(rx, across)); x++)
+            at += panels_size(c, taps_down(c, y) * taps_across(c, x));
     return at;
 }
 
@@ -155,24 +160,24 @@ static void data_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *c
 }
 
 static long place_back(const sv_conv *c, long tap, long inner, long *first, long *depth) {
-    long ky = tap / c->kernel, kx = tap % c->kernel;
+    long ky = tap / c->kw, kx = tap % c->kw;
     long ry = ky % c->stride, rx = kx % c->stride;
-    long down = taps_of(c, ry), across = taps_of(c, rx);
+    long down = taps_down(c, ry), across = taps_across(c, rx);
     *first = ((down - 1 - ky / c->stride) * across + across - 1 - kx / c->stride) * inner;
     *depth = down * across * inner;
     return phase_start(c, ry, rx);
 }
 
-/* Along one axis, x pixels t * stride + start, t < count, depend on y pixels t + first … t + first + taps - 1. */
+/* Along one axis, x pixels t * stride + start, t < count, depend on y pixels t + first + k * dilation, k < taps. */
 typedef struct phase {
     long start, count, taps, first;
 } phase;
 
-static phase find_phase(const sv_conv *c, long residue, long size) {
-    phase p = {.taps = taps_of(c, residue)};
-    p.start = (residue + c->stride - c->pad % c->stride) % c->stride;
+static phase find_phase(const sv_conv *c, long taps, long pad, long residue, long size) {
+    phase p = {.taps = taps};
+    p.start = (residue + c->stride - pad % c->stride) % c->stride;
     p.count = size > p.start ? (size - p.start + c->stride - 1) / c->stride : 0;
-    p.first = (p.start + c->pad) / c->stride - (p.taps - 1);
+    p.first = (p.start + pad) / c->stride - (p.taps - 1) * c->dilation;
     return p;
 }
 
@@ -187,6 +192,7 @@ static sv_product phase_product(const sv_conv *c, const sv_conv_data *d, phase p
         .kh = py.taps,
         .kw = px.taps,
         .stride = 1,
+        .dilation = c->dilation,
         .y0 = py.first,
         .x0 = px.first,
         .down = py.count,
@@ -218,7 +224,7 @@ static sv_product phase_product(const sv_conv *c, const sv_conv_data *d, phase p
 }
 
 static void data_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) {
-    long taps = c->kernel * c->kernel, phases = c->stride * c->stride, count = 0;
+    long taps = c->kh * c->kw, phases = c->stride * c->stride, count = 0;
     sv_real *work = sv_conv_clear_zeros(c, d->work), *panels = d->cache.numbers ? d->cache.numbers : work;
     if (!d->cache.ready)
         sv_pack_weights(&(sv_weight_panels){
@@ -237,7 +243,8 @@ static void data_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) {
     sv_pixels to[MAX_PHASES];
     for (long f = 0; f < phases; f++) {
         long ry = f / c->stride, rx = f % c->stride;
-        phase py = find_phase(c, ry, c->h), px = find_phase(c, rx, c->w);
+        phase py = find_phase(c, taps_down(c, ry), c->pad_y, ry, c->h);
+        phase px = find_phase(c, taps_across(c, rx), c->pad_x, rx, c->w);
         if (py.count * px.count > 0) {
             sv_real *own = panels + phase_start(c, ry, rx);
             p[count] = phase_product(c, d, py, px, &v[count], &to[count]);
@@ -258,14 +265,14 @@ static void data_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) {
 /* How many parts the pixels are cut into: enough for a few threads, but few enough that adding the partial sums costs
  * well below making them. */
 static long weight_parts(const sv_conv *c) {
-    long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
+    long pixels = c->n * c->oh * c->ow, width = c->kh * c->kw * c->cin;
     long tiles = divide_up(width, 512) * divide_up(c->cout, 256);
     return sv_max(1, sv_min(PARTS / sv_max(1, tiles), pixels / PART_MIN));
 }
 
 static void weight_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
     (void)bf16;
-    long sums = weight_parts(c) * c->kernel * c->kernel * c->cin * c->cout;
+    long sums = weight_parts(c) * c->kh * c->kw * c->cin * c->cout;
     choice->workspace = (size_t)(sv_conv_zeros(c) + sums) + 16;
 }
 
@@ -279,7 +286,7 @@ typedef struct parts {
 
 static void add_parts(void *arg, long co, int worker) {
     const parts *p = arg;
-    long taps = p->c->kernel * p->c->kernel, cin = p->c->cin, row = taps * cin;
+    long taps = p->c->kh * p->c->kw, cin = p->c->cin, row = taps * cin;
     (void)worker;
     sv_real *restrict to = p->sums + co * row;
     for (long part = 1; part < p->count; part++) {
@@ -293,7 +300,7 @@ static void weight_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) 
     sv_real *sums = sv_conv_clear_zeros(c, d->work);
     sv_patches v = patches_of(c, d->x, d->work);
     sv_rows rows = sv_patch_rows(&v);
-    long pixels = c->n * c->oh * c->ow, width = c->kernel * c->kernel * c->cin;
+    long pixels = c->n * c->oh * c->ow, width = c->kh * c->kw * c->cin;
     long count = weight_parts(c);
     sv_product p[PARTS];
     for (long i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
 /* conv_patches.c: patches of channels-last images, read where they lie. Channels are last in memory, so a kernel row of
- * a patch is one run of numbers; a patch is `kernel` runs, or kernel * kernel of them where a pixel is one. Only runs
+ * a patch is one run of numbers; a patch is kh runs, or kh * kw of them where a pixel is one. Only runs
  * that cross the border are assembled, with zeros, in a few kilobytes of scratch; runs wholly outside are a shared row
  * of zeros.
  */
@@ -62,7 +62,7 @@ static void locate_merged(const sv_patches *v, const corners *q, long seg, long 
 static void locate_pixels(const sv_patches *v, const corners *q, long seg, long nseg, const sv_real **at) {
     long ky = seg / v->kw, kx = seg % v->kw, c = v->channels;
     for (long s = 0; s < nseg; s++, at += SV_MR) {
-        long y = q->iy + ky, x = q->ix + kx;
+        long y = q->iy + ky * v->dilation, x = q->ix + kx * v->dilation;
         const sv_real *row = q->image + y * v->w * c;
         if (y < 0 || y >= v->h)
             for (long r = 0; r < q->n; r++) at[r] = v->zeros;
@@ -99,7 +99,7 @@ static void locate_patches(const void *arg, long row, long n, long seg, long nse
 }
 
 sv_rows sv_patch_rows(sv_patches *v) {
-    v->merged = v->kw * v->channels <= SV_CONV_MERGE;
+    v->merged = v->kw * v->channels <= SV_CONV_MERGE && v->dilation == 1;
     return (sv_rows){
         .segs = v->merged ? v->kh : v->kh * v->kw,
         .run = v->merged ? v->kw * v->channels : v->channels,

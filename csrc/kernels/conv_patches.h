@@ -6,11 +6,12 @@
 
 #include "conv.h"
 
-/* Row (image, t, u) is the kh x kw patch whose corner is pixel (t * stride + y0, u * stride + x0). */
+/* Row (image, t, u) is the kh x kw patch, of pixels `dilation` apart, whose corner is pixel (t * stride + y0,
+ * u * stride + x0). */
 typedef struct sv_patches {
     const sv_real *x;
     long h, w, channels;
-    long kh, kw, stride, y0, x0;
+    long kh, kw, stride, dilation, y0, x0;
     long down, across; /* patches in an image */
     const sv_real *zeros;
     bool merged; /* kernel rows are read as one run */

@@ -52,10 +52,10 @@ typedef struct gather {
 } gather;
 
 static gather plan(const sv_conv *c) {
-    gather f = {.c = c, .overlap = c->kernel / c->stride, .chunk = c->stride * c->cin};
-    f.columns = c->kernel * c->kernel * c->cin;
-    f.down = (c->h + c->pad + c->stride - 1) / c->stride;
-    f.across = (c->w + c->pad + c->stride - 1) / c->stride;
+    gather f = {.c = c, .overlap = c->kh / c->stride, .chunk = c->stride * c->cin};
+    f.columns = c->kh * c->kh * c->cin;
+    f.down = (c->h + c->pad_y + c->stride - 1) / c->stride;
+    f.across = (c->w + c->pad_y + c->stride - 1) / c->stride;
     f.height = c->ow > 0 ? STRIP / (c->ow * f.columns) - f.overlap + 1 : 0;
     f.strips = f.height > 0 ? (f.down + f.height - 1) / f.height : 0;
     return f;
@@ -63,19 +63,20 @@ static gather plan(const sv_conv *c) {
 
 static bool data_suits(const sv_conv *c, bool bf16) {
     (void)bf16;
-    if (c->cin > SV_DOT_MAX || c->cin < 1 || c->stride < 2 || c->kernel % c->stride != 0) return false;
-    if (c->stride * c->cin > MAX_CHUNK || c->kernel / c->stride > MAX_CHUNK || c->cout < 1) return false;
-    return (c->w + 2 * c->stride + c->pad) * c->cin + MAX_CHUNK <= MAX_ROW && plan(c).height > 0;
+    if (!sv_conv_is_square(c) || c->cin > SV_DOT_MAX || c->cin < 1 || c->stride < 2 || c->kh % c->stride != 0)
+        return false;
+    if (c->stride * c->cin > MAX_CHUNK || c->kh / c->stride > MAX_CHUNK || c->cout < 1) return false;
+    return (c->w + 2 * c->stride + c->pad_y) * c->cin + MAX_CHUNK <= MAX_ROW && plan(c).height > 0;
 }
 
 static void data_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
     (void)bf16;
-    choice->workspace = sv_panels_size(c->cout, c->kernel * c->kernel * c->cin);
+    choice->workspace = sv_panels_size(c->cout, c->kh * c->kh * c->cin);
 }
 
 /* W's row is an output channel, its column (tap, input channel). */
 static void pack(const sv_conv *c, const sv_real *weight, sv_real *panels) {
-    long taps = c->kernel * c->kernel, n = taps * c->cin;
+    long taps = c->kh * c->kh, n = taps * c->cin;
     for (long j = 0; j < n; j += SV_NR) {
         long width = sv_panel_width(n, j / SV_NR), used = sv_min(n - j, width);
         for (long k = 0; k < c->cout; k++, panels += width) {
@@ -135,16 +136,15 @@ static void fill_strip(void *arg, long task, int worker) {
     multiply(f, image, t0, t1, products);
     for (long m = m0; m < m1; m++)
         for (long r = 0; r < c->stride; r++) {
-            long y = m * c->stride + r - c->pad, rows = 0;
+            long y = m * c->stride + r - c->pad_y, rows = 0;
             if (y < 0 || y >= c->h) continue;
             const sv_real *from[MAX_CHUNK];
             for (long i = 0; i < f->overlap; i++)
                 if (m - i >= t0 && m - i < t1)
-                    from[rows++] =
-                        products + (m - i - t0) * c->ow * f->columns + (i * c->stride + r) * c->kernel * c->cin;
+                    from[rows++] = products + (m - i - t0) * c->ow * f->columns + (i * c->stride + r) * c->kh * c->cin;
             (f->chunk > 8 ? sum_wide : sum_narrow)(f, from, rows, row);
             sv_real *gx = f->gx + (image * c->h + y) * c->w * c->cin;
-            memcpy(gx, row + c->pad * c->cin, (size_t)(c->w * c->cin) * sizeof *row);
+            memcpy(gx, row + c->pad_y * c->cin, (size_t)(c->w * c->cin) * sizeof *row);
             if (!sv_epilogue_is_bias(f->epilogue)) sv_epilogue_rows(f->epilogue, c->w, c->cin, gx);
         }
 }
@@ -177,23 +177,23 @@ typedef struct padded {
 } padded;
 
 static padded plan_rows(const sv_conv *c) {
-    padded f = {.c = c, .length = ((c->ow - 1) * c->stride + c->kernel) * c->cin};
+    padded f = {.c = c, .length = ((c->ow - 1) * c->stride + c->kh) * c->cin};
     long fit = f.length > 0 ? PADDED / f.length : 0;
-    f.rows = fit < c->kernel ? 0 : sv_min((fit - c->kernel) / c->stride + 1, MAX_RUNS);
+    f.rows = fit < c->kh ? 0 : sv_min((fit - c->kh) / c->stride + 1, MAX_RUNS);
     return f;
 }
 
 static bool rows_suit(const sv_conv *c) {
-    if (c->cin > SV_DOT_MAX || c->cin < 1) return false;
-    return c->kernel * c->cin <= RUN && c->stride * c->cin <= RUN && plan_rows(c).rows > 0;
+    if (!sv_conv_is_square(c) || c->cin > SV_DOT_MAX || c->cin < 1) return false;
+    return c->kh * c->cin <= RUN && c->stride * c->cin <= RUN && plan_rows(c).rows > 0;
 }
 
 /* The rows of x that `rows` rows of y from row t of an image depend on. */
 static void pad_rows(const padded *f, long image, long t, long rows, sv_real *to) {
     const sv_conv *c = f->c;
-    long pixels = f->length / c->cin, left = sv_min(c->pad, pixels), inside = sv_min(c->w, pixels - left);
+    long pixels = f->length / c->cin, left = sv_min(c->pad_y, pixels), inside = sv_min(c->w, pixels - left);
     long after = (pixels - left - inside) * c->cin;
-    for (long y = t * c->stride - c->pad, end = y + (rows - 1) * c->stride + c->kernel; y < end; y++, to += f->length) {
+    for (long y = t * c->stride - c->pad_y, end = y + (rows - 1) * c->stride + c->kh; y < end; y++, to += f->length) {
         if (y < 0 || y >= c->h) {
             memset(to, 0, (size_t)f->length * sizeof *to);
             continue;
@@ -228,7 +228,7 @@ static void forward_row(const forward *f, sv_tile *k, sv_real *y, long t, bool l
             k->c_skip = pixel * c->cout + j;
             k->cols = sv_min(SV_NR, c->cout - j);
             k->ldb = sv_panel_width(c->cout, j / SV_NR);
-            k->b = f->panels + j * c->kernel * c->kernel * c->cin;
+            k->b = f->panels + j * c->kh * c->kh * c->cin;
             k->bias = f->bias ? f->bias + j : NULL;
             product(k);
         }
@@ -240,15 +240,15 @@ static void forward_strip(void *arg, long task, int worker) {
     const forward *f = arg;
     const sv_conv *c = f->p.c;
     long image = task / f->strips, t0 = task % f->strips * f->p.rows, rows = sv_min(f->p.rows, c->oh - t0);
-    long run = c->kernel * c->cin, step = c->stride * c->cin;
+    long run = c->kh * c->cin, step = c->stride * c->cin;
     sv_real *x = sv_scratch(worker), *y = f->y + (image * c->oh + t0) * c->ow * c->cout;
     pad_rows(&f->p, image, t0, rows, x);
     const sv_real *a[SV_MR * RUN]; /* missing rows are read as well, and not stored */
     sv_real *to[SV_MR];
-    sv_tile k = {.segs = c->kernel, .run = run, .last = run, .step = 1, .a = a, .c = to};
+    sv_tile k = {.segs = c->kh, .run = run, .last = run, .step = 1, .a = a, .c = to};
     for (long i = 0; i < k.segs * SV_MR; i++) a[i] = x + i / SV_MR * f->p.length + i % SV_MR * step;
     for (long r = 0; r < SV_MR; r++) to[r] = y + r * c->cout;
-    long row = c->w * c->cin, read = image * c->h + sv_min(c->h, (t0 + rows - 1) * c->stride - c->pad + c->kernel);
+    long row = c->w * c->cin, read = image * c->h + sv_min(c->h, (t0 + rows - 1) * c->stride - c->pad_y + c->kh);
     const sv_real *next = f->p.x + read * row;
     long share = divide_up(c->stride * row, divide_up(c->ow, SV_MR));
     for (long t = 0; t < rows; t++) forward_row(f, &k, y, t, t + 1 == rows, &next, share);
@@ -290,14 +290,14 @@ static bool weight_suits(const sv_conv *c, bool bf16) {
 
 static void weight_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
     (void)bf16;
-    choice->workspace = (size_t)(weight_parts(c) * c->kernel * c->kernel * c->cin * c->cout);
+    choice->workspace = (size_t)(weight_parts(c) * c->kh * c->kh * c->cin * c->cout);
 }
 
 static void sum_part(void *arg, long part, int worker) {
     const weight *f = arg;
     const sv_conv *c = f->p.c;
     const sv_gemm_kernel *kernel = sv_cpu->gemm;
-    long run = c->kernel * c->cin, height = c->kernel * run, all = c->n * c->oh;
+    long run = c->kh * c->cin, height = c->kh * run, all = c->n * c->oh;
     long row = all * part / f->parts, end = all * (part + 1) / f->parts;
     sv_real *x = sv_scratch(worker), *sums = f->sums + part * height * c->cout;
     sv_tile k = {.run = c->ow, .last = c->ow, .step = c->stride * c->cin, .ldb = c->cout};
@@ -329,7 +329,7 @@ static void sum_part(void *arg, long part, int worker) {
 
 static void weight_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) {
     weight f = {.p = plan_rows(c), .parts = weight_parts(c), .gy = d->gy, .sums = d->work};
-    long taps = c->kernel * c->kernel, size = taps * c->cin * c->cout;
+    long taps = c->kh * c->kh, size = taps * c->cin * c->cout;
     sv_real *sums = d->work;
     (void)bf16;
     f.p.x = d->x;

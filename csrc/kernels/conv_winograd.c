@@ -262,7 +262,8 @@ static winograd tile_pass(const sv_conv *c, bool back, bool bf16) {
 
 bool sv_conv_winograd_suits(const sv_conv *c, bool bf16) {
     (void)bf16;
-    if (c->kernel != 4 || c->stride != 2 || c->pad != 1 || c->cin % LANES != 0 || c->cout % LANES != 0) return false;
+    if (!sv_conv_is_square(c) || c->kh != 4 || c->stride != 2 || c->pad_y != 1) return false;
+    if (c->cin % LANES != 0 || c->cout % LANES != 0) return false;
     return c->n * divide_up(c->oh, 2) * divide_up(c->ow, 2) >= SMALL_MIN && c->cin > 0 && c->cout > 0;
 }
 

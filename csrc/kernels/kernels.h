@@ -163,11 +163,12 @@ void sv_epilogue_gradient(const sv_epilogue *e, long rows, long cols, const sv_r
 
 /* ---- conv.c: convolutions of channels-last images ---------------------------------------- */
 
-/* y (n, oh, ow, cout) = conv(x (n, h, w, cin)), square kernel; weight is (cout, cin, kernel, kernel). A transposed
- * convolution is the same struct seen from the other side: its input is y, its output x, its forward pass the data
- * gradient, its weight PyTorch's (Cin, Cout, K, K) = (cout, cin, kernel, kernel). */
+/* y (n, oh, ow, cout) = conv(x (n, h, w, cin)); weight is (cout, cin, kh, kw). Pixels beyond x are zeros: pad_y rows at
+ * the top, pad_x columns at the left, and as many at the ends as oh and ow reach. dilation: from tap to tap, in pixels;
+ * above 1 the stride is 1. A transposed convolution is the same struct seen from the other side: its input is y, its
+ * output x, its forward pass the data gradient, its weight PyTorch's (Cin, Cout, KH, KW) = (cout, cin, kh, kw). */
 typedef struct sv_conv {
-    long n, h, w, cin, oh, ow, cout, kernel, stride, pad;
+    long n, h, w, cin, oh, ow, cout, kh, kw, stride, pad_y, pad_x, dilation;
 } sv_conv;
 
 enum sv_conv_pass {

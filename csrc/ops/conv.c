@@ -21,23 +21,59 @@ static bool has_norm(const sv_args *a) { return a->nin > SCALE; }
 static const double *last_of(const sv_args *a, bool transposed) {
     return activation_of(a, transposed) + (has_norm(a) ? EPS + 1 : SLOPE + 1);
 }
-enum { PRECISION, BOTTOM }; /* rows at the bottom, then columns at the right */
+enum {
+    PRECISION,
+    TOP,
+    DILATION = TOP + 4
+}; /* TOP: rows at the top, at the bottom, columns at the left, at the right */
 
 static bool in_bf16(const sv_args *a, bool transposed) { return last_of(a, transposed)[PRECISION] == BF16; }
 
-/* Zeros beyond padding at the end of axis 2 or 3; of a transposed convolution, what is cut off there. */
+/* Zeros at the start and at the end of axis 2 or 3; of a transposed convolution, what is cut off there. */
+static long start_of(const sv_args *a, bool transposed, int axis) {
+    return (long)a->opt[PADDING] + (long)last_of(a, transposed)[TOP + 2 * (axis - 2)];
+}
+
 static long end_of(const sv_args *a, bool transposed, int axis) {
-    return (long)last_of(a, transposed)[BOTTOM + axis - 2];
+    return (long)a->opt[PADDING] + (long)last_of(a, transposed)[TOP + 2 * (axis - 2) + 1];
+}
+
+static long dilation_of(const sv_args *a, bool transposed) { return (long)last_of(a, transposed)[DILATION]; }
+
+/* From the first tap to the last, along axis 2 or 3. */
+static long reach_of(const sv_args *a, bool transposed, int axis) {
+    return ((long)a->in[WEIGHT]->shape[axis] - 1) * dilation_of(a, transposed) + 1;
+}
+
+static bool check_options(sv_args *a, bool transposed) {
+    static const char *const ends[] = {"top", "bottom", "left", "right"};
+    if (a->opt[STRIDE] < 1 || a->opt[STRIDE] > MAX_STRIDE)
+        return sv_fail(a, "stride must be 1 to %d; got %.0f", MAX_STRIDE, a->opt[STRIDE]);
+    if (a->opt[PADDING] < 0 || a->opt[PADDING] > MAX_PADDING)
+        return sv_fail(a, "padding must be 0 to %d; got %.0f", MAX_PADDING, a->opt[PADDING]);
+    for (int i = 0; i < 4; i++) {
+        double end = last_of(a, transposed)[TOP + i];
+        if (end < 0 || end > MAX_PADDING) return sv_fail(a, "%s must be 0 to %d; got %.0f", ends[i], MAX_PADDING, end);
+    }
+    double dilation = last_of(a, transposed)[DILATION];
+    if (dilation < 1 || dilation > MAX_PADDING)
+        return sv_fail(a, "dilation must be 1 to %d; got %.0f", MAX_PADDING, dilation);
+    if (dilation > 1 && a->opt[STRIDE] > 1)
+        return sv_fail(a, "a dilation above 1 takes stride 1; got dilation %.0f, stride %.0f", dilation,
+                       a->opt[STRIDE]);
+    if (in_bf16(a, transposed) && !sv_conv_has_bf16())
+        return sv_fail(a, "precision: this CPU has no products of bf16; leave it full");
+    double slope = activation_of(a, transposed)[SLOPE];
+    if (slope < 0) return sv_fail(a, "slope must be 0 or more; got %g", slope);
+    return true;
 }
 
 /* Shared checks. channels: the axis of w that matches x's channels, 0 for a transposed convolution. */
 static bool check(sv_args *a, int channels) {
     static const char *const names[] = {"", "", "b", "scale", "shift", "running_mean", "running_var"};
     const sv_tensor *x = a->in[0], *w = a->in[WEIGHT];
-    const double *options = activation_of(a, channels == 0);
     if (x->ndim != 4) return sv_fail(a, "x must be (N, C, H, W)");
-    if (w->ndim != 4 || w->shape[2] != w->shape[3])
-        return sv_fail(a, channels ? "w must be (out, in, K, K)" : "w must be (in, out, K, K)");
+    if (w->ndim != 4) return sv_fail(a, channels ? "w must be (out, in, KH, KW)" : "w must be (in, out, KH, KW)");
     if (x->shape[1] != w->shape[channels])
         return sv_fail(a, "x has %zu channels, w takes %zu", x->shape[1], w->shape[channels]);
     for (int k = BIAS; k < a->nin; k++) {
@@ -47,21 +83,11 @@ static bool check(sv_args *a, int channels) {
         if (k > BIAS && t->needs_grad)
             return sv_fail(a, "%s is a constant here; freeze it, or use batch_norm on its own", names[k]);
     }
-    if (w->shape[2] < 1) return sv_fail(a, "w must have a kernel of 1 x 1 or more; got 0 x 0");
+    if (w->shape[2] < 1 || w->shape[3] < 1)
+        return sv_fail(a, "w must have a kernel of 1 x 1 or more; got %zu x %zu", w->shape[2], w->shape[3]);
     if (w->shape[0] < 1 || w->shape[1] < 1) return sv_fail(a, "w must have 1 channel or more on either side; got 0");
     if (x->shape[2] < 1 || x->shape[3] < 1) return sv_fail(a, "x must have images of 1 x 1 or more");
-    if (a->opt[STRIDE] < 1 || a->opt[STRIDE] > MAX_STRIDE)
-        return sv_fail(a, "stride must be 1 to %d; got %.0f", MAX_STRIDE, a->opt[STRIDE]);
-    if (a->opt[PADDING] < 0 || a->opt[PADDING] > MAX_PADDING)
-        return sv_fail(a, "padding must be 0 to %d; got %.0f", MAX_PADDING, a->opt[PADDING]);
-    for (int i = 0; i < 2; i++) {
-        double rows = last_of(a, channels == 0)[BOTTOM + i];
-        if (rows < 0 || rows > MAX_PADDING)
-            return sv_fail(a, "%s must be 0 to %d; got %.0f", i ? "right" : "bottom", MAX_PADDING, rows);
-    }
-    if (in_bf16(a, channels == 0) && !sv_conv_has_bf16())
-        return sv_fail(a, "precision: this CPU has no products of bf16; leave it full");
-    if (options[SLOPE] < 0) return sv_fail(a, "slope must be 0 or more; got %g", options[SLOPE]);
+    if (!check_options(a, channels == 0)) return false;
     a->ndim = 4;
     a->shape[0] = x->shape[0];
     a->shape[1] = w->shape[!channels];
@@ -138,17 +164,20 @@ static sv_conv conv_of(const sv_args *a) {
                      .oh = (long)a->shape[2],
                      .ow = (long)a->shape[3],
                      .cout = (long)w->shape[0],
-                     .kernel = (long)w->shape[2],
+                     .kh = (long)w->shape[2],
+                     .kw = (long)w->shape[3],
                      .stride = (long)a->opt[STRIDE],
-                     .pad = (long)a->opt[PADDING]};
+                     .pad_y = start_of(a, false, 2),
+                     .pad_x = start_of(a, false, 3),
+                     .dilation = dilation_of(a, false)};
 }
 
 static bool conv_shape(sv_args *a) {
     if (!check(a, 1)) return false;
-    long kernel = (long)a->in[WEIGHT]->shape[2];
     for (int i = 2; i < 4; i++) {
-        long room = (long)a->in[0]->shape[i] + 2 * (long)a->opt[PADDING] + end_of(a, false, i) - kernel;
-        if (room < 0) return sv_fail(a, "the kernel of %ld does not fit the padded image", kernel);
+        long reach = reach_of(a, false, i);
+        long room = (long)a->in[0]->shape[i] + start_of(a, false, i) + end_of(a, false, i) - reach;
+        if (room < 0) return sv_fail(a, "the kernel of %ld does not fit the padded image", reach);
         a->shape[i] = (size_t)(room / (long)a->opt[STRIDE] + 1);
     }
     sv_conv c = conv_of(a);
@@ -184,21 +213,24 @@ static sv_conv transposed_of(const sv_args *a) {
                      .oh = (long)x->shape[2],
                      .ow = (long)x->shape[3],
                      .cout = (long)w->shape[0],
-                     .kernel = (long)w->shape[2],
+                     .kh = (long)w->shape[2],
+                     .kw = (long)w->shape[3],
                      .stride = (long)a->opt[STRIDE],
-                     .pad = (long)a->opt[PADDING]};
+                     .pad_y = start_of(a, true, 2),
+                     .pad_x = start_of(a, true, 3),
+                     .dilation = dilation_of(a, true)};
 }
 
 static bool transposed_shape(sv_args *a) {
     if (!check(a, 0)) return false;
-    long stride = (long)a->opt[STRIDE], pad = (long)a->opt[PADDING], extra = (long)a->opt[EXTRA];
-    long kernel = (long)a->in[WEIGHT]->shape[2];
+    long stride = (long)a->opt[STRIDE], extra = (long)a->opt[EXTRA];
     if (extra < 0 || extra >= stride)
         return sv_fail(a, "output_padding must be 0 to stride - 1; got %ld with stride %ld", extra, stride);
     for (int i = 2; i < 4; i++) {
-        long cut = end_of(a, true, i), size = ((long)a->in[0]->shape[i] - 1) * stride - 2 * pad + kernel + extra - cut;
+        long cut = start_of(a, true, i) + end_of(a, true, i);
+        long size = ((long)a->in[0]->shape[i] - 1) * stride - cut + reach_of(a, true, i) + extra;
         if (a->in[0]->shape[i] < 1 || size < 1)
-            return sv_fail(a, "padding %ld%s leaves nothing of the image", pad, cut ? ", with what is cut off," : "");
+            return sv_fail(a, "padding that cuts off %ld leaves nothing of the image", cut);
         a->shape[i] = (size_t)size;
     }
     sv_conv c = transposed_of(a);
@@ -223,22 +255,24 @@ static void transposed_backward(sv_args *a) {
 }
 
 #define ACTIVATED "activation:enum(none|relu|leaky_relu)=none, slope:num=0.2"
-#define LAST ", precision:enum(full|bf16)=full, bottom:int=0, right:int=0"
+#define LAST ", precision:enum(full|bf16)=full, top:int=0, bottom:int=0, left:int=0, right:int=0, dilation:int=1"
 #define NORM "scale, shift, running_mean, running_var"
 
 const sv_op sv_ops_conv[] = {
     {"conv2d", "x, w, b?; stride:int=1, padding:int=0, " ACTIVATED LAST, conv_shape, conv_forward, conv_backward,
      SV_OP_CHANNELS_LAST | SV_OP_TWICE,
-     "x (N, in, H, W), w (out, in, K, K), b (out) -> (N, out, (H + 2 padding + bottom - K) / stride + 1, …): "
-     "cross-correlation, as in PyTorch, and, in the same pass, activated. bottom and right: rows and columns of zeros "
-     "there, beyond padding. precision bf16 rounds the factors of products, here and in gradients; sums are full.",
-     "r(2, 3, 6, 5), r(4, 3, 4, 4), r(4), {stride = 2, padding = 1, right = 1}"},
+     "x (N, in, H, W), w (out, in, KH, KW), b (out) -> (N, out, (H + 2 padding + top + bottom - (KH - 1) dilation - 1) "
+     "/ "
+     "stride + 1, …): cross-correlation, as in PyTorch, and, in the same pass, activated. top, bottom, left and right: "
+     "rows and columns of zeros there, beyond padding. dilation: pixels from tap to tap; above 1 with stride 1 alone. "
+     "precision bf16 rounds the factors of products, here and in gradients; sums are full.",
+     "r(2, 3, 6, 5), r(4, 3, 4, 3), r(4), {stride = 2, padding = 1, right = 1}"},
     {"conv_transpose2d", "x, w, b?; stride:int=1, padding:int=0, output_padding:int=0, " ACTIVATED LAST,
      transposed_shape, transposed_forward, transposed_backward, SV_OP_CHANNELS_LAST | SV_OP_TWICE,
-     "x (N, in, H, W), w (in, out, K, K), b (out) -> (N, out, (H - 1) stride - 2 padding - bottom + K + "
-     "output_padding, …): the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, activated. bottom "
-     "and right: rows and columns that are cut off there, beyond padding.",
-     "r(2, 3, 3, 3), r(3, 2, 5, 5), r(2), {stride = 2, padding = 2, output_padding = 1, bottom = 1}"},
+     "x (N, in, H, W), w (in, out, KH, KW), b (out) -> (N, out, (H - 1) stride - 2 padding - top - bottom + (KH - 1) "
+     "dilation + 1 + output_padding, …): the transpose of conv2d (Dumoulin and Visin 2016), and, in the same pass, "
+     "activated. top, bottom, left and right: rows and columns that are cut off there, beyond padding.",
+     "r(2, 3, 3, 3), r(3, 2, 5, 4), r(2), {stride = 2, padding = 2, output_padding = 1, bottom = 1}"},
     {"conv2d_norm", "x, w, b?, " NORM "; stride:int=1, padding:int=0, " ACTIVATED ", eps:num=1e-5" LAST, conv_shape,
      conv_forward, conv_backward, SV_OP_CHANNELS_LAST,
      "conv2d and a batch_norm in evaluation behind it, in one pass; the norm's tensors (out) are constants.",

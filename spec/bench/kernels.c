@@ -159,7 +159,7 @@ static const sv_conv_cache no_cache = {NULL, false};
 
 static void check_conv(sv_conv c) {
     size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
-    size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
+    size_t nw = (size_t)(c.cout * c.cin * c.kh * c.kh);
     sv_real *x = numbers(nx), *gy = numbers(ny), *w = numbers(nw);
     sv_real *by = numbers((size_t)c.cout), *bx = numbers((size_t)c.cin);
     sv_real *y = numbers(ny), *gx = numbers(nx), *gw = numbers(nw);
@@ -175,15 +175,15 @@ static void check_conv(sv_conv c) {
     for (long n = 0; n < c.n; n++)
         for (long oy = 0; oy < c.oh; oy++)
             for (long ox = 0; ox < c.ow; ox++)
-                for (long ky = 0; ky < c.kernel; ky++)
-                    for (long kx = 0; kx < c.kernel; kx++) {
-                        long iy = oy * c.stride - c.pad + ky, ix = ox * c.stride - c.pad + kx;
+                for (long ky = 0; ky < c.kh; ky++)
+                    for (long kx = 0; kx < c.kh; kx++) {
+                        long iy = oy * c.stride - c.pad_y + ky, ix = ox * c.stride - c.pad_y + kx;
                         if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
                         long px = ((n * c.h + iy) * c.w + ix) * c.cin;
                         long py = ((n * c.oh + oy) * c.ow + ox) * c.cout;
                         for (long co = 0; co < c.cout; co++)
                             for (long ci = 0; ci < c.cin; ci++) {
-                                long pw = ((co * c.cin + ci) * c.kernel + ky) * c.kernel + kx;
+                                long pw = ((co * c.cin + ci) * c.kh + ky) * c.kh + kx;
                                 ty[py + co] += (double)x[px + ci] * (double)w[pw];
                                 tx[px + ci] += (double)gy[py + co] * (double)w[pw];
                                 tw[pw] += (double)gy[py + co] * (double)x[px + ci];
@@ -195,11 +195,11 @@ static void check_conv(sv_conv c) {
     for (size_t i = 0; i < nw; i++) g = fmax(g, fabs(tw[i] - (double)gw[i]));
     char what[128];
     snprintf(what, sizeof what, "conv %ldx%ldx%ldx%ld->%ldx%ldx%ld k%ld s%ld p%ld", c.n, c.h, c.w, c.cin, c.oh, c.ow,
-             c.cout, c.kernel, c.stride, c.pad);
+             c.cout, c.kh, c.stride, c.pad_y);
     printf("  %-44s max error: y %.1e  gx %.1e  gw %.1e ", what, e, f, g);
     for (int i = 0; i < SV_CONV_PASSES; i++) printf(" %s%s", i ? "/ " : "", sv_conv_algorithm_name(&p, i));
     printf("\n");
-    double most = fmax((double)(c.n * c.oh * c.ow), (double)(c.kernel * c.kernel * fmax(c.cin, c.cout)));
+    double most = fmax((double)(c.n * c.oh * c.ow), (double)(c.kh * c.kh * fmax(c.cin, c.cout)));
     /* Winograd's transforms round sums of those numbers: 2^-9 each, and of many the root of their number. */
     bool winograd = strcmp(sv_conv_algorithm_name(&p, SV_CONV_FORWARD), "winograd") == 0;
     report(what, fmax(e, fmax(f, g)), coarse && winograd ? 0x1p-7 * sqrt(most) : ALLOWED);
@@ -219,9 +219,8 @@ static void check_conv(sv_conv c) {
 }
 
 static sv_conv conv(long n, long h, long w, long cin, long cout, long kernel, long stride, long pad) {
-    return (sv_conv){
-        n,    h,      w,      cin, (h + 2 * pad - kernel) / stride + 1, (w + 2 * pad - kernel) / stride + 1,
-        cout, kernel, stride, pad};
+    long oh = (h + 2 * pad - kernel) / stride + 1, ow = (w + 2 * pad - kernel) / stride + 1;
+    return (sv_conv){n, h, w, cin, oh, ow, cout, kernel, kernel, stride, pad, pad, 1};
 }
 
 static void check_convs(void) {
@@ -397,11 +396,11 @@ static double total[3][3], flops_total;
 
 static void time_layer(const char *name, sv_conv c) {
     size_t nx = (size_t)(c.n * c.h * c.w * c.cin), ny = (size_t)(c.n * c.oh * c.ow * c.cout);
-    size_t nw = (size_t)(c.cout * c.cin * c.kernel * c.kernel);
+    size_t nw = (size_t)(c.cout * c.cin * c.kh * c.kh);
     sv_real *x = numbers(nx), *y = numbers(ny), *w = numbers(nw), *gw = numbers(nw);
     sv_real *work;
     const sv_conv_plan p = plan_of(&c, &work);
-    double flops = 2e-9 * (double)ny * (double)(c.cin * c.kernel * c.kernel), s[3][3];
+    double flops = 2e-9 * (double)ny * (double)(c.cin * c.kh * c.kh), s[3][3];
     for (int t = 1; t <= 2; t++) {
         sv_set_threads(t);
         TIME(s[t][0], sv_conv_forward(&p, x, w, NULL, y, no_cache, work));

@@ -13,9 +13,11 @@
 -- from such a table.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local initial = require "simvae.nn.initial"
 local microbatch = require "simvae.nn.microbatch"
 local names = require "simvae.util.names"
 local precision = require "simvae.nn.precision"
+local series = require "simvae.nn.series"
 require "simvae.tensor"
 
 local nn = {}
@@ -180,8 +182,6 @@ end
 
 -- ---- initialisation --------------------------------------------------------------
 
-local default_rng = core.rng(0)
-
 --- Calls a function in which layers without an rng draw their initial weights from this one. By default they draw from
 -- one stream of the process, sv.rng(0), so that weights depend on the layers made before. sv.model calls builders of
 -- networks in this way, so that a model depends on its seed alone.
@@ -194,41 +194,7 @@ local default_rng = core.rng(0)
 function nn.with_rng(rng, f, ...)
   check.value("nn.with_rng", "rng", rng, { "userdata|table" })
   check.value("nn.with_rng", "f", f, { "function" })
-  local before = default_rng
-  local _scope <close> = setmetatable({}, { __close = function() default_rng = before end }) -- errors included
-  default_rng = rng
-  return f(...)
-end
-
-local function normal(shape, std, rng)
-  return core.parameter((rng or default_rng):normal(0, std, shape))
-end
-
--- Uniform within 1 / sqrt(fan in), PyTorch's default for linear layers (LeCun et al. 1998).
-local function uniform(shape, fan_in, rng)
-  local bound = 1 / math.sqrt(fan_in)
-  return core.parameter((rng or default_rng):uniform(-bound, bound, shape))
-end
-
-local layer_options = check.declare("nn.linear", {
-  bias = { "boolean", default = true, doc = "adds a bias" },
-  std = { "number", min = 0, doc = "standard deviation of normal initial weights; default: uniform by fan in" },
-  rng = { "userdata|table", doc = "of the initial weights; default: see nn.with_rng" },
-})
-
-local function with(extra)
-  local t = {}
-  for k, v in pairs(layer_options) do t[k] = v end
-  for k, v in pairs(extra) do t[k] = v end
-  return t
-end
-
-local function weights(shape, fan_in, outputs, o)
-  local own = { weight = o.std and normal(shape, o.std, o.rng) or uniform(shape, fan_in, o.rng) }
-  if o.bias then
-    own.bias = o.std and core.parameter(core.zeros(outputs)) or uniform({ outputs }, fan_in, o.rng)
-  end
-  return own
+  return initial.with_rng(rng, f, ...)
 end
 
 -- ---- layers ------------------------------------------------------------------------
@@ -246,21 +212,15 @@ for _, name in ipairs(core.fused_activations) do activations[name] = true end
 function nn.linear(inputs, outputs, options)
   check.value("nn.linear", "inputs", inputs, { "integer", min = 1 })
   check.value("nn.linear", "outputs", outputs, { "integer", min = 1 })
-  local o = check.options("nn.linear", options, layer_options)
+  local o = check.options("nn.linear", options, initial.options)
   return nn.layer {
     label = string.format("linear %d -> %d", inputs, outputs),
-    own = weights({ outputs, inputs }, inputs, outputs, o),
+    own = initial.weights({ outputs, inputs }, inputs, outputs, o),
     fuses = activations,
     forward = function(self, x, activation, slope)
       return core.linear(x, self.own.weight, self.own.bias, activation, slope)
     end,
   }
-end
-
-local function check_conv(what, inputs, outputs, kernel)
-  check.value(what, "inputs", inputs, { "integer", min = 1 })
-  check.value(what, "outputs", outputs, { "integer", min = 1 })
-  check.value(what, "kernel", kernel, { "integer", min = 1 })
 end
 
 -- Activations that convolutions fuse, in addition to a frozen batch norm.
@@ -271,69 +231,76 @@ local function with_norm(op, self, x, norm, ...)
     norm.buffers.running_var, ...)
 end
 
-local conv_options = check.declare("nn.conv2d", with {
+-- Options of the ends of an image: what is there, for their texts.
+local function ends(rows, columns, t)
+  for name, what in pairs { top = rows, bottom = rows, left = columns, right = columns } do
+    t[name] = { "integer", default = 0, min = 0, doc = string.format("%s at the %s, beyond padding", what, name) }
+  end
+  return initial.with(t)
+end
+
+local conv_options = check.declare("nn.conv2d", ends("rows of zeros", "columns of zeros", {
   stride = { "integer", default = 1, min = 1, doc = "pixels" },
   padding = { "integer", default = 0, min = 0, doc = "zeros on every side, pixels" },
-  bottom = { "integer", default = 0, min = 0, doc = "rows of zeros at the bottom, beyond padding" },
-  right = { "integer", default = 0, min = 0, doc = "columns of zeros at the right, beyond padding" },
-})
+  dilation = { "integer", default = 1, min = 1, doc = "pixels from tap to tap; above 1 with stride 1 alone" },
+}))
 
---- Convolution: (N, in, H, W) -> (N, out, H', W').
+--- Convolution: (N, in, H, W) -> (N, out, (H + 2 padding + top + bottom - (KH - 1) dilation - 1) / stride + 1, …).
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
--- @tparam integer kernel side, in pixels
+-- @tparam integer|table kernel side, in pixels, or { height, width }
 -- @tparam ?table options options
 -- @treturn Layer
 -- @raise numbers below 1, unknown options
 -- @usage print(sv.nn.conv2d(1, 8, 4, { stride = 2, padding = 1 })(x).shape)
 function nn.conv2d(inputs, outputs, kernel, options)
-  check_conv("nn.conv2d", inputs, outputs, kernel)
+  local KH, KW = initial.check_kernel("nn.conv2d", inputs, outputs, kernel)
   local o = check.options("nn.conv2d", options, conv_options)
   return nn.layer {
-    label = string.format("conv2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
-    own = weights({ outputs, inputs, kernel, kernel }, inputs * kernel * kernel, outputs, o),
+    label = string.format("conv2d %d -> %d, %dx%d, stride %d", inputs, outputs, KH, KW, o.stride),
+    own = initial.weights({ outputs, inputs, KH, KW }, inputs * KH * KW, outputs, o),
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
       return core.conv2d(x, self.own.weight, self.own.bias, o.stride, o.padding, activation, slope, self.precision,
-        o.bottom, o.right)
+        o.top, o.bottom, o.left, o.right, o.dilation)
     end,
     forward_norm = function(self, x, norm, activation, slope)
       return with_norm(core.conv2d_norm, self, x, norm, o.stride, o.padding, activation, slope, norm.eps,
-        self.precision, o.bottom, o.right)
+        self.precision, o.top, o.bottom, o.left, o.right, o.dilation)
     end,
   }
 end
 
-local transposed_options = check.declare("nn.conv_transpose2d", with {
+local transposed_options = check.declare("nn.conv_transpose2d", ends("rows cut off", "columns cut off", {
   stride = { "integer", default = 1, min = 1, doc = "pixels" },
   padding = { "integer", default = 0, min = 0, doc = "pixels cut off on every side" },
   output_padding = { "integer", default = 0, min = 0, doc = "pixels added at the right and at the bottom" },
-  bottom = { "integer", default = 0, min = 0, doc = "rows cut off at the bottom, beyond padding" },
-  right = { "integer", default = 0, min = 0, doc = "columns cut off at the right, beyond padding" },
-})
+  dilation = { "integer", default = 1, min = 1, doc = "pixels from tap to tap; above 1 with stride 1 alone" },
+}))
 
---- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel + output_padding - bottom, …).
+--- Transposed convolution: (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding - top - bottom + (KH - 1) dilation + 1
+-- + output_padding, …).
 -- @tparam integer inputs channels
 -- @tparam integer outputs channels
--- @tparam integer kernel side, in pixels
+-- @tparam integer|table kernel side, in pixels, or { height, width }
 -- @tparam ?table options options
 -- @treturn Layer
 -- @raise numbers below 1, unknown options
 -- @usage print(sv.nn.conv_transpose2d(8, 1, 4, { stride = 2, padding = 1 })(rng:normal { 2, 8, 16, 16 }).shape)
 function nn.conv_transpose2d(inputs, outputs, kernel, options)
-  check_conv("nn.conv_transpose2d", inputs, outputs, kernel)
+  local KH, KW = initial.check_kernel("nn.conv_transpose2d", inputs, outputs, kernel)
   local o = check.options("nn.conv_transpose2d", options, transposed_options)
   return nn.layer {
-    label = string.format("conv_transpose2d %d -> %d, %dx%d, stride %d", inputs, outputs, kernel, kernel, o.stride),
-    own = weights({ inputs, outputs, kernel, kernel }, outputs * kernel * kernel, outputs, o),
+    label = string.format("conv_transpose2d %d -> %d, %dx%d, stride %d", inputs, outputs, KH, KW, o.stride),
+    own = initial.weights({ inputs, outputs, KH, KW }, outputs * KH * KW, outputs, o),
     fuses = rectifiers,
     forward = function(self, x, activation, slope)
       return core.conv_transpose2d(x, self.own.weight, self.own.bias, o.stride, o.padding, o.output_padding,
-        activation, slope, self.precision, o.bottom, o.right)
+        activation, slope, self.precision, o.top, o.bottom, o.left, o.right, o.dilation)
     end,
     forward_norm = function(self, x, norm, activation, slope)
       return with_norm(core.conv_transpose2d_norm, self, x, norm, o.stride, o.padding, o.output_padding, activation,
-        slope, norm.eps, self.precision, o.bottom, o.right)
+        slope, norm.eps, self.precision, o.top, o.bottom, o.left, o.right, o.dilation)
     end,
   }
 end
@@ -354,7 +321,7 @@ local batch_norm_options = check.declare("nn.batch_norm", {
 function nn.batch_norm(channels, options)
   check.value("nn.batch_norm", "channels", channels, { "integer", min = 1 })
   local o = check.options("nn.batch_norm", options, batch_norm_options)
-  local scale = o.std and (o.rng or default_rng):normal(1, o.std, { channels }) or core.ones(channels)
+  local scale = o.std and (o.rng or initial.rng()):normal(1, o.std, { channels }) or core.ones(channels)
   return nn.layer {
     label = "batch_norm " .. channels,
     own = { weight = core.parameter(scale), bias = core.parameter(core.zeros(channels)) },
@@ -543,6 +510,8 @@ function nn.func(f, parameters)
   if parameters ~= nil then check.value("nn.func", "parameters", parameters, { "table" }) end
   return nn.layer { label = "function", own = parameters or {}, forward = function(self, x) return f(x, self.own) end }
 end
+
+series(nn)
 
 names.class(Layer, "layer", {
   { "training", "boolean", "training or evaluation mode" },

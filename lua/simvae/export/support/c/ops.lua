@@ -82,20 +82,23 @@ end
 local function conv_geometry(node)
   local _, H, W = image(node.inputs[1])
   local _, OH, OW = image(node)
-  local K, S, pad = node.inputs[2].shape[3], node.options.stride, node.options.padding
-  local g = { H = H, W = W, OH = OH, OW = OW, top = pad, left = pad, phases = {}, step = S, out_step = 1 }
+  local w, o = node.inputs[2].shape, node.options
+  local S, d = o.stride, o.dilation
+  local KH, KW = (w[3] - 1) * d + 1, (w[4] - 1) * d + 1 -- with zeros between taps (pack.conv)
+  local top, left = o.padding + o.top, o.padding + o.left
+  local g = { H = H, W = W, OH = OH, OW = OW, top = top, left = left, phases = {}, step = S, out_step = 1 }
   if node.op == "conv2d" then
-    g.bottom, g.right = math.max(0, (OH - 1) * S + K - H - pad), math.max(0, (OW - 1) * S + K - W - pad)
-    g.phases[1] = { y = 0, x = 0, rows = OH, columns = OW, down = K, across = K, from_y = 0, from_x = 0 }
+    g.bottom, g.right = math.max(0, (OH - 1) * S + KH - H - top), math.max(0, (OW - 1) * S + KW - W - left)
+    g.phases[1] = { y = 0, x = 0, rows = OH, columns = OW, down = KH, across = KW, from_y = 0, from_x = 0 }
     return g
   end
   g.step, g.out_step, g.top, g.left, g.bottom, g.right = 1, S, 0, 0, 0, 0
   for y = 0, math.min(S, OH) - 1 do
     for x = 0, math.min(S, OW) - 1 do
       local p = { y = y, x = x, rows = (OH - y + S - 1) // S, columns = (OW - x + S - 1) // S,
-        ky = (y + pad) % S, kx = (x + pad) % S }
-      p.down, p.across = (K - p.ky + S - 1) // S, (K - p.kx + S - 1) // S
-      p.from_y, p.from_x = (y + pad) // S - p.down + 1, (x + pad) // S - p.across + 1
+        ky = (y + top) % S, kx = (x + left) % S }
+      p.down, p.across = (KH - p.ky + S - 1) // S, (KW - p.kx + S - 1) // S
+      p.from_y, p.from_x = (y + top) // S - p.down + 1, (x + left) // S - p.across + 1
       g.top, g.left = math.max(g.top, -p.from_y), math.max(g.left, -p.from_x)
       g.bottom = math.max(g.bottom, p.from_y + p.down + p.rows - 1 - H)
       g.right = math.max(g.right, p.from_x + p.across + p.columns - 1 - W)

@@ -39,7 +39,7 @@ end
 -- @tparam integer P places at once
 -- @treturn {number,...}
 function pack.conv(w, node, g, P)
-  local S = node.options.stride
+  local S, d = node.options.stride, node.options.dilation
   w = w:totable()
   local transposed = node.op == "conv_transpose2d"
   local C = node.inputs[1].shape[2]
@@ -47,8 +47,10 @@ function pack.conv(w, node, g, P)
   for _, p in ipairs(g.phases) do
     blocks(list, outputs, P, p.down * p.across * C, function(o, i)
       local c, u, t = i % C + 1, i // C % p.across, i // C // p.across
-      if not transposed then return w[o + 1][c][t + 1][u + 1] end
-      return w[c][o + 1][p.ky + S * (p.down - 1 - t) + 1][p.kx + S * (p.across - 1 - u) + 1]
+      local ky, kx = t, u
+      if transposed then ky, kx = p.ky + S * (p.down - 1 - t), p.kx + S * (p.across - 1 - u) end
+      if ky % d + kx % d > 0 then return 0 end -- between two taps
+      return (transposed and w[c][o + 1] or w[o + 1][c])[ky // d + 1][kx // d + 1]
     end)
   end
   return list

@@ -5,9 +5,9 @@ local ops = {}
 
 local function convolution(op, transposed)
   return function(b, inputs, o, at)
-    local p, k = o.padding, at.shapes[2][3]
-    local attributes = { kernel_shape = { k, k }, strides = { o.stride, o.stride },
-      pads = { p, p, p + o.bottom, p + o.right } }
+    local p, w = o.padding, at.shapes[2]
+    local attributes = { kernel_shape = { w[3], w[4] }, strides = { o.stride, o.stride },
+      dilations = { o.dilation, o.dilation }, pads = { p + o.top, p + o.left, p + o.bottom, p + o.right } }
     if transposed then attributes.output_padding = { o.output_padding, o.output_padding } end
     return elementwise.activate(b, b:node(op, { inputs[1], inputs[2], inputs[3] or nil }, attributes), o)
   end
