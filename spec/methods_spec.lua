@@ -316,6 +316,9 @@ describe("the comparison", function()
     local rows = tables.published { dsprites = { vae = { { mig_all = 0.1 } }, ["beta-tcvae"] = { { mig_all = 0.5 } } } }
     assert.same({ { "VAE", "0.0 to 0.4", "0.100", "yes" }, { "β-TCVAE, β = 6", "0.0 to 0.4", "0.500", "no" } }, rows)
     assert.is_nil(tables.published { rlc = {} })
+    local heads, all = tables.overview({ rlc = { vae = { { mig = 0.5 } }, simvae = { {} } }, box = {} }, "mig", 1)
+    assert.same({ "method", "rlc", "box" }, heads)
+    assert.same({ { "VAE", "0.5", "–" } }, all)
   end)
 
   it("trains, writes tables and figures, and goes on where it stopped", function()

@@ -51,6 +51,30 @@ function tables.of(results)
   return heads, rows
 end
 
+--- One measure of all methods on all experiments: a row a method, a column an experiment.
+-- @tparam table results by experiment and method
+-- @tparam string field
+-- @tparam integer digits
+-- @treturn {string,...} heads
+-- @treturn table rows of the methods that have it
+function tables.overview(results, field, digits)
+  local heads, rows = { "method" }, {}
+  for _, name in ipairs(settings.order) do
+    if results[name] then heads[#heads + 1] = name end
+  end
+  for _, method in ipairs(settings.methods) do
+    local row, any = { method.title }, false
+    for _, name in ipairs(settings.order) do
+      if results[name] then
+        local cell = tables.cell(results[name][method.name] or {}, field, digits)
+        row[#row + 1], any = cell, any or cell ~= "–"
+      end
+    end
+    if any then rows[#rows + 1] = row end
+  end
+  return heads, rows
+end
+
 --- The published range beside the runs' values: a row a method.
 -- @tparam table results by experiment and method
 -- @treturn ?table rows of the method, the published range, the value here, and whether it lies within
@@ -85,6 +109,11 @@ function tables.page(a, results, about)
     a.steps * settings.experiments.rlc.steps, a.samples, about) }
   if a.quick then parts[#parts + 1] = "Made with small budgets (quick): it shows that everything runs, not how good it "
     .. "is.\n" end
+  for _, m in ipairs { { "mig", "MIG", 2 }, { "sap", "SAP", 2 }, { "resimulation_r2", "Re-simulation R²", 2 },
+    { "reconstruction_r2", "Reconstruction R²", 2 }, { "seconds", "Processor seconds of training", 0 } } do
+    parts[#parts + 1] = "## " .. m[2] .. "\n"
+    parts[#parts + 1] = markdown(tables.overview(results, m[1], m[3]))
+  end
   for _, name in ipairs(settings.order) do
     if results[name] then
       parts[#parts + 1] = "## " .. name .. "\n"
