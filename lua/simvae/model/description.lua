@@ -18,6 +18,7 @@ local description = {}
 local MAX_WIDTH = 1 << 20        -- channels or units of a layer
 local MAX_AXIS = 1 << 31       -- along one axis of an output, or seconds and steps of a training
 local MAX_MEMBERS = 64
+local MAX_EXTRA = 64
 local refuse = file.refuse
 
 --- The version of the format of model files (notebooks/model_files.md) that is written, and the last one that is read.
@@ -52,6 +53,7 @@ function description.of(model)
   for option, value in pairs(model.likelihood.settings) do about.likelihood[option] = value end
   for option, value in pairs(model.head.settings) do about[option] = value end
   if model.members > 1 then about.members = model.members end
+  if model.extra > 0 then about.extra = model.extra end
   about.noise = noise.description(sim)
   if model.set then about.set = { low = model.set.low, high = model.set.high } end
   return about
@@ -310,6 +312,7 @@ function description.check(t, numbers)
     d[option] = t[option] == nil and rule.before or whole(t[option], option, rule.min, rule.max)
   end
   d.members = t.members == nil and 1 or whole(t.members, "members", 1, MAX_MEMBERS)
+  d.extra = t.extra == nil and 0 or whole(t.extra, "extra", 0, MAX_EXTRA)
   d.likelihood = likelihood_of(t.likelihood)
   d.bounded = t.bounded == nil and "clamp" or t.bounded
   if d.bounded ~= false then one_of(d.bounded, "bounded", { "clamp", "tanh" }) end

@@ -11,6 +11,7 @@ local check = require "simvae.util.check"
 local class = require "simvae.util.class"
 local content = require "simvae.util.content"
 local description = require "simvae.model.description"
+local extra = require "simvae.model.extra"
 local inference = require "simvae.model.inference"
 local input = require "simvae.model.input"
 local latent = require "simvae.model.latent"
@@ -33,7 +34,7 @@ local streams = require "simvae.util.streams"
 local model = {}
 local Model = {}
 Model.__index = Model
-class.take(Model, "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
+class.take(Model, "simvae.model.extra", "simvae.model.inference", "simvae.model.likelihood", "simvae.model.save",
   "simvae.model.invert", "simvae.model.recalibration", "simvae.train", "simvae.repl.explore")
 
 local options = check.declare("model", {
@@ -60,6 +61,10 @@ local options = check.declare("model", {
     doc = "of an ensemble, each with networks of its own, trained together: decode gives the mean of the decoders, "
       .. "the posterior is the encoders' mixture, which is broader where few simulations leave it uncertain; "
       .. "everything takes as many times longer" },
+  extra = { "integer", default = 0, min = 0, max = 64,
+    doc = "latents beside the parameters, for what these do not explain in the outputs, such as lighting or texture: "
+      .. "model:encode_extra infers them, and model:decode(z, { extra = e }) uses them; all else is of the parameters "
+      .. "alone; default: none" },
   set = { "boolean|table", fields = sets.rules,
     doc = "an observation is a set of measurements of the same parameters: true, or from how many to how many; "
       .. "default: one measurement" },
@@ -116,6 +121,8 @@ function model.build(self, rng)
   end
   self.head = posterior.take(self, { latent = self.latent, bounded = self.bounded, members = self.members }, 3)
   local q = likelihood.take(self, { code = self.latent.size, output = sim.output }, 3)
+  self.extra = self.extra or 0
+  extra.check(self, 3)
   local one, decoders, encoders = self.members > 1 and self.head.members[1] or self.head, {}, {}
   local seen = levels.input(sim)
   for i = 1, self.members do
@@ -125,6 +132,11 @@ function model.build(self, rng)
       rng = rng,
     })
     if self.set then encoders[i] = set_encoder.encoder(encoders[i], seen, one.outputs, rng) end
+  end
+  if self.extra > 0 then
+    local rich, recogniser = nets.nets(self.net, { code = self.latent.size + self.extra, heads = 2 * self.extra,
+      output = sim.output, input = extra.input(sim.output), width = self.width, rng = rng })
+    decoders[1] = extra.layer(decoders[1], rich, recogniser, self.extra)
   end
   self.decoder, self.encoder = members.join(decoders, encoders)
   if self.head.build then self.head:build(rng) end
@@ -186,6 +198,7 @@ end
 function Model:decode(z, t)
   z = input.parameters("decode", self, z)
   self.decoder:eval()
+  if type(t) == "table" and t.extra ~= nil then return extra.decode(self, z, t, 3) end
   if t ~= nil then
     local draws = distribution.samples(self, z, t, 3)
     return draws
@@ -205,6 +218,7 @@ names.class(Model, "model", {
   { "seed", "integer", "of the initial weights" },
   { "width", "?integer", "of the networks" },
   { "members", "integer", "of the ensemble; 1: none" },
+  { "extra", "integer", "latents beside the parameters; 0: none" },
   { "recalibration", "table|boolean", "what model:recalibrate measured; false: nothing" },
   { "seconds", "?number", "that training took in all" },
   "net", "loss", "bounded", "head", "latent", "likelihood", "precision", "scores", "focus", "set", "usual" })

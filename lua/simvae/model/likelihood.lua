@@ -245,6 +245,9 @@ local sample_options = check.declare("model:decode", {
   noise = { "boolean|number|table|tensor", default = true,
     doc = "adds the noise of a measurement that the simulator declares to draws; of a range of levels: the level, a "
       .. "number or one for each row" },
+  extra = { "table|tensor",
+    doc = "of a model with extra latents, (N, extra): their values, a row for each of z; not with samples; default: "
+      .. "the prediction from the parameters alone" },
 })
 
 -- n draws for each row of z, in units; given: levels of the noise.

@@ -138,7 +138,7 @@ local function make(state, metadata, path, sim, settings)
   local options = {
     simulator = simulator_of(d, sim, path), net = settings.net or d.net, width = d.width, seed = d.seed,
     loss = settings.loss or d.loss_given and d.loss ~= "function" and d.loss or nil, bounded = d.bounded,
-    posterior = d.posterior, decoder = d.likelihood, members = d.members, set = d.set,
+    posterior = d.posterior, decoder = d.likelihood, members = d.members, set = d.set, extra = d.extra,
   }
   for option in pairs(posterior.rules(d.posterior)) do options[option] = d[option] end
   local self = build(options, numbers, settings.net)

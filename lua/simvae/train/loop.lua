@@ -3,6 +3,7 @@ local annealing = require "simvae.train.annealing"
 local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local core = require "simvae.core"
+local extra = require "simvae.model.extra"
 local early_stopping = require "simvae.train.early_stopping"
 local likelihood = require "simvae.model.likelihood"
 local log = require "simvae.train.log"
@@ -56,9 +57,11 @@ function step.decoder(self, run)
   local z, x = samples(self, run)
   local code = self.latent:to_code(z)
   return members.mean_loss(self.decoder, function(net)
-    local raw = net(code)
-    local loss, spread = run.recipe.decoder_loss(self, raw, x, run), likelihood.loss(self, raw, code, z, x, run.rng)
-    return spread and loss + spread or loss
+    local function misfit(raw) return run.recipe.decoder_loss(self, raw, x, run) end
+    local raw, bound = extra.decoded(self, net, code, x, run.rng, misfit)
+    local loss, spread = misfit(raw), likelihood.loss(self, raw, code, z, x, run.rng)
+    if spread then loss = loss + spread end
+    return bound and loss + bound or loss
   end)
 end
 
