@@ -202,6 +202,25 @@ describe("exported C", function()
     assert.equal(0, code, out)
   end)
 
+  it("computes the same numbers with vectors of any length, and without", function()
+    local models = { rlc = builtin("rlc", "flow"), polygon = builtin("polygon", "gaussian", "conv"),
+      dsprites = builtin("dsprites", "gaussian", "coordconv") }
+    for name, model in pairs(models) do
+      local found = {}
+      for i, flags in ipairs { "-O2", "-O2 -D%s_PORTABLE", "-O1 -D%s_PORTABLE -U__SSE2__ -U__ARM_NEON" } do
+        local exe, graphs = exported(model, name, { what = name == "rlc" and ALL or { "decode", "encode" } },
+          { flags = flags:format(name:upper()) })
+        found[i] = {}
+        for g, one in ipairs(graphs) do
+          local given = {}
+          for k, input in ipairs(one.inputs) do given[k] = input.make({ batch = N, draws = M }, 7) end
+          for k, got in ipairs(program.run(exe, one, given)) do found[i][g * 10 + k] = got:totable() end
+        end
+        assert.same(found[1], found[i], flags)
+      end
+    end
+  end)
+
   it("keeps its working memory where it is told to, and nothing but that", function()
     local model = builtin("rlc", "gaussian")
     local exe, graphs, about = exported(model, "static", { what = "decode", workspace = "static", prefix = "my_rlc" },

@@ -17,14 +17,13 @@ end
 
 local WIDTH = 120
 
--- A function's declaration, in lines of at most WIDTH columns.
-local function declaration(name, graph, t, restrict)
+-- A function's declaration, in lines of at most WIDTH columns, from what stands before its arguments.
+local function declaration(start, graph, t, restrict)
   local list = { "size_t n" }
   if graph.symbols[2] then list[2] = "size_t draws" end
   for _, input in ipairs(graph.inputs) do list[#list + 1] = "const float *" .. restrict .. input.name end
   for _, output in ipairs(graph.outputs) do list[#list + 1] = "float *" .. restrict .. output.name end
   if not t.static then list[#list + 1] = "float *" .. restrict .. "work" end
-  local start = "void " .. name .. "("
   local lines, line = {}, start
   for i, argument in ipairs(list) do
     local text = argument .. (i < #list and "," or ")")
@@ -39,8 +38,27 @@ local function declaration(name, graph, t, restrict)
 end
 
 --- The head of a function's definition.
-function header.definition(graph, t)
-  return declaration(t.prefix .. "_" .. graph.name, graph, t, "restrict ")
+-- @tparam Graph graph
+-- @tparam table t of simvae.export.support.c.source
+-- @tparam ?string start before its arguments; default: "void ", its name and "("
+-- @treturn string
+function header.definition(graph, t, start)
+  return declaration(start or string.format("void %s_%s(", t.prefix, graph.name), graph, t, "restrict ")
+end
+
+--- A call with the arguments of a definition.
+-- @tparam string name of the function that is called
+-- @tparam Graph graph
+-- @tparam table t as of header.definition
+-- @treturn string
+function header.call(name, graph, t)
+  local list = { "n" }
+  if graph.symbols[2] then list[2] = "draws" end
+  for _, values in ipairs { graph.inputs, graph.outputs } do
+    for _, value in ipairs(values) do list[#list + 1] = value.name end
+  end
+  if not t.static then list[#list + 1] = "work" end
+  return string.format("%s(%s);", name, table.concat(list, ", "))
 end
 
 local function bounds(label)
@@ -95,7 +113,7 @@ local function function_text(f, errors, t)
     end
   end
   lines[#lines + 1] = string.format("#define %s_WORK %d /* floats */", upper, f.workspace)
-  lines[#lines + 1] = declaration(f.name, graph, t, "") .. ";"
+  lines[#lines + 1] = declaration("void " .. f.name .. "(", graph, t, "") .. ";"
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -8,22 +8,33 @@
 -- there.
 local kernels = {}
 
+-- Choices by masks of bits: compilers do not vectorise a branch whose arithmetic might trap.
 kernels.bits = { text = [[
-static inline float @_power(int32_t k) { /* 2^k, k from -126 to 127 */
-    const uint32_t u = (uint32_t)(k + 127) << 23;
+static inline uint32_t @_bits(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+static inline float @_float(uint32_t u) {
     float x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
+static inline float @_pick(int c, float a, float b) { /* c ? a : b */
+    const uint32_t mask = 0u - (uint32_t)c;
+    return @_float((@_bits(a) & mask) | (@_bits(b) & ~mask));
+}
+static inline float @_power(int32_t k) { /* 2^k, k from -126 to 127 */
+    return @_float((uint32_t)(k + 127) << 23);
+}
 ]] }
 
--- x = k ln 2 + r (Cody and Waite 1980), exp(r) by a minimax polynomial (Cephes). 2^k in two halves, for results below
--- the smallest normal number.
+-- x = k ln 2 + r (Cody and Waite 1980), exp(r) by a minimax polynomial (Cephes). k is in the last bits of a float of
+-- size 1.5 * 2^23; 2^k in two halves, for results below the smallest normal number.
 kernels.exp = { needs = { "bits" }, text = [[
 static inline float @_exp(float x) {
-    const float low = x > -104.0f ? x : -104.0f, c = low < 89.0f ? low : 89.0f;
-    const float scaled = c * 1.44269504088896341f;
-    const int32_t k = (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f)), half = k / 2;
+    const float low = @_pick(x < -104.0f, -104.0f, x), c = @_pick(low > 89.0f, 89.0f, low);
+    const int32_t k = (int32_t)(@_bits(c * 1.44269504088896341f + 12582912.0f) & 0x7fffffu) - 0x400000, half = k / 2;
     const float f = (float)k, r = (c - f * 0.693359375f) + f * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -32,7 +43,7 @@ static inline float @_exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = (r * r * p + r + 1.0f) * @_power(half) * @_power(k - half);
-    return x == x ? p : x;
+    return @_pick(x == x, p, x);
 }
 ]] }
 
@@ -42,13 +53,14 @@ static inline float @_sigmoid(float x) { return 1.0f / (1.0f + @_exp(-x)); }
 
 kernels.tanh = { needs = { "exp" }, text = [[
 static inline float @_tanh(float x) {
-    const float z = x * x, size = x < 0.0f ? -x : x, far = 1.0f - 2.0f / (@_exp(2.0f * size) + 1.0f);
+    const uint32_t sign = @_bits(x) & 0x80000000u;
+    const float z = x * x, size = @_float(@_bits(x) ^ sign), far = 1.0f - 2.0f / (@_exp(2.0f * size) + 1.0f);
     float p = -5.70498872745e-3f;
     p = p * z + 2.06390887954e-2f;
     p = p * z - 5.37397155531e-2f;
     p = p * z + 1.33314422036e-1f;
     p = p * z - 3.33332819422e-1f;
-    return size < 0.625f ? x + x * z * p : x < 0.0f ? -far : far;
+    return @_pick(size < 0.625f, x + x * z * p, @_float(@_bits(far) | sign));
 }
 ]] }
 
@@ -67,16 +79,42 @@ static inline float @_silu(float x) { return x * @_sigmoid(x); }
 -- Hastings' formula, 26.2.17 in Abramowitz and Stegun, within 3e-7, as csrc/kernels/vmath.h has it.
 kernels.gelu = { needs = { "exp" }, text = [[
 static inline float @_gelu(float x) {
-    const float t = 1.0f / (1.0f + 0.2316419f * (x < 0.0f ? -x : x));
+    const float t = 1.0f / (1.0f + 0.2316419f * @_float(@_bits(x) & 0x7fffffffu));
     float p = 1.330274429f;
     p = p * t - 1.821255978f;
     p = p * t + 1.781477937f;
     p = p * t - 0.356563782f;
     p = p * t + 0.319381530f;
     p = 0.39894228f * @_exp(-0.5f * x * x) * t * p;
-    return x * (x > 0.0f ? 1.0f - p : p);
+    return x * @_pick(x > 0.0f, 1.0f - p, p);
 }
 ]] }
+
+kernels.relu = { text = [[
+static inline float @_relu(float x) { return x > 0.0f ? x : 0.0f; }
+]] }
+
+--- The functions of one number that kernels.apply takes.
+kernels.activations = { "exp", "gelu", "relu", "sigmoid", "silu", "tanh" }
+
+-- n numbers; y may be x. A constant count in the inner loop is vectorised from -O2 on.
+local apply = [[
+static void @_apply_$OP(const float *x, float *y, size_t n) {
+    float t[16];
+    size_t i, k;
+    for (i = 0; i < n; i += 16) {
+        const size_t count = n - i < 16 ? n - i : 16;
+        if (count < 16) memset(t, 0, sizeof t);
+        memcpy(t, x + i, count * sizeof *t);
+        for (k = 0; k < 16; k++) t[k] = @_$OP(t[k]);
+        memcpy(y + i, t, count * sizeof *t);
+    }
+}
+]]
+
+for _, op in ipairs(kernels.activations) do
+  kernels["apply_" .. op] = { needs = { op }, text = apply:gsub("%$OP", op) }
+end
 
 kernels.normal_cdf = { text = [[
 static float @_normal_cdf(float x) { return (float)(0.5 * erfc(-(double)x * 0.70710678118654752440)); }
@@ -123,13 +161,18 @@ static float @_normal_quantile(float u) {
 
 -- ---- products ---------------------------------------------------------------------------------------
 
--- A template: "<<…#…|; >>" becomes the text up to the bar for each of P rows, joined by what follows the bar.
-local function filled(text, P, values)
-  text = text:gsub("<<(.-)|(.-)>>", function(each, separator)
+local function repeated(text, pattern, mark, count)
+  return (text:gsub(pattern, function(each, separator)
     local list = {}
-    for p = 0, P - 1 do list[p + 1] = each:gsub("#", p) end
+    for i = 0, count - 1 do list[i + 1] = each:gsub(mark, tostring(i)) end
     return table.concat(list, separator)
-  end)
+  end))
+end
+
+-- A template: "<<…#…|; >>" becomes the text up to the bar for each of P rows, joined by what follows the bar, and
+-- "{{…%…|; }}" for each of V vectors.
+local function filled(text, P, V, values)
+  text = repeated(repeated(text, "{{(.-)|(.-)}}", "%%", V), "<<(.-)|(.-)>>", "#", P)
   return (text:gsub("%$(%u+)", values))
 end
 
@@ -150,6 +193,33 @@ static void @_run_$P_$B$S(const float *restrict x, size_t step, const $W *restri
         }
     }
     for (k = 0; k < $B; k++) <<sum[# * $B + k] = a#[k]|, >>;
+}
+]]
+
+-- The same by vectors, which GCC and clang have beyond C99: V of them for each row in one pass over the products.
+-- "{{…%|; }}" is repeated for each vector.
+local run_vectors = [[
+static void @_run_$P_$B(const float *restrict x, size_t step, const float *restrict w, size_t n, float *restrict sum) {
+    typedef float vector __attribute__((vector_size($L * sizeof(float))));
+    const float <<*x# = x + # * step|, >>;
+    size_t i, h;
+    for (h = 0; h < $B; h += $V * $L) {
+        vector <<{{a#%|, }}|, >>;
+        <<{{memcpy(&a#%, sum + # * $B + % * $L + h, sizeof a#%);|
+        }}|
+        >>
+        for (i = 0; i < n; i++) {
+            const float *row = w + i * $B + h;
+            vector {{w%|, }};
+            {{memcpy(&w%, row + % * $L, sizeof w%);|
+            }}
+            <<{{a#% += w% * x#[i];| }}|
+            >>
+        }
+        <<{{memcpy(sum + # * $B + % * $L + h, &a#%, sizeof a#%);|
+        }}|
+        >>
+    }
 }
 ]]
 
@@ -179,14 +249,18 @@ static void @_product_$P_$B$S(const float *x, const $W *w, $SCALESconst float *b
 ]]
 
 --- Rows that are computed at once, of so many.
-function kernels.at_once(places) return places >= 4 and 4 or 1 end
+-- @tparam integer places
+-- @tparam integer outputs
+function kernels.at_once(places, outputs)
+  return places >= 8 and outputs <= 4 and 8 or places >= 4 and 4 or 1
+end
 
 --- The blocks in which weights of a number of outputs are packed: { first (from 0), width, outputs }, …, the widest
 -- that waste at most an eighth of what is computed; the last is filled with zeros.
 -- @tparam integer outputs
 -- @tparam integer P rows that are computed at once
 function kernels.blocks(outputs, P)
-  local widths, list, at = P == 4 and { 16, 8, 4 } or { 32, 16, 8, 4 }, {}, 0
+  local widths, list, at = P > 1 and { 16, 8, 4 } or { 32, 16, 8, 4 }, {}, 0
   while at < outputs do
     local width, rest = widths[#widths], outputs - at
     for _, w in ipairs(widths) do
@@ -216,8 +290,14 @@ function kernels.product(P, B, int8)
   if not kernels[name] then
     local values = { P = P, B = B, S = int8 and "_i8" or "", SCALES = int8 and "const float *scale, " or "",
       W = int8 and "int8_t" or "float", CAST = int8 and "(float)" or "",
-      SCALED = int8 and " * @@_AT(scale, o + k)" or "" }
-    kernels[name] = { text = filled(run, P, values) .. "\n" .. filled(product, P, values) }
+      SCALED = int8 and " * @@_AT(scale, o + k)" or "", L = B >= 16 and "@@_LANES" or "4" }
+    local V = B < 16 and B // 4 or P == 1 and B // 8 or 2
+    values.V = V
+    local sums, rest = filled(run, P, V, values), filled(product, P, V, values)
+    if not int8 then
+      sums = "#ifdef @@_LANES\n" .. filled(run_vectors, P, V, values) .. "#else\n" .. sums .. "#endif\n"
+    end
+    kernels[name] = { text = sums .. "\n" .. rest }
   end
   return name
 end

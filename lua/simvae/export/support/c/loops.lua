@@ -1,4 +1,5 @@
 --- Nests of loops over tensors, as C.
+local c_kernels = require "simvae.export.support.c.kernels"
 local core = require "simvae.core"
 local plan = require "simvae.export.support.c.plan"
 
@@ -98,6 +99,8 @@ local binary = { add = "%s + %s", sub = "%s - %s", mul = "%s * %s", div = "%s / 
   atan2 = "atan2f(%s, %s)" }
 local kernels = { exp = true, log = true, tanh = true, sigmoid = true, softplus = true, silu = true, gelu = true,
   normal_cdf = true, normal_quantile = true }
+local activations = {}
+for _, op in ipairs(c_kernels.activations) do activations[op] = true end
 
 --- A number as a C literal of type float.
 -- @tparam number v
@@ -116,7 +119,10 @@ local function expression(out, node, operands)
   if op == "maximum" then return string.format("%s > %s ? %s : %s", a, b, a, b) end
   if op == "minimum" then return string.format("%s < %s ? %s : %s", a, b, a, b) end
   if op == "leaky_relu" then
-    return string.format("%s > 0.0f ? %s : %s * %s", a, a, loops.literal(node.options.slope), a)
+    local slope = node.options.slope
+    local scaled = string.format("%s * %s", loops.literal(slope), a)
+    if slope > 0 and slope <= 1 then return string.format("%s > %s ? %s : %s", a, scaled, a, scaled) end -- no branch
+    return string.format("%s > 0.0f ? %s : %s", a, a, scaled)
   elseif op == "clamp" then
     local low, high = node.options.low, node.options.high
     local from, to = loops.literal(low), loops.literal(high)
@@ -167,11 +173,24 @@ local function collect(out, node, names, leaves, lines)
   return names[node]
 end
 
+local SEVERAL = 16 -- numbers from which an activation is a call
+
+-- The call of an activation of as many numbers as it gives; nil: it is none, or of a constant or a fused node.
+local function applied(out, node)
+  local x = node.inputs[1]
+  if not activations[node.op] or plan.count(node) < SEVERAL or plan.count(x) ~= plan.count(node)
+    or out.plan.fused[out.plan:root(x)] or not out.plan:place(x) then return nil end
+  out:kernel("apply_" .. node.op)
+  return { string.format("@_apply_%s(%s, %s, %d);", node.op, out:pointer(x), out:pointer(node), plan.count(node)) }
+end
+
 --- The loop of an elementwise node and of all that are fused into it.
 -- @tparam table out the emitter
 -- @tparam table node
 -- @treturn {string,...} lines
 function loops.elementwise(out, node)
+  local call = applied(out, node)
+  if call then return call end
   local leaves, steps, shape, axes = {}, {}, {}, plan.shape(node)
   local found = {}
   collect(out, node, {}, leaves, found)

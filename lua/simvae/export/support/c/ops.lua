@@ -110,10 +110,10 @@ local function conv_geometry(node)
 end
 
 -- All phases compute so many places at once.
-local function conv_at_once(g)
+local function conv_at_once(g, outputs)
   local least = math.huge
   for _, p in ipairs(g.phases) do least = math.min(least, p.columns) end
-  return kernels.at_once(least)
+  return kernels.at_once(least, outputs)
 end
 
 local function padded_size(node, g)
@@ -122,14 +122,14 @@ end
 
 local function conv_scratch(node)
   local g, outputs = conv_geometry(node), plan.shape(node)[2]
-  return tile_size(outputs, conv_at_once(g)) + padded_size(node, g)
+  return tile_size(outputs, conv_at_once(g, outputs)) + padded_size(node, g)
 end
 
 local function emit_conv(out, node, step)
   local w, b, g = constant(node, 2), constant(node, 3), conv_geometry(node)
   local C, outputs = image(node.inputs[1]), plan.shape(node)[2]
   if g.empty then refuse.because "conv_transpose2d with a stride above its kernel leaves gaps, which C has not" end
-  local P = conv_at_once(g)
+  local P = conv_at_once(g, outputs)
   local tile = tile_size(outputs, P)
   local across = (g.W + g.left + g.right) * C
   local padded = step.scratch + tile

@@ -133,6 +133,19 @@ $BYTES#define @@_AT(array, i) $AVR
 #define @@_FLASH
 #define @@_AT(array, i) (array)[i]
 #endif
+
+/* Vectors of floats, which GCC and clang have beyond C99: numbers of one. */
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 5)
+#if defined(__AVX__)
+#define @@_LANES 8
+#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#define @@_LANES 4
+#endif
+/* Functions for processors with AVX2, which is asked for when the program runs; -D@@_PORTABLE leaves them out. */
+#if defined(__x86_64__) && !defined(__AVX2__) && !defined(_WIN32) && !defined(@@_PORTABLE)
+#define @@_AVX2 __attribute__((target("avx2")))
+#endif
+#endif
 ]]
 
 local AVR_BYTES = "static inline int8_t @_b(const int8_t *p) { return (int8_t)pgm_read_byte(p); }\n"
@@ -150,6 +163,39 @@ local function kernel_texts(out)
   end
   for _, name in ipairs(out.kernels) do add(name) end
   return texts
+end
+
+-- Functions for processors with AVX2: the same ones once more, of other names and with longer vectors. The sums are in
+-- the same order, without fused multiplications and additions, so that numbers do not depend on the processor.
+local function for_avx2(text)
+  text = text:gsub("#ifdef @@_LANES\n(.-)#else\n.-#endif\n", "%1"):gsub("@@_LANES", "8")
+  text = text:gsub("(@+)(_[%l][%w_]*)%(", function(mark, name) return mark == "@" and "@" .. name .. "_avx2(" end)
+  return (("\n" .. text):gsub("\nstatic ", "\n@@_AVX2 static "):sub(2))
+end
+
+-- The lines of a function's start: the workspace, where it is no argument or is not needed.
+local function workspace_lines(t, size)
+  if t.static then return { size > 0 and "    float *const work = @_work;" or nil } end
+  return { size == 0 and "    (void)work;" or nil }
+end
+
+-- The functions of graphs, with those for AVX2 before them.
+local function function_texts(functions, bodies, kernel_list, t)
+  local wide, plain = { "#ifdef @@_AVX2" }, {}
+  for _, text in ipairs(kernel_list) do wide[#wide + 1] = for_avx2(text) end
+  for g, f in ipairs(functions) do
+    local name = f.name .. "_avx2"
+    local body = table.concat(bodies[g], "\n")
+    local start = table.concat(workspace_lines(t, f.workspace), "\n")
+    wide[#wide + 1] = string.format("%s {\n%s%s\n}\n",
+      header.definition(f.graph, t, "@@_AVX2 static void " .. name .. "("), start ~= "" and start .. "\n" or "",
+      for_avx2(body))
+    plain[g] = string.format("%s {\n#ifdef @@_AVX2\n    if (__builtin_cpu_supports(\"avx2\")) {\n        %s\n        "
+      .. "return;\n    }\n#endif\n%s%s\n}\n", header.definition(f.graph, t), header.call(name, f.graph, t),
+      start ~= "" and start .. "\n" or "", body)
+  end
+  wide[#wide + 1] = "#endif\n"
+  return table.move(plain, 1, #plain, #wide + 1, wide)
 end
 
 -- The largest errors that bytes in place of weights make, over typical inputs: for each output absolute, and as a share
@@ -194,16 +240,11 @@ function source.of(graphs, t)
     AVR = t.int8 and AVR_AT or "@_f((array) + (i))" })) }
   if out.bins then parts[#parts + 1] = string.format("enum { @@_BINS = %d };\n", out.bins) end
   for _, one in ipairs(out.arrays) do parts[#parts + 1] = array_text(one) end
-  for _, text in ipairs(kernel_texts(out)) do parts[#parts + 1] = text end
+  local kernel_list = kernel_texts(out)
+  table.move(kernel_list, 1, #kernel_list, #parts + 1, parts)
   if t.static and most > 0 then parts[#parts + 1] = string.format("static float @_work[%d];\n", most) end
-  for g, graph in ipairs(graphs) do
-    local lines = { header.definition(graph, t) .. " {" }
-    if t.static and functions[g].workspace > 0 then lines[2] = "    float *const work = @_work;" end
-    if not t.static and functions[g].workspace == 0 then lines[2] = "    (void)work;" end
-    table.move(bodies[g], 1, #bodies[g], #lines + 1, lines)
-    lines[#lines + 1] = "}\n"
-    parts[#parts + 1] = table.concat(lines, "\n")
-  end
+  local texts = function_texts(functions, bodies, kernel_list, t)
+  table.move(texts, 1, #texts, #parts + 1, parts)
   local text = table.concat(parts, "\n"):gsub("@@", upper):gsub("@", t.prefix)
   local result = { source = text, constants = constant_bytes(out), workspace = most * 4, functions = functions,
     errors = errors }

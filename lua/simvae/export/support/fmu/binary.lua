@@ -42,7 +42,7 @@ local function write(path, text)
 end
 
 local function compiled(compiler, folder, name, sources)
-  local words = { compiler, "-std=c99", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-o", name, cwd = folder }
+  local words = { compiler, "-std=c99", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-o", name, cwd = folder }
   for _, source in ipairs(sources) do
     local ok, why = write(folder .. "/" .. source.name, source.text)
     if not ok then return nil, why end

@@ -24,6 +24,7 @@ local HEAD = [[
 #define sqrtf __builtin_sqrtf
 #define floorf __builtin_floorf
 #define SV_AT(array, i) (array)[i]
+#define SV_LANES 4
 double exp(double), log(double), log1p(double), expm1(double), tanh(double), sin(double), cos(double);
 static float expf(float x) { return (float)exp((double)x); }
 static float logf(float x) { return (float)log((double)x); }
@@ -51,12 +52,12 @@ static double erfc(double x) {
 
 -- Names of all kernels, in order, of products those of floats.
 local function names()
-  for _, widths in ipairs { { 4, 16 }, { 4, 8 }, { 4, 4 }, { 1, 32 }, { 1, 16 }, { 1, 8 }, { 1, 4 } } do
+  for _, widths in ipairs { { 8, 4 }, { 4, 16 }, { 4, 8 }, { 4, 4 }, { 1, 32 }, { 1, 16 }, { 1, 8 }, { 1, 4 } } do
     c_kernels.product(widths[1], widths[2], false)
   end
   local list = {}
   for name, kernel in pairs(c_kernels) do
-    if type(kernel) == "table" and not name:find "_i8$" then list[#list + 1] = name end
+    if type(kernel) == "table" and kernel.text and not name:find "_i8$" then list[#list + 1] = name end
   end
   table.sort(list)
   return list
@@ -99,7 +100,7 @@ function kernels.build(compiler, linker, path)
   end
   assert(core.io.write(c, { kernels.source() }))
   local commands = {
-    string.format("%s --target=wasm32 -std=c11 -O3 -msimd128 -mbulk-memory -ffreestanding -fvisibility=default "
+    string.format("%s --target=wasm32 -std=c11 -O2 -msimd128 -mbulk-memory -ffreestanding -fvisibility=default "
       .. "-fno-math-errno -c %s -o %s", compiler, c, object),
     string.format("%s --no-entry --export-dynamic --allow-undefined --import-memory --stack-first -z stack-size=%d "
       .. "--export=__heap_base --strip-all -O2 %s -o %s", linker, kernels.STACK, object, wasm),
