@@ -97,6 +97,9 @@ describe("exported C", function()
       name = "wave", output = { 30 }, params = { { name = "f", low = 1, high = 4 } },
       simulate = function(z, out) for i = 1, 30 do out[i] = math.sin(z.f * i / 10) end end,
     }
+    for _, net in ipairs { "gru", "lstm" } do
+      compare(trained { simulator = wave, width = 1, posterior = "gaussian", net = net }, net)
+    end
     compare(trained { simulator = wave, width = 2, posterior = "gaussian", net = function(t)
       local nn, decoder, encoder = sv.nn, sv.nets.conv1d(t)
       return decoder, nn.sequential { nn.reshape { 1, 30 }, nn.conv1d(1, 4, 3, { left = 6, dilation = 3 }),

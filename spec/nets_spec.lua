@@ -107,8 +107,52 @@ describe("against PyTorch:", function()
       return with(nn.conv_transpose1d(5, 3, 4, { padding = 3, dilation = 2 }), both, w, b)(x)
     end,
   }
+  local all = { "weight_ih", "weight_hh", "bias_ih", "bias_hh" }
+  for _, kind in ipairs { "gru", "lstm" } do
+    for _, size in ipairs { { 3, 5 }, { 1, 16 } } do
+      local inputs, hidden = table.unpack(size)
+      cases[kind .. "_" .. hidden] = function(x, ...) return with(nn[kind](inputs, hidden), all, ...)(x) end
+    end
+  end
   for name, f in pairs(cases) do
     it(name, function() check(name, f) end)
+  end
+end)
+
+describe("recurrent layers", function()
+  for _, kind in ipairs { "gru", "lstm" } do
+    it("take series of any length, and give the last state, or states of the way back: " .. kind, function()
+      local layer = sv.nn[kind](2, 6, { rng = sv.rng(1) })
+      local last = sv.nn[kind](2, 6, { last = true })
+      local back = sv.nn[kind](2, 6, { reverse = true, bias = false })
+      assert(last:load_state(layer:state()))
+      local x = sv.rng(2):normal { 3, 11, 2 }
+      local states = layer(x)
+      for _, T in ipairs { 1, 4, 11 } do
+        local part = layer(sv.slice(x, 2, 1, T)) -- what comes later changes nothing before it
+        close(sv.slice(states, 2, 1, T), part, "states")
+        close(sv.reshape(sv.slice(part, 2, -1, -1), 3, 6), last(sv.slice(x, 2, 1, T)), "last")
+      end
+      local front = sv.nn[kind](2, 6, { bias = false })
+      assert(front:load_state(back:state()))
+      close(sv.slice(front(sv.slice(x, 2, -1, 1, -1)), 2, -1, 1, -1), back(x), "reverse")
+      helper.raises(kind .. ": x must be %(N, T, 2%) of one element or more; got %(3, 1, 3%)", layer, sv.ones(3, 1, 3))
+      helper.raises("nn." .. kind .. ": hidden must be at least 1", sv.nn[kind], 1, 0)
+    end)
+
+    it("give the same bits for any number of threads: " .. kind, function()
+      local rng, before, found = sv.rng(5), core.threads(), {}
+      local gates = kind == "gru" and 3 or 4
+      local given = { rng:normal { 9, 12, gates * 8 }, rng:normal { gates * 8, 8 }, rng:normal { gates * 8 } }
+      for _, threads in ipairs { 1, 3 } do
+        core.threads(threads)
+        local list = {}
+        for i, t in ipairs(results(sv[kind], given)) do list[i] = t:totable() end
+        found[#found + 1] = list
+      end
+      core.threads(before)
+      assert.same(found[1], found[2])
+    end)
   end
 end)
 
@@ -230,6 +274,40 @@ describe("nets \"conv\" and \"dcgan\"", function()
   end)
 end)
 
+describe("nets of series", function()
+  it("learn, and are saved whole: gru, lstm", function()
+    local wave = sv.simulator { name = "wave", output = { 40 }, noise = 0.05,
+      params = { { name = "f", low = 0.2, high = 1 } },
+      simulate = function(z, out) for i = 1, 40 do out[i] = math.sin(z.f * i) end end }
+    for _, net in ipairs { "gru", "lstm" } do
+      local model = sv.model { simulator = wave, net = net, width = 4, seed = 3, posterior = "mixture" }
+      model:train { quiet = true, recalibrate = false, batch = 32, decoder = { steps = 2 }, encoder = { steps = 120 } }
+      local z, x = sv.simulate(wave, 100, sv.rng(4))
+      assert.is_true(sv.mean(sv.abs((model:encode(x)) - z)):item() < 0.1) -- the prior's: 0.2
+      local path = helper.temporary_folder() .. "/" .. net .. ".safetensors"
+      assert(model:save(path))
+      assert.same((model:encode(x)):totable(), (assert(sv.load(path, wave)):encode(x)):totable())
+    end
+  end)
+
+  it("take 16 elements or more; recurrent ones make 256 steps at most", function()
+    for _, net in ipairs { "gru", "lstm" } do
+      for _, n in ipairs { 16, 1024, 1025 } do
+        local decoder, encoder = sv.nets[net] { code = 2, heads = 3, width = 2, output = { n } }
+        assert.same({ 1, 3 }, encoder(decoder(sv.zeros(1, 2))).shape)
+        local x, steps = sv.zeros(1, n), nil
+        for _, layer in ipairs(encoder.inner[1].inner) do
+          x = layer(x)
+          if layer.label:find("^" .. net) then steps = x.shape[2] end
+        end
+        assert.equal(n == 16 and 4 or n == 1024 and 256 or 65, steps)
+      end
+      helper.raises("net \"" .. net .. "\" takes series {n} of 16 elements or more", sv.nets[net],
+        { code = 2, heads = 3, output = { 15 } })
+    end
+  end)
+end)
+
 describe("the net \"conv1d\"", function()
   it("shortens series to a quarter, rounded up, until they are 4 to 15 long, and leads back to the length", function()
     for _, n in ipairs { 16, 17, 61, 100, 250, 1000 } do
@@ -264,7 +342,8 @@ describe("the net \"conv1d\"", function()
     end
     for _, output in ipairs { { 15 }, { 1, 16, 16 } } do
       helper.raises("net \"conv1d\" takes series {n} of 16 elements or more; this simulator's output is .*: use net = "
-        .. "\"mlp\"", sv.model, { simulator = sim(nil, table.unpack(output)), net = "conv1d" })
+        .. "\"" .. (#output == 3 and "conv" or "mlp"), sv.model,
+        { simulator = sim(nil, table.unpack(output)), net = "conv1d" })
     end
     local lines = sim({ low = 0.01, high = 0.5 }, 30)
     local model = sv.model { simulator = lines, net = "conv1d", width = 4 }

@@ -207,7 +207,9 @@ describe("sv.export.onnx", function()
       name = "wave", output = { 50 }, params = { { name = "f", low = 1, high = 4 } },
       simulate = function(z, out) for i = 1, 50 do out[i] = math.sin(z.f * i / 10) end end,
     }
-    export(folder, "conv1d", trained({ simulator = wave, net = "conv1d", width = 4, posterior = "mixture" }, 10), list)
+    for _, net in ipairs { "conv1d", "gru", "lstm" } do
+      export(folder, net, trained({ simulator = wave, net = net, width = 2, posterior = "mixture" }, 10), list)
+    end
     compare(program, folder, list)
   end)
 

@@ -264,7 +264,7 @@ const char *sv_nearest(const char *word, const char *const *known, int n); /* cl
 extern const sv_op sv_ops_elementwise[], sv_ops_matmul[], sv_ops_conv[], sv_ops_norm[], sv_ops_reduce[], sv_ops_shape[],
     sv_ops_pool[], sv_ops_softmax[], sv_ops_loss[], sv_ops_dropout[], sv_ops_sort[], sv_ops_distribution[],
     sv_ops_linalg[], sv_ops_linalg_factor[], sv_ops_spline[], sv_ops_conditioner[], sv_ops_piecewise[],
-    sv_ops_location_scale[];
+    sv_ops_location_scale[], sv_ops_recurrent[];
 extern const sv_op sv_op_to_plain, sv_op_to_channels_last, sv_op_relabel; /* ops/shape.c */
 
 /* ---- engine/trace.c ------------------------------------------------------------- */

@@ -42,11 +42,12 @@ local options = check.declare("model", {
     doc = "what is learned: made by sv.simulator, sv.command, sv.spice or sv.dataset, or a built-in one" },
   net = { "string|function|table",
     doc = "\"conv\" for images of 8 to 512 pixels either way, \"coordconv\" for figures whose edges are to be sharp, "
-      .. "\"dcgan\" the paper's, \"conv1d\" for long series, \"mlp\" for all else; a function that builds one, as those "
-      .. "of sv.nets; or { decoder =, encoder = } of layers; default: conv for such images, else mlp" },
+      .. "\"dcgan\" the paper's, \"conv1d\", \"gru\" and \"lstm\" for series, \"mlp\" for all else; a function that "
+      .. "builds one, as those of sv.nets; or { decoder =, encoder = } of layers; default: conv for such images, else "
+      .. "mlp" },
   width = { "integer", min = 1,
     doc = "of the networks: channels of the first convolution, or units of a hidden layer; default: conv, "
-      .. "coordconv and conv1d 16, dcgan 32, mlp 128" },
+      .. "coordconv, conv1d, gru and lstm 16, dcgan 32, mlp 128" },
   seed = { "integer", default = 1, doc = "of the initial weights, and of training by default" },
   loss = { "string|function",
     doc = "how outputs are compared: \"bce\", \"mse\", \"l1\", \"gaussian\", or a function (prediction, x) -> "

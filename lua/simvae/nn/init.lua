@@ -17,6 +17,7 @@ local initial = require "simvae.nn.initial"
 local microbatch = require "simvae.nn.microbatch"
 local names = require "simvae.util.names"
 local precision = require "simvae.nn.precision"
+local recurrent = require "simvae.nn.recurrent"
 local series = require "simvae.nn.series"
 require "simvae.tensor"
 
@@ -512,6 +513,7 @@ function nn.func(f, parameters)
 end
 
 series(nn)
+recurrent(nn)
 
 names.class(Layer, "layer", {
   { "training", "boolean", "training or evaluation mode" },

@@ -7,6 +7,7 @@
 --     flatten, select, stack, transpose              reshape, slice, concat, permute
 --     batch_norm, conv2d_norm, conv_transpose2d_norm a product and a sum, or part of the weights
 --     dropout, batch_norm in training                refused
+--     gru, lstm                                      their steps, one after another
 --
 -- Options: reshape and expand have the whole shape; slice has axis, first, last and step, counted from the start;
 -- reductions have a list of all axes, and keepdims; axes count from 1. reshape, expand, slice, permute and concat that
@@ -196,5 +197,54 @@ end
 
 with_norm("conv2d", 1)
 with_norm("conv_transpose2d", 2)
+
+-- ---- recurrent layers ----------------------------------------------------------------------------------
+
+-- Steps one after another: of each the product, the gates, the new state. gates: how many; step(values) -> the state h
+-- and what it keeps, from x and p, functions of a gate that give its part of the inputs and of the product.
+local function unrolled(gates, step)
+  return function(self, inputs, _, shape)
+    local N, T, H = table.unpack(shape)
+    local x, h, kept, states = inputs[1], nil, nil, {}
+    if dim.any { T, H } then refuse.because "recurrent layers take series of one length" end
+    if inputs[2].kind ~= "constant" or inputs[3].kind ~= "constant" then
+      refuse.because "recurrent layers: w and b are to be constants"
+    end
+    local plain = { activation = "none", slope = 0 }
+    local function apply(op, ...) return self:node(op, { ... }, {}, { N, H }) end
+    local function part(value, gate)
+      local last = gate * H
+      return self:node("slice", { value }, { axis = 2, first = last - H + 1, last = last, step = 1 }, { N, H })
+    end
+    for t = 1, T do
+      local now = self:node("slice", { x }, { axis = 2, first = t, last = t, step = 1 }, { N, 1, gates * H })
+      now = self:node("reshape", { now }, { shape = { N, gates * H } }, { N, gates * H })
+      local product = h and self:node("linear", { h, inputs[2], inputs[3] }, plain, { N, gates * H })
+      local function given(gate) return part(now, gate) end
+      local function added(gate)
+        if product then return part(product, gate) end
+        return self:constant(core.slice(inputs[3].tensor, 1, (gate - 1) * H + 1, gate * H))
+      end
+      h, kept = step(apply, given, added, h, kept)
+      states[t] = self:node("reshape", { h }, { shape = { N, 1, H } }, { N, 1, H })
+    end
+    return self:node("concat", states, { axis = 2 }, shape)
+  end
+end
+
+canonical.gru = unrolled(3, function(apply, x, p, h)
+  local r, z = apply("sigmoid", apply("add", x(1), p(1))), apply("sigmoid", apply("add", x(2), p(2)))
+  local n = apply("tanh", apply("add", x(3), apply("mul", r, p(3))))
+  local moved = h and apply("sub", h, n)
+  return apply("add", n, apply("mul", z, moved or apply("neg", n)))
+end)
+
+canonical.lstm = unrolled(4, function(apply, x, p, _, c)
+  local function gate(op, k) return apply(op, apply("add", x(k), p(k))) end
+  local i, f, g, o = gate("sigmoid", 1), c and gate("sigmoid", 2), gate("tanh", 3), gate("sigmoid", 4)
+  local now = apply("mul", i, g)
+  if c then now = apply("add", apply("mul", f, c), now) end
+  return apply("mul", o, apply("tanh", now)), now
+end)
 
 return canonical

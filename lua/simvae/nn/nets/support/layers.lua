@@ -1,6 +1,5 @@
 --- Layers shared by the networks for images.
 local check = require "simvae.util.check"
-local core = require "simvae.core"
 local nn = require "simvae.nn"
 
 local layers = {}
@@ -121,24 +120,6 @@ end
 --- A doubling to a size: each output pixel of a stride-2 4x4 transposed convolution sees 2x2 inputs.
 function layers.doubling(from, to, size, rng)
   return nn.conv_transpose2d(from, to, 4, layers.halved(size, { std = layers.he(from * 4), rng = rng }))
-end
-
---- An encoder of series: one network reads the series, another gives the outputs from what it finds and from the
--- numbers behind the series, such as the level of its noise.
--- @tparam Layer series (N, n) -> (N, F)
--- @tparam Layer head (N, F + more) -> (N, outputs)
--- @tparam integer n elements
--- @tparam integer more numbers
--- @treturn Layer (N, n + more) -> (N, outputs)
-function layers.series_encoder(series, head, n, more)
-  if more == 0 then return nn.sequential { series, head } end
-  return nn.layer {
-    label = "encoder of series and " .. more .. " more", inner = { series, head },
-    forward = function(_, x)
-      local found = series(core.slice(x, 2, 1, n))
-      return head(core.concat({ found, core.slice(x, 2, n + 1, n + more) }, 2))
-    end,
-  }
 end
 
 return layers
