@@ -194,6 +194,18 @@ describe("a tape", function()
     assert.are.equal(0, core.memory().live)
   end)
 
+  it("says whether ops are recorded", function()
+    assert.is_false(core.is_recording())
+    local tape <close> = core.tape()
+    assert.is_true(core.is_recording())
+    assert.is_false(core.no_grad(core.is_recording))
+    do
+      local scope <close> = core.scope()
+      assert.is_false(core.is_recording())
+    end
+    assert.is_true(core.is_recording())
+  end)
+
   it("does not record under no_grad, in a scope, or without a parameter", function()
     local tape <close> = core.tape()
     local y = core.no_grad(function(p) return p * 2 end, x)

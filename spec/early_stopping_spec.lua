@@ -92,7 +92,7 @@ describe("early stopping", function()
 
   it("lets the rate fall where a doubling of the steps adds less than the tolerance, and goes on from there", function()
     local function run(out, more)
-      local o = { encoder = { steps = 512, lr = 5e-3, labels = "auto", patience = 800, tolerance = 100 } }
+      local o = { encoder = { steps = 1200, lr = 5e-3, labels = "auto", patience = 1200, tolerance = 100 } }
       o.decoder, o.log_every = { steps = 5 }, 1
       for k, v in pairs(more or {}) do o[k] = v end
       return model_of():train(options(folder .. out, o))
@@ -103,19 +103,20 @@ describe("early stopping", function()
       local step, rate = line_:match "^(%d+),encoder,[^,]*,([^,]*)"
       if step then rates[tonumber(step)] = tonumber(rate) end
     end
-    -- looked at after a sixteenth of the steps and after twice as many; then three trials, of which one is kept
+    -- looked at after 200 steps, and at factors of the square root of 2 from there, when twice as many can be compared;
+    -- then three trials, of which one is kept
     for _, row in ipairs(measures(folder .. "/settled", "encoder")) do
-      if row[1] >= (looks[1] and 2 * looks[1] or 32) and #looks < 2 then looks[#looks + 1] = row[1] end
+      if row[1] >= (looks[1] and math.sqrt(2) * looks[#looks] or 200) and #looks < 3 then looks[#looks + 1] = row[1] end
     end
-    local from = looks[2] + math.max(50, looks[2] // 5)
+    local from = looks[3] + math.max(50, looks[3] // 5)
     local to = from + from // 3
     assert.equal(to, whole.trained.encoder)
-    for step = looks[2] + 1, to do
+    for step = looks[3] + 1, to do
       local expected = step <= from and 5e-3 or 2.5e-3 * (1 + math.cos(math.pi * (step - from) / (to - from)))
       if rates[step] then assert.near(expected, rates[step], 1e-8, step) end
     end
     assert.is_not_nil(rates[to - 1])
-    for i, stop in ipairs { looks[2], from + 1, to - 3 } do
+    for i, stop in ipairs { looks[3], from + 1, to - 3 } do
       assert.is_false(pcall(run, "/settled" .. i, { checkpoint_every = 1e-9, on_step = function(stage, step)
         if stage == "encoder" and step >= stop then error("interrupted!", 0) end
       end }))

@@ -59,6 +59,17 @@ describe("a neural spline flow", function()
     end)
   end)
 
+  it("has the density of many points that it has of a few", function()
+    local many = rng:uniform(0, 1, { 3, 2500, 3 })
+    local log, base = flow.density(context, many)
+    local some_log, some_base = flow.density(context, core.slice(many, 2, 2201, 2210))
+    assert.near(0, core.max(core.abs(core.slice(log, 2, 2201, 2210) - some_log)):item(), 1e-3)
+    assert.near(0, core.max(core.abs(core.slice(base, 2, 2201, 2210) - some_base)):item(), 1e-4)
+    local tape <close> = core.tape()
+    tape:backward(core.mean((flow.density(context, many))))
+    assert.is_true(core.max(core.abs(flow:parameters()[1].grad)):item() > 0)
+  end)
+
   it("has the determinant of its Jacobian matrix by finite differences", function()
     core.no_grad(function()
       local h = core.real == "double" and 1e-6 or 4e-3

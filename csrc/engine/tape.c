@@ -269,6 +269,11 @@ static int l_no_grad(lua_State *L) {
     return finish_no_grad(L, LUA_OK, base);
 }
 
+static int l_is_recording(lua_State *L) {
+    lua_pushboolean(L, sv_enter(L)->recording);
+    return 1;
+}
+
 static int l_memory(lua_State *L) {
     sv_context *c = sv_get_context(L);
     lua_createtable(L, 0, 3);
@@ -348,6 +353,10 @@ static const sv_row functions[] = {
      "@tparam any ... its arguments\n"
      "@treturn any what f returns\n"
      "@usage print(sv.no_grad(function(x) return x * 2 end, sv.parameter { 1, 2 }).needs_grad)"},
+    {"is_recording", l_is_recording,
+     "Whether ops are recorded: a tape is open, and neither a scope within it nor no_grad.\n"
+     "@treturn boolean\n"
+     "@usage print(sv.is_recording(), sv.no_grad(sv.is_recording))"},
     {"release_memory", l_release_memory,
      "Drops the free lists; the collector gives the memory back.\n"
      "@usage sv.release_memory()"},

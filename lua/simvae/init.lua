@@ -12,6 +12,7 @@ local sv = {
   tensor = core.tensor, zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange,
   parameter = core.parameter, buffer = core.buffer,
   tape = core.tape, scope = core.scope, no_grad = core.no_grad,
+  is_recording = core.is_recording,
   release_memory = core.release_memory,
   threads = core.threads,
 }

@@ -115,6 +115,22 @@ function Model:encode(x, t)
   end)
 end
 
+--- The numbers of the model's own head for outputs that were checked, without a notice of unusual ones.
+-- @tparam Model self
+-- @tparam tensor x (N, …output)
+-- @tparam ?tensor noise (N,) levels
+-- @tparam ?function look (x as seen, h, rows before them)
+-- @treturn tensor (N, outputs)
+function inference.numbers(self, x, noise, look)
+  settle(self)
+  return (inference.in_chunks(x, function(part, before)
+    part = seen(self, part, noise, before)
+    local h = self:encoder_outputs(part)
+    if look then look(part, h, before) end
+    return h
+  end))
+end
+
 -- Reports unusual outputs, by the decoder's error for the most probable code.
 local function check_novelty(what, self, x, h, before)
   novelty.check(what, self, x, function() return self.head:typical(h) end, before)
@@ -172,13 +188,9 @@ function Model:posterior(x, t)
   if type(self.net) == "string" and (self.trained.encoder or 0) + (self.trained.sleep or 0) == 0 then
     notice(self, "untrained", "posterior: the model's encoder has not been trained")
   end
-  settle(self)
-  return posterior.new(self, (inference.in_chunks(x, function(part, before)
-    part = seen(self, part, noise, before)
-    local h = self:encoder_outputs(part)
+  return posterior.new(self, inference.numbers(self, x, noise, function(part, h, before)
     check_novelty("posterior", self, part, h, before)
-    return h
-  end)), x, noise)
+  end), x, noise)
 end
 
 return inference

@@ -92,21 +92,19 @@ local function map_of(one)
   return { levels = levels, values = values }
 end
 
--- The share of ascending numbers below c.
-local function share_of(sorted, c)
-  local low, high = 0, #sorted
-  while low < high do
-    local middle = (low + high + 1) // 2
-    if sorted[middle] < c then low = middle else high = middle - 1 end
-  end
-  return low / #sorted
-end
-
 -- Whether the truths of a parameter lie elsewhere among its marginal distributions than draws do: the test of
--- Kolmogorov and Smirnov that their shares below are uniform, at a level of 5%.
-local function displaced(one)
+-- Kolmogorov and Smirnov that their ranks among draws are uniform (simulation-based calibration: Talts and others
+-- 2018), equal ones in random order, at a level of 5%.
+local function displaced(one, rng)
   local shares = {}
-  for i, c in ipairs(coordinates_of(one)) do shares[i] = share_of(one.drawn, c) end
+  for i, row in ipairs(one.draws:totable()) do
+    local low, below, same = one.known[i][1], 0, 0
+    local high = one.known[i][2] or low
+    for _, u in ipairs(row) do
+      if u < low then below = below + 1 elseif u <= high then same = same + 1 end
+    end
+    shares[i] = (below + rng:uniform() * (same + 1)) / (#row + 1)
+  end
   return supremum(shares) > KOLMOGOROV / math.sqrt(#shares)
 end
 
@@ -140,12 +138,6 @@ local function errors_of(self, z, mean, std)
   return lists
 end
 
--- One parameter of what simvae.posterior.support.recalibrated measured: the i-th of its columns.
-local function part_of(cuts, quantiles, i, is_circle)
-  return { at = core.reshape(core.slice(quantiles, 2, i, i), cuts.shape[1], quantiles.shape[3]),
-    cut = is_circle and core.slice(cuts, 2, i, i) or nil }
-end
-
 -- The cell whose middle u is: as a number, truths would all be at the middle of what their posterior holds.
 local function cell_of(p, u, rng)
   local half = 0.5 / parameter.cells(p)
@@ -161,70 +153,83 @@ local function add_truths(lists, params, points, rng)
   end
 end
 
--- What the correction is found from, of each parameter: of those that are no classes the quantiles `at` (n, 19) and
--- `cut` of the outputs, their `truths`, or `cells` of a grid, and sorted coordinates `drawn` of further draws; errors
--- of the estimates in their standard deviations.
-local function gathered(self, z, x, levels)
-  local params, n = self.simulator.params, z.shape[1]
-  local kinds, rng = recalibrated.kinds(self.latent), streams.knots(1)
-  local all, truths, columns, cuts, quantiles = {}, {}, {}, {}, {}
-  for k in ipairs(params) do
-    all[k], truths[k] = { drawn = {}, errors = {} }, {}
-    if kinds[k] ~= "class" then columns[#columns + 1] = k end
-  end
+-- What the correction is found from: of each parameter that is no class the true numbers of the cube, `known`, also as
+-- tensors, `truths` (n, 1) or of a grid `cells`, and draws of the posteriors, `draws` (n, M); of each the errors of the
+-- estimates in their standard deviations. Also what the model's own head is given (n, outputs).
+local function gathered(self, z, x, levels, kinds)
+  local inference = require "simvae.model.inference" -- which takes this file
+  local params, n, rng = self.simulator.params, z.shape[1], streams.knots(1)
+  local all, known_of, drawn, numbers_of = {}, {}, {}, {}
+  for k in ipairs(params) do all[k], known_of[k], drawn[k] = { errors = {} }, {}, {} end
   local each = math.max(EACH.least, math.min(EACH.most, EACH.all // n))
   for from = 1, n, CHUNK do
     local scope <close> = core.scope()
     local to = math.min(from + CHUNK - 1, n)
     local part, known = core.slice(x, 1, from, to), core.slice(z, 1, from, to)
     local told = noise.told(levels, from, to)
-    local p = self:posterior(part, told)
-    local cut, at = recalibrated.measure(p.head, p.h, kinds, columns)
-    cuts[#cuts + 1], quantiles[#quantiles + 1] = scope:keep(cut), scope:keep(at)
-    add_truths(truths, params, cube.from_units(self.latent, known:totable()), rng)
-    local draws = core.no_grad(p.head.sample, p.head, p.h, each, rng)
-    for i, k in ipairs(columns) do
-      local u = core.reshape(cube.column(draws, k), to - from + 1, each)
-      local c = core.reshape(recalibrated.coordinates(part_of(cut, at, i, kinds[k] == "circle"), nil, u), -1):totable()
-      table.move(c, 1, #c, #all[k].drawn + 1, all[k].drawn)
+    local h = inference.numbers(self, part, told and told.noise)
+    numbers_of[#numbers_of + 1] = scope:keep(h)
+    add_truths(known_of, params, cube.from_units(self.latent, known:totable()), rng)
+    local draws, off = core.no_grad(self.head.sample, self.head, h, each, rng), errors_of(self, known,
+      self:encode(part, told))
+    for k, one in ipairs(all) do
+      drawn[k][#drawn[k] + 1] = scope:keep(core.reshape(cube.column(draws, k), to - from + 1, each))
+      table.move(off[k], 1, #off[k], #one.errors + 1, one.errors)
     end
-    local off = errors_of(self, known, self:encode(part, told))
-    for k, one in ipairs(all) do table.move(off[k], 1, #off[k], #one.errors + 1, one.errors) end
   end
-  local cut, at = core.concat(cuts, 1), core.concat(quantiles, 1)
-  for i, k in ipairs(columns) do
-    local one, rows = all[k], core.tensor(truths[k])
-    table.sort(one.drawn)
-    local own = part_of(cut, at, i, kinds[k] == "circle")
-    one.at, one.cut = own.at, own.cut
-    if not params[k].grid then
-      one.truths = rows
-    else
+  for k, one in ipairs(all) do
+    if kinds[k] ~= "class" then
+      local rows = core.tensor(known_of[k])
       local function column(j) return core.slice(rows, 2, j, j) end
-      one.cells = { low = column(1), high = column(2), share = column(3) }
+      one.known, one.draws = known_of[k], core.concat(drawn[k], 1)
+      if params[k].grid then
+        one.cells = { low = column(1), high = column(2), share = column(3) }
+      else
+        one.truths = rows
+      end
     end
   end
-  return all
+  return all, core.concat(numbers_of, 1)
+end
+
+-- Adds to some parameters the quantiles `at` (n, 19) and `cut` of the outputs, and the sorted coordinates of the draws.
+local function measure(self, all, h, kinds, columns)
+  local cuts, quantiles = recalibrated.measure(self.head, h, kinds, columns)
+  for i, k in ipairs(columns) do
+    local one = all[k]
+    one.at = core.reshape(core.slice(quantiles, 2, i, i), cuts.shape[1], quantiles.shape[3])
+    one.cut = kinds[k] == "circle" and core.slice(cuts, 2, i, i) or nil
+    one.drawn = core.reshape(recalibrated.coordinates(one, nil, one.draws), -1):totable()
+    table.sort(one.drawn)
+  end
+  return cuts, quantiles
 end
 
 -- where_needed: corrects only what the pairs show to be wrong, as a map of a few hundred pairs is itself uncertain.
+-- Also returns what the head is given, and where its parameters with maps are cut, and their quantiles.
 local function fit(self, z, x, levels, where_needed)
-  local scope <close> = core.scope()
+  local kinds, columns, rng = recalibrated.kinds(self.latent), {}, streams.knots(2)
+  local all, h = gathered(self, z, x, levels, kinds)
   local result = { version = VERSION, simulations = z.shape[1], maps = {}, factors = {} }
-  for k, one in ipairs(gathered(self, z, x, levels)) do
-    local interval = one.at ~= nil
-    result.maps[k] = interval and (not where_needed or displaced(one)) and map_of(one)
+  for k, one in ipairs(all) do
+    local interval = kinds[k] ~= "class"
+    if interval and (not where_needed or displaced(one, rng)) then columns[#columns + 1] = k end
     result.factors[k] = interval and (not where_needed or misstated(one.errors)) and factor_of(one.errors) or 1
+    result.maps[k] = false
   end
-  return result
+  if #columns == 0 then return result end
+  local cuts, quantiles = measure(self, all, h, kinds, columns)
+  for _, k in ipairs(columns) do result.maps[k] = map_of(all[k]) end
+  return result, h, cuts, quantiles
 end
 
--- Whether a result corrects anything.
+-- Whether a result corrects the posterior's density, and whether it corrects anything.
 local function corrects(result)
+  local density, spread = false, false
   for k, map in ipairs(result.maps) do
-    if map or result.factors[k] ~= 1 then return true end
+    density, spread = density or map ~= false, spread or result.factors[k] ~= 1
   end
-  return false
+  return density, density or spread
 end
 
 -- ---- use ----------------------------------------------------------------------------------
@@ -314,18 +319,6 @@ function recalibration.check(t, params)
   return result
 end
 
--- The mean log density of the parameters of pairs.
-local function mean_log_prob(self, z, x, levels)
-  local n, total = z.shape[1], 0
-  for from = 1, n, CHUNK do
-    local scope <close> = core.scope()
-    local to = math.min(from + CHUNK - 1, n)
-    local p = self:posterior(core.slice(x, 1, from, to), noise.told(levels, from, to))
-    total = total + core.sum(p:log_prob(core.slice(z, 1, from, to))):item()
-  end
-  return total / n
-end
-
 --- Recalibrates what is measurably wrong, on pairs: a training's held-out samples as they are measured. Nothing is
 -- changed where their parameters would become less probable, as where a map of quantiles moves modes apart.
 -- @tparam Model self
@@ -335,12 +328,20 @@ end
 function recalibration.on(self, z, x, levels)
   local scope <close> = core.scope()
   self.recalibration = false
-  local found = fit(self, z, x, levels, true)
-  if not corrects(found) then return end
-  local before = mean_log_prob(self, z, x, levels)
-  self.recalibration = found
-  local after = mean_log_prob(self, z, x, levels)
-  self.recalibration = after >= before and found
+  local found, h, cuts, quantiles = fit(self, z, x, levels, true)
+  local density, anything = corrects(found)
+  if not anything then return end
+  if density then
+    local head = recalibrated.new(self.head, self.latent, found.maps)
+    local u = core.reshape(core.tensor((cube.from_units(self.latent, z:totable()))), z.shape[1], 1, z.shape[2])
+    local after, before = core.no_grad(function()
+      return core.mean(head:log_prob(head:with(h, cuts, quantiles), u)):item(),
+        core.mean(self.head:log_prob(h, u)):item()
+    end)
+    if after >= before then self.recalibration = found end
+  else
+    self.recalibration = found
+  end
 end
 
 -- ---- the method -----------------------------------------------------------------------------
@@ -398,7 +399,8 @@ function Model:recalibrate(t)
     self.recalibration = self.recalibration or before
   end })
   self.recalibration = false
-  self.recalibration = interrupt.during("recalibrate: interrupted; nothing was changed", fit, self, z, x, levels)
+  self.recalibration = (interrupt.during("recalibrate: interrupted; nothing was changed", fit, self,
+    z, x, levels))
   return self
 end
 

@@ -5,14 +5,15 @@
 -- durations", 2024). The rate of the recipe, a cosine over the most steps that a stage may take, goes on below it.
 local annealing = {}
 
-local FIRST = 1 / 16 -- share of the most steps after which a stage is first looked at
-local DECAY = 1 / 3  -- steps of the fall, as a share of those before
+local FIRST, LEAST = 1 / 32, 200 -- a stage is first looked at after a share of the most steps, and at least so many
+local APART = math.sqrt(2)       -- factor from look to look
+local DECAY = 1 / 3              -- steps of the fall, as a share of those before
 
 --- The step at which a stage is first looked at.
 -- @tparam integer steps the most that it takes
 -- @treturn integer
 function annealing.first(steps)
-  return math.max(1, math.ceil(FIRST * steps))
+  return math.max(math.min(steps, LEAST), math.ceil(FIRST * steps))
 end
 
 --- Notes in `settled` whether the best measure has risen by less than the tolerance since half as many steps.
@@ -21,7 +22,7 @@ end
 function annealing.look(early, step)
   if (early.tolerance or 0) == 0 or step < early.look_at then return end
   early.settled = early.looked ~= nil and early.best - early.looked < early.tolerance
-  early.looked, early.look_at = early.best, 2 * step
+  early.looked, early.between, early.look_at = early.between, early.best, APART * step
 end
 
 --- Looks at a stage that had settled at the next measure again: what it has done since may have helped.

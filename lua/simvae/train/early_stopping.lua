@@ -159,7 +159,8 @@ end
 -- @treturn {[string]=tensor} their average, by name
 function Early:state()
   return { best = self.best, best_at = self.best_at, at = self.at, value = self.value, stopped = self.stopped,
-    settled = self.settled, look_at = self.look_at, looked = self.looked },
+    settled = self.settled, look_at = self.look_at, looked = self.looked,
+    between = self.between },
     self.weights or {}, self.average and self.average.mean or {}
 end
 

@@ -96,14 +96,19 @@ local PASSES, MOST, BATCH = 100, 60000, 128
 local LEAST = { decoder = 800, encoder = 2000 } -- decoder samples go on where simulations are few
 local PEAK, SHORT = 3e-3, 8000 -- learning rate of a stage of so many steps or fewer
 -- Nats that a doubling of the steps must add to the held-out log-likelihood (simvae.train.annealing).
-local TOLERANCE, ENOUGH = 0.1, 10000 -- of so many simulations or fewer
+local TOLERANCE, EACH, ENOUGH = 0.1, 0.03, 10000 -- at least; of each parameter, of so many simulations
 
-local function limited(recipe, simulations)
+local function tolerance_of(simulations, parameters)
+  if simulations <= ENOUGH then return math.max(TOLERANCE, EACH * parameters * simulations / ENOUGH) end
+  return math.max(TOLERANCE, EACH * parameters) * ENOUGH / simulations
+end
+
+local function limited(recipe, simulations, parameters)
   local batch = math.min(BATCH, math.max(1, simulations // 10))
   local steps = math.min(math.max(PASSES * simulations // batch, LEAST.encoder), MOST)
   return changed(recipe, { batch = batch,
     decoder = changed(recipe.decoder, { steps = math.min(math.max(steps // 2, LEAST.decoder), recipe.decoder.steps) }),
-    encoder = changed(recipe.encoder, { steps = steps, tolerance = TOLERANCE * math.min(1, ENOUGH / simulations),
+    encoder = changed(recipe.encoder, { steps = steps, tolerance = tolerance_of(simulations, parameters),
       lr = { peak = PEAK * math.sqrt(math.min(1, SHORT / steps)), warmup = 100 } }) })
 end
 
@@ -112,7 +117,7 @@ local function default_of(model, simulations)
   local by_likelihood = model.head.likelihood
   if #model.simulator.output == 3 then return by_likelihood and density or recipes.default end
   local recipe = model.likelihood and model.likelihood.trained and distribution or vector
-  return simulations and by_likelihood and limited(recipe, simulations) or recipe
+  return simulations and by_likelihood and limited(recipe, simulations, #model.latent.parts) or recipe
 end
 
 --- The recipe for a model, by name, or a table whose missing fields come from "default".

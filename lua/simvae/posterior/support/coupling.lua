@@ -114,21 +114,24 @@ local function state_of(u)
   return core.concat({ rows, core.zeros(rows.shape[1], 1) }, 2)
 end
 
--- f(context, base) of pieces of at most AT_ONCE points, joined.
-local function in_pieces(context, base, f)
-  local N, M = base.shape[1], base.shape[2]
-  if N * M <= AT_ONCE then return f(context, base) end
+-- f(context, points) of pieces of at most AT_ONCE points, without gradients; joined.
+-- @tparam tensor context (N, F)
+-- @tparam tensor points (N, M, D)
+-- @tparam function f of pieces of both -> (n, m, …)
+-- @tparam {integer,...} shape of what is joined
+local function in_pieces(context, points, f, shape)
+  local N, M = points.shape[1], points.shape[2]
   local parts, rows = {}, math.max(1, AT_ONCE // math.max(M, 1))
   for from = 1, N, rows do
     local to = math.min(from + rows - 1, N)
-    local c, part = core.slice(context, 1, from, to), core.slice(base, 1, from, to)
+    local c, part = core.slice(context, 1, from, to), core.slice(points, 1, from, to)
     for m = 1, M, AT_ONCE do
       local scope <close> = core.scope()
       local last = math.min(m + AT_ONCE - 1, M)
-      parts[#parts + 1] = scope:keep(f(c, M <= AT_ONCE and part or core.slice(part, 2, m, last)))
+      parts[#parts + 1] = scope:keep(core.no_grad(f, c, M <= AT_ONCE and part or core.slice(part, 2, m, last)))
     end
   end
-  return core.reshape(core.concat(parts, M <= AT_ONCE and 1 or 2), base.shape)
+  return core.reshape(core.concat(parts, M <= AT_ONCE and 1 or 2), shape)
 end
 
 --- A flow as a layer, with methods density and draw.
@@ -143,12 +146,22 @@ return function(t)
   end
   local layer = nn.layer { label = "neural spline flow", inner = steps, forward = function() end }
 
-  --- context (N, F), u (N, M, D) in [0, 1] -> log density (N, M); second result: the points of the base.
-  function layer.density(context, u)
-    local N, M = u.shape[1], u.shape[2]
+  local function moved(context, u)
     local state = state_of(u)
     for _, step in ipairs(steps) do state = step:forward(state, context, false) end
-    return core.reshape(core.slice(state, 2, D + 1, D + 1), N, M), core.reshape(core.slice(state, 2, 1, D), N, M, D)
+    return core.reshape(state, u.shape[1], u.shape[2], D + 1)
+  end
+
+  --- context (N, F), u (N, M, D) in [0, 1] -> log density (N, M); second result: the points of the base (N, M, D)
+  function layer.density(context, u)
+    local N, M = u.shape[1], u.shape[2]
+    local state
+    if N * M <= AT_ONCE or core.is_recording() then
+      state = moved(context, u)
+    else
+      state = in_pieces(context, u, moved, { N, M, D + 1 })
+    end
+    return core.reshape(core.slice(state, 3, D + 1, D + 1), N, M), core.slice(state, 3, 1, D)
   end
 
   --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D), with gradients.
@@ -160,7 +173,8 @@ return function(t)
 
   --- The same without gradients, of any number of points.
   function layer.draw(context, base)
-    return core.no_grad(in_pieces, context, base, layer.transport)
+    if base.shape[1] * base.shape[2] <= AT_ONCE then return core.no_grad(layer.transport, context, base) end
+    return in_pieces(context, base, layer.transport, base.shape)
   end
 
   return layer

@@ -328,18 +328,25 @@ end
 
 --- h of the base, followed by the maps of each output.
 -- @tparam tensor h (N, outputs)
--- @treturn tensor (N, outputs + 59 L), L the number of parameters with maps
+-- @tparam tensor cuts (N, L), L the number of parameters with maps, and
+-- @tparam tensor quantiles (N, L, 19): as `measure` gives them
+-- @treturn tensor (N, outputs + 59 L)
+function Head:with(h, cuts, quantiles)
+  local N, L = h.shape[1], #self.columns
+  local function of_each(t)
+    return core.reshape(core.expand(core.reshape(t, 1, L, t.shape[2]), { N, L, t.shape[2] }), N * L, t.shape[2])
+  end
+  local maps = map_of(core.reshape(quantiles, N * L, #LEVELS + 2), of_each(self.g.x), of_each(self.g.y))
+  return core.concat({ h, cuts, core.reshape(maps, N, L * 2 * KNOTS) }, 2)
+end
+
+--- The same, measured.
 function Head:extend(h)
   local N, L = h.shape[1], #self.columns
   if L == 0 then return h end
   if N == 0 then return core.zeros(0, h.shape[2] + count_of(self)) end
   return core.no_grad(function()
-    local cuts, quantiles = recalibrated.measure(self.base, h, self.kinds, self.columns)
-    local function of_each(t)
-      return core.reshape(core.expand(core.reshape(t, 1, L, t.shape[2]), { N, L, t.shape[2] }), N * L, t.shape[2])
-    end
-    local maps = map_of(core.reshape(quantiles, N * L, #LEVELS + 2), of_each(self.g.x), of_each(self.g.y))
-    return core.concat({ h, cuts, core.reshape(maps, N, L * 2 * KNOTS) }, 2)
+    return self:with(h, recalibrated.measure(self.base, h, self.kinds, self.columns))
   end)
 end
 
