@@ -105,6 +105,79 @@ describe("a posterior's density", function()
   end)
 end)
 
+describe("probabilities of classes", function()
+  local function flow(list, members)
+    local model = sv.model { simulator = sv.simulator { name = "f", params = list, output = { 3 },
+      simulate = function() end }, width = 4, seed = 3, posterior = "flow", members = members }
+    model.encoder:eval()
+    -- far from equal ones
+    for _, head in ipairs(members and model.head.members or { model.head }) do
+      for _, class in ipairs(head.classes) do
+        for _, w in ipairs(class.net:parameters()) do w:copy(core.rng(5):normal(w.shape) * 0.3) end
+      end
+    end
+    return model:posterior(core.rng(9):normal { 2, 3 })
+  end
+  local classes = { { name = "a", levels = 2 }, { name = "b", levels = 3 }, { name = "c", levels = 4 } }
+
+  it("are those of the density at every combination, and sums over the others", function()
+    for _, members in ipairs { false, 2 } do
+      local p = flow(classes, members or nil)
+      local rows = {}
+      for a = 1, 2 do
+        for b = 1, 3 do
+          for c = 1, 4 do rows[#rows + 1] = { a, b, c } end
+        end
+      end
+      local exact = core.exp(p:log_prob(core.tensor { rows, rows })):totable()
+      local joint = p:probabilities()
+      assert.same({ 2, 2, 3, 4 }, joint.shape)
+      local ca, b = p:probabilities { "c", "a" }, p:probabilities "b"
+      assert.same({ 2, 4, 2 }, ca.shape)
+      for n = 1, 2 do
+        local sums_ca, sums_b = {}, { 0, 0, 0 }
+        for i, z in ipairs(rows) do
+          assert.near(exact[n][i], joint:get(n, table.unpack(z)), 1e-5)
+          local key = z[3] * 10 + z[1]
+          sums_ca[key] = (sums_ca[key] or 0) + exact[n][i]
+          sums_b[z[2]] = sums_b[z[2]] + exact[n][i]
+        end
+        for c = 1, 4 do
+          for a = 1, 2 do assert.near(sums_ca[c * 10 + a], ca:get(n, c, a), 1e-5) end
+        end
+        for k = 1, 3 do assert.near(sums_b[k], b:get(n, k), 1e-5) end
+      end
+    end
+  end)
+
+  it("are the density's integral over the other parameters", function()
+    for _, options in ipairs { {}, { posterior = "mixture", components = 2, correlations = 0 } } do
+      -- codes of a and kind: means, then logarithms of standard deviations; of a mixture twice, and its logits
+      local one = { 0.2, 0.5, 1.5, -0.3, 0.1, 0, 0, 0 }
+      local numbers = table.move(one, 1, 8, 1, {})
+      if options.components then
+        table.move({ -0.6, 2, 0, 0, -0.4, 0, 0, 0 }, 1, 8, 9, numbers)
+        table.move({ 0.3, -0.5 }, 1, 2, 17, numbers)
+      end
+      local p = posterior({ "a", "kind" }, options, numbers)
+      local q = p:probabilities "kind"
+      for k = 1, 3 do
+        assert.near(integral(p, { { grid(-2, 3, 2000), 5 / 2000 }, { { k }, 1 } }), q:get(1, k), 1e-4)
+      end
+      assert.near(1, core.sum(q):item(), 1e-5)
+    end
+  end)
+
+  it("names what is no class", function()
+    local p = flow(classes)
+    raises("probabilities: takes names of classes, a, b, c; got \"d\"", function() p:probabilities "d" end)
+    raises("probabilities: 'a' is named twice", function() p:probabilities { "a", "b", "a" } end)
+    raises("probabilities: simulator 's' has no class among its parameters a", function()
+      posterior({ "a" }, {}, { 0, 0 }):probabilities "a"
+    end)
+  end)
+end)
+
 describe("a posterior's draws", function()
   it("lie within the support, and are the same from the same generator", function()
     local numbers, all = {}, { "a", "b", "turn", "kind", "arc" }

@@ -6,6 +6,7 @@
 --     p:log_prob(z)                                   -- (N,): the log density at z (N, K), per unit of each parameter
 --     p:mean() p:std() p:mode()                       -- (N, K)
 --     p:quantile { 0.05, 0.5, 0.95 }                  -- (N, 3, K)
+--     p:probabilities "shape"                         -- (N, levels): of a class, exact
 --     p.surprise                                      -- (N,): how unusual each output is, a quantile (model.surprise)
 --
 -- Mean, standard deviation, quantiles and mode are those of 2,048 draws of each posterior, of a fixed stream.
@@ -170,6 +171,62 @@ function Posterior:log_prob(z)
     return head:log_prob(h, core.reshape(core.tensor(u), n, M, K)) + core.reshape(core.tensor(slopes), n, M)
   end)
   return several and result or core.reshape(result, self.count)
+end
+
+-- ---- classes ------------------------------------------------------------------------------------
+
+-- The places of named classes among a simulator's classes, in the order of the names.
+local function class_places(sim, wanted)
+  local place, classes, list = {}, {}, {}
+  for _, p in ipairs(sim.params) do
+    if p.levels then
+      classes[#classes + 1] = p.name
+      place[p.name] = #classes
+    end
+  end
+  if #classes == 0 then
+    check.fail(3, "probabilities: simulator '%s' has no class among its parameters %s", sim.name,
+      table.concat(sim.names, ", "))
+  end
+  if wanted == nil then wanted = classes elseif type(wanted) == "string" then wanted = { wanted } end
+  check.value("probabilities", "names", wanted, { "table" }, 3)
+  for i, name in ipairs(wanted) do
+    if not place[name] then
+      check.fail(3, "probabilities: takes names of classes, %s; got %s%s", table.concat(classes, ", "),
+        check.describe(name), check.suggestion(name, classes))
+    end
+    for k = 1, i - 1 do
+      if wanted[k] == name then check.fail(3, "probabilities: '%s' is named twice", name) end
+    end
+    list[i] = place[name]
+  end
+  return list, #classes
+end
+
+--- The probabilities of classes: exact sums over the others, not shares of draws.
+-- @tparam ?string|{string,...} wanted names of parameters with `levels`; default: all of them
+-- @treturn tensor (N, levels) of one, (N, levels, levels) jointly of two, and so on, in the order of the names
+-- @raise names of parameters that are no classes
+-- @usage
+-- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
+--   simulate = function(v, out) out[1] = v.side end }
+-- local coins = sv.model { simulator = coin, width = 4, seed = 1 }
+-- coins:train { decoder = { steps = 20 }, encoder = { steps = 20 }, quiet = true }
+-- print(coins:posterior(sv.full(2, { 1, 1 })):probabilities "side")
+function Posterior:probabilities(wanted)
+  local places, count = class_places(self.model.simulator, wanted)
+  local joint = in_pieces(self, 64, function(h) return self.head:class_shares(h) end)
+  local order, rest = { 1 }, {}
+  for i, place in ipairs(places) do order[i + 1] = place + 1 end
+  for axis = 2, count + 1 do
+    local taken = false
+    for _, place in ipairs(places) do taken = taken or place + 1 == axis end
+    if not taken then rest[#rest + 1] = axis end
+  end
+  table.move(rest, 1, #rest, #order + 1, order)
+  local moved = count > 1 and core.permute(joint, order) or joint
+  for axis = count + 1, #places + 2, -1 do moved = core.sum(moved, axis) end
+  return moved
 end
 
 -- ---- summaries of draws -----------------------------------------------------------------------

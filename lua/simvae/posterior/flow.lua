@@ -111,6 +111,23 @@ function Flow:loss(h, u)
   return -core.mean(self:log_prob(h, core.reshape(u, u.shape[1], 1, u.shape[2])))
 end
 
+--- The joint probabilities of the classes (N, L1, L2, …): each class's given every combination of those before it.
+function Flow:class_shares(h)
+  local N, shape = h.shape[1], { h.shape[1] }
+  local context, log = bounded(h), core.zeros(N, 1)
+  for k, class in ipairs(self.classes) do
+    local rows, levels = context.shape[1], class.levels
+    log = core.reshape(core.reshape(log, rows, 1) + core.log_softmax(class.net(context), 2), N, -1)
+    shape[#shape + 1] = levels
+    if self.classes[k + 1] then
+      local each = core.reshape(cube.of_class(core.arange(1, levels), levels), 1, levels)
+      local u = core.reshape(core.expand(each, { rows, levels }), rows * levels, 1)
+      context = core.concat({ repeat_rows(context, levels), cube.one_hot(u, levels) }, 2)
+    end
+  end
+  return core.reshape(core.exp(log), shape)
+end
+
 -- ---- draws ----------------------------------------------------------------------------------
 
 -- n draws for each row of h. uniform(count) gives so many uniform numbers for each of them: (N, n, count).

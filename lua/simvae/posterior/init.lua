@@ -29,6 +29,7 @@
 --                                                  estimates, up to n as starts of an inversion
 --     sample(h, n, rng) -> u (N, n, K)
 --     reparameterised(h, rng) -> u (N, K)          one draw each with gradients, of no classes (optional)
+--     class_shares(h) -> (N, L1, L2, …)            the joint probabilities of all classes, in the parameters' order
 --     log_prob(h, u (N, M, K)) -> (N, M)           log density over the unit cube (of classes: log probability)
 --     uniforms(), transport(h, v) -> u (N, n, K)   draws from uniform numbers v (N, n, uniforms), by tensor ops alone
 --                                                  (simvae.export, model:recalibrate; optional)

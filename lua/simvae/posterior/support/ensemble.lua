@@ -84,6 +84,10 @@ function Ensemble:log_prob(h, u)
   return core.logsumexp(core.stack(logs, 3), 3) - math.log(#logs)
 end
 
+function Ensemble:class_shares(h)
+  return mean(of_each(self, h, function(head, own) return head:class_shares(own) end))
+end
+
 --- Each draw is of a member chosen at random.
 function Ensemble:sample(h, n, rng)
   local N, A = h.shape[1], #self.members

@@ -138,6 +138,23 @@ function density.log_prob(latent, t, u)
   return core.reshape(core.logsumexp(core.expand(total, n, M, A), 3), n, M)
 end
 
+--- The joint probabilities of the classes: the components' products of probabilities, by their shares.
+-- @tparam Latent latent
+-- @tparam table t components
+-- @treturn tensor (N, L1, L2, …), in the order of the parameters
+function density.class_shares(latent, t)
+  local N, A = t.mean.shape[1], t.mean.shape[2]
+  local shape, joint = { N }, core.reshape(core.exp(t.log), N, A, 1)
+  for _, f in ipairs(factors(latent, t)) do
+    if f.kind == "class" then
+      shape[#shape + 1] = f.levels
+      joint = core.reshape(joint, N, A, -1, 1) * core.reshape(core.exp(f.log), N, A, 1, f.levels)
+      joint = core.reshape(joint, N, A, -1)
+    end
+  end
+  return core.reshape(core.sum(joint, 2), shape)
+end
+
 -- ---- draws ------------------------------------------------------------------------------------
 
 local ROUNDS = 64 -- of redrawing; at least a quarter of a normal distribution lies inside

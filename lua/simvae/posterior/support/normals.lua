@@ -106,6 +106,10 @@ function Normals:log_prob(h, u)
   return density.log_prob(self.latent, self:parts(h), u)
 end
 
+function Normals:class_shares(h)
+  return density.class_shares(self.latent, self:parts(h))
+end
+
 function Normals:sample(h, n, rng)
   return density.sample(self.latent, self:parts(h), n, rng)
 end

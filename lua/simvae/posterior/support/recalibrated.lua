@@ -382,6 +382,8 @@ function Head:log_prob(h, u)
   return self.base:log_prob(self:numbers(h), before) + slopes
 end
 
+function Head:class_shares(h) return self.base:class_shares(self:numbers(h)) end
+
 function Head:uniforms() return self.base:uniforms() end
 
 function Head:transport(h, v)
