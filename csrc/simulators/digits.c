@@ -1,9 +1,9 @@
 /* digits.c: handwritten digits, white on black.
  *
- * z = (digit, x, y, size, width, slant, thickness, edge, style, form, bend, balance):
+ * z = (digit, x, y, size, width, slant, thickness, edge, style, form, bend, balance, taper):
  * the digits 1 to 9, and 10 for 0; their centre and height in px; the width as a share
  * of the height; the slant (x per y) of the shear; thickness and edge of the pen in px;
- * and four shapes in -1 … 1, 0 the plain one.
+ * and five shapes in -1 … 1, 0 the plain one.
  *
  * A digit is one or two strokes, polylines of lines and elliptic arcs in a frame of
  * width 1 and height 1 about its centre, y up. A pixel at the distance d of the nearest
@@ -25,9 +25,9 @@ enum { SIDE = 32, POINTS = 128, STROKES = 3, STEPS_A_TURN = 32, PIECES_A_LINE = 
 static const double PI = 3.14159265358979323846;
 static const double LIMIT = 1e4;     /* of a parameter; values beyond draw nothing */
 static const double LEAST_EDGE = 1;  /* px */
-static const double MOST_FORM = 1.5; /* of the four shapes, beyond which they are clamped */
+static const double MOST_FORM = 1.5; /* of the five shapes, beyond which they are clamped */
 
-enum parameter { DIGIT, X, Y, SIZE, WIDTH, SLANT, THICKNESS, EDGE, STYLE, FORM, BEND, BALANCE, PARAMETERS };
+enum parameter { DIGIT, X, Y, SIZE, WIDTH, SLANT, THICKNESS, EDGE, STYLE, FORM, BEND, BALANCE, TAPER, PARAMETERS };
 
 struct skeleton {
     int count, strokes;
@@ -75,13 +75,13 @@ static void draw_0(struct skeleton *s, double t, double f) {
 /* A flag that grows with the style, and a foot with the form. */
 static void draw_1(struct skeleton *s, double t, double f) {
     begin(s);
-    point(s, -0.8 * t, 0.5 - 0.35 * t);
+    point(s, -0.8 * t, 0.5 - 0.45 * t);
     line(s, 0, 0.5);
     line(s, 0, -0.5);
     if (f <= 0) return;
     begin(s);
-    point(s, -0.6 * f, -0.5);
-    line(s, 0.6 * f, -0.5);
+    point(s, -0.5 * f, -0.5);
+    line(s, 0.7 * f, -0.5);
 }
 
 /* With a loop at the lower left where the form is positive. */
@@ -95,24 +95,30 @@ static void draw_2(struct skeleton *s, double t, double f) {
     line(s, 0.5, between(-0.42, -0.58, t));
 }
 
+/* Its upper half goes from round to a bar and a diagonal as the form falls to -1. */
 static void draw_3(struct skeleton *s, double t, double f) {
-    double middle = between(-0.2, 0.15, t), top = 0.25 + 0.04 * f;
+    double middle = between(-0.25, 0.15, t), top = 0.25 + 0.03 * f, flat = f < 0 ? -f : 0;
     begin(s);
-    arc(s, 0, 0.5 - top, 0.44, top, 150 + 20 * f, -60, 1);
+    for (int i = 0; i <= STEPS_A_TURN / 2; i++) {
+        double u = 2.0 * i / STEPS_A_TURN, angle = between(150, -60, u) * (PI / 180);
+        double x = u < 0.5 ? between(-0.44, 0.42, 2 * u) : between(0.42, middle, 2 * u - 1);
+        double y = u < 0.5 ? 0.5 : between(0.5, 0.5 - 2 * top, 2 * u - 1);
+        point(s, between(0.44 * cos(angle), x, flat), between(0.5 - top + top * sin(angle), y, flat));
+    }
     line(s, middle, 0.5 - 2 * top);
     arc(s, 0, -top, 0.5, 0.5 - top, 60, -150 - 20 * f, 1);
 }
 
 /* Open at the top at style 0, closed at 1. */
 static void draw_4(struct skeleton *s, double t, double f) {
-    double bar = -0.12 + 0.1 * f, stem = 0.2;
+    double bar = -0.14 + 0.1 * f, stem = between(0.4, 0.2, t);
     begin(s);
     point(s, between(-0.4, stem, t), 0.5);
     line(s, -0.5, bar);
-    line(s, 0.5, bar);
+    line(s, 0.5, bar + between(0.12, 0, t));
     begin(s);
-    point(s, stem, between(0.25, 0.5, t));
-    line(s, between(stem, 0.05, t), -0.5);
+    point(s, stem, between(0.3, 0.5, t));
+    line(s, between(-0.05, 0.1, t), -0.5);
 }
 
 static void draw_5(struct skeleton *s, double t, double f) {
@@ -130,19 +136,20 @@ static void draw_6(struct skeleton *s, double t, double f) {
     arc(s, 0, bowl - 0.5, 0.5, bowl, 180, 540, between(1, 0.75, t));
 }
 
-/* A serif at the left that grows with the style, a bar through the stem with the form. */
+/* A serif at the left that grows with the style, a bar through the stem with the form from -0.4 on. */
 static void draw_7(struct skeleton *s, double t, double f) {
-    double stem = between(0.15, 0.1, t);
+    double stem = between(0.15, 0.2, t);
     begin(s);
-    point(s, -0.5, 0.5 - 0.22 * t);
+    point(s, -0.5, 0.5 - 0.25 * t);
     line(s, -0.45, 0.5);
     line(s, 0.5, 0.5);
     line(s, stem, 0);
-    line(s, between(0, -0.25, t), -0.5);
-    if (f <= 0) return;
+    line(s, between(-0.25, 0, t), -0.5);
+    double bar = (f + 0.4) / 1.4;
+    if (bar <= 0) return;
     begin(s);
-    point(s, stem - 0.45 * f, 0);
-    line(s, stem + 0.4 * f, 0);
+    point(s, stem - 0.45 * bar, -0.03);
+    line(s, stem + 0.45 * bar, 0.03);
 }
 
 /* One stroke that crosses itself in the middle. */
@@ -159,13 +166,15 @@ static void draw_8(struct skeleton *s, double t, double f) {
 
 /* A tail from straight at style 0 to hooked at 1. */
 static void draw_9(struct skeleton *s, double t, double f) {
-    double bowl = 0.27 + 0.05 * f;
+    double bowl = 0.25 + 0.07 * f;
     begin(s);
     arc(s, 0, 0.5 - bowl, 0.48, bowl, 20, 360, 1);
     for (int i = 1; i <= STEPS_A_TURN / 2; i++) {
-        double u = 2.0 * i / STEPS_A_TURN, angle = -150 * u * (PI / 180);
+        double u = 2.0 * i / STEPS_A_TURN, angle = -160 * u * (PI / 180);
         double straight_x = between(0.48, 0.3, u), straight_y = between(0.5 - bowl, -0.5, u);
         double hook_x = 0.48 * cos(angle), hook_y = 0.5 - bowl + (1 - bowl) * sin(angle);
+        double corner = sqrt(fabs(sin(angle))); /* of a tail whose end is flatter than an ellipse */
+        hook_y = between(hook_y, 0.5 - bowl - (1 - bowl) * corner, 0.5);
         point(s, between(straight_x, hook_x, t), between(straight_y, hook_y, t));
     }
 }
@@ -178,11 +187,12 @@ static void make_skeleton(struct skeleton *s, const double *z) {
     draw[digit](s, (1 + within(z[STYLE], -MOST_FORM, MOST_FORM)) / 2, within(z[FORM], -MOST_FORM, MOST_FORM));
     s->start[s->strokes] = s->count;
     double bend = 0.4 * within(z[BEND], -MOST_FORM, MOST_FORM);
+    double taper = 0.7 * within(z[TAPER], -MOST_FORM, MOST_FORM);
     double balance = 0.5 * within(z[BALANCE], -MOST_FORM, MOST_FORM);
     for (int i = 0; i < s->count; i++) {
         double u = s->xy[i][0], v = s->xy[i][1];
         double bow = 0.25 - v * v; /* 0 at the lower and the upper end */
-        u += bend * bow;
+        u = u * (1 + taper * v) + bend * bow;
         v += balance * bow;
         s->xy[i][0] = z[X] + z[SIZE] * (z[WIDTH] * u + z[SLANT] * v);
         s->xy[i][1] = z[Y] + z[SIZE] * v;
@@ -245,6 +255,7 @@ const sv_sim sv_sim_digits = {
     .height = SIDE,
     .width = SIDE,
     .draw = draw_digit,
-    .doc = "z = (digit, x, y, size, width, slant, thickness, edge, style, form, bend, balance): a handwritten digit, "
+    .doc = "z = (digit, x, y, size, width, slant, thickness, edge, style, form, bend, balance, taper): a handwritten "
+           "digit, "
            "1 to 9 and 10 for 0, white on black; place, size and pen in px.",
 };

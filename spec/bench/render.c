@@ -54,10 +54,10 @@ static void draw_dsprites_z(double *z) {
 }
 
 static void draw_digits_z(double *z) {
-    static const double low[12] = {0, 13, 13, 14, 0.3, -0.3, 1.5, 1, -1, -1, -1, -1};
-    static const double high[12] = {0, 19, 19, 26, 0.9, 0.5, 5, 4, 1, 1, 1, 1};
+    static const double low[13] = {0, 13, 13, 14, 0.3, -0.3, 1.5, 1, -1, -1, -1, -1, -1};
+    static const double high[13] = {0, 19, 19, 26, 0.9, 0.5, 7, 5, 1, 1, 1, 1, 1};
     z[0] = 1 + (int)uniform(0, 10);
-    for (int i = 1; i < 12; i++) z[i] = uniform(low[i], high[i]);
+    for (int i = 1; i < 13; i++) z[i] = uniform(low[i], high[i]);
 }
 
 static int by_size(const void *a, const void *b) {
