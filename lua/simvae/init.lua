@@ -44,6 +44,7 @@ local functions = {
   simulator = { "simvae.simulator", "new" },
   simulate = { "simvae.sampler", "simulate" },
   rank = { "simvae.train.ranks", "rank" },
+  chain = { "simvae.chain", "new" },
   replay = { "simvae.sampler", "replay" },
   model = { "simvae.model", "new" },
   load = { "simvae.model", "load" },

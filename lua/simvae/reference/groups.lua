@@ -1,8 +1,8 @@
 --- The chapters of the reference's pages: entries that belong together, in the order in which a reader needs them.
 local reference = require "simvae.reference"
 
-local FIRST = { "", "Model", "Posterior", "Simulator", "simulators", "metrics", "figures", "io", "export", "ops",
-  "Tensor", "Rng", "Tape", "nn", "Layer", "nets", "optim", "Optimizer", "linalg" }
+local FIRST = { "", "Model", "Posterior", "Simulator", "Chain", "Composed", "simulators", "metrics", "figures", "io",
+  "export", "ops", "Tensor", "Rng", "Tape", "nn", "Layer", "nets", "optim", "Optimizer", "linalg" }
 
 local TITLES = { [""] = "Functions of sv", ops = "Ops", simulators = "Built-in simulators" }
 

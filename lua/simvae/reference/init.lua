@@ -30,8 +30,8 @@ local parameter = require "simvae.simulator.parameter"
 local reference = {}
 
 -- Modules that make objects of classes which names.class guards.
-local makers = { "simvae.model", "simvae.model.posterior", "simvae.nn", "simvae.nn.optim", "simvae.simulator",
-  "simvae.simulator.draw", "simvae.sampler" }
+local makers = { "simvae.model", "simvae.model.posterior", "simvae.chain", "simvae.chain.composed", "simvae.nn",
+  "simvae.nn.optim", "simvae.simulator", "simvae.simulator.draw", "simvae.sampler" }
 
 -- "model" -> "Model": the name of a class's entry.
 local function class_name(word)
@@ -49,6 +49,9 @@ local class_texts = {
     .. "every call.",
   simulator = "Named parameters with bounds and units, a prior, and a function from parameters to an output; made by "
     .. "sv.simulator, sv.command, sv.spice and sv.dataset.",
+  chain = "Trained models and simulators, of which some read what others draw; made by sv.chain.",
+  composed = "The posterior of a chain's rule: all combinations of classes with their probabilities, or weighted "
+    .. "draws; made by chain:posterior.",
   sampler = "Batches of parameters and outputs; made by sv.sampler.new.",
   code = "Parameters as numbers that networks take; made by sv.code.",
   layer = "A network or a part of one, which is called on a tensor; made by sv.nn.",
