@@ -24,7 +24,7 @@ local CURVE = 200 -- points of a learning curve that are kept
 local small_picture = 300 * 1024 -- bytes: what --commit copies
 local shown = { "vae", "beta-vae-4", "factor-vae", "dc-ign", "simvae-paper", "simvae" } -- in the figure of matrices
 
-local defaults = { steps = 10000, samples = 5000, budget = 20000, batch = 64, seeds = 3 }
+local defaults = { steps = 5000, samples = 5000, budget = 20000, batch = 64, seeds = 3 }
 local quick = { steps = 3, samples = 500, budget = 400, batch = 16, seeds = 1, width = 4, only = { "dsprites", "rlc" } }
 
 -- ---- command line ------------------------------------------------------------------------------
@@ -65,7 +65,8 @@ local function parse(argv)
   number(parser, "--seeds", "Seeds of each run: 1 … N (3; quick: 1).", 1)
   parser:option("--only", "Names of experiments and methods, with commas between: " .. table.concat(settings.order, ",")
     .. ",vae,simvae.")
-  number(parser, "--steps", "Steps of each method, of SimVAE of each stage (10000; rlc four times as many).", 1)
+  number(parser, "--steps", "Steps of each method, of SimVAE of each stage (5000; dsprites twice, rlc eight times as "
+    .. "many).", 1)
   number(parser, "--batch", "Samples of a step (64).", 8)
   number(parser, "--budget", "Samples of the simulator that methods train on (20000).", 100)
   number(parser, "--samples", "Samples of each evaluation (5000).", 400)

@@ -329,7 +329,7 @@ describe("the comparison", function()
     local row = helper.read(folder .. "/results/table.md"):match "\n(| VAE | none | [^\n]+)"
     local sum = 0
     for _, r in ipairs(t.runs) do
-      assert.equal(8, r.given.steps) -- the circuit's share
+      assert.equal(16, r.given.steps) -- the circuit's share
       if r.method == "vae" then sum = sum + r.mig / 2 end
     end
     assert.near(sum, tonumber(row:match "none | (%S+) ±"), 6e-4)

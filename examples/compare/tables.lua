@@ -104,9 +104,14 @@ tables.published_head = { "dsprites, MIG over all five factors", "published", "h
 -- @tparam string about the processor and the version
 -- @treturn string
 function tables.page(a, results, about)
-  local parts = { "# Methods side by side\n", string.format("Seeds: %d; %d steps of %d samples out of %d (rlc: %d "
-    .. "steps), evaluated on %d others; %s.\n", a.seeds, a.steps, a.batch, a.budget,
-    a.steps * settings.experiments.rlc.steps, a.samples, about) }
+  local steps = {}
+  for _, name in ipairs(settings.order) do
+    local e = settings.experiments[name]
+    if results[name] then steps[#steps + 1] = string.format("%s %d", name, a.steps * e.steps) end
+  end
+  local parts = { "# Methods side by side\n", string.format("Seeds: %d. Steps: %s; of SimVAE in each of its two "
+    .. "stages. Batches of %d out of %d samples; evaluated on %d others; %s.\n", a.seeds, table.concat(steps, ", "),
+    a.batch, a.budget, a.samples, about) }
   if a.quick then parts[#parts + 1] = "Made with small budgets (quick): it shows that everything runs, not how good it "
     .. "is.\n" end
   for _, m in ipairs { { "mig", "MIG", 2 }, { "sap", "SAP", 2 }, { "resimulation_r2", "Re-simulation R²", 2 },
