@@ -29,7 +29,8 @@ local function of_model(path)
   local sim = model.simulator
   return { kind = "model", simulator = sim.name, parameters = parameters_of(sim), output = shape_of(sim.output),
     net = model.net, width = model.width, posterior = model.head.name, decoder = model.likelihood.name,
-    members = model.members > 1 and model.members or nil, seed = model.seed, steps = stages.text(model.trained, true),
+    members = model.members > 1 and model.members or nil, extra = model.extra > 0 and model.extra or nil,
+    seed = model.seed, steps = stages.text(model.trained, true),
     weights = model.decoder:count() + model.encoder:count(), recalibrated = model.recalibration and true or nil,
     rounds = model.focus and model.focus.rounds or nil,
     needs_simulator = rawget(sim, "placeholder") or nil }
