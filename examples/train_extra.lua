@@ -1,11 +1,11 @@
---- Latents beside the named parameters: the box with a disc that its parameters do not describe.
+--- Latents beside the named parameters: the box under a light that its parameters do not describe.
 --
 --     lua examples/train_extra.lua --out runs/extra        # some minutes on two cores
 --
--- The simulator draws the paper's box, and a red disc of random place and size. Two models learn it: one with the four
--- parameters alone, whose decoder averages over the disc, and one with extra latents, which hold it. The estimates of
--- the parameters are compared, and the outputs drawn: the simulator's, the decoder's from the parameters, and that from
--- parameters and extra latents.
+-- The simulator draws the paper's box in a light of random colour. Two models learn it: one with the four parameters
+-- alone, whose decoder averages over the light, and one with extra latents, which hold it. The estimates of the
+-- parameters are compared, and the outputs drawn: the simulator's, the decoder's from the parameters, that from
+-- parameters and extra latents, and that from parameters and extra latents of their prior.
 local command_line = require "simvae.cli.command_line"
 local box = require "simvae.simulators.box"
 local core = require "simvae.core"
@@ -13,10 +13,10 @@ local json = require "simvae.io.json"
 local sv = require "simvae"
 
 local number = command_line.number
-local parser = require "argparse"("lua train_extra.lua", "Learns the box with a disc that its parameters do not "
+local parser = require "argparse"("lua train_extra.lua", "Learns the box in a light that its parameters do not "
   .. "describe, with and without extra latents.")
 command_line.training(parser, "runs/extra")
-number(parser, "--extra", "Extra latents.", 1, 64, 4)
+number(parser, "--extra", "Extra latents.", 1, 64, 3)
 number(parser, "--steps", "Steps of each stage.", 1, nil, 3000)
 number(parser, "--batch", "Samples of a step.", 2, nil, 64)
 number(parser, "--samples", "Samples of the evaluation.", 400, nil, 4000)
@@ -27,27 +27,27 @@ if a.threads then sv.threads(a.threads) end
 -- ---- the simulator ------------------------------------------------------------------------------
 
 local side = 64
-local disc_box = sv.simulator {
-  name = "disc_box", params = { table.unpack(box.params) }, output = box.output, correlated = true,
+local lit_box = sv.simulator {
+  name = "lit_box", params = { table.unpack(box.params) }, output = box.output, correlated = true,
   prior = function(rng)
     local w, h = rng:uniform(0, side), rng:uniform(0, side)
     return { w, h, rng:uniform(0, side - w), rng:uniform(0, side - h) }
   end,
   simulate = function(z, out, rng)
-    out:copy(box:run(sv.tensor { { z.w, z.h, z.x, z.y } })[1])
-    sv.draw(out):circle(rng:uniform(8, side - 8), rng:uniform(8, side - 8), rng:uniform(3, 7), { fill = { 1, 0, 0 } })
+    local light = rng:uniform(0.3, 1, { 3, 1, 1 })
+    out:copy(box:run(sv.tensor { { z.w, z.h, z.x, z.y } })[1] * light)
   end,
 }
 
 -- ---- training and evaluation --------------------------------------------------------------------
 
 local function learn(extra, name)
-  local model = sv.model { simulator = disc_box, width = a.width, seed = a.seed, extra = extra }
+  local model = sv.model { simulator = lit_box, width = a.width, seed = a.seed, extra = extra }
   local stage = { steps = a.steps }
   return model:train { out = a.out .. "/" .. name, batch = a.batch, decoder = stage, encoder = stage, quiet = a.quiet }
 end
 
-local z, x = sv.simulate(disc_box, a.samples, sv.rng(a.seed + 1))
+local z, x = sv.simulate(lit_box, a.samples, sv.rng(a.seed + 1))
 
 -- R² of reconstructions.
 local function explained(y) return (select(2, sv.metrics.decoder_error(x, y))) end

@@ -100,6 +100,7 @@ describe("extra latents", function()
     local box = require "simvae.simulators.box"
     for _, net in ipairs { "conv", "dcgan" } do
       local images = sv.model { simulator = box, net = net, width = 2, extra = 2, posterior = "gaussian" }
+      assert.equal(2e-3, sv.recipes.get("default", images).decoder.lr.peak)
       images:train { quiet = true, batch = 8, microbatches = 2, decoder = { steps = 2 }, encoder = { steps = 1 } }
       local boxes, pictures = sv.simulate(box, 3, sv.rng(1))
       local e = images:encode_extra(pictures)

@@ -112,10 +112,19 @@ local function limited(recipe, simulations, parameters)
       lr = { peak = PEAK * math.sqrt(math.min(1, SHORT / steps)), warmup = 100 } }) })
 end
 
+-- The recipe of images for models with extra latents: at the peak of decoders without, the second decoder ignores the
+-- latents, which are noise at first (a lit box of 300 steps: R² 0.59 with and without at 8e-3, 0.63 and 0.49 at 2e-3).
+local function with_extra(recipe)
+  return changed(recipe, { decoder = changed(recipe.decoder, { lr = { peak = 2e-3, warmup = 100 } }) })
+end
+
 -- The recipe that suits a model's outputs and posterior.
 local function default_of(model, simulations)
   local by_likelihood = model.head.likelihood
-  if #model.simulator.output == 3 then return by_likelihood and density or recipes.default end
+  if #model.simulator.output == 3 then
+    local recipe = by_likelihood and density or recipes.default
+    return (model.extra or 0) > 0 and with_extra(recipe) or recipe
+  end
   local recipe = model.likelihood and model.likelihood.trained and distribution or vector
   return simulations and by_likelihood and limited(recipe, simulations, #model.latent.parts) or recipe
 end
