@@ -104,6 +104,7 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_open_process(L, core);
     sv_open_shared(L, core);
     sv_open_builtin(L, core);
+    sv_open_parameters(L, core);
     sv_open_spice(L, core);
     sv_open_canvas(L, core);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) sv_open_ops(L, core, families[i]);

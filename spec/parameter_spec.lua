@@ -1,3 +1,4 @@
+local core = require "simvae.core"
 local helper = require "spec.helper"
 local sv = require "simvae"
 local parameter = require "simvae.simulator.parameter"
@@ -26,6 +27,29 @@ describe("a parameter", function()
     end
     assert.same({ "interval", "interval", "circle", "class" },
       { parameter.kind(linear), parameter.kind(log), parameter.kind(angle), parameter.kind(class) })
+  end)
+
+  it("is drawn and coded in C as it is one by one, bit for bit", function()
+    local grid = { name = "g", low = -1, high = 2, grid = 7, scale = "linear" }
+    local params = { linear, log, angle, part, class, grid }
+    local all, n, seed, before = parameter.rows(params), 37, 11, (1 << 40) + 5
+    local z, width = all:draw(seed, before, n), 0
+    local codes = all:codes(z)
+    local rng, expected = core.rng(seed), {}
+    for s, row in ipairs(z:totable()) do
+      rng:rewind(before + s)
+      expected[s] = {}
+      local at = 1
+      for i, p in ipairs(params) do
+        assert.equal(core.tensor { parameter.draw(p, rng) }:item(), row[i])
+        parameter.to_code(p, row[i], expected[s], at)
+        at = at + parameter.code_size(p)
+      end
+      width = at - 1
+    end
+    assert.same({ n, width }, { codes.shape[1], codes.shape[2] })
+    assert.same(core.tensor(expected):totable(), codes:totable())
+    assert.is_nil(parameter.rows { linear, { name = "n", prior = { "normal", 0, 1 }, axis = linear } })
   end)
 
   it("carries a code's standard deviation to units", function()

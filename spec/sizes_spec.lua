@@ -24,6 +24,25 @@ describe("every op", function()
   end)
 end)
 
+describe("finite and within", function()
+  it("find the first number outside, wherever it lies", function()
+    for _, n in ipairs { 1, 16384, 16385, 40000 } do
+      local t = core.zeros(n)
+      assert.is_true(t:finite() and t:within(0, 0))
+      for _, at in ipairs { n, n // 2 + 1, 1 } do
+        for _, v in ipairs { 0 / 0, math.huge, -math.huge } do
+          t:set(v, at)
+          assert.same({ false, at }, { t:finite() })
+          assert.same({ false, at }, { t:within(-1, 1) })
+        end
+        t:set(2, at)
+        assert.is_true(t:finite())
+        assert.same({ false, at }, { t:within(-1, 1) })
+      end
+    end
+  end)
+end)
+
 -- Expression of Lua, expression of NumPy (a: 2 x 3 of 0 … 5).
 local pairs_of_expressions = {
   { "core.zeros(0, 3):sum(1)", "np.zeros((0, 3)).sum(0)" },

@@ -83,11 +83,9 @@ int sv_run_updates(lua_State *L, const sv_update *u, long count,
 }
 
 void sv_open_optim(lua_State *L, int core) {
-    static const luaL_Reg functions[] = {{"adam", sv_optim_adam},
-                                         {"sgd", sv_optim_sgd},
-                                         {"grad_norm", sv_optim_grad_norm},
-                                         {"scale_grads", sv_optim_scale_grads},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"adam", sv_optim_adam},           {"sgd", sv_optim_sgd},
+                                         {"grad_norm", sv_optim_grad_norm}, {"scale_grads", sv_optim_scale_grads},
+                                         {"is_list", sv_optim_is_list},     {NULL, NULL}};
     core = lua_absindex(L, core);
     luaL_newlib(L, functions);
     lua_setfield(L, core, "optim");

@@ -29,5 +29,6 @@ int sv_optim_adam(lua_State *L);
 int sv_optim_sgd(lua_State *L);
 int sv_optim_grad_norm(lua_State *L);
 int sv_optim_scale_grads(lua_State *L);
+int sv_optim_is_list(lua_State *L);
 
 #endif

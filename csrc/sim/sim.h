@@ -61,9 +61,10 @@ typedef struct sv_sim {
     const char *doc;
 } sv_sim;
 
-void sv_open_builtin(lua_State *L, int core); /* sim/builtin.c */
-void sv_open_spice(lua_State *L, int core);   /* sim/spice.c: circuits, through ngspice */
-int sv_enter_folder(lua_State *L);            /* sim/confine.c: limits of the process that runs ngspice */
+void sv_open_builtin(lua_State *L, int core);    /* sim/builtin.c */
+void sv_open_parameters(lua_State *L, int core); /* sim/parameters.c */
+void sv_open_spice(lua_State *L, int core);      /* sim/spice.c: circuits, through ngspice */
+int sv_enter_folder(lua_State *L);               /* sim/confine.c: limits of the process that runs ngspice */
 int sv_confine(lua_State *L);
 
 /* ---- sim/canvas.c: shapes on an image of any size --------------------------- */

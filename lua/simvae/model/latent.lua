@@ -38,6 +38,8 @@ end
 -- @tparam tensor z (N, K)
 -- @treturn tensor (N, size)
 function Latent:to_code(z)
+  local compiled = parameter.rows(self.params)
+  if compiled then return compiled:codes(z) end
   local rows = z:totable()
   local codes = {}
   for n, row in ipairs(rows) do

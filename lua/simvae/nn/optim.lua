@@ -44,6 +44,7 @@ local function named(what, params)
 end
 
 local function tensors(what, params)
+  if type(params) == "table" and core.optim.is_list(params) then return params end
   local list = {}
   for i, p in ipairs(named(what, params)) do list[i] = p.tensor end
   return list

@@ -199,6 +199,32 @@ function parameter.draw(p, rng)
   return rng:uniform(p.low, p.high)
 end
 
+-- How draws and codes of one parameter are computed in C; nil: it has a prior of its own.
+local function compiled(p)
+  if p.prior or p.axis then return nil end
+  return { low = p.low, high = p.high, period = p.period, count = p.levels or p.grid or 0, code = parameter.kind(p),
+    scale = p.levels and "class" or p.grid and "grid" or p.scale }
+end
+
+local tables = setmetatable({}, { __mode = "k" })
+
+--- Draws and codes of many rows of parameters at once, with the bits of draw and to_code (csrc/sim/parameters.c).
+-- @tparam {table,...} params
+-- @treturn ?userdata with draw(seed, before, n) and codes(z); nil where one of them has a prior of its own
+function parameter.rows(params)
+  local made = tables[params]
+  if made == nil then
+    made = {}
+    for i, p in ipairs(params) do
+      made[i] = compiled(p)
+      if not made[i] then break end
+    end
+    made = #made == #params and core.parameters(made) or false
+    tables[params] = made
+  end
+  return made or nil
+end
+
 -- ---- shares of the prior ----------------------------------------------------------------
 --
 -- The share u of a value is in [0, 1], and uniform under the parameter's prior: the distribution function at it; of a

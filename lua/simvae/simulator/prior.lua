@@ -119,9 +119,11 @@ end
 function prior.draw(self, n, seed, sample, attempt)
   if self.draws then return rows_of(self, n, sample, attempt or 0) end
   local K, params = #self.params, self.params
+  local before = streams.prior(sample, attempt or 0) - 1
+  local rows = not self.prior and parameter.rows(params)
+  if rows then return rows:draw(seed, before, n) end
   local z, set = core.zeros(n, K), core.methods.set
   local rng, draw = core.rng(seed), parameter.draw
-  local before = streams.prior(sample, attempt or 0) - 1
   for s = 1, n do
     rng:rewind(before + s)
     local values = self.prior and draw_own(self, rng, sample + s - 1)
