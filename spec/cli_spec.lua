@@ -134,6 +134,8 @@ describe("simvae train", function()
     assert.equal(0, code, out)
     local again = assert(json.decode(out))
     assert.same(numbers.rmse, again.rmse)
+    assert.is_true(numbers.training_seconds > 0)
+    assert.equal(numbers.training_seconds, again.training_seconds)
     assert.equal("flow", again.posterior)
 
     out, code = run("report", "runs/ring/", "--samples", "400", "--out", "elsewhere")

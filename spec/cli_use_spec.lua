@@ -140,6 +140,12 @@ describe("simvae encode", function()
     local out, code = run("encode", "runs/curves", "sheet.csv")
     assert.equal(0, code)
     assert.matches("sheet.csv: column 't [ms]' is taken to be in s, as the simulator's", out, 1, true)
+    assert.is_nil(out:find("in their order", 1, true))
+    write("sheet.csv", string.format("t,upper,lower\n0,%g,%g\n1,%g,%g\n2,%g,%g\n", cells[1], cells[4], cells[2],
+      cells[5], cells[3], cells[6]))
+    out, code = run("encode", "runs/curves", "sheet.csv")
+    assert.equal(0, code)
+    assert.matches("sheet.csv: columns are taken in their order: 'upper' as one, 'lower' as two\n", out, 1, true)
   end)
 
   it("refuses a measurement that was taken where the simulator's outputs are not", function()

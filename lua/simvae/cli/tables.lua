@@ -116,6 +116,17 @@ local function check_units(columns, places, axis, series, name)
   if axis then compare(axis, series.axis) end
 end
 
+-- Reports columns with names of which not all are the series': they are taken in their order.
+local function report_order(columns, places, series, name)
+  local taken = {}
+  for k, place in ipairs(places) do
+    if k > MAX_NAMED then break end
+    taken[k] = string.format("'%s' as %s", columns[place].text, series[k].name)
+  end
+  io.stderr:write(string.format("%s: columns are taken in their order: %s%s\n", name, table.concat(taken, ", "),
+    #places > MAX_NAMED and ", …" or ""))
+end
+
 -- Columns one after the other.
 local function stacked(rows, places)
   local list = {}
@@ -130,8 +141,11 @@ local function of_curves(rows, sim, name, columns)
   local series = sim.series
   if not series or #rows * #series ~= check.count(sim.output) then return nil end
   local places, axis = named_places(columns, series)
-  if not places then places, axis = counted_places(#rows[1], series) end
-  if not places then return nil end
+  if not places then
+    places, axis = counted_places(#rows[1], series)
+    if not places then return nil end
+    if columns then report_order(columns, places, series, name) end
+  end
   read_numbers(rows, axis and { axis, table.unpack(places) } or places, name, columns)
   if axis then check_axis(rows, axis, series, name, columns) end
   if columns then check_units(columns, places, axis, series, name) end

@@ -15,7 +15,12 @@ local function run(a)
   local model, folder, settings, asked = assess.load(a)
   local r, numbers = experiment.measure(model, settings, asked, { simulations = runs.simulations(folder),
     quiet = a.quiet })
-  if core.system.kind(a.run) == "folder" then outcome.need(json.save(folder .. "/metrics.json", numbers)) end
+  if core.system.kind(a.run) == "folder" then
+    local path = folder .. "/metrics.json"
+    local before = core.system.kind(path) and json.load(path) -- written by the training, which knows how long it took
+    numbers.training_seconds = numbers.training_seconds or type(before) == "table" and before.training_seconds or nil
+    outcome.need(json.save(path, numbers))
+  end
   if a.json then print(json.encode(numbers, true)) else experiment.print(model, r, numbers, a.run) end
 end
 
