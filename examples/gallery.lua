@@ -16,7 +16,7 @@ local function coloured(x)
   return x.shape[2] == 3 and x or sv.concat({ x, x, x }, 2)
 end
 
-for _, name in ipairs { "box", "polygon", "fourier", "dsprites", "digits" } do
+for _, name in ipairs { "box", "polygon", "fourier", "dsprites", "digits", "scene" } do
   local sim = require("simvae.simulators." .. name)
   local _, x = sv.simulate(sim, n, sv.rng(a.seed))
   if name == "dsprites" or name == "digits" then x = 1 - x end -- white on black

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites, sv_sim_digits;
+extern const sv_sim sv_sim_box, sv_sim_polygon, sv_sim_fourier, sv_sim_dsprites, sv_sim_digits, sv_sim_scene;
 
 enum { BATCH = 64, DRAWS = 1024, RUNS = 5, MAX_PARAMS = 16 };
 
@@ -60,6 +60,13 @@ static void draw_digits_z(double *z) {
     for (int i = 1; i < 13; i++) z[i] = uniform(low[i], high[i]);
 }
 
+static void draw_scene_z(double *z) {
+    static const double low[11] = {0, -10, -14, 6, 0.6, 0, 0, 0, 0.4, 0, 0.5};
+    static const double high[11] = {0, 10, 10, 12, 1.4, 6.283, 1.571, 1, 1, 6.283, 1.2};
+    z[0] = 1 + (int)uniform(0, 3);
+    for (int i = 1; i < 11; i++) z[i] = uniform(low[i], high[i]);
+}
+
 static int by_size(const void *a, const void *b) {
     double d = *(const double *)a - *(const double *)b;
     return (d > 0) - (d < 0);
@@ -95,5 +102,6 @@ int main(int argc, char **argv) {
     measure(&sv_sim_fourier, draw_fourier_z, seconds);
     measure(&sv_sim_dsprites, draw_dsprites_z, seconds);
     measure(&sv_sim_digits, draw_digits_z, seconds);
+    measure(&sv_sim_scene, draw_scene_z, seconds);
     return 0;
 }
