@@ -14,6 +14,7 @@
 -- With `out`, a run writes log.csv, checkpoint.safetensors (the one before it: checkpoint.previous.safetensors) and
 -- model.safetensors there; the same call resumes a run that was interrupted (SIGINT, SIGTERM and SIGHUP write
 -- a checkpoint first) or killed, with the same final weights. One training at a time uses a folder.
+local alternating = require "simvae.train.alternating"
 local check = require "simvae.util.check"
 local checkpoint = require "simvae.train.checkpoint"
 local choose = require "simvae.train.choose"
@@ -224,6 +225,10 @@ end
 -- One training. extras: simulator, source and about, as of simvae.train.rounds.
 local function train(self, given, stages, extras)
   local run = options.resolve(self, given, stages)
+  if run.stream then
+    alternating.check(self, given, stages, 4)
+    return alternating.run(self, run, given)
+  end
   sleep.check(self, run, 4)
   npe.check(self, run, 4)
   ranks.check(run, 4)

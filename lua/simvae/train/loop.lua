@@ -78,19 +78,28 @@ function step.sleep(self, run)
   return sleep.loss(self, run.prior:dreams(run, run.sleep.batch), run.rng)
 end
 
---- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep` or, without it, a quarter of a
--- batch of it for the standard deviations alone.
-function step.encoder(self, run)
-  if self.head.likelihood then return likelihood_step(self, run, "encoder") end
-  local z, x = samples(self, run)
-  local code, mean, penalty = self.head:draw(self:encoder_outputs(sleep.measured(self, z, x, run.rng)), run.rng,
-    run.noise)
+--- The loss of stage 2 by eq. 4 on outputs, with half a batch of sleep of weight `encoder.sleep` or, without it, a
+-- quarter of a batch of it for the standard deviations alone.
+-- @tparam Model self of a posterior that is not trained by likelihood
+-- @tparam table run
+-- @tparam tensor x (N, …output), standardised
+-- @tparam tensor seen the same as the encoder sees them: with the noise of their measurement
+-- @treturn tensor one number
+function loop.through_decoder(self, run, x, seen)
+  local code, mean, penalty = self.head:draw(self:encoder_outputs(seen), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
   local o = run.encoder
   if o.sleep > 0 then return loss + sleep.loss(self, run.prior:dreams(run, (o.batch + 1) // 2), run.rng) * o.sleep end
   if o.spread == 0 then return loss end
   return loss + sleep.spread(self, run.prior:dreams(run, (o.batch + 3) // 4), run.rng) * o.spread
+end
+
+--- One step of stage 2.
+function step.encoder(self, run)
+  if self.head.likelihood then return likelihood_step(self, run, "encoder") end
+  local z, x = samples(self, run)
+  return loop.through_decoder(self, run, x, sleep.measured(self, z, x, run.rng))
 end
 
 -- ---- a stage ----------------------------------------------------------------------------

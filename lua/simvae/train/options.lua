@@ -111,6 +111,10 @@ local train_options = check.declare("model:train", {
   mixed_ranks = { "boolean", default = false,
     doc = "lets MPI ranks of different builds or CPU levels train together: rank 0 sends its weights after every step, "
       .. "and they are not the same bit for bit for any number of ranks" },
+  stream = { "function",
+    doc = "function () that gives the next batch in place of the simulator: { z =, x = } is a step of the decoder, "
+      .. "{ x = } one of the encoder, nil ends the training; for posterior = \"gaussian\", lr a number or a function, "
+      .. "default 1e-3" },
   refit = { "boolean", default = false,
     doc = "determines the scale of outputs again, for a model that continues with other outputs" },
 })
