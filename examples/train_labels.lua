@@ -4,7 +4,9 @@
 --
 --     lua examples/train_labels.lua --out runs/labels                        # a quarter of an hour on a core
 --     lua examples/train_labels.lua --labels 100,1000 --steps 500 --width 4  # a try
+--     lua examples/train_labels.lua --stage0                                 # and with a decoder that a VAE begins
 --
+-- Stage 0: a variational autoencoder of images without parameters, whose decoder the model's begins with.
 -- Writes labels.png, and its numbers labels.dat: the root mean square errors of both, in percent of each parameter's
 -- range, mean over the parameters, on 1,000 new images.
 local folder = arg[0]:match "^(.*/)" or ""
@@ -15,6 +17,7 @@ local output = require "simvae.figures.support.output"
 local palette = require "simvae.figures.support.palette"
 local supervised = require "methods.supervised"
 local support = require "methods.support"
+local vae = require "methods.vae"
 local sv = require "simvae"
 
 local TESTED = 1000
@@ -33,6 +36,7 @@ local parser = require "argparse"("lua train_labels.lua", "Accuracy of inverses 
 command_line.training(parser, "runs/labels")
 parser:option("--labels", "Numbers of labelled pairs.", "10,30,100,300,1000,3000,10000"):convert(whole_numbers)
 command_line.number(parser, "--steps", "Steps of each network.", 1, nil, 4000)
+parser:flag("--stage0", "Also with a decoder that begins as that of a VAE of unlabelled images.")
 command_line.number(parser, "--width", "Channels of the networks next to the image.", 1, 256, 8)
 local a = parser:parse()
 if a.threads then sv.threads(a.threads) end
@@ -44,9 +48,16 @@ local known, seen = sv.simulate(box, TESTED, sv.rng(seed + 2000))
 
 -- ---- the two inverses -----------------------------------------------------------------------------
 
--- Pairs of the pool and unlabelled images in turn.
-local function alternating(count)
-  local model = sv.model { simulator = box, posterior = "gaussian", width = a.width, seed = seed }
+-- A method's run on so many samples.
+local function run_of(count)
+  return support.run { simulator = box, net = "conv", width = a.width, steps = a.steps, batch = BATCH, lr = 2e-3,
+    samples = count, seed = seed }
+end
+
+-- Pairs of the pool and unlabelled images in turn. first: weights of the decoder; nil: random ones.
+local function alternating(count, first)
+  local model = sv.model { simulator = box, posterior = "gaussian", net = "conv", width = a.width, seed = seed }
+  if first then model.decoder:load_state(first) end
   local pool, rng, step = support.pool(box, count, seed + 1000), sv.rng(seed), 0
   local rate = sv.optim.cosine(2e-3, a.steps)
   model:train { seed = seed, decoder = { lr = rate }, encoder = { lr = rate }, stream = function()
@@ -59,14 +70,13 @@ local function alternating(count)
     local _, x = sv.simulate(box, BATCH, rng)
     return { x = x }
   end }
-  return (model:encode(seen)), model.net
+  return (model:encode(seen))
 end
 
-local function regression(count, net)
-  local run = support.run { simulator = box, net = net, width = a.width, steps = a.steps, batch = BATCH, lr = 2e-3,
-    samples = count, seed = seed }
-  return supervised.train(run).latents(seen)
-end
+local function regression(count) return supervised.train(run_of(count)).latents(seen) end
+
+local UNLABELLED = 100000
+local first = a.stage0 and vae.train(run_of(UNLABELLED)).decoder:state()
 
 -- Percent of a parameter's range, mean over the parameters.
 local function error_of(estimates)
@@ -77,27 +87,28 @@ end
 
 -- ---- all of it --------------------------------------------------------------------------------------
 
+local curves = { { "decoder from labels, encoder from images", alternating },
+  { "regression on labels alone", regression },
+  first and { "the first, its decoder begun by a VAE", function(count) return alternating(count, first) end } or nil }
 local lines = {}
 for i, count in ipairs(a.labels) do
-  local estimates, net = alternating(count)
-  local ours, theirs = error_of(estimates), error_of(regression(count, net))
-  lines[i] = string.format("%d %.4f %.4f", count, ours, theirs)
-  if not a.quiet then
-    print(string.format("%6d labels: RMSE %5.2f%% of the range; by regression on them alone %5.2f%%", count, ours,
-      theirs))
+  local errors = {}
+  for k, curve in ipairs(curves) do
+    errors[k] = error_of(curve[2](count))
+    if not a.quiet then
+      print(string.format("%6d labels: RMSE %5.2f%% of the range, %s", count, errors[k], curve[1]))
+    end
   end
+  lines[i] = count .. string.rep(" %.4f", #curves):format(table.unpack(errors))
 end
 
 assert(require "simvae.core".system.mkdir(a.out))
-local function curve(column, index, title)
-  return string.format("data using 1:%d with linespoints pointtype 7 linewidth 2 linecolor rgb '%s' title '%s'", column,
-    palette.lines[index], title)
+local script = { "set logscale xy", "set format x '%.0f'", "set ytics (0.5, 1, 2, 5, 10, 20)",
+  "set xlabel 'labelled images'", "set ylabel 'RMSE, % of the range'", "set key top right" }
+for k, curve in ipairs(curves) do
+  script[#script + 1] = string.format("%s data using 1:%d with linespoints pointtype 7 linewidth 2 linecolor rgb '%s' "
+    .. "title '%s'%s", k == 1 and "plot" or "", k + 1, palette.lines[k], curve[1], k < #curves and ", \\" or "")
 end
-local path = assert(output.chart(a.out .. "/labels.png", { "# labels alternating regression\n"
-  .. table.concat(lines, "\n") }, {
-  "set logscale xy", "set format x '%.0f'", "set ytics (0.5, 1, 2, 5, 10, 20)", "set xlabel 'labelled images'",
-  "set ylabel 'RMSE, % of the range'", "set key top right",
-  "plot " .. curve(2, 1, "decoder from labels, encoder from images") .. ", "
-    .. curve(3, 2, "regression on labels alone"),
-}, 560, 380))
+local path = assert(output.chart(a.out .. "/labels.png", { "# labels, and errors of each curve\n"
+  .. table.concat(lines, "\n") }, script, 560, 380))
 if not a.quiet then print(path) end

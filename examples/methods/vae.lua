@@ -7,7 +7,7 @@ local vae = {}
 --- Trains it.
 -- @tparam Run run
 -- @tparam ?table options beta (1)
--- @treturn table answer
+-- @treturn table answer, and its decoder
 function vae.train(run, options)
   local beta, L = options and options.beta or 1, run.code.size
   local decoder, encoder = run:nets(L, 2 * L)
@@ -18,7 +18,9 @@ function vae.train(run, options)
     return run.loss(decoder(support.sample(mean, log_std, run.rng)), x) + support.kl(mean, log_std) * beta
   end
   run:train { player }
-  return run:autoencoder(decoder, encoder)
+  local answer = run:autoencoder(decoder, encoder)
+  answer.decoder = decoder
+  return answer
 end
 
 return vae
