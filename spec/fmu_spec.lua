@@ -170,15 +170,25 @@ describe("sv.export.fmu", function()
     for name, model in pairs(models) do compare(name, model, name == "decay" and 2 or nil) end
   end)
 
-  -- What simvae.io.zip wrote, by the file's own directory.
+  -- A member of what simvae.io.zip wrote, inflated by gzip.
+  local function inflated(packed, crc, size)
+    helper.write(folder .. "/member.gz", "\x1f\x8b\8\0\0\0\0\0\0\3" .. packed .. string.pack("<I4I4", crc, size))
+    local out, code = helper.run(string.format("gzip -dc %s/member.gz > %s/member", folder, folder))
+    assert.equal(0, code, out)
+    return helper.read(folder .. "/member")
+  end
+
   local function unpacked(path, name)
     local bytes = helper.read(path)
     local at = 1
     while bytes:sub(at, at + 3) == "PK\3\4" do
-      local size, name_length, extra = string.unpack("<I4I2I2", bytes, at + 22)
+      local method, crc, packed, size, name_length, extra = string.unpack("<I2xxxxI4I4I4I2I2", bytes, at + 8)
       local start = at + 30 + name_length + extra
-      if bytes:sub(at + 30, at + 29 + name_length) == name then return bytes:sub(start, start + size - 1) end
-      at = start + size
+      if bytes:sub(at + 30, at + 29 + name_length) == name then
+        local data = bytes:sub(start, start + packed - 1)
+        return method == 8 and inflated(data, crc, size) or data
+      end
+      at = start + packed
     end
   end
 
@@ -221,6 +231,12 @@ describe("sv.export.fmu", function()
     local other = sv.model { simulator = decay, width = 8, posterior = "gaussian", seed = 2 }
     local _, second = assert(sv.export.fmu(other, b, { overwrite = true, compiler = "none" }))
     assert.are_not.equal(first.token, second.token)
+  end)
+
+  it("is deflated", function()
+    local path = folder .. "/deflated.fmu"
+    assert(sv.export.fmu(small, path, { compiler = "none", overwrite = true }))
+    assert(#unpacked(path, "sources/decay.c") > 2 * #helper.read(path))
   end)
 
   it("has sources that compile strictly, with and without a prefix of names", function()

@@ -431,6 +431,21 @@ assert Image.open("DIR/f.png").n_frames == 3]=]):gsub("DIR/", folder))
   end)
 end)
 
+describe("core.io.deflate", function()
+  it("writes what gzip reads", function()
+    for _, text in ipairs { "", "a", ("weights "):rep(20000), string.char(0, 255, 10, 13):rep(3) } do
+      local packed = core.io.deflate(text)
+      helper.write(folder .. "text.gz", "\x1f\x8b\8\0\0\0\0\0\0\3" .. packed
+        .. string.pack("<I4I4", core.io.crc32 { text }, #text))
+      local out, code = helper.run("gzip -dc " .. folder .. "text.gz > " .. folder .. "text")
+      assert.equal(0, code, out)
+      assert.equal(text, helper.read(folder .. "text"))
+      assert(#packed <= #text // 100 + 16 or #text < 100)
+    end
+    assert.has_error(function() core.io.deflate {} end)
+  end)
+end)
+
 describe("a full disk", function()
   local writers = {
     npy = "files.save_npy(path, t)", npz = "files.save_npz(path, { a = t })",

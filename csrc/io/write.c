@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,9 +412,33 @@ static int l_crc32(lua_State *L) {
     return 1;
 }
 
+/* deflate(text) -> its bytes deflated (RFC 1951), without a header */
+static int l_deflate(lua_State *L) {
+    enum { LEVEL = 6, MEMORY = 8 }; /* zlib's defaults */
+    size_t n;
+    const char *text = sv_check_text(L, 1, &n);
+    if (n > UINT_MAX / 2) return luaL_error(L, "deflate takes at most 2 GB; got %I bytes", (LUAI_UACINT)n);
+    z_stream z = {0};
+    luaL_Buffer b;
+    size_t room = compressBound((uLong)n);
+    char *to = luaL_buffinitsize(L, &b, room); /* may raise: before zlib's memory */
+    if (deflateInit2(&z, LEVEL, Z_DEFLATED, -MAX_WBITS, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+        return luaL_error(L, "not enough memory to deflate");
+    z.next_in = (Bytef *)(uintptr_t)text; /* zlib reads it only */
+    z.avail_in = (uInt)n;
+    z.next_out = (Bytef *)to;
+    z.avail_out = (uInt)room;
+    int code = deflate(&z, Z_FINISH);
+    size_t made = room - z.avail_out;
+    deflateEnd(&z);
+    if (code != Z_STREAM_END) return luaL_error(L, "zlib could not deflate %I bytes", (LUAI_UACINT)n);
+    luaL_pushresultsize(&b, made);
+    return 1;
+}
+
 void sv_open_write(lua_State *L, int io) {
-    static const luaL_Reg functions[] = {
-        {"write", l_write}, {"create", l_create}, {"append", l_append}, {"crc32", l_crc32}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"write", l_write}, {"create", l_create},   {"append", l_append},
+                                         {"crc32", l_crc32}, {"deflate", l_deflate}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"write", l_add}, {"write_at", l_write_at}, {"commit", l_commit}, {"close", l_close}, {NULL, NULL}};
     io = lua_absindex(L, io);

@@ -2,7 +2,7 @@
 --
 -- Weights are constant arrays, of floats or bytes. The functions allocate and print nothing. They take rows one by one,
 -- in working memory that the caller gives, or in a static array. Constants lie in flash memory on AVR. Under GCC and
--- clang sums are vectors, and on x86-64 each function asks whether the processor has AVX2; the numbers do not depend on it.
+-- clang sums are vectors, and on x86-64 each function asks whether the processor has AVX2; numbers do not depend on it.
 --
 --     sv.export.c(model, "box.c", { what = { "decode", "encode" } })   -- box.c, box.h: box_decode, box_encode
 local format = require "simvae.export.support.format"

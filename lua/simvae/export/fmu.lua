@@ -1,9 +1,9 @@
 --- Export as a functional mock-up unit (FMI, fmi-standard.org): the emulator as a component of system simulators.
 --
--- An FMU is a zip archive of modelDescription.xml, C sources (simvae.export.support.c) and a binary for the platform of
--- the compiler. Parameters are inputs, in their units and with their bounds; the output is arrays (FMI 3) or scalars
--- with indices (FMI 2), or, where the simulator's series are over time, functions of the time. Outputs follow inputs at
--- once: the emulator has no state. The same model and compiler give the same bytes.
+-- An FMU is a zip archive, deflated, of modelDescription.xml, C sources (simvae.export.support.c) and a binary for the
+-- platform of the compiler. Parameters are inputs, in their units and with their bounds; the output is arrays (FMI 3)
+-- or scalars with indices (FMI 2), or, where the simulator's series are over time, functions of the time. Outputs follow
+-- inputs at once: the emulator has no state. The same model and compiler give the same bytes.
 local binary = require "simvae.export.support.fmu.binary"
 local description = require "simvae.export.support.fmu.description"
 local format = require "simvae.export.support.format"
@@ -35,7 +35,7 @@ end
 -- Members of the archive.
 local function members_of(t, o, sources, library, place)
   local members = {}
-  local function add(name, text) members[#members + 1] = { name = name, pieces = { text }, size = #text } end
+  local function add(name, text) members[#members + 1] = zip.text(name, text) end
   add("modelDescription.xml", description.model(t, o))
   if o.fmi == 3 then add("sources/buildDescription.xml", description.build(o.identifier, o.sources)) end
   for _, one in ipairs(sources) do add("sources/" .. one.name, one.text) end

@@ -1,7 +1,8 @@
---- Writing zip archives of stored members (PKWARE APPNOTE 6.3, sections 4.3 to 4.5): the records around their data.
+--- Writing zip archives (PKWARE APPNOTE 6.3, sections 4.3 to 4.5): the records around the data of their members.
 --
--- A member is a table: name, size (bytes), crc (of its data), at (the offset of its local header). Sizes and offsets
--- that 32 bits do not hold stand in extra fields (zip64). Dates are constant, so that equal data give equal archives.
+-- A member is a table: name, size (bytes), crc (of its data), packed (bytes that they take where they are deflated; nil:
+-- they are stored), at (the offset of its local header). Sizes and offsets that 32 bits do not hold stand in extra
+-- fields (zip64). Dates are constant, so that equal data give equal archives.
 local core = require "simvae.core"
 
 local zip = { max_name = 65535 }
@@ -9,6 +10,7 @@ local zip = { max_name = 65535 }
 local plain, wide = 20, 45 -- versions needed to extract: 2.0; 4.5, with zip64
 local date, names_are_utf8 = 33, 0x800 -- 1980-01-01
 local most_members = 0xFFFF
+local stored, deflated = 0, 8 -- methods
 
 --- Numbers from here on stand in zip64 fields; specs lower it.
 zip.limit = 0xFFFFF000
@@ -17,9 +19,9 @@ local function is_large(n) return n >= zip.limit end
 
 -- The fields that local header and directory share, up to the length of the extra field.
 local function common(m, extra)
-  local size = is_large(m.size) and 0xFFFFFFFF or m.size
-  return string.pack("<I2I2I2I2I2I4I4I4I2I2", #extra > 0 and wide or plain, names_are_utf8, 0, 0, date, m.crc, size,
-    size, #m.name, #extra)
+  local size, packed = is_large(m.size) and 0xFFFFFFFF or m.size, m.packed
+  return string.pack("<I2I2I2I2I2I4I4I4I2I2", #extra > 0 and wide or plain, names_are_utf8,
+    packed and deflated or stored, 0, date, m.crc, packed or size, size, #m.name, #extra)
 end
 
 local function extra_field(numbers)
@@ -61,17 +63,27 @@ function zip.directory(members, at)
   return text .. tail .. "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, count, count, #text, offset, 0)
 end
 
+--- A member of a text, deflated where that is smaller.
+-- @tparam string name
+-- @tparam string text
+-- @treturn table
+function zip.text(name, text)
+  local small = #text > 0 and not is_large(#text) and core.io.deflate(text)
+  if not small or #small >= #text then return { name = name, size = #text, pieces = { text } } end
+  return { name = name, size = #text, packed = #small, crc = core.io.crc32 { text }, pieces = { small } }
+end
+
 --- An archive as the pieces of a file.
--- @tparam {table,...} members name, size (bytes), pieces (strings and tensors)
+-- @tparam {table,...} members of zip.text; or name, size (bytes), pieces (strings and tensors)
 -- @treturn {string|tensor,...}
 function zip.archive(members)
   local pieces, at = {}, 0
   for _, m in ipairs(members) do
-    m.at, m.crc = at, core.io.crc32(m.pieces)
+    m.at, m.crc = at, m.packed and m.crc or core.io.crc32(m.pieces)
     local header = zip.header(m)
     pieces[#pieces + 1] = header
     table.move(m.pieces, 1, #m.pieces, #pieces + 1, pieces)
-    at = at + #header + m.size
+    at = at + #header + (m.packed or m.size)
   end
   pieces[#pieces + 1] = zip.directory(members, at)
   return pieces
