@@ -104,6 +104,14 @@ end
 
 local kinds = {}
 
+-- Removes the files of a workload's forms.
+local function remove_files(file, result)
+  os.remove(file)
+  for _, f in ipairs(result.forms) do
+    for _, suffix in ipairs { f.form.suffix, table.unpack(f.form.beside or {}) } do os.remove(file .. suffix) end
+  end
+end
+
 function kinds.steps(work, o, result, workers)
   local file, name = os.tmpname(), work.workload or work.name
   prepare(work, name, workers, file, result)
@@ -114,7 +122,7 @@ function kinds.steps(work, o, result, workers)
     local took = time(f, name, f.steps)
     return took and took / f.steps / (work.per or 1)
   end)
-  os.remove(file)
+  remove_files(file, result)
   for _, f in ipairs(result.forms) do
     if f.worker then f.worker:ask "drop" end
   end
@@ -190,11 +198,10 @@ local function with_files(work, workers, result, f)
   local file = os.tmpname()
   prepare(work, work.workload, workers, file, result)
   f(file)
-  os.remove(file)
   for _, form in ipairs(result.forms) do
-    if form.form.suffix then os.remove(file .. form.form.suffix) end
     if form.worker then form.worker:ask "drop" end
   end
+  remove_files(file, result)
 end
 
 function kinds.size(work, _, result, workers)

@@ -85,12 +85,17 @@ local env = { BENCH_THREADS = threads, SV_THREADS = threads, OMP_NUM_THREADS = t
   OPENBLAS_NUM_THREADS = threads, OPENBLAS_CORETYPE = false, OPENBLAS_L2_SIZE = false, JAX_PLATFORMS = "cpu",
   BENCH_CLOCK = args.cpu and "cpu" or "wall" }
 local programs = { LUA = arg[-1], PYTHON = args.python }
+local commands = { -- of workers; others are Python's
+  simvae = { programs.LUA, here .. "ours.lua" },
+  c = { "sh", here .. "peers/with_c.sh", "c.exe", "-O3" },
+  c_native = { "sh", here .. "peers/with_c.sh", "native.exe", "-O3", "-march=native" },
+  node = { "node", here .. "peers/with_node.mjs" },
+}
 local versions, lacking, running = {}, {}, {}
 
 local function start(name)
   if lacking[name] then return nil, lacking[name] end
-  local command = name == "simvae" and { programs.LUA, here .. "ours.lua" }
-    or { programs.PYTHON, here .. "peers/with_" .. name .. ".py" }
+  local command = commands[name] or { programs.PYTHON, here .. "peers/with_" .. name .. ".py" }
   local w, why = worker.start(command, env)
   if not w then
     lacking[name] = why

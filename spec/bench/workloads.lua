@@ -41,6 +41,10 @@ workloads.forms = {
   onnx = { worker = "onnxruntime", form = "ours", label = "onnxruntime, our file", suffix = ".onnx" },
   torch_onnx = { worker = "onnxruntime", form = "torch", label = "onnxruntime, PyTorch's export",
     suffix = ".torch.onnx" },
+  c = { worker = "c", form = "O3", label = "our C, gcc -O3", suffix = ".c.exe", beside = { ".c", ".h" } },
+  c_native = { worker = "c_native", form = "native", label = "our C, gcc -O3 -march=native", suffix = ".native.exe" },
+  web = { worker = "node", form = "page", label = "our web page's script, Node.js", suffix = ".html" },
+  fmu = { worker = "fmpy", form = "fmu", label = "our FMU, FMPy", suffix = ".fmu", beside = { ".inputs" } },
   numpy = { worker = "numpy", form = "histogram2d", label = "NumPy" },
   figure = { worker = "matplotlib", form = "figure", label = "Matplotlib, figure reused" },
   agg = { worker = "matplotlib", form = "agg", label = "Matplotlib, bare Agg" },
@@ -225,12 +229,15 @@ for _, of in ipairs {
   { "mlp", "decode of one row, MLP 3-128-128-128-122", "row" },
   { "conv", "decode of one picture, net conv, width 32", "row" },
   { "sample", "1,000 draws of one posterior, MLP and flow", "call" },
+  { "corrected", "1,000 draws of one recalibrated posterior, MLP and flow", "call" },
 } do
   local name, title, unit = table.unpack(of)
-  local forms = name == "sample" and { "onnx" } or { "onnx", "torch_onnx" }
+  local is_decoder = unit == "row"
+  local forms = { "onnx", "c", "c_native", "web" }
+  if is_decoder then forms = { "onnx", "torch_onnx", "c", "c_native", "web", "fmu" } end
   local function row(part, extra)
     extra.name, extra.workload, extra.unit = "export-" .. name .. part, "export-" .. name, extra.unit or unit
-    extra.tolerance, extra.absolute, extra.targets = 1e-4, name ~= "sample", {}
+    extra.tolerance, extra.absolute, extra.targets = is_decoder and 1e-4 or 1e-3, is_decoder, {}
     extra.forms = { part == "" and "one" or "own_file", table.unpack(forms) }
     add(extra)
   end

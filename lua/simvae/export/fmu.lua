@@ -2,8 +2,8 @@
 --
 -- An FMU is a zip archive, deflated, of modelDescription.xml, C sources (simvae.export.support.c) and a binary for the
 -- platform of the compiler. Parameters are inputs, in their units and with their bounds; the output is arrays (FMI 3)
--- or scalars with indices (FMI 2), or, where the simulator's series are over time, functions of the time. Outputs follow
--- inputs at once: the emulator has no state. The same model and compiler give the same bytes.
+-- or scalars with indices (FMI 2), or, where the simulator's series are over time, functions of the time. Outputs
+-- follow inputs at once: the emulator has no state. The same model and compiler give the same bytes.
 local binary = require "simvae.export.support.fmu.binary"
 local description = require "simvae.export.support.fmu.description"
 local format = require "simvae.export.support.format"
