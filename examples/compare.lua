@@ -10,6 +10,7 @@
 local folder = arg[0]:match "^(.*/)" or ""
 package.path = folder .. "?.lua;" .. package.path -- for compare/, methods/ and reproduce/
 
+local changed = require "simvae.util.changed"
 local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
 local interrupt = require "simvae.util.interrupt"
@@ -165,12 +166,15 @@ end
 -- ---- all of it ---------------------------------------------------------------------------------
 
 local function write(a, results)
-  local about = string.format("simvae %s, %d threads, %s", core.version, core.threads(), (core.system.processor()))
+  local about = string.format("simvae %s, threads: %d, %s", core.version, core.threads(), (core.system.processor()))
   assert(files.write(a.out .. "/table.md", tables.page(a, results, about)))
   local list = {}
   for _, name in ipairs(settings.order) do
     for _, method in ipairs(settings.methods) do
-      for _, r in ipairs(results[name] and results[name][method.name] or {}) do list[#list + 1] = r end
+      for _, r in ipairs(results[name] and results[name][method.name] or {}) do
+        local one = changed(r, {})
+        one.curves, list[#list + 1] = nil, one -- the run's own file has them
+      end
     end
   end
   assert(json.save(a.out .. "/table.json", { runs = list, about = about, seeds = a.seeds, quick = a.quick or false }))
@@ -191,10 +195,8 @@ local function commit(a, results)
   local list = { "table.md", "table.json" }
   for name in pairs(results) do list[#list + 1] = name .. "-information.png" end
   for _, method in ipairs { "infogan", "factor-vae" } do list[#list + 1] = "dsprites-" .. method .. "-1-curves.png" end
-  for _, name in ipairs { "dsprites", "box" } do
-    for _, method in ipairs(settings.methods) do
-      list[#list + 1] = string.format("%s-%s-1-traversals.png", name, method.name)
-    end
+  for _, method in ipairs(settings.methods) do
+    list[#list + 1] = "dsprites-" .. method.name .. "-1-traversals.png"
   end
   for _, name in ipairs(list) do
     local file <close> = io.open(a.out .. "/" .. name, "rb")

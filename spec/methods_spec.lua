@@ -343,6 +343,21 @@ describe("the comparison", function()
     assert.are_not.equal(before, helper.read(folder .. "/out/rlc-vae-1.json"))
   end)
 
+  it("has a page whose training loop runs, and whose tables are those of the results", function()
+    local page, results = helper.read "notebooks/methods.md", helper.read "examples/results/methods/table.md"
+    helper.write(folder .. "/loop.lua", page:match "```lua\n(.-)```")
+    local printed, status = helper.run(helper.lua_command(folder .. "/loop.lua"))
+    assert.equal(0, status, printed)
+    local mig = tonumber(printed:match "^MIG\t([%d.]+)\n$")
+    assert.is_true(mig >= 0 and mig < 1)
+    local rows = 0
+    for row in page:match("^(.-)\n## A method"):gmatch "\n(| [^\n]+ | [%d.–-][^\n]* |)" do
+      assert.is_truthy(results:find(row, 1, true), row)
+      rows = rows + 1
+    end
+    assert.is_true(rows > 40)
+  end)
+
   it("says what it does not know, and where it cannot write", function()
     local said, code_ = helper.run(helper.lua_command("examples/compare.lua", "--only", "gan"))
     assert.is_true(code_ ~= 0)

@@ -60,7 +60,7 @@ end
 
 --- Published MIG of dSprites, over all five factors: low, high.
 settings.published = {
-  source = "Locatello et al. 2019, 300,000 steps, 50 seeds, over all hyperparameters",
+  source = "Locatello et al. 2018, 300,000 steps, over methods and hyperparameters, as the SimVAE paper cites them",
   dsprites = { low = 0, high = 0.4, methods = { "vae", "beta-vae-4", "beta-vae-16", "beta-tcvae", "factor-vae" } },
 }
 
