@@ -16,6 +16,7 @@ local Model = {} -- methods that simvae.model takes over
 local extra = { methods = Model }
 
 local WIDEST = 7 -- log standard deviations are within this of 0
+local START = -3 -- of the log standard deviations: a decoder ignores latents that are mostly noise
 local FINEST = 0.1 -- standard deviations of the outputs, to which they are explained
 
 --- A decoder with extra latents, as a layer over codes alone.
@@ -54,7 +55,7 @@ end
 local function recognised(model, layer, x, raw)
   local n, residual = layer.extra, x - model.loss:as_seen(raw:detach())
   local h = layer.inner[3](core.concat({ x, residual }, 2))
-  return core.slice(h, 2, 1, n), core.tanh(core.slice(h, 2, n + 1, 2 * n) / WIDEST) * WIDEST
+  return core.slice(h, 2, 1, n), core.tanh((core.slice(h, 2, n + 1, 2 * n) + START) / WIDEST) * WIDEST
 end
 
 -- The weight of a KL in nats beside a misfit D that is a mean over `count` numbers: of squared errors a normal
