@@ -1,8 +1,10 @@
 --- Normal scores of vector outputs, as encoders see them: each number whose distribution under the prior is far from
--- normal is replaced by the quantile of the standard normal distribution at its share, through a line through knots. So
--- counts that are mostly small, or populations that range over many orders of magnitude, differ by as much as their
--- ranks do, where in standard deviations, which a few large values determine, most of them were one number. Measured on
--- sbibm's lotka_volterra with 10,000 simulations: C2ST 0.97 -> 0.84.
+-- normal is replaced by the mean of itself, in standard deviations, and of its score, the quantile of the standard
+-- normal distribution at its share, through a line through knots. Scores tell apart counts that are mostly small, or
+-- populations that range over many orders of magnitude, where in standard deviations, which a few large values
+-- determine, most of them were one number; but they crowd the large values, of which the number itself tells more.
+-- Measured on sbibm, C2ST: lotka_volterra with 10,000 simulations 0.97 by the numbers, 0.82 by the scores, 0.82 by the
+-- mean; sir with 100,000 0.51, 0.55, 0.53, where by the scores posteriors were off by half a standard deviation.
 --
 -- Far from normal: the correlation of the sorted numbers with the normal quantiles (the probability plot correlation of
 -- Filliben 1975) is below LINEAR. Numbers close to normal stay as they are. Equal numbers have the score of their
@@ -16,6 +18,7 @@ local LINEAR = 0.98 -- correlation from which a number stays as it is
 local WIDE = 2      -- standard deviation up to which it does: above, it is mostly the noise of a measurement
 local KNOTS = 33
 local APART = 1e-6  -- least distance of knots, in standard deviations of the output
+local FAR = 3       -- standard deviations beyond which a number counts by its logarithm
 
 local LINE = {}     -- of a number that stays as it is
 for k = 1, KNOTS do LINE[k] = 8 * (k - 1) / (KNOTS - 1) - 4 end
@@ -54,8 +57,14 @@ local function correlation(list, quantiles)
   return own > 0 and product / math.sqrt(own * normal) or 1
 end
 
+-- A number in standard deviations, as it counts beside its score.
+local function bounded(v)
+  if math.abs(v) <= FAR then return v end
+  return (FAR + math.log(math.abs(v) - FAR + 1)) * (v < 0 and -1 or 1)
+end
+
 -- Knots at evenly spaced scores, as far as there are numbers.
-local function knots_of(list)
+local function knots_of(list, mean, std)
   local distinct, score = ranked(list)
   local low, high = score[1], score[#score]
   local knots, values, at = {}, {}, 1
@@ -63,7 +72,7 @@ local function knots_of(list)
     local wanted = low + (high - low) * k / (KNOTS - 1)
     while at < #distinct and math.abs(score[at + 1] - wanted) <= math.abs(score[at] - wanted) do at = at + 1 end
     if #knots == 0 or distinct[at] - knots[#knots] > APART then
-      knots[#knots + 1], values[#values + 1] = distinct[at], score[at]
+      knots[#knots + 1], values[#values + 1] = distinct[at], (score[at] + bounded((distinct[at] - mean) / std)) / 2
     end
   end
   local count = #knots
@@ -75,13 +84,17 @@ local function knots_of(list)
   return knots, values
 end
 
--- A line after which a list has mean 0 and standard deviation 1; nil where it nearly has.
-local function line_of(list)
+local function moments(list)
   local n, mean, squares = #list, 0, 0
   for _, v in ipairs(list) do mean = mean + v / n end
   for _, v in ipairs(list) do squares = squares + (v - mean) ^ 2 / n end
-  local std, knots = math.sqrt(squares), {}
+  return mean, math.sqrt(squares)
+end
+
+-- A line after which a list has mean 0 and standard deviation 1; nil where it nearly has.
+local function line_of(mean, std)
   if std <= WIDE then return nil end
+  local knots = {}
   for k = 1, KNOTS do knots[k] = mean + std * LINE[k] end
   return knots, LINE
 end
@@ -94,10 +107,11 @@ function Scores:fit(x)
   quantiles = core.normal_quantile(core.tensor(quantiles)):totable()
   for e, list in ipairs(core.transpose(x):totable()) do
     table.sort(list)
+    local mean, std = moments(list)
     if correlation(list, quantiles) < LINEAR then
-      knots[e], values[e] = knots_of(list)
+      knots[e], values[e] = knots_of(list, mean, std)
     else
-      knots[e], values[e] = line_of(list)
+      knots[e], values[e] = line_of(mean, std)
     end
     any = any or knots[e] ~= nil
     if not knots[e] then knots[e], values[e] = LINE, LINE end
