@@ -37,12 +37,7 @@ end
 
 -- ---- training -----------------------------------------------------------------------------------
 
-local model = sv.model { simulator = scanned.simulator, posterior = "flow", width = a.width, seed = a.seed }
-model:train {
-  out = a.out, quiet = a.quiet,
-  decoder = { steps = a.steps or 4000 },
-  encoder = { steps = a.steps or 10000, labels = 1, lr = { peak = 1e-3, warmup = 100 } },
-}
+local model = scanned.train(a)
 
 -- ---- what it reads --------------------------------------------------------------------------------
 
@@ -104,7 +99,7 @@ add("as read", model:decode((model:encode(some))))
 if classes then
   local index = sv.rng(a.seed):permutation(#classes)
   local others = {}
-  for i = 1, SHOWN do others[i] = pictures[math.tointeger(index[i])] end
+  for i = 1, SHOWN do others[i] = pictures[math.tointeger(index[(i - 1) % #classes + 1])] end
   local tried = sv.stack(others, 1)
   add("other digits", tried)
   add("as read", model:decode((model:encode(tried))))

@@ -130,6 +130,37 @@ describe("the examples of posteriors", function()
   end)
 end)
 
+describe("the examples of digits", function()
+  it("read, multiply, draw and factor other digits, and refuse a file that is none", function()
+    local path, lines = folder .. "/other.csv", { "digit" .. (",p"):rep(64) }
+    for digit = 0, 9 do lines[#lines + 1] = digit .. (",0,16"):rep(32) end
+    helper.write(path, table.concat(lines, "\n"), "\n")
+    local out, code = run("examples/train_digits.lua", "--steps", "2", "--width", "4", "--quiet", "--out", "digits",
+      "--digits", path)
+    assert.equal(0, code, out)
+    assert.matches("other.csv +10 digits, +%d+%.%d%% read correctly", out)
+    out, code = run("examples/train_multiply.lua", "--steps", "2", "--width", "4", "--quiet", "--model", "digits",
+      "--out", "product", "--pairs", "10", "--digits", path)
+    assert.equal(0, code, out)
+    assert.matches("| other.csv | %d+%.%d%% | %d+%.%d%% ", out)
+    assert.matches("factors of 35, as it is drawn:\n  %d x %d  0%.%d+", out)
+    local files = core.system.list(folder .. "/product")
+    table.sort(files)
+    assert.same({ "factors.png", "multiply.png", "table.md" }, files)
+    for _, case in ipairs {
+      { "takes a digit and 64 pixels a row; it has 2 columns", "digit,p\n1,2\n" },
+      { "line 2: takes a digit from 0 to 9 and pixels from 0 to 16; got '3,17", lines[1] .. "\n3" .. (",17"):rep(64) },
+    } do
+      helper.write(path, case[2], "\n")
+      out, code = run("examples/train_multiply.lua", "--digits", path)
+      assert.equal(1, code)
+      assert.matches(case[1], out, 1, true)
+    end
+    assert(os.execute("rm -r " .. helper.quote(folder .. "/digits") .. " " .. helper.quote(folder .. "/product") .. " "
+      .. helper.quote(path)))
+  end)
+end)
+
 describe("the list of experiments", function()
   it("is printed, and one with its settings", function()
     local out, code = run("examples/experiments.lua")

@@ -176,6 +176,11 @@ describe("the pages", function()
     assert.near(0, tonumber(printed:match "defect\t([%d.e-]+)"), 1e-6)
   end)
 
+  it("show a chain of models in compositionality.md that runs, here with few steps", function()
+    local printed = run_shortened("compositionality.md", helper.temporary_folder())
+    assert.matches("%(1, 2%)\n[%d.]+\n", printed)
+  end)
+
   it("show blocks of noise.md, slow_simulators.md and performance.md that run, with few steps #long", function()
     assert.near(0.05, tonumber(run_shortened("noise.md", helper.temporary_folder()):match "^[%d.]+"), 0.01)
     local folder = helper.temporary_folder()

@@ -3,7 +3,7 @@
 -- normal noise. So the encoder learns to read scans as well as drawings, and the decoder draws without either.
 --
 --     local scanned = dofile "examples/simulators/scanned_digits.lua"
---     scanned.simulator
+--     local model = scanned.train { out = "runs/digits", width = 16, seed = 1 }     -- or what was trained there
 --     local classes, pictures = scanned.read "digits.csv"      -- (N,) 1 to 9 and 10 for 0; (N, 1, 32, 32)
 local csv = require "simvae.io.csv"
 local sv = require "simvae"
@@ -47,6 +47,19 @@ local function measured(x, rng)
 end
 
 scanned.simulator = require "simvae.simulators.digits" { noise = measured }
+
+--- The model that train_digits.lua and train_multiply.lua share: trained, or resumed and read from its folder.
+-- @tparam table a out, width, seed; steps of each stage, quiet
+-- @treturn Model
+function scanned.train(a)
+  local model = sv.model { simulator = scanned.simulator, posterior = "flow", width = a.width, seed = a.seed }
+  model:train {
+    out = a.out, quiet = a.quiet,
+    decoder = { steps = a.steps or 4000 },
+    encoder = { steps = a.steps or 10000, labels = 1, lr = { peak = 1e-3, warmup = 100 } },
+  }
+  return model
+end
 
 --- Pictures of 8x8 blocks at 32x32.
 -- @tparam tensor blocks (N, 8, 8), 1: all ink
