@@ -345,6 +345,7 @@ describe("the comparison", function()
 
   it("has a page whose training loop runs, and whose tables are those of the results", function()
     local page, results = helper.read "notebooks/methods.md", helper.read "examples/results/methods/table.md"
+    results = results .. helper.read "examples/results/methods/seeds.md"
     helper.write(folder .. "/loop.lua", page:match "```lua\n(.-)```")
     local printed, status = helper.run(helper.lua_command(folder .. "/loop.lua"))
     assert.equal(0, status, printed)
