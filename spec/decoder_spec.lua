@@ -256,3 +256,56 @@ describe("distributions that are learned", function()
     raises("rank must be from 1 to 64", sv.model, { simulator = correlated, decoder = { "lowrank", rank = 0 } })
   end)
 end)
+
+describe("the decoder \"pixelcnn\"", function()
+  -- A model whose distribution has random weights, several times those of a new one.
+  local function random(height, width, layers, gain)
+    local sim = sv.simulator { name = "pixels", output = { 1, height, width },
+      params = { { name = "a", low = 0, high = 1 } }, simulate = function() end }
+    local model = sv.model { simulator = sim, net = "mlp", width = 4, decoder = { "pixelcnn", channels = 4,
+      layers = layers }, seed = 2 }
+    local last = model.likelihood.net.inner[3].own.weight -- from features to logits
+    last:copy(sv.rng(3):normal(0, gain, last.shape))
+    return model, model.likelihood
+  end
+
+  it("is a distribution over all images, and draws by it", function()
+    local _, q = random(2, 3, 2, 2)
+    local y, code = sv.tensor { { 0.3, -0.5, 0.2, 1, -0.4, 0 } }, sv.tensor { { 0.2 } }
+    local images = {}
+    for i = 0, 63 do
+      images[i + 1] = {}
+      for k = 0, 5 do images[i + 1][k + 1] = i >> k & 1 end
+    end
+    local p = sv.exp(q:log_prob(sv.expand(y, 64, 6), sv.expand(code, 64, 1), sv.tensor(images)))
+    assert.near(1, sv.sum(p):item(), 1e-5)
+    -- not a product of pixels' probabilities: the odds ratio of the first two is not 1
+    assert.is_true(math.abs(p:get(1) * p:get(4) / (p:get(2) * p:get(3)) - 1) > 0.01)
+    local counts, n = {}, 4000
+    for _, x in ipairs(q:draw(y, code, n, sv.rng(1))[1]:totable()) do
+      local i = 0
+      for k = 0, 5 do i = i + (math.tointeger(x[k + 1]) << k) end
+      counts[i] = (counts[i] or 0) + 1
+    end
+    for i = 0, 63 do assert.near(p:get(i + 1), (counts[i] or 0) / n, 5 * math.sqrt(p:get(i + 1) / n)) end
+  end)
+
+  it("draws each pixel from the rows that it depends on, as one pass over the image tells", function()
+    local _, q = random(12, 5, 1, 1e4) -- so large logits that each pixel is certain
+    local y, code = sv.zeros(3, 60), sv.tensor { { 0.2 }, { 0.5 }, { 0.9 } }
+    local x = q:draw(y, code, 2, sv.rng(4))
+    assert.near(0, sv.max(sv.abs(q:log_prob(sv.zeros(6, 60), sv.tensor { { 0.2 }, { 0.2 }, { 0.5 }, { 0.5 }, { 0.9 },
+      { 0.9 } }, sv.reshape(x, 6, 60)))):item(), 1e-3)
+  end)
+
+  it("refuses other outputs", function()
+    local function sim(...)
+      return sv.simulator { name = "grey", output = { ... }, loss = "bce",
+        params = { { name = "a", low = 0, high = 1 } }, simulate = function(z, out) out:fill(z.a) end }
+    end
+    raises("decoder \"pixelcnn\" takes images of one channel", sv.model, { simulator = sim(3, 8, 8),
+      decoder = "pixelcnn" })
+    local model = sv.model { simulator = sim(1, 8, 8), decoder = "pixelcnn", width = 2 }
+    raises("takes images of pixels that are 0 or 1", model.train_decoder, model, { quiet = true, steps = 1 })
+  end)
+end)
