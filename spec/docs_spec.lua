@@ -229,7 +229,7 @@ describe("sv.help", function()
     assert.equal("no help on 'evalaute'; did you mean 'evaluate'?", lines[3])
     assert.matches("^rng%(seed 1.*methods: at, call, choice", lines[4])
     assert.matches("^sv.evaluate%(model, opts%)", lines[5])
-    assert.matches("^sv.nn\n.*functions: batch_norm, conv1d", lines[6])
+    assert.matches("^sv.nn\n.*functions: attention, batch_norm", lines[6])
   end)
 
   it("takes a model, its methods and a simulator", function()

@@ -90,7 +90,7 @@ describe("exported C", function()
       params = { { name = "x", low = 4, high = 18 }, { name = "r", low = 1, high = 5 } },
       simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { stroke = 0, width = 2 }) end,
     }
-    for _, net in ipairs { "conv", "dcgan" } do
+    for _, net in ipairs { "conv", "dcgan", "vit" } do
       compare(trained { simulator = disc, net = net, width = 2, posterior = "gaussian" }, "odd_" .. net)
     end
     local wave = sv.simulator {

@@ -114,9 +114,64 @@ describe("against PyTorch:", function()
       cases[kind .. "_" .. hidden] = function(x, ...) return with(nn[kind](inputs, hidden), all, ...)(x) end
     end
   end
+  local projections = { "in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias" }
+  function cases.attention(x, ...) return with(nn.attention(12, { heads = 3 }), projections, ...)(x) end
+  function cases.transformer(x, ...)
+    local block, given = nn.transformer(8, { heads = 2, hidden = 10 }), { ... }
+    local attend, each = block.inner[1].inner, block.inner[2].inner
+    with(attend[1], both, given[1], given[2])
+    with(attend[2], projections, table.unpack(given, 3, 6))
+    with(each[1], both, given[7], given[8])
+    with(each[2], both, given[9], given[10])
+    with(each[4], both, given[11], given[12])
+    return block(x)
+  end
   for name, f in pairs(cases) do
     it(name, function() check(name, f) end)
   end
+end)
+
+describe("attention", function()
+  it("does not depend on the order of elements, and refuses sizes that its heads do not divide", function()
+    local block, rng = sv.nn.transformer(8, { rng = sv.rng(1) }), sv.rng(2)
+    local x = rng:normal { 3, 5, 8 }
+    close(sv.slice(block(x), 2, -1, 1, -1), block(sv.slice(x, 2, -1, 1, -1)), "reversed")
+    helper.raises("nn.attention: size is a multiple of heads = 3; got 8", sv.nn.attention, 8, { heads = 3 })
+    helper.raises("nn.transformer: size is a multiple of heads = 4; got 6", sv.nn.transformer, 6)
+    helper.raises("attention: x must be %(N, T, 8%); got %(3, 8%)", sv.nn.attention(8), sv.ones(3, 8))
+  end)
+end)
+
+describe("encoders of images with skip connections", function()
+  it("take any size, with the gradients of finite differences: resnet, vit", function()
+    for _, name in ipairs { "resnet", "vit" } do
+      for _, size in ipairs { { 8, 8 }, { 13, 31 }, { 65, 20 } } do
+        local decoder, encoder = sv.nets[name] { code = 2, heads = 3, width = 2, output = { 2, table.unpack(size) },
+          rng = sv.rng(1) }
+        local x = decoder(sv.zeros(2, 2))
+        assert.same({ 2, 2, size[1], size[2] }, x.shape)
+        assert.same({ 2, 3 }, encoder:eval()(x).shape)
+      end
+      local _, encoder = sv.nets[name] { code = 2, heads = 3, width = 2, output = { 1, 9, 11 }, rng = sv.rng(4) }
+      encoder:eval()
+      local ok, why = autograd.grad_check(function(x) return encoder(x) end, { sv.rng(6):normal { 1, 1, 9, 11 } },
+        { tolerance = 2e-2 }) -- of ReLU's kinks
+      assert.is_true(ok, why)
+      helper.raises("net \"" .. name .. "\" takes images", sv.nets[name], { code = 1, heads = 2, output = { 40 } })
+    end
+  end)
+
+  it("learn a place: resnet, vit", function()
+    local disc = sv.simulator { name = "disc", output = { 1, 12, 20 },
+      params = { { name = "x", low = 3, high = 17 }, { name = "r", low = 1, high = 5 } },
+      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { fill = 0 }) end }
+    local z, x = sv.simulate(disc, 100, sv.rng(4))
+    for _, net in ipairs { "resnet", "vit" } do
+      local model = sv.model { simulator = disc, net = net, width = 4, seed = 3, posterior = "mixture" }
+      model:train { quiet = true, recalibrate = false, batch = 32, decoder = { steps = 2 }, encoder = { steps = 150 } }
+      assert.is_true(sv.mean(sv.abs(sv.slice((model:encode(x)) - z, 2, 1, 1))):item() < 2.5) -- the prior's: 3.5
+    end
+  end)
 end)
 
 describe("recurrent layers", function()
@@ -260,7 +315,7 @@ describe("nets \"conv\" and \"dcgan\"", function()
         simulate = function() end }
     end
     for _, case in ipairs { { "conv", 1, 20, 33 }, { "conv", 3, 100, 100 }, { "mlp", 1, 7, 40 },
-      { "mlp", 1, 8, 513 }, { "mlp", 30 } } do
+      { "mlp", 1, 8, 513 }, { "mlp", 255 }, { "conv1d", 256 } } do
       assert.equal(case[1], sv.model({ simulator = sim(table.unpack(case, 2)), width = 2 }).net)
     end
     for _, output in ipairs { { 1, 7, 40 }, { 1, 8, 513 }, { 40 } } do

@@ -203,6 +203,9 @@ describe("sv.export.onnx", function()
     for _, net in ipairs { "conv", "dcgan" } do
       export(folder, net, trained({ simulator = disc, net = net, width = 4, posterior = "mixture" }, 10), list)
     end
+    for _, net in ipairs { "resnet", "vit" } do
+      export(folder, net, trained({ simulator = disc, net = net, width = 2, posterior = "mixture" }, 10), list)
+    end
     local wave = sv.simulator {
       name = "wave", output = { 50 }, params = { { name = "f", low = 1, high = 4 } },
       simulate = function(z, out) for i = 1, 50 do out[i] = math.sin(z.f * i / 10) end end,

@@ -43,8 +43,8 @@ local options = check.declare("model", {
   net = { "string|function|table",
     doc = "\"conv\" for images of 8 to 512 pixels either way, \"coordconv\" for figures whose edges are to be sharp, "
       .. "\"dcgan\" the paper's, \"conv1d\", \"gru\" and \"lstm\" for series, \"mlp\" for all else; a function that "
-      .. "builds one, as those of sv.nets; or { decoder =, encoder = } of layers; default: conv for such images, else "
-      .. "mlp" },
+      .. "builds one, as those of sv.nets; or { decoder =, encoder = } of layers; default: conv for such images, "
+      .. "conv1d for vectors of 256 elements or more, else mlp" },
   width = { "integer", min = 1,
     doc = "of the networks: channels of the first convolution, or units of a hidden layer; default: conv, "
       .. "coordconv, conv1d, gru and lstm 16, dcgan 32, mlp 128" },
@@ -73,8 +73,8 @@ local options = check.declare("model", {
     doc = "the distribution q(x | z) about the decoder's output: \"homoscedastic\", a normal one whose standard "
       .. "deviations are those of its errors, of vectors a scale mixture of up to three; learned in stage 1: "
       .. "\"normal\", whose standard deviations depend on z; of vectors { \"lowrank\", rank = 4 }, { \"mixture\", "
-      .. "components = 4 }, { \"flow\", transforms = 5, bins = 8 }; of outputs in [0, 1] \"bernoulli\"; default "
-      .. "\"homoscedastic\"" },
+      .. "components = 4 }, { \"flow\", transforms = 5, bins = 8 }; of outputs in [0, 1] \"bernoulli\"; of "
+      .. "binary images of one channel { \"pixelcnn\", channels = 16, layers = 4 }; default \"homoscedastic\"" },
   precision = { "string",
     doc = "\"fp32\" or \"bf16\": of the factors of convolutions, in training and in use, on this CPU; not saved; "
       .. "default \"fp32\"" },

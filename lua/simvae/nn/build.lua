@@ -5,6 +5,7 @@ local core = require "simvae.core"
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 
+local LONG = 256 -- elements of a series, from which on convolutions infer more than an mlp (notebooks/choosing.md)
 local OWN_WIDTH = 128 -- width passed to a user-defined builder by default
 
 local build = { names = catalogue.files "simvae.nn.nets" }
@@ -16,6 +17,7 @@ for _, name in ipairs(build.names) do known[name] = true end
 -- @tparam {integer,...} output
 -- @treturn string
 function build.default(output)
+  if #output == 1 and output[1] >= LONG then return "conv1d" end
   return layers.suits(output) and "conv" or "mlp"
 end
 

@@ -11,6 +11,7 @@
 -- `self.own` (by name); running statistics in `self.buffers`; layers inside it in
 -- `self.inner`. nn.layer makes a user-defined layer
 -- from such a table.
+local attention = require "simvae.nn.attention"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local initial = require "simvae.nn.initial"
@@ -514,6 +515,7 @@ end
 
 series(nn)
 recurrent(nn)
+attention(nn)
 
 names.class(Layer, "layer", {
   { "training", "boolean", "training or evaluation mode" },
