@@ -151,7 +151,7 @@ function report.markdown(run)
   line "# Results of the bench"
   line ""
   line("Written by `%s`; repeat it so, on an idle machine. Peers are measured where they", run.command)
-  line "are installed: `pip install torch jax jaxlib numpy matplotlib PySpice`."
+  line "are installed: `pip install torch jax jaxlib numpy matplotlib PySpice onnx onnxruntime fmpy`."
   line ""
   for _, about in ipairs(run.about) do line("- %s: %s", about[1], about[2]) end
   line ""

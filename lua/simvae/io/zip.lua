@@ -1,7 +1,7 @@
 --- Writing zip archives (PKWARE APPNOTE 6.3, sections 4.3 to 4.5): the records around the data of their members.
 --
--- A member is a table: name, size (bytes), crc (of its data), packed (bytes that they take where they are deflated; nil:
--- they are stored), at (the offset of its local header). Sizes and offsets that 32 bits do not hold stand in extra
+-- A member is a table: name, size (bytes), crc (of its data), packed (bytes that they take where they are deflated;
+-- nil: they are stored), at (the offset of its local header). Sizes and offsets that 32 bits do not hold stand in extra
 -- fields (zip64). Dates are constant, so that equal data give equal archives.
 local core = require "simvae.core"
 

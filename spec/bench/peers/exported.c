@@ -1,7 +1,7 @@
 /* An exported C file as a worker of the benchmark: the protocol of protocol.py, after its "ready", for one workload.
  * with_c.sh compiles it, with the header's name as HEADER, and with DECODE or SAMPLE.
  *
- * Its arguments: FILE, whose inputs are the floats of FILE.inputs; and the command that it becomes when it is dropped. */
+ * Its arguments: FILE, whose inputs are the floats of FILE.inputs; and the command that it becomes when dropped. */
 #define _POSIX_C_SOURCE 199309L
 #include HEADER
 
