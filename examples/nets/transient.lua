@@ -5,7 +5,7 @@ local measure = dofile(arg[0]:match "^(.*/)" .. "measure.lua")
 local N = 512
 local transient = sv.simulator {
   name = "transient", output = { N }, noise = 0.1,
-  params = { { name = "start", low = 0.05, high = 0.6, unit = "s" },
+  params = { { name = "start", low = 0, high = 0.6, unit = "s" },
     { name = "frequency", low = 10, high = 40, scale = "log", unit = "Hz" },
     { name = "damping", low = 3, high = 30, scale = "log", unit = "1/s" } },
   simulate = function(z, out)
