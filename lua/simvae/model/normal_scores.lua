@@ -4,7 +4,7 @@
 -- populations that range over many orders of magnitude, where in standard deviations, which a few large values
 -- determine, most of them were one number; but they crowd the large values, of which the number itself tells more.
 -- Measured on sbibm, C2ST: lotka_volterra with 10,000 simulations 0.97 by the numbers, 0.82 by the scores, 0.82 by the
--- mean; sir with 100,000 0.51, 0.55, 0.53, where by the scores posteriors were off by half a standard deviation.
+-- mean; sir with 100,000 0.51, 0.55, 0.52, where by the scores posteriors were off by half a standard deviation.
 --
 -- Far from normal: the correlation of the sorted numbers with the normal quantiles (the probability plot correlation of
 -- Filliben 1975) is below LINEAR. Numbers close to normal stay as they are. Equal numbers have the score of their
