@@ -239,15 +239,7 @@ local function main()
     print(name)
     print(require "reproduce.tables".markdown(tables.of(results[name])))
   end
-  if #failures > 0 then
-    io.stderr:write(#failures .. " runs failed\n")
-    os.exit(1, true)
-  end
+  return #failures
 end
 
-local ok, message = pcall(main)
-if not ok then
-  local stopped = interrupt.is(message)
-  io.stderr:write(stopped and "interrupted; the same command goes on from there" or tostring(message), "\n")
-  os.exit(stopped and 130 or 1, true)
-end
+files.program(main)

@@ -14,7 +14,6 @@ package.path = folder .. "?.lua;" .. package.path -- for reproduce/
 local json = require "simvae.io.json"
 local command_line = require "simvae.cli.command_line"
 local core = require "simvae.core"
-local interrupt = require "simvae.util.interrupt"
 local shell = require "simvae.util.shell"
 local min_samples = require "simvae.evaluate.options".min_samples
 local figures = require "reproduce.figures"
@@ -171,15 +170,7 @@ local function main()
   print("report: " .. a.out .. "/report.html")
   local failed = 0
   for _, r in pairs(results.simulators) do failed = failed + #r.failures end
-  if failed > 0 then
-    io.stderr:write(failed .. " runs failed\n")
-    os.exit(1, true)
-  end
+  return failed
 end
 
-local ok, message = pcall(main)
-if not ok then
-  local stopped = interrupt.is(message)
-  io.stderr:write(stopped and "interrupted; the same command goes on from there" or tostring(message), "\n")
-  os.exit(stopped and 130 or 1, true)
-end
+files.program(main)

@@ -1,31 +1,11 @@
 -- Products, convolutions and normalisation against PyTorch in double precision
 -- (spec/fixtures/make_layers.py): values, and the gradients of every input.
-local sv = require "simvae"
 local core = require "simvae.core"
+local pytorch = require "spec.pytorch"
+local sv = require "simvae"
 
-local fixture = assert(sv.io.load_npz("spec/fixtures/layers.npz"))
-local tolerance = core.real == "double" and 1e-10 or 2e-5
-
-local function close(expected, got, what)
-  assert.same(expected.shape, got.shape, what)
-  local worst = sv.max(sv.abs(expected - got)):item()
-  assert.is_true(worst < tolerance * (1 + sv.max(sv.abs(expected)):item()), what .. " is off by " .. worst)
-end
-
-local function check(name, f)
-  local inputs = {}
-  while fixture[name .. ".in" .. #inputs] do
-    inputs[#inputs + 1] = sv.parameter(fixture[name .. ".in" .. #inputs])
-  end
-  assert.is_true(#inputs > 0, name)
-  local tape <close> = sv.tape()
-  local out = f(table.unpack(inputs))
-  close(fixture[name .. ".out"], out, name .. " value")
-  tape:backward(sv.sum(out * fixture[name .. ".g"]))
-  for i, t in ipairs(inputs) do
-    close(fixture[name .. ".d" .. i - 1], t.grad, name .. " gradient " .. i)
-  end
-end
+local close = pytorch.close
+local fixture, check = pytorch.cases "spec/fixtures/layers.npz"
 
 describe("against PyTorch:", function()
   local cases = {

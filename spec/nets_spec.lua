@@ -1,16 +1,11 @@
 -- Nets: convolutions of any image size, by the closed forms of sizes and by ops that pad and crop.
 local helper = require "spec.helper"
+local pytorch = require "spec.pytorch"
 local autograd = require "simvae.tensor.autograd"
 local core = require "simvae.core"
 local sv = require "simvae"
 
-local tolerance = core.real == "double" and 1e-10 or 2e-5
-
-local function close(expected, got, what)
-  assert.same(expected.shape, got.shape, what)
-  local worst = sv.max(sv.abs(expected - got)):item()
-  assert.is_true(worst < tolerance * (1 + sv.max(sv.abs(expected)):item()), what .. " is off by " .. worst)
-end
+local close = pytorch.close
 
 -- The value of f(inputs), and the gradients of all inputs.
 local function results(f, given)
@@ -67,22 +62,7 @@ describe("convolutions that end beyond padding", function()
 end)
 
 -- Against PyTorch in double precision (spec/fixtures/make_series.py): values, and the gradients of every input.
-local fixture = assert(sv.io.load_npz("spec/fixtures/series.npz"))
-
-local function check(name, f)
-  local inputs = {}
-  while fixture[name .. ".in" .. #inputs] do
-    inputs[#inputs + 1] = sv.parameter(fixture[name .. ".in" .. #inputs])
-  end
-  assert.is_true(#inputs > 0, name)
-  local tape <close> = sv.tape()
-  local out = f(table.unpack(inputs))
-  close(fixture[name .. ".out"], out, name .. " value")
-  tape:backward(sv.sum(out * fixture[name .. ".g"]))
-  for i, t in ipairs(inputs) do
-    close(fixture[name .. ".d" .. i - 1], t.grad, name .. " gradient " .. i)
-  end
-end
+local _, check = pytorch.cases "spec/fixtures/series.npz"
 
 -- A layer with these parameters, in the order of their names.
 local function with(layer, names, ...)

@@ -1,5 +1,6 @@
---- Files that a reproduction writes.
+--- Files that a reproduction writes, and how its program ends.
 local core = require "simvae.core"
+local interrupt = require "simvae.util.interrupt"
 
 local files = {}
 
@@ -16,6 +17,17 @@ function files.copy(from, to)
   local source <close> = io.open(from, "rb")
   if not source then return nil end
   return files.write(to, source:read "a")
+end
+
+--- Runs the main function of a program that goes on where it was interrupted, and ends the program where it fails.
+-- @tparam function main () -> how many runs failed
+function files.program(main)
+  local ok, result = pcall(main)
+  if ok and result == 0 then return end
+  local stopped = not ok and interrupt.is(result)
+  io.stderr:write(ok and result .. " runs failed" or stopped and "interrupted; the same command goes on from there"
+    or tostring(result), "\n")
+  os.exit(stopped and 130 or 1, true)
 end
 
 return files

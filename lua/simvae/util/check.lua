@@ -129,7 +129,7 @@ function check.value(what, name, value, rule, level)
     if value ~= value or (rule.min and value < rule.min) or (rule.max and value > rule.max)
       or (rule.above and value <= rule.above) then
       check.fail(level, "%s: %s must be %s; got %s", what, name,
-        rule.above and "above " .. rule.above
+        rule.above and "above " .. rule.above .. (rule.max and " and at most " .. rule.max or "")
           or rule.max and string.format("from %s to %s", rule.min or "-inf", rule.max)
           or rule.min and "at least " .. rule.min or "a number", value)
     end
