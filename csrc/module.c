@@ -71,6 +71,12 @@ static int l_threads_chosen(lua_State *L) {
     return 1;
 }
 
+/* serial_seconds(on): of spec/bench/loop.lua */
+static int l_serial_seconds(lua_State *L) {
+    lua_pushnumber(L, sv_serial_seconds(lua_toboolean(L, 1)));
+    return 1;
+}
+
 static const sv_row functions[] = {
     {"threads", l_threads,
      "The number of threads. Results do not depend on it.\n"
@@ -115,6 +121,8 @@ __attribute__((visibility("default"))) LUALIB_API int luaopen_simvae_core(lua_St
     sv_set_rows(L, core, "sv", functions);
     lua_pushcfunction(L, l_precisions);
     lua_setfield(L, core, "precisions");
+    lua_pushcfunction(L, l_serial_seconds);
+    lua_setfield(L, core, "serial_seconds");
     lua_pushcfunction(L, l_threads_chosen);
     lua_setfield(L, core, "threads_chosen");
     lua_pushcfunction(L, l_kernel);

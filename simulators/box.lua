@@ -20,10 +20,7 @@ return simulator.new {
     { name = "x", low = 0, high = side, unit = "px", doc = "left edge" },
     { name = "y", low = 0, high = side, unit = "px", doc = "lower edge" },
   },
-  prior = function(rng)
-    local w, h = rng:uniform(0, side), rng:uniform(0, side)
-    return { w, h, rng:uniform(0, side - w), rng:uniform(0, side - h) }
-  end,
+  prior = core.builtin.box.prior, -- w, h uniform in 0 … side, then x in 0 … side - w and y in 0 … side - h
   correlated = true,
   output = core.builtin.box.output,
   batch = core.builtin.box.draw,

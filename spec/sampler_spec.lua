@@ -145,6 +145,8 @@ describe("a sampler", function()
         table.sort(all, function(p, q) return p[1] < q[1] end)
         assert.same(all, order)
       end
+      local single <close> = sv.sampler.new { simulator = line(), batch = 1, seed = 3, simulations = 25 }
+      assert.same(rows, rows_of(single, 80)) -- batches that span epochs, and those that do not
       local other <close> = sv.sampler.new(t)
       other:restore { drawn = 40 }
       assert.same(table.move(rows, 41, 80, 1, {}), rows_of(other, 40))

@@ -2,6 +2,7 @@
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local files = require "simvae.io"
+local prior = require "simvae.simulator.prior"
 local names = { "box", "polygon", "fourier", "dsprites", "digits", "scene", "rlc" }
 
 local sims = {}
@@ -55,6 +56,18 @@ describe("a built-in simulator", function()
       end
     end)
   end
+
+  it("has a prior of dependent parameters, one draw or many: box", function()
+    local box, rng, n = sims.box, core.rng(7), 40
+    local z = prior.draw(box, n, 7, 100):totable()
+    for s = 1, n do
+      rng:rewind(99 + s)
+      local w, h = rng:uniform(0, 64), rng:uniform(0, 64)
+      local row = core.tensor { w, h, rng:uniform(0, 64 - w), rng:uniform(0, 64 - h) }:totable()
+      assert.same(row, z[s])
+      assert.same(row, core.tensor(box.prior(rng:rewind(99 + s))):totable())
+    end
+  end)
 
   it("has no options unless it is said so", function()
     assert.error_matches(function() sims.box { engine = 1 } end, "simulator 'box' has no options", 1, true)

@@ -18,15 +18,28 @@ static size_t place(const sv_tensor *t, size_t i) {
 
 /* ---- making, from Lua ------------------------------------------------------ */
 
+typedef struct {
+    const sv_tensor *t;
+    sv_real value;
+} filling;
+
+static void fill_piece(void *arg, long i, int worker) {
+    (void)worker;
+    const filling *f = arg;
+    size_t from, to;
+    sv_chunk(f->t->count, i, &from, &to);
+    if (f->value == 0)
+        memset(f->t->data + from, 0, (to - from) * sizeof(sv_real));
+    else
+        for (size_t k = from; k < to; k++) f->t->data[k] = f->value;
+}
+
 static int push_filled(lua_State *L, int first, double value) {
     sv_enter(L);
     size_t shape[SV_MAX_DIM];
     int ndim = sv_check_shape(L, first, shape);
     sv_tensor *t = sv_push_tensor(L, ndim, shape, SV_SCOPED);
-    if (value == 0)
-        memset(t->data, 0, t->count * sizeof(sv_real));
-    else
-        for (size_t i = 0; i < t->count; i++) t->data[i] = (sv_real)value;
+    sv_parallel(sv_chunks(t->count), fill_piece, &(filling){t, (sv_real)value});
     return 1;
 }
 
@@ -138,6 +151,41 @@ static int l_take(lua_State *L) {
     memcpy(t->data + (size_t)(i - 1) * from->count, from->data, from->count * sizeof *from->data);
     from->generation = ++from->storage->generation;
     return 0;
+}
+
+typedef struct {
+    const sv_real *from, *order;
+    sv_real *to;
+    size_t each, rows, piece;
+} picking;
+
+static void pick_piece(void *arg, long i, int worker) {
+    (void)worker;
+    const picking *p = arg;
+    for (size_t s = (size_t)i * p->piece; s < p->rows && s < ((size_t)i + 1) * p->piece; s++)
+        memcpy(p->to + s * p->each, p->from + ((size_t)p->order[s] - 1) * p->each, p->each * sizeof *p->to);
+}
+
+/* pick(t, order, first, n): the n entries of t along its first axis whose numbers are order[first], … */
+static int l_pick(lua_State *L) {
+    sv_enter(L);
+    const sv_tensor *t = sv_check_tensor(L, 1), *order = sv_check_tensor(L, 2);
+    lua_Integer first = sv_check_integer(L, 3), n = sv_check_integer(L, 4);
+    sv_check_argument(L, t->ndim > 0 && t->layout == SV_PLAIN, 1, "a tensor that is laid out row by row");
+    sv_check_argument(L, first >= 1 && n >= 0 && (uint64_t)first - 1 + (uint64_t)n <= order->count, 4, "no such entry");
+    const sv_real *at = order->data + first - 1;
+    for (lua_Integer s = 0; s < n; s++)
+        if (!(at[s] >= 1 && at[s] <= (sv_real)t->shape[0])) return luaL_error(L, "pick: entry %f", (lua_Number)at[s]);
+    size_t shape[SV_MAX_DIM];
+    memcpy(shape, t->shape, sizeof shape);
+    shape[0] = (size_t)n;
+    sv_trace_use(L, "read", "pick", 1, 0);
+    picking p = {.from = t->data, .order = at, .rows = (size_t)n};
+    p.each = t->shape[0] > 0 ? t->count / t->shape[0] : 0;
+    p.to = sv_push_tensor(L, t->ndim, shape, SV_SCOPED)->data;
+    p.piece = p.each < SV_CHUNK ? SV_CHUNK / (p.each + 1) + 1 : 1;
+    sv_parallel(divide_up((long)n, (long)p.piece), pick_piece, &p);
+    return 1;
 }
 
 /* ---- reading --------------------------------------------------------------- */
@@ -512,7 +560,7 @@ static const sv_row makers[] = {
      "@treturn tensor of the same shape\n"
      "@usage local running_mean = sv.buffer(sv.zeros(16))"},
     {0}};
-static const luaL_Reg internal[] = {{"lend", l_lend}, {"take", l_take}, {NULL, NULL}};
+static const luaL_Reg internal[] = {{"lend", l_lend}, {"take", l_take}, {"pick", l_pick}, {NULL, NULL}};
 static const sv_row methods[] = {
     {"item", l_item,
      "The number of a tensor of one number.\n"

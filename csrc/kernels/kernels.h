@@ -32,7 +32,10 @@ typedef float sv_real;
 typedef void (*sv_body)(void *arg, long i, int worker);
 void sv_parallel(long n, sv_body body, void *arg);
 int sv_threads(void);
-bool sv_set_threads(int n);    /* false: less than 1 or more than SV_MAX_THREADS */
+bool sv_set_threads(int n); /* false: less than 1 or more than SV_MAX_THREADS */
+/* Processor seconds of the calling thread outside of the regions that it shared with others since timing was turned on:
+ * what more threads do not shorten. */
+double sv_serial_seconds(bool on);
 bool sv_reserve_scratch(void); /* before sv_parallel with bodies that use sv_scratch; false: no memory */
 void *sv_scratch(int worker);  /* SV_SCRATCH_BYTES, 64-byte aligned, of the calling thread alone */
 #define SV_MAX_THREADS 64

@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -201,6 +202,22 @@ bool sv_set_threads(int n) {
     return true;
 }
 
+/* ---- the serial share, for benchmarks ------------------------------------------------ */
+
+static bool timing;
+static double in_regions; /* processor seconds of callers within regions that were shared */
+
+static double thread_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double sv_serial_seconds(bool on) {
+    timing = on;
+    return thread_seconds() - in_regions;
+}
+
 /* Runs inline when there is nothing to share: one piece, one thread, a call from inside a body, or the pool in use by
  * another thread of the process. */
 void sv_parallel(long n, sv_body body, void *arg) {
@@ -209,6 +226,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
         for (long i = 0; i < n; i++) body(arg, i, own_number);
         return;
     }
+    const double began = timing ? thread_seconds() : 0;
     if (atomic_load(&pool.started) < pool.threads - 1) start();
     const int threads = atomic_load(&pool.started) + 1;
     uint64_t before = atomic_load(&pool.done);
@@ -230,6 +248,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
             sched_yield();
     }
     busy = false;
+    if (timing) in_regions += thread_seconds() - began;
     pthread_mutex_unlock(&pool.owner);
 }
 

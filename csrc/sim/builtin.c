@@ -1,10 +1,13 @@
 /* builtin.c: Lua's interface to the simulators written in C:
  *
  *     core.builtin.box.draw(z, out)   z (N, K) in units, out (N, C, H, W), written in full
+ *     core.builtin.box.prior(rng)     one draw of its prior, a list, where it has one of its own; many of them:
+ *     core.builtin.box.draw_prior(seed, before, n)   (n, K); row i of stream before + i
  *
  * Samples are drawn on the thread pool; a sample depends on its z alone.
  *
  * SV_SIMULATORS, from the Makefile, is X(NAME) for every file csrc/simulators/NAME.c. */
+#include "../kernels/loops.h"
 #include "sim.h"
 
 #ifndef SV_SIMULATORS
@@ -18,6 +21,8 @@ SV_SIMULATORS
 static const sv_sim *const simulators[] = {SV_SIMULATORS};
 #undef X
 
+enum { ROWS = 16, MOST = 64 }; /* rows of a piece; parameters of a simulator */
+
 typedef struct {
     const sv_sim *sim;
     const sv_tensor *z;
@@ -28,7 +33,7 @@ typedef struct {
 static void draw_sample(void *arg, long i, int worker) {
     (void)worker;
     const drawing *d = arg;
-    double z[64];
+    double z[MOST];
     for (int k = 0; k < d->sim->nparams; k++) z[k] = (double)d->z->data[i * d->sim->nparams + k];
     d->sim->draw(z, d->out + (size_t)i * d->each);
 }
@@ -51,15 +56,70 @@ static int l_draw(lua_State *L) {
     return 1;
 }
 
+/* ---- priors ------------------------------------------------------------------------ */
+
+static int l_prior(lua_State *L) {
+    const sv_sim *sim = lua_touserdata(L, lua_upvalueindex(1));
+    sv_rng *r = sv_check_object(L, 1, SV_RNG);
+    double z[MOST];
+    sv_rng_check_stream(L, r);
+    sim->prior(r, z);
+    lua_createtable(L, sim->nparams, 0);
+    for (int k = 0; k < sim->nparams; k++) {
+        lua_pushnumber(L, z[k]);
+        lua_rawseti(L, -2, k + 1);
+    }
+    return 1;
+}
+
+typedef struct {
+    const sv_sim *sim;
+    uint64_t seed, before;
+    sv_real *to;
+    long rows;
+} draws;
+
+static void draw_rows(void *arg, long piece, int worker) {
+    (void)worker;
+    const draws *d = arg;
+    const long K = d->sim->nparams;
+    for (long s = piece * ROWS; s < sv_min((piece + 1) * ROWS, d->rows); s++) {
+        sv_rng r = {.seed = d->seed, .stream = d->before + (uint64_t)s + 1};
+        double z[MOST];
+        d->sim->prior(&r, z);
+        for (long k = 0; k < K; k++) d->to[s * K + k] = (sv_real)z[k];
+    }
+}
+
+static int l_draw_prior(lua_State *L) {
+    const sv_sim *sim = lua_touserdata(L, lua_upvalueindex(1));
+    sv_enter(L);
+    uint64_t seed = (uint64_t)sv_check_integer(L, 1), before = (uint64_t)sv_check_integer(L, 2);
+    lua_Integer n = sv_check_integer(L, 3);
+    sv_check_argument(L, n >= 0, 3, "draw_prior takes 0 or more rows");
+    sv_tensor *z = sv_push_tensor(L, 2, (size_t[]){(size_t)n, (size_t)sim->nparams}, SV_SCOPED);
+    draws d = {sim, seed, before, z->data, (long)n};
+    sv_parallel(divide_up(d.rows, ROWS), draw_rows, &d);
+    return 1;
+}
+
+static void set_function(lua_State *L, const sv_sim *s, lua_CFunction f, const char *field) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)s);
+    lua_pushcclosure(L, f, 1);
+    lua_setfield(L, -2, field);
+}
+
 void sv_open_builtin(lua_State *L, int core) {
     core = lua_absindex(L, core);
     lua_newtable(L);
     for (size_t i = 0; i < sizeof simulators / sizeof *simulators; i++) {
         const sv_sim *s = simulators[i];
         lua_createtable(L, 0, 4);
-        lua_pushlightuserdata(L, (void *)(uintptr_t)s);
-        lua_pushcclosure(L, l_draw, 1);
-        lua_setfield(L, -2, "draw");
+        set_function(L, s, l_draw, "draw");
+        if (s->prior) {
+            set_function(L, s, l_prior, "prior");
+            set_function(L, s, l_draw_prior, "draw_prior");
+        }
         lua_pushstring(L, s->doc);
         lua_setfield(L, -2, "doc");
         lua_createtable(L, 3, 0);

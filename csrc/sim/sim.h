@@ -58,6 +58,7 @@ typedef struct sv_sim {
     int nparams;
     int channels, height, width;
     void (*draw)(const double *z, sv_real *out); /* accepts any z; writes all of (C, H, W) */
+    void (*prior)(sv_rng *r, double *z);         /* draws parameters that depend on each other; NULL: they do not */
     const char *doc;
 } sv_sim;
 

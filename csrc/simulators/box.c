@@ -91,6 +91,12 @@ static void draw_box(const double *z, sv_real *out) {
     if (finite) draw_cross(x + w / 2, y + h / 2, out);
 }
 
+/* The rectangle lies within the image. */
+static void draw_prior(sv_rng *r, double *z) {
+    for (int k = 0; k < 2; k++) z[k] = SIDE * sv_rng_uniform(r);
+    for (int k = 0; k < 2; k++) z[k + 2] = (SIDE - z[k]) * sv_rng_uniform(r);
+}
+
 const sv_sim sv_sim_box = {
     .name = "box",
     .nparams = 4,
@@ -98,6 +104,7 @@ const sv_sim sv_sim_box = {
     .height = SIDE,
     .width = SIDE,
     .draw = draw_box,
+    .prior = draw_prior,
     .doc = "z = (w, h, x, y) in px: a black rectangle with its lower left corner at (x, y) on "
            "white, a blue cross at its centre (diagonal strokes, 3 px each way, 1 px wide).",
 };

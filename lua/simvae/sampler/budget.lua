@@ -20,9 +20,10 @@ Pool.__index = Pool
 -- @treturn Sampler with next, peek, held_out_samples, state, restore, counts, close
 function pool.new(source, simulations, held)
   local sim = source.simulator
+  local shuffled, order_of = epochs(source.seed, simulations)
   return setmetatable({
+    shuffled = shuffled, order_of = order_of,
     source = source, batch = source.batch, simulations = simulations, held = held, drawn = 0, kept = 0,
-    shuffled = epochs(source.seed, simulations),
     z = core.buffer(core.zeros(simulations, #sim.params)),
     x = core.buffer(core.zeros { simulations, table.unpack(sim.output) }),
   }, Pool)
@@ -82,8 +83,9 @@ function pool.of(sim, z, x, o)
   if #held > 0 then own_z, own_x = part(rows) end
   local source = { simulator = sim, close = function() end, counts = function() return 0, n end,
     after = function(_, _, count) return part(table.move(held, 1, count, 1, {})) end }
+  local shuffled, order_of = epochs(o.seed, #rows)
   return setmetatable({ source = source, batch = o.batch, simulations = #rows, held = #held, drawn = #rows,
-    kept = #rows, shuffled = epochs(o.seed, #rows), z = own_z, x = own_x }, Pool)
+    kept = #rows, shuffled = shuffled, order_of = order_of, z = own_z, x = own_x }, Pool)
 end
 
 --- The next batch.
@@ -93,8 +95,14 @@ function Pool:next()
   local rows, first, n = {}, 0, self.batch
   fill(self, math.min(self.drawn + n, self.simulations))
   if self.ranks then first, n = self.ranks.world:block(n) end
-  for s = 1, n do rows[s] = row_at(self, self.drawn + first + s - 1) end
+  first = self.drawn + first
   self.drawn = self.drawn + self.batch
+  local epoch, place = first // self.simulations, first % self.simulations + 1
+  if epoch > 0 and place + n - 1 <= self.simulations then -- within one epoch
+    local order = self.order_of(epoch)
+    return core.pick(self.z, order, place, n), core.pick(self.x, order, place, n)
+  end
+  for s = 1, n do rows[s] = row_at(self, first + s - 1) end
   return rows_of(self.z, rows), rows_of(self.x, rows)
 end
 

@@ -75,6 +75,12 @@ local function draw_own(self, rng, number)
   return values
 end
 
+-- Priors in C: the function of one draw -> that of many rows (csrc/sim/builtin.c).
+local compiled = {}
+for _, b in pairs(core.builtin) do
+  if b.prior then compiled[b.prior] = b.draw_prior end
+end
+
 local AGAIN = 7919 -- rows between the draws of a sample's attempts
 
 --- A copy of a simulator, to be given another prior.
@@ -120,6 +126,7 @@ function prior.draw(self, n, seed, sample, attempt)
   if self.draws then return rows_of(self, n, sample, attempt or 0) end
   local K, params = #self.params, self.params
   local before = streams.prior(sample, attempt or 0) - 1
+  if compiled[self.prior] then return compiled[self.prior](seed, before, n) end
   local rows = not self.prior and parameter.rows(params)
   if rows then return rows:draw(seed, before, n) end
   local z, set = core.zeros(n, K), core.methods.set

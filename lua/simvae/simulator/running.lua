@@ -162,6 +162,10 @@ function running.batch(self, z, x, source)
   return failures
 end
 
+-- Batch functions in C: they draw no random numbers and raise no errors.
+local compiled = {}
+for _, b in pairs(core.builtin) do compiled[b.draw] = true end
+
 --- Runs the simulator on parameters that may fail.
 -- @tparam Simulator self
 -- @tparam tensor z (N, K), in units
@@ -175,6 +179,10 @@ end
 -- print(next(failed))
 function running.try(self, z, x, source, first)
   source = source or streams.simulation(0, 1)
+  if compiled[self.batch] then
+    self.batch(z, x)
+    if x:finite() then return {} end
+  end
   if self.batch then return running.batch(self, z, x, source) end
   local failures, rows = {}, z:totable()
   local rng, row, before = source:rng(1), running.row, source.first - 1
