@@ -19,7 +19,10 @@ end
 function kinds.sample() return (kinds.mlp()), "sample" end
 
 function kinds.corrected()
-  return (kinds.mlp()), "sample", function(model) model:recalibrate { simulations = 200 } end
+  return (kinds.mlp()), "sample", function(model)
+    model:train { decoder = { steps = 100 }, encoder = { steps = 100 }, quiet = true }
+    model:recalibrate { simulations = 500 }
+  end
 end
 
 local DRAWS = 1000
