@@ -38,7 +38,12 @@ describe("simvae export", function()
     out, code = run("export", "rlc.safetensors", "-o", "m.fmu", "--fmi", "2", "--compiler", "none")
     assert.equal(0, code, out)
     assert.matches("m.fmu\nm.fmu: without a binary", out)
-    assert.matches('fmiVersion="2.0"', helper.read(folder .. "/m.fmu"))
+    local bytes = helper.read(folder .. "/m.fmu") -- its first member is the description, deflated
+    local crc, packed, size, name, extra = string.unpack("<I4I4I4I2I2", bytes, 15)
+    local first = 31 + name + extra
+    helper.write(folder .. "/m.gz", "\x1f\x8b\8\0\0\0\0\0\0\3" .. bytes:sub(first, first + packed - 1)
+      .. string.pack("<I4I4", crc, size))
+    assert.matches('fmiVersion="2.0"', helper.run("gzip -dc " .. folder .. "/m.gz"))
   end)
 
   it("says what is wrong with a command line", function()
