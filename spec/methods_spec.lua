@@ -346,10 +346,14 @@ describe("the comparison", function()
   it("has a page whose training loop runs, and whose tables are those of the results", function()
     local page, results = helper.read "notebooks/methods.md", helper.read "examples/results/methods/table.md"
     results = results .. helper.read "examples/results/methods/seeds.md"
-    helper.write(folder .. "/loop.lua", page:match "```lua\n(.-)```")
-    local printed, status = helper.run(helper.lua_command(folder .. "/loop.lua"))
-    assert.equal(0, status, printed)
-    local mig = tonumber(printed:match "^MIG\t([%d.]+)\n$")
+    local function printed(section)
+      helper.write(folder .. "/block.lua", page:match("\n## " .. section .. "\n.-```lua\n(.-)```"))
+      local said, status = helper.run(helper.lua_command(folder .. "/block.lua"))
+      assert.equal(0, status, said)
+      return said
+    end
+    assert.equal("10\t10\n", printed "How many labels")
+    local mig = tonumber(printed("A method of your own"):match "^MIG\t([%d.]+)\n$")
     assert.is_true(mig >= 0 and mig < 1)
     local rows = 0
     for row in page:match("^(.-)\n## A method"):gmatch "\n(| [^\n]+ | [%d.–-][^\n]* |)" do
