@@ -368,8 +368,8 @@ describe("bad input to a model", function()
   it("is named", function()
     raises("unknown option 'widht'; did you mean 'width'", sv.model, { simulator = disc(), widht = 3 })
     raises("simulator must be made by sv.simulator", sv.model, { simulator = {} })
-    raises("net is \"conv\", \"conv1d\", .*\"mlp\", a function", sv.model,
-      { simulator = disc(), net = "resnet" })
+    raises("net is \"conv\", \"conv1d\", .*\"vit\", a function", sv.model,
+      { simulator = disc(), net = "unet" })
     raises("loss is one of bce", sv.model, { simulator = disc(), loss = "huber" })
     raises("net \"dcgan\" takes images", sv.model, { simulator = line(), net = "dcgan" })
     local model = sv.model { simulator = disc(), width = 4 }

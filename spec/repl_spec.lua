@@ -80,7 +80,7 @@ describe("a result", function()
     assert.equal("{ t = tensor (2, 3) }", text { t = sv.zeros(2, 3) })
     assert.equal("(2, 3)", text(sv.zeros(2, 3).shape))
     assert.equal("linear 2 -> 3", text(sv.nn.linear(2, 3)))
-    assert.matches("^sv%.nn:\n  batch_norm,", text(sv.nn))
+    assert.matches("^sv%.nn:\n  attention, batch_norm,", text(sv.nn))
     assert.matches("^function %(a, …%), .*repl_spec.lua:%d+$", text(function(a, ...) return a, ... end))
   end)
 

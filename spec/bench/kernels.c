@@ -5,7 +5,7 @@
  * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
  *
  *   cc -std=c11 -O3 -I csrc -o build/kernels spec/bench/kernels.c csrc/kernels/?*.c -lopenblas -lpthread -lm
- *   build/kernels [check|dense|norm|layers] [WIDTH]
+ *   build/kernels [check|dense|norm|layers|wake] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
  */
@@ -459,6 +459,48 @@ static void time_norms(void) {
     }
 }
 
+/* ---- the pool's wake-up ------------------------------------------------------- */
+
+enum { WORK_NS = 50000, WAKES = 200 };
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void keep_busy(void *arg, long i, int worker) {
+    (void)i, (void)worker;
+    double until = seconds() + *(const double *)arg;
+    while (seconds() < until) {}
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What a job of one piece of 50 us a thread takes beyond these, after so many microseconds without one: a worker that
+ * still spins takes its piece at once, one that sleeps is woken; where it comes late the caller does its piece too. */
+static void time_wakes(void) {
+    const double work = 1e-9 * WORK_NS;
+    for (int threads = 1; threads <= 2; threads++) {
+        sv_set_threads(threads);
+        for (int gap = 0; gap <= 10000; gap = gap ? 10 * gap : 10) {
+            double took[WAKES];
+            for (int i = 0; i < WAKES; i++) {
+                for (double until = seconds() + 1e-6 * gap; seconds() < until;) {}
+                double from = seconds();
+                sv_parallel(threads, keep_busy, (void *)&work);
+                took[i] = seconds() - from - work;
+            }
+            qsort(took, WAKES, sizeof *took, ascending);
+            printf("wake  %d threads, %5d us after the last job: %6.1f us, a tenth of them %6.1f us or more\n", threads,
+                   gap, 1e6 * took[WAKES / 2], 1e6 * took[WAKES * 9 / 10]);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     const char *only = argc > 1 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -485,6 +527,7 @@ int main(int argc, char **argv) {
     }
     if (!*only || !strcmp(only, "dense")) time_dense();
     if (!*only || !strcmp(only, "norm")) time_norms();
+    if (!*only || !strcmp(only, "wake")) time_wakes();
     if (!*only || !strcmp(only, "layers")) {
         double rate = blas_rate(1536, 1536, 1536, 0, 0);
         printf("OpenBLAS sgemm, 1 thread, 1536^3: %.1f GFLOP/s\n", rate);
