@@ -242,7 +242,8 @@ describe("simvae train", function()
     write("option.lua", "return { simulator = dofile 'ring.lua', widht = 4 }\n")
     for _, case in ipairs {
       { "there is no simulator 'bxo'; did you mean 'box'?", "bxo" },
-      { "there is no simulator 'orbital'; built in are box, digits, dsprites, fourier, polygon, rlc, scene", "orbital" },
+      { "there is no simulator 'orbital'; built in are box, digits, dsprites, fourier, polygon, rlc, scene",
+        "orbital" },
       { "none.lua: there is no such file", "none.lua" },
       { "bad.lua:2: unexpected symbol near '='", "bad.lua" },
       { "nothing.lua returns nothing; its last line has to return a simulator", "nothing.lua" },

@@ -79,7 +79,8 @@ describe("a digit", function()
 
   it("moves with its place, grows with its size and shears with its slant", function()
     for class = 1, 10 do
-      local z = { digit = class, size = 14, width = 0.7, style = 0.5, form = 0.4, bend = 0.3, balance = -0.4, taper = 0.5 }
+      local z = { digit = class, size = 14, width = 0.7, style = 0.5, form = 0.4, bend = 0.3, balance = -0.4,
+        taper = 0.5 }
       local function with(changes)
         local all = setmetatable({}, { __index = z })
         for name, value in pairs(changes) do all[name] = value end
@@ -126,8 +127,8 @@ describe("a digit", function()
   it("is not drawn where a number is not finite, too large, or the pen has no thickness", function()
     local x = draw({ x = 0 / 0 }, { size = 1 / 0 }, { slant = 1e5 }, { thickness = 0 }, { thickness = -2 })
     assert.equal(0, x:abs():sum():item())
-    local far = draw({ x = 9000, y = -9000 }, { size = 9000 }, { style = 1e3, form = -1e3, bend = 1e3, balance = 1e3, taper = 1e3 },
-      { digit = -7 }, { digit = 99, style = ellipse_style })
+    local far = draw({ x = 9000, y = -9000 }, { size = 9000 },
+      { style = 1e3, form = -1e3, bend = 1e3, balance = 1e3, taper = 1e3 }, { digit = -7 }, { digit = 99, style = ellipse_style })
     assert.is_true(far:finite())
     assert.equal(0, far[1]:sum():item())
     assert.same(draw({})[1]:totable(), far[4]:totable())
