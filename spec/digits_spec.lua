@@ -128,7 +128,8 @@ describe("a digit", function()
     local x = draw({ x = 0 / 0 }, { size = 1 / 0 }, { slant = 1e5 }, { thickness = 0 }, { thickness = -2 })
     assert.equal(0, x:abs():sum():item())
     local far = draw({ x = 9000, y = -9000 }, { size = 9000 },
-      { style = 1e3, form = -1e3, bend = 1e3, balance = 1e3, taper = 1e3 }, { digit = -7 }, { digit = 99, style = ellipse_style })
+      { style = 1e3, form = -1e3, bend = 1e3, balance = 1e3, taper = 1e3 }, { digit = -7 },
+      { digit = 99, style = ellipse_style })
     assert.is_true(far:finite())
     assert.equal(0, far[1]:sum():item())
     assert.same(draw({})[1]:totable(), far[4]:totable())
