@@ -74,6 +74,20 @@ describe("a stream of batches", function()
     assert.same(snapshot(a.encoder), snapshot(b.encoder))
   end)
 
+  it("trains extra latents with the decoder, and ends a correction that was of other weights", function()
+    local model = sv.model { simulator = line, posterior = "gaussian", width = 32, seed = 1, extra = 2 }
+    model:train { decoder = { steps = 5 }, encoder = { steps = 5 }, quiet = true }
+    model:recalibrate { simulations = 100 }
+    local before, at = snapshot(model.decoder.inner[2]), 0
+    local z, x = sv.simulate(line, 32, sv.rng(2))
+    model:train { stream = function()
+      at = at + 1
+      return at == 1 and { z = z, x = x } or nil
+    end }
+    assert.is_not.same(before, snapshot(model.decoder.inner[2]))
+    assert.is_false(model.recalibration)
+  end)
+
   it("refuses what it cannot train on, and says what would do", function()
     local function fails(what, t, model)
       local ok, why = pcall(function() return (model or model_of()):train(t) end)

@@ -10,7 +10,6 @@ local check = require "simvae.util.check"
 local core = require "simvae.core"
 local input = require "simvae.model.input"
 local loop = require "simvae.train.loop"
-local optim = require "simvae.nn.optim"
 local prior_draws = require "simvae.train.prior_draws"
 local standardise = require "simvae.model.standardise"
 local streams = require "simvae.util.streams"
@@ -52,7 +51,7 @@ function alternating.check(self, given, stages, level)
   end
 end
 
--- The next batch, checked: z in units or nil, x standardised.
+-- The next batch, checked: z in units or nil, and x; nil at the end.
 local function next_batch(self, run)
   local batch = run.stream()
   if batch == nil then return nil end
@@ -65,58 +64,24 @@ local function next_batch(self, run)
   if z and z.shape[1] ~= x.shape[1] then
     check.fail(5, "train: stream: z and x of a batch have as many rows; got %d and %d", z.shape[1], x.shape[1])
   end
-  if self.loss.mean and not self.loss.fitted and not run.fitted then
+  if self.loss.mean and not self.loss.fitted then
     if x.shape[1] < FIRST then
       check.fail(5, "train: stream: the first batch, which gives the scale of outputs, takes %d rows or more; got %d",
         FIRST, x.shape[1])
     end
     standardise(self, x, x)
-    run.fitted = true
   end
-  return z, self.loss:standardise(x)
+  return { z = z, x = x }
 end
 
--- What a step of a stage sees as its run.
+-- A run of one stage: steps of the loop on batches of the stream.
 local function stage_run(self, run, stage)
-  local nets = stage == "decoder" and { self.decoder } or { self.encoder, self.head.net }
-  local params = {}
-  for _, net in ipairs(nets) do
-    for _, p in ipairs(net:parameters()) do params[#params + 1] = p end
-  end
-  if stage == "decoder" then
-    for _, p in pairs(self.loss.own) do params[#params + 1] = p end
-  end
-  return setmetatable({ nets = nets, params = params, step = 0, total = math.huge, noise = run[stage].noise,
-    optimizer = optim.adam(params, { lr = run[stage].lr }) }, { __index = run })
-end
-
-local losses = {}
-
-function losses.decoder(self, run, z, x)
-  return run.recipe.decoder_loss(self, self.decoder(self.latent:to_code(z)), x, run)
-end
-
-function losses.encoder(self, run, _, x)
-  return loop.through_decoder(self, run, x, x)
-end
-
--- One step; the loss as a number.
-local function take(self, run, stage, z, x)
-  local decoding = stage == "decoder"
-  if decoding then self.decoder:unfreeze():train() else self.decoder:freeze():eval() end
-  for _, net in ipairs(run.nets) do net:train() end
-  run.step = run.step + 1
-  local tape <close> = core.tape()
-  local loss = losses[stage](self, run, z, x)
-  local value = loss:item()
-  if value ~= value or math.abs(value) == math.huge then
-    error(string.format("train: the loss of the %s became %s at its step %d; a smaller lr may help", stage, value,
-      run.step), 0)
-  end
-  tape:backward(loss)
-  if type(run[stage].clip) == "number" then optim.clip_grad_norm(run.params, run[stage].clip) end
-  run.optimizer:step()
-  return value
+  local own = { step = 0, total = math.huge, noise = run[stage].noise, as_measured = true,
+    signals = { hold = function() end } } -- whoever calls train handles them
+  own.sampler = { next = function() return own.batch.z, own.batch.x end }
+  setmetatable(own, { __index = run })
+  loop.set_optimizer(self, own, stage)
+  return own
 end
 
 --- Trains on a stream.
@@ -125,27 +90,35 @@ end
 -- @tparam table given the same as they were given
 -- @treturn Model itself
 function alternating.run(self, run, given)
+  self.focus, self.recalibration = nil, false -- they were of other weights
   for _, stage in ipairs(STAGES) do
     run[stage].lr = (given[stage] or {}).lr or RATE
     if run[stage].clip == "auto" then run[stage].clip = nil end
   end
   run.encoder.prior, run.rng = 0, streams.noise(run.seed)
   run.prior = prior_draws.new(self.latent, self.simulator, run.seed)
-  local started, own = core.system.clock(), {}
-  for _, stage in ipairs(STAGES) do own[stage] = stage_run(self, run, stage) end
+  local started, runs, last = core.system.clock(), {}, nil
+  for _, stage in ipairs(STAGES) do runs[stage] = stage_run(self, run, stage) end
   local _scope <close> = setmetatable({}, { __close = function() -- errors included
     self.decoder:unfreeze():eval()
     self.encoder:eval()
   end })
   while true do
     local scope <close> = core.scope()
-    local z, x = next_batch(self, run)
-    if not x then break end
-    local stage = z and "decoder" or "encoder"
-    own[stage].encoder.batch = x.shape[1]
-    local value = take(self, own[stage], stage, z, x)
+    local batch = next_batch(self, run)
+    if not batch then break end
+    local stage = batch.z and "decoder" or "encoder"
+    local own = runs[stage]
+    if stage ~= last then loop.set_modes(self, stage) end
+    own.batch, own.step, last = batch, own.step + 1, stage
+    run.encoder.batch = batch.x.shape[1]
+    local value = loop.take_step(self, own, stage)
+    if value ~= value or math.abs(value) == math.huge then
+      error(string.format("train: the loss of the %s became %s at its step %d; a smaller lr may help", stage, value,
+        own.step), 0)
+    end
     self.trained[stage] = (self.trained[stage] or 0) + 1
-    if run.on_step and run.on_step(stage, own[stage].step, value) == false then break end
+    if run.on_step and run.on_step(stage, own.step, value) == false then break end
   end
   self.seconds = core.system.clock() - started
   return self

@@ -42,7 +42,7 @@ end
 local function samples(self, run)
   local z, x = run.sampler:next()
   run.signals:hold()
-  local why = self.loss:outside(x)
+  local why = not run.as_measured and self.loss:outside(x)
   if why then error(string.format("train: simulator '%s': %s", self.simulator.name, why), 0) end
   if run.step == run.total then run.last, run.last_z = core.buffer(x), core.buffer(z) end
   if run.kept and (run.total - run.step) * run.decoder.batch < fit_count(self) then
@@ -78,14 +78,12 @@ function step.sleep(self, run)
   return sleep.loss(self, run.prior:dreams(run, run.sleep.batch), run.rng)
 end
 
---- The loss of stage 2 by eq. 4 on outputs, with half a batch of sleep of weight `encoder.sleep` or, without it, a
--- quarter of a batch of it for the standard deviations alone.
--- @tparam Model self of a posterior that is not trained by likelihood
--- @tparam table run
--- @tparam tensor x (N, …output), standardised
--- @tparam tensor seen the same as the encoder sees them: with the noise of their measurement
--- @treturn tensor one number
-function loop.through_decoder(self, run, x, seen)
+--- One step of stage 2: x alone, with half a batch of sleep of weight `encoder.sleep` or, without it, a quarter of a
+-- batch of it for the standard deviations alone. Outputs whose parameters are not known are as they were measured.
+function step.encoder(self, run)
+  if self.head.likelihood then return likelihood_step(self, run, "encoder") end
+  local z, x = samples(self, run)
+  local seen = z and sleep.measured(self, z, x, run.rng) or x
   local code, mean, penalty = self.head:draw(self:encoder_outputs(seen), run.rng, run.noise)
   local loss = run.recipe.encoder_loss(self, self.decoder(code), x, run, mean)
   if penalty then loss = loss + penalty end
@@ -93,13 +91,6 @@ function loop.through_decoder(self, run, x, seen)
   if o.sleep > 0 then return loss + sleep.loss(self, run.prior:dreams(run, (o.batch + 1) // 2), run.rng) * o.sleep end
   if o.spread == 0 then return loss end
   return loss + sleep.spread(self, run.prior:dreams(run, (o.batch + 3) // 4), run.rng) * o.spread
-end
-
---- One step of stage 2.
-function step.encoder(self, run)
-  if self.head.likelihood then return likelihood_step(self, run, "encoder") end
-  local z, x = samples(self, run)
-  return loop.through_decoder(self, run, x, sleep.measured(self, z, x, run.rng))
 end
 
 -- ---- a stage ----------------------------------------------------------------------------
@@ -110,20 +101,28 @@ local function nets_of(self, stage)
   return { self.encoder, self.head.net }
 end
 
-local function parameters_of(self, stage)
-  local params = {}
-  for _, net in ipairs(nets_of(self, stage)) do
-    for _, t in ipairs(net:parameters()) do params[#params + 1] = t end
-  end
-  return params
+--- Sets the nets to what a stage does with them: stage 1 trains the decoder, later ones go through it.
+-- @tparam Model self
+-- @tparam string stage
+function loop.set_modes(self, stage)
+  if stage == "decoder" then self.decoder:unfreeze() else self.decoder:eval():freeze() end
+  for _, net in ipairs(nets_of(self, stage)) do net:train() end
 end
 
-local function make_optimizer(self, run, stage)
-  local params = parameters_of(self, stage)
+--- Gives a run the optimizer of a stage, and the parameters whose gradients are clipped.
+-- @tparam Model self
+-- @tparam table run
+-- @tparam string stage
+function loop.set_optimizer(self, run, stage)
+  run.parameters = {}
+  for _, net in ipairs(nets_of(self, stage)) do
+    for _, t in ipairs(net:parameters()) do run.parameters[#run.parameters + 1] = t end
+  end
+  local params = table.move(run.parameters, 1, #run.parameters, 1, {})
   if stage == "decoder" then
     for _, t in pairs(self.loss.own) do params[#params + 1] = t end
   end
-  return optim.adam(params, { lr = annealing.rate(run, run[stage]) })
+  run.optimizer = optim.adam(params, { lr = annealing.rate(run, run[stage]) })
 end
 
 -- Clips the gradient by its global norm: at a given norm, or ("auto") at twice its running average, which
@@ -179,8 +178,12 @@ local function divided_gradients(self, run, stage)
   end)
 end
 
--- One optimizer step; the loss as a number, NaN for a gradient that is not finite.
-local function take_step(self, run, stage)
+--- One optimizer step.
+-- @tparam Model self
+-- @tparam table run
+-- @tparam string stage
+-- @treturn number the loss, NaN for a gradient that is not finite
+function loop.take_step(self, run, stage)
   if stage ~= "decoder" then sets.draw_size(self, run.rng) end
   local number = (run.divided and divided_gradients or gradients)(self, run, stage)
   if not is_finite(number) then return number end
@@ -241,8 +244,7 @@ local function begin(self, run, stage)
   local o = run[stage]
   run.stage, run.total, run.mixed, run.ending = stage, o.steps, nil, nil
   checkpoint.settle(run)
-  run.optimizer = make_optimizer(self, run, stage)
-  run.parameters = parameters_of(self, stage)
+  loop.set_optimizer(self, run, stage)
   run.divided = run.microbatches and microbatches.new(run, stage, run.optimizer) or nil
   run.noise = o.noise
   if self.head.likelihood and stage ~= "decoder" then
@@ -263,14 +265,8 @@ local function begin(self, run, stage)
       if run.resumed.where.ending then annealing.begin(run, run.resumed.where.ending.from) end
     end
   end
-  if stage == "decoder" then
-    self.decoder:unfreeze()
-  else
-    self.decoder:eval()
-    self.decoder:freeze()
-  end
+  loop.set_modes(self, stage)
   if stage ~= "decoder" and self.head.likelihood and not likelihood.fitted(self) then fit_likelihood(self, run) end
-  for _, net in ipairs(nets_of(self, stage)) do net:train() end
   run.resumed = nil
 end
 
@@ -290,10 +286,10 @@ local function advance(self, run, stage)
   local first, value = run.step
   if mixing.due(run, stage) then
     value = mixing.run(self, run, function(share) set_mix(run, stage, share) end,
-      function() return take_step(self, run, stage) end)
+      function() return loop.take_step(self, run, stage) end)
   else
     run.step = run.step + 1
-    value = take_step(self, run, stage)
+    value = loop.take_step(self, run, stage)
   end
   checkpoint.settle(run)
   if value ~= value or value == math.huge or value == -math.huge then
