@@ -191,20 +191,14 @@ local function write(a, results)
 end
 
 local function commit(a, results)
-  assert(core.system.mkdir(a.commit))
-  local list = { "table.md", "table.json" }
+  local list = {}
   for name in pairs(results) do list[#list + 1] = name .. "-information.png" end
   for _, method in ipairs { "infogan", "factor-vae" } do list[#list + 1] = "dsprites-" .. method .. "-1-curves.png" end
   for _, method in ipairs(settings.methods) do
     list[#list + 1] = "dsprites-" .. method.name .. "-1-traversals.png"
   end
-  for _, name in ipairs(list) do
-    local file <close> = io.open(a.out .. "/" .. name, "rb")
-    if file and (name:find "^table" or file:seek "end" <= small_picture) then
-      assert(files.copy(a.out .. "/" .. name, a.commit .. "/" .. name))
-    end
-  end
-  print("copied: " .. a.commit)
+  for i, name in ipairs(list) do list[i] = a.out .. "/" .. name end
+  files.commit(a.out, list, small_picture, a.commit)
 end
 
 local function main()

@@ -111,20 +111,6 @@ end
 
 -- ---- all of it ---------------------------------------------------------------------------------------------------
 
-local function commit(a, list)
-  assert(core.system.mkdir(a.commit))
-  for _, name in ipairs { "table.json", "table.md" } do
-    assert(files.copy(a.out .. "/" .. name, a.commit .. "/" .. name))
-  end
-  for _, f in ipairs(list) do
-    local file <close> = f.path and io.open(f.path, "rb")
-    if file and file:seek "end" <= small_picture then
-      assert(files.copy(f.path, a.commit .. "/" .. f.path:match "[^/]+$"))
-    end
-  end
-  print("copied: " .. a.commit)
-end
-
 local function main()
   local a = parse(arg)
   local made, why = core.system.mkdir(a.out)
@@ -165,7 +151,11 @@ local function main()
   assert(json.save(a.out .. "/table.json", results))
   assert(files.write(a.out .. "/table.md", tables.page(a, results)))
   assert(report(a, results, list))
-  if a.commit then commit(a, list) end
+  if a.commit then
+    local pictures = {}
+    for _, f in ipairs(list) do pictures[#pictures + 1] = f.path end
+    files.commit(a.out, pictures, small_picture, a.commit)
+  end
   print(tables.markdown(tables.first_head, tables.first(results)))
   print("report: " .. a.out .. "/report.html")
   local failed = 0

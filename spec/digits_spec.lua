@@ -1,4 +1,5 @@
 -- The digits' strokes, against closed forms and distances computed pixel by pixel.
+local helper = require "spec.helper"
 local core = require "simvae.core"
 local digits = require "simvae.simulators.digits"
 
@@ -114,12 +115,7 @@ describe("a digit", function()
 
   it("is the same for any number of threads, and for other samples beside it", function()
     local z = digits:sample(40, core.rng(2))
-    local threads = core.threads()
-    core.threads(1)
-    local one = digits:run(z):totable()
-    core.threads(3)
-    local three = digits:run(z):totable()
-    core.threads(threads)
+    local one, three = helper.by_threads(function() return digits:run(z):totable() end)
     assert.same(one, three)
     assert.same(one[17], digits:run(core.slice(z, 1, 17, 17)):totable()[1])
   end)

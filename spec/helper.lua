@@ -96,6 +96,31 @@ function helper.raises(pattern, f, ...)
   assert(tostring(message):find(pattern), string.format("raised %q, which does not match %q", message, pattern))
 end
 
+--- What a function returns on one thread and on three.
+function helper.by_threads(f)
+  local core = require "simvae.core"
+  local before = core.threads()
+  core.threads(1)
+  local one = f()
+  core.threads(3)
+  local three = f()
+  core.threads(before)
+  return one, three
+end
+
+--- The value of a function of tensors, and its gradients towards all of them: those of the sum of y sin y.
+function helper.value_and_gradients(f, given)
+  local sv = require "simvae"
+  local leaves = {}
+  for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
+  local tape <close> = sv.tape()
+  local y = f(table.unpack(leaves))
+  local out = { tape:keep(y:clone()) }
+  tape:backward(sv.sum(y * sv.sin(y)))
+  for i, t in ipairs(leaves) do out[i + 1] = t.grad end
+  return out
+end
+
 --- Calls f(…) with io.stderr replaced.
 -- @tparam function f
 -- @param ... its arguments

@@ -1,6 +1,7 @@
 -- Products, convolutions and normalisation against PyTorch in double precision
 -- (spec/fixtures/make_layers.py): values, and the gradients of every input.
 local core = require "simvae.core"
+local helper = require "spec.helper"
 local pytorch = require "spec.pytorch"
 local sv = require "simvae"
 
@@ -50,13 +51,7 @@ describe("against PyTorch:", function()
       tape:backward(loss)
       return { value, p.grad:totable() }
     end
-    local before = core.threads()
-    core.threads(1)
-    local one = all()
-    core.threads(3)
-    local three = all()
-    core.threads(before)
-    assert.same(one, three)
+    assert.same(helper.by_threads(all))
   end)
 end)
 
@@ -208,17 +203,7 @@ describe("from few channels, by the definition:", function()
   end)
 end)
 
--- y, and the gradients towards x, w and b, of a function of the three
-local function results(f, given)
-  local leaves = {}
-  for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
-  local tape <close> = sv.tape()
-  local y = f(table.unpack(leaves))
-  local out = { tape:keep(y:clone()) }
-  tape:backward(sv.sum(y * sv.sin(y)))
-  for i, t in ipairs(leaves) do out[i + 1] = t.grad end
-  return out
-end
+local results = helper.value_and_gradients
 
 describe("linear with an activation", function()
   local nn, autograd = sv.nn, require "simvae.tensor.autograd"

@@ -7,17 +7,7 @@ local sv = require "simvae"
 
 local close = pytorch.close
 
--- The value of f(inputs), and the gradients of all inputs.
-local function results(f, given)
-  local leaves = {}
-  for i, t in ipairs(given) do leaves[i] = sv.parameter(t) end
-  local tape <close> = sv.tape()
-  local y = f(table.unpack(leaves))
-  local out = { tape:keep(y:clone()) }
-  tape:backward(sv.sum(y * sv.sin(y)))
-  for i, t in ipairs(leaves) do out[i + 1] = t.grad end
-  return out
-end
+local results = helper.value_and_gradients
 
 local function alike(f, g, given, what)
   local expected, got = results(f, given), results(g, given)

@@ -163,12 +163,7 @@ describe("precision", function()
     if not offered then return end
     local rng = core.rng(6)
     local x, w = rng:normal { 8, 16, 16, 16 }, rng:normal { 32, 16, 4, 4 }
-    local threads = core.threads()
-    core.threads(1)
-    local one = { results("conv2d", x, w, "bf16") }
-    core.threads(3)
-    local three = { results("conv2d", x, w, "bf16") }
-    core.threads(threads)
+    local one, three = helper.by_threads(function() return { results("conv2d", x, w, "bf16") } end)
     for k = 1, 3 do assert.are.equal(0, largest(one[k] - three[k])) end
   end)
 end)

@@ -1,4 +1,5 @@
 -- The 3-D scene, against closed forms of shading and projected areas, and rays that are traced one by one.
+local helper = require "spec.helper"
 local core = require "simvae.core"
 local scene = require "simvae.simulators.scene"
 
@@ -245,12 +246,7 @@ describe("a scene", function()
 
   it("is the same for any number of threads, and ground alone where numbers make no body", function()
     local z = scene:sample(30, core.rng(2))
-    local threads = core.threads()
-    core.threads(1)
-    local one = scene:run(z):totable()
-    core.threads(3)
-    local three = scene:run(z):totable()
-    core.threads(threads)
+    local one, three = helper.by_threads(function() return scene:run(z):totable() end)
     assert.same(one, three)
     local x = draw({ x = 0 / 0 }, { size = 1e9 }, { size = -1 }, { shape = 2, height = 0 }, { elevation = 0 },
       { shape = 3, height = 0.011, tilt = math.pi / 2, turn = 0 }, { shape = 2, tilt = 40, turn = 1e3 })

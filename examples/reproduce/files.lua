@@ -19,6 +19,21 @@ function files.copy(from, to)
   return files.write(to, source:read "a")
 end
 
+--- Copies the tables of a folder, and pictures that are small, to another.
+-- @tparam string out
+-- @tparam {string,...} pictures their paths; those that there are not are left out
+-- @tparam integer most bytes of a picture
+-- @tparam string to
+function files.commit(out, pictures, most, to)
+  assert(core.system.mkdir(to))
+  for _, name in ipairs { "table.json", "table.md" } do assert(files.copy(out .. "/" .. name, to .. "/" .. name)) end
+  for _, path in ipairs(pictures) do
+    local file <close> = io.open(path, "rb")
+    if file and file:seek "end" <= most then assert(files.copy(path, to .. "/" .. path:match "[^/]+$")) end
+  end
+  print("copied: " .. to)
+end
+
 --- Runs the main function of a program that goes on where it was interrupted, and ends the program where it fails.
 -- @tparam function main () -> how many runs failed
 function files.program(main)

@@ -2,6 +2,7 @@
 -- draws.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
+local importance = require "simvae.util.importance"
 local names = require "simvae.util.names"
 
 local Composed = {}
@@ -9,19 +10,14 @@ Composed.__index = Composed
 
 local composed = {}
 
---- Weights that sum to 1 from their logarithms, in place; nil where none is above 0. NaN has no weight.
+--- Weights that sum to 1 from their logarithms, in place.
+-- @treturn ?{number,...} the list; nil where none is above 0
+-- @treturn number their effective sample size
 function composed.normalised(list)
-  local top, total = -math.huge, 0
-  for _, v in ipairs(list) do
-    if v > top then top = v end
-  end
-  if top == -math.huge then return nil end
-  for i, v in ipairs(list) do
-    list[i] = v == v and math.exp(v - top) or 0
-    total = total + list[i]
-  end
-  for i, w in ipairs(list) do list[i] = w / total end
-  return list
+  local sum, squares = importance.weigh(list)
+  if sum == 0 then return nil end
+  for i, w in ipairs(list) do list[i] = w / sum end
+  return list, sum * sum / squares
 end
 
 --- @tparam table t chain, count, exact, weights: N lists; rows: of the rule's parameters, if exact shared by all
@@ -69,13 +65,7 @@ end
 -- @treturn {table,...} the rule's parameters by name, and probability
 -- @raise a posterior made of draws, an observation that there is not
 -- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local look = sv.model { simulator = coin, width = 4, seed = 1 }
--- look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
--- local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
---   output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
--- local q = sv.chain { same, draw = { look } }:posterior { draw = { { 2 } } }
+-- local q = coins:posterior { draw = { { 2 } } }
 -- for _, entry in ipairs(q:list()) do print(entry.a, entry.b, entry.probability) end
 function Composed:list(n, least)
   check_exact(self, "list")
@@ -99,13 +89,7 @@ end
 -- @treturn {table,...} lists of the outputs, with a field probability
 -- @raise a posterior made of draws, an observation that there is not
 -- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local look = sv.model { simulator = coin, width = 4, seed = 1 }
--- look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
--- local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
---   output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
--- local q = sv.chain { same, draw = { look } }:posterior { draw = { { 2 } } }
+-- local q = coins:posterior { draw = { { 2 } } }
 -- print(q:outputs()[1][1], q:outputs()[1].probability)
 function Composed:outputs(n, least)
   check_exact(self, "outputs")
@@ -133,13 +117,7 @@ end
 -- @treturn tensor their probabilities (N,)
 -- @raise a posterior made of draws
 -- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local look = sv.model { simulator = coin, width = 4, seed = 1 }
--- look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
--- local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
---   output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
--- local q = sv.chain { same, draw = { look } }:posterior { draw = { { 2 } } }
+-- local q = coins:posterior { draw = { { 2 } } }
 -- print(q:most_probable_outputs())
 function Composed:most_probable_outputs()
   check_exact(self, "most_probable_outputs")
@@ -156,13 +134,7 @@ end
 -- @treturn tensor (N, levels) of one, (N, levels, levels) of two, and so on, in the order of the names
 -- @raise a posterior made of draws, names of no parameters
 -- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local look = sv.model { simulator = coin, width = 4, seed = 1 }
--- look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
--- local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
---   output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
--- local q = sv.chain { same, draw = { look } }:posterior { draw = { { 2 } } }
+-- local q = coins:posterior { draw = { { 2 } } }
 -- print(q:probabilities())
 function Composed:probabilities(wanted)
   check_exact(self, "probabilities")
@@ -197,13 +169,7 @@ end
 -- @treturn tensor (N, K)
 -- @raise a posterior made of draws
 -- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local look = sv.model { simulator = coin, width = 4, seed = 1 }
--- look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
--- local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
---   output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
--- local q = sv.chain { same, draw = { look } }:posterior { draw = { { 2 } } }
+-- local q = coins:posterior { draw = { { 2 } } }
 -- print(q:mode())
 function Composed:mode()
   check_exact(self, "mode")
@@ -233,18 +199,8 @@ function Composed:sample(n, rng)
   check.value("sample", "rng", rng, { "rng" })
   local all = {}
   for i = 1, self.count do
-    local rows, weights, taken = rows_of(self, i), self.weights[i], {}
-    local at, upto, start = 0, 0, rng:uniform()
-    for k = 1, n do
-      while upto <= (k - 1 + start) / n and at < #weights do
-        at = at + 1
-        upto = upto + weights[at]
-      end
-      while weights[at] == 0 do at = at - 1 end -- rounded sums end below 1
-      taken[k] = rows[at]
-    end
-    local mixed = {}
-    for k, from in ipairs(rng:permutation(n)) do mixed[k] = taken[math.tointeger(from)] end
+    local rows, mixed = rows_of(self, i), {}
+    for k, at in ipairs(importance.resampled(self.weights[i], 1, n, rng)) do mixed[k] = rows[at] end
     all[i] = mixed
   end
   return core.tensor(all)

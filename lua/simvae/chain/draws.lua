@@ -116,14 +116,11 @@ function draws.posterior(self, read, drawn, N, M, rng, level)
   for n = 1, N do
     local list = table.move(logs, (n - 1) * M + 1, n * M, 1, {})
     rows[n] = table.move(all, (n - 1) * M + 1, n * M, 1, {})
-    weights[n] = composed.normalised(list)
+    weights[n], sizes[n] = composed.normalised(list)
     if not weights[n] then
       check.fail(level + 1, "posterior: none of %d draws of the rule's parameters gives observation %d; samples = %d "
         .. "may have one", M, n, 10 * M)
     end
-    local squares = 0
-    for _, w in ipairs(weights[n]) do squares = squares + w * w end
-    sizes[n] = 1 / squares
   end
   return composed.new { chain = self, count = N, exact = false, rows = rows, weights = weights,
     size = scope:keep(core.tensor(sizes)) }

@@ -15,7 +15,7 @@ Code.__index = Code
 local function matrix(what, name, t, columns, level)
   if getmetatable(t) ~= core.metatable or t.ndim ~= 2 or t.shape[2] ~= columns then
     check.fail(level + 1, "%s: %s takes a tensor (N, %d); got %s", what, name, columns,
-      getmetatable(t) == core.metatable and check.shape_text(t.shape) or check.describe(t))
+      check.shape_of(t))
   end
   return t
 end

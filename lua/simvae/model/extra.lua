@@ -132,7 +132,7 @@ function extra.decode(self, z, t, level)
   local wanted = { z.shape[1], self.extra }
   if getmetatable(e) ~= core.metatable or check.shape_text(e.shape) ~= check.shape_text(wanted) then
     check.fail(level, "decode: option 'extra' takes a tensor %s, a row for each of z; got %s", check.shape_text(wanted),
-      getmetatable(e) == core.metatable and check.shape_text(e.shape) or check.describe(e))
+      check.shape_of(e))
   end
   self.decoder:eval()
   return inference.in_chunks(z, function(part, before)

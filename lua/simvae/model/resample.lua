@@ -8,6 +8,7 @@
 -- proposals are worth (Kong 1992).
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
+local importance = require "simvae.util.importance"
 local likelihood = require "simvae.model.likelihood"
 local take_rows = require "simvae.util.take_rows"
 
@@ -22,44 +23,16 @@ function resample.proposals(n)
   return math.max(TIMES * n, LEAST)
 end
 
--- Weights of their logarithms, the largest 1, in place; returns their sum and the sum of their squares.
-local function weigh(list)
-  local top = -math.huge
-  for _, v in ipairs(list) do
-    if v > top then top = v end
+-- Truncates weights at sqrt(m) times their mean, in place; returns their sum.
+local function truncate(weights)
+  local sum, total = 0, 0
+  for _, w in ipairs(weights) do sum = sum + w end
+  local most = sum / #weights * math.sqrt(#weights)
+  for i, w in ipairs(weights) do
+    weights[i] = math.min(w, most)
+    total = total + weights[i]
   end
-  local sum, squares = 0, 0
-  for i, v in ipairs(list) do
-    local w = v == v and top > -math.huge and math.exp(v - top) or 0 -- NaN: no weight
-    list[i], sum, squares = w, sum + w, squares + w * w
-  end
-  return sum, squares
-end
-
--- n of the numbers of weights, systematically: one uniform number gives all of them.
-local function chosen(weights, n, rng)
-  local maximum, total = 0, 0
-  for _, w in ipairs(weights) do maximum = maximum + w end
-  maximum = maximum / #weights * math.sqrt(#weights)
-  for _, w in ipairs(weights) do total = total + math.min(w, maximum) end
-  local result, at, upto = {}, 0, 0
-  local start = rng:uniform()
-  for k = 1, n do
-    local goal = (k - 1 + start) / n * total
-    while upto <= goal and at < #weights do
-      at = at + 1
-      upto = upto + math.min(weights[at], maximum)
-    end
-    result[k] = at
-  end
-  return result
-end
-
--- Orders a list at random: of systematic draws, neighbours are equal.
-local function shuffled(list, rng)
-  local result = {}
-  for i, at in ipairs(rng:permutation(#list)) do result[i] = list[at] end
-  return result
+  return total
 end
 
 --- Draws of some posteriors.
@@ -84,12 +57,12 @@ function resample.draw(model, head, h, x, n, m, rng, noise)
   end
   local rows, sizes = weights:totable(), {}
   for i, list in ipairs(rows) do
-    local sum, squares = weigh(list)
+    local sum, squares = importance.weigh(list)
     sizes[i] = squares > 0 and sum * sum / squares or 0
     if squares == 0 then
       for k = 1, m do list[k] = 1 end
     end
-    rows[i] = shuffled(chosen(list, n, rng), rng)
+    rows[i] = importance.resampled(list, truncate(list), n, rng)
   end
   return cube.to_units(model.latent, take_rows(u, core.tensor(rows))), core.tensor(sizes)
 end

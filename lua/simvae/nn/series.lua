@@ -9,7 +9,7 @@ local rectifiers = { relu = true, leaky_relu = true } -- that convolutions fuse
 local function as_image(what, x, f)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 and (x.ndim ~= 4 or x.shape[3] ~= 1) then
     check.fail(3, "%s: x must be (N, C, L), or (N, C, 1, L); got %s", what,
-      getmetatable(x) == core.metatable and check.shape_text(x.shape) or check.describe(x))
+      check.shape_of(x))
   end
   if x.ndim == 4 then return f(x) end
   local y = f(core.reshape(x, x.shape[1], x.shape[2], 1, x.shape[3]))

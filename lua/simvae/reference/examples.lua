@@ -34,10 +34,19 @@ local model = sv.model { simulator = ring, width = 8, posterior = "flow", seed =
 model:train { decoder = { steps = STEPS }, encoder = { steps = STEPS }, out = "ring", quiet = true }
 local z, x = sv.simulate(ring, 100, sv.rng(7)) -- 100 samples: parameters and images
 local p = model:posterior(x)
+
+local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
+  simulate = function(v, out) out[1] = v.side end }
+local look = sv.model { simulator = coin, width = 4, seed = 1 }
+look:train { decoder = { steps = 50 }, encoder = { steps = 200 }, quiet = true }
+local same = sv.simulator { name = "same", params = { { name = "a", levels = 2 }, { name = "b", levels = 2 } },
+  output = { 1 }, simulate = function(v, out) out[1] = v.a == v.b and 2 or 1 end }
+local coins = sv.chain { same, draw = { look } } -- shows one side if two coins differ, the other if not
 ]]
 
 -- What an example sees: the locals of the preamble.
-local results = "return { sv = sv, rng = rng, ring = ring, needle = needle, model = model, z = z, x = x, p = p }"
+local results = "return { sv = sv, rng = rng, ring = ring, needle = needle, model = model, z = z, x = x, p = p, "
+  .. "coins = coins }"
 
 --- The code that the preamble is with a number of steps.
 -- @tparam integer steps

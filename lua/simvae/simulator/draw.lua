@@ -255,7 +255,7 @@ function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape
 function draw.draw(out)
   if getmetatable(out) ~= core.metatable or out.ndim ~= 3 then
     check.fail(2, "draw: takes a tensor of (channels, height, width); got %s",
-      getmetatable(out) == core.metatable and check.shape_text(out.shape) or check.describe(out))
+      check.shape_of(out))
   end
   return setmetatable({ out = out, channels = out.shape[1], ink = 1 }, Canvas)
 end

@@ -184,6 +184,11 @@ function check.name_fault(text)
   return nil
 end
 
+--- The shape of a tensor as text; of another value what it is.
+function check.shape_of(v)
+  return getmetatable(v) == core.metatable and check.shape_text(v.shape) or describe(v)
+end
+
 --- Text of a shape, as in messages: (64, 3, 32, 32).
 function check.shape_text(shape)
   return "(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")

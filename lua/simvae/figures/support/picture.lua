@@ -98,7 +98,7 @@ end
 function picture.check_images(what, name, t)
   if getmetatable(t) ~= core.metatable or t.ndim ~= 4 or t.count == 0 then
     check.fail(3, "%s: %s takes images (N, C, H, W); got %s", what, name,
-      getmetatable(t) == core.metatable and check.shape_text(t.shape) or check.describe(t))
+      check.shape_of(t))
   end
 end
 

@@ -33,9 +33,7 @@ local function conv(t)
   end
   local encoder = layers.halving_layers({}, layers.input(t)[1], width, sizes, 1, levels, rng)
   encoder[#encoder + 1] = nn.reshape { cells }
-  layers.hidden_layers(encoder, cells, 1, nn.leaky_relu, rng)
-  encoder[#encoder + 1] = nn.linear(hidden, t.heads, { std = layers.he(hidden, 0.3), rng = rng })
-  return nn.sequential(decoder), nn.sequential(encoder)
+  return nn.sequential(decoder), nn.sequential(layers.head(encoder, cells, t.heads, rng))
 end
 
 return { build = conv, width = WIDTH }

@@ -84,8 +84,7 @@ local function point_encoder(t, sizes)
   local marks = nn.sequential { nn.conv2d(maps, maps, 1, { std = layers.he(maps), rng = rng }), nn.leaky_relu(0.2),
     nn.conv2d(maps, 3 * count, 1, { std = layers.he(maps, 0.3), rng = rng }) }
   local found = points(count, side)
-  local rest = layers.hidden_layers({}, hidden + 3 * count, 1, nn.leaky_relu, rng)
-  rest[#rest + 1] = nn.linear(hidden, t.heads - located, { std = layers.he(hidden, 0.3), rng = rng })
+  local rest = layers.head({}, hidden + 3 * count, t.heads - located, rng)
   rest = nn.sequential(rest)
   local inner = { inward, outward, marks, found, rest }
   table.move(down, 1, #down, #inner + 1, inner)

@@ -4,8 +4,6 @@ local conv = require "simvae.nn.nets.conv"
 local layers = require "simvae.nn.nets.support.layers"
 local nn = require "simvae.nn"
 
-local hidden = layers.hidden
-
 -- Two 3x3 convolutions with batch norm beside a skip connection, which a 1x1 convolution of the same stride adapts if
 -- shapes differ (He, Zhang, Ren and Sun 2016).
 local function block(from, to, stride, rng)
@@ -49,9 +47,7 @@ local function resnet(t)
   end
   local cells = from * sizes[levels][1] * sizes[levels][2]
   list[#list + 1] = nn.reshape { cells }
-  layers.hidden_layers(list, cells, 1, nn.leaky_relu, rng)
-  list[#list + 1] = nn.linear(hidden, t.heads, { std = layers.he(hidden, 0.3), rng = rng })
-  return decoder, nn.sequential(list)
+  return decoder, nn.sequential(layers.head(list, cells, t.heads, rng))
 end
 
 return { build = resnet, width = conv.width }

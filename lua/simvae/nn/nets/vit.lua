@@ -43,9 +43,7 @@ local function vit(t)
   list[#list + 1] = nn.layer_norm(size)
   list[#list + 1] = nn.linear(size, HEADS, { rng = rng }) -- of each patch
   list[#list + 1] = nn.reshape { count * HEADS }
-  layers.hidden_layers(list, count * HEADS, 1, nn.leaky_relu, rng)
-  list[#list + 1] = nn.linear(layers.hidden, t.heads, { std = layers.he(layers.hidden, 0.3), rng = rng })
-  return decoder, nn.sequential(list)
+  return decoder, nn.sequential(layers.head(list, count * HEADS, t.heads, rng))
 end
 
 return { build = vit, width = conv.width }

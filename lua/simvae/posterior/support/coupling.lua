@@ -114,13 +114,14 @@ local function state_of(u)
   return core.concat({ rows, core.zeros(rows.shape[1], 1) }, 2)
 end
 
--- f(context, points) of pieces of at most AT_ONCE points, without gradients; joined.
+-- f(context, points); where nothing is recorded of pieces of at most AT_ONCE points, joined.
 -- @tparam tensor context (N, F)
 -- @tparam tensor points (N, M, D)
 -- @tparam function f of pieces of both -> (n, m, …)
--- @tparam {integer,...} shape of what is joined
+-- @tparam {integer,...} shape of the result
 local function in_pieces(context, points, f, shape)
   local N, M = points.shape[1], points.shape[2]
+  if N * M <= AT_ONCE or core.is_recording() then return f(context, points) end
   local parts, rows = {}, math.max(1, AT_ONCE // math.max(M, 1))
   for from = 1, N, rows do
     local to = math.min(from + rows - 1, N)
@@ -128,7 +129,7 @@ local function in_pieces(context, points, f, shape)
     for m = 1, M, AT_ONCE do
       local scope <close> = core.scope()
       local last = math.min(m + AT_ONCE - 1, M)
-      parts[#parts + 1] = scope:keep(core.no_grad(f, c, M <= AT_ONCE and part or core.slice(part, 2, m, last)))
+      parts[#parts + 1] = scope:keep(f(c, M <= AT_ONCE and part or core.slice(part, 2, m, last)))
     end
   end
   return core.reshape(core.concat(parts, M <= AT_ONCE and 1 or 2), shape)
@@ -155,12 +156,7 @@ return function(t)
   --- context (N, F), u (N, M, D) in [0, 1] -> log density (N, M); second result: the points of the base (N, M, D)
   function layer.density(context, u)
     local N, M = u.shape[1], u.shape[2]
-    local state
-    if N * M <= AT_ONCE or core.is_recording() then
-      state = moved(context, u)
-    else
-      state = in_pieces(context, u, moved, { N, M, D + 1 })
-    end
+    local state = in_pieces(context, u, moved, { N, M, D + 1 })
     return core.reshape(core.slice(state, 3, D + 1, D + 1), N, M), core.slice(state, 3, 1, D)
   end
 
@@ -173,8 +169,7 @@ return function(t)
 
   --- The same without gradients, of any number of points.
   function layer.draw(context, base)
-    if base.shape[1] * base.shape[2] <= AT_ONCE then return core.no_grad(layer.transport, context, base) end
-    return in_pieces(context, base, layer.transport, base.shape)
+    return core.no_grad(in_pieces, context, base, layer.transport, base.shape)
   end
 
   return layer

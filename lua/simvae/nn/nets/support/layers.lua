@@ -91,6 +91,18 @@ function layers.hidden_layers(list, from, count, activation, rng)
   return list
 end
 
+--- How an encoder ends: a hidden linear layer, and one that gives the head's numbers.
+-- @tparam table list of layers, to append to
+-- @tparam integer from numbers that they take
+-- @tparam integer heads
+-- @tparam rng rng
+-- @treturn table list
+function layers.head(list, from, heads, rng)
+  layers.hidden_layers(list, from, 1, nn.leaky_relu, rng)
+  list[#list + 1] = nn.linear(layers.hidden, heads, { std = layers.he(layers.hidden, 0.3), rng = rng })
+  return list
+end
+
 --- Halvings of an image's sides by stride-2 4x4 convolutions, from one level to another.
 -- @tparam table list of layers, to append to
 -- @tparam integer channels of the image

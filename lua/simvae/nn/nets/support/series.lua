@@ -83,9 +83,7 @@ end
 function series.encoder(t, reader, F)
   local n = t.output[1]
   local more = check.count(layers.input(t)) - n
-  local head = layers.hidden_layers({}, F + more, 1, nn.leaky_relu, t.rng)
-  head[#head + 1] = nn.linear(hidden, t.heads, { std = layers.he(hidden, 0.3), rng = t.rng })
-  head = nn.sequential(head)
+  local head = nn.sequential(layers.head({}, F + more, t.heads, t.rng))
   if more == 0 then return nn.sequential { reader, head } end
   return nn.layer {
     label = "encoder of a series and " .. more .. " more", inner = { reader, head },
