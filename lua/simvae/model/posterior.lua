@@ -207,12 +207,7 @@ end
 -- @tparam ?string|{string,...} wanted names of parameters with `levels`; default: all of them
 -- @treturn tensor (N, levels) of one, (N, levels, levels) jointly of two, and so on, in the order of the names
 -- @raise names of parameters that are no classes
--- @usage
--- local coin = sv.simulator { name = "coin", params = { { name = "side", levels = 2 } }, output = { 1 },
---   simulate = function(v, out) out[1] = v.side end }
--- local coins = sv.model { simulator = coin, width = 4, seed = 1 }
--- coins:train { decoder = { steps = 20 }, encoder = { steps = 20 }, quiet = true }
--- print(coins:posterior(sv.full(2, { 1, 1 })):probabilities "side")
+-- @usage print(look:posterior(sv.full(2, { 1, 1 })):probabilities "side")
 function Posterior:probabilities(wanted)
   local places, count = class_places(self.model.simulator, wanted)
   local joint = in_pieces(self, 64, function(h) return self.head:class_shares(h) end)

@@ -1,4 +1,5 @@
 --- Initial weights of layers, and what layers check alike.
+local changed = require "simvae.util.changed"
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -37,12 +38,7 @@ initial.options = check.declare("nn.linear", {
 --- These, and more.
 -- @tparam table extra rules by name
 -- @treturn table
-function initial.with(extra)
-  local t = {}
-  for k, v in pairs(initial.options) do t[k] = v end
-  for k, v in pairs(extra) do t[k] = v end
-  return t
-end
+function initial.with(extra) return changed(initial.options, extra) end
 
 --- A layer's weight and bias.
 -- @tparam {integer,...} shape of the weight

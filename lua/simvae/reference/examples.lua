@@ -46,7 +46,7 @@ local coins = sv.chain { same, draw = { look } } -- shows one side if two coins 
 
 -- What an example sees: the locals of the preamble.
 local results = "return { sv = sv, rng = rng, ring = ring, needle = needle, model = model, z = z, x = x, p = p, "
-  .. "coins = coins }"
+  .. "look = look, coins = coins }"
 
 --- The code that the preamble is with a number of steps.
 -- @tparam integer steps
