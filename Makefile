@@ -310,6 +310,8 @@ else
 RUNTIMES    = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
 endif
 SANITIZED   = LD_PRELOAD=$(RUNTIMES) UBSAN_OPTIONS=print_stacktrace=1
+# An allocation that there is no memory for is an error of Lua, as without sanitizers.
+UNLEAKED    = $(SANITIZED) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 
 # Specs for the aggressive collector: those that train nothing, and one of trainings.
 COLLECTED_SPECS = spec/checkpoint_spec.lua $(shell grep -L -e ':train' $(LIBRARY_SPECS))
@@ -320,9 +322,9 @@ sanitize:
 	@$(MAKE) all BUILD=$(BUILD)/sanitize OPTIMIZE=-O1 SANITIZER="$(SANITIZERS)" || $(NOTHING_RAN)
 	@$(MAKE) all $(BUILD)/stress.so || $(NOTHING_RAN)
 	@echo "== address and undefined behaviour"; \
-	$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long $(BUILD)/sanitize \
+	$(SUITE) --env '$(UNLEAKED)' --without long $(BUILD)/sanitize \
 		$(LIBRARY_SPECS); first=$$?; \
-	$(call each_kernel,$(BUILD),$(SUITE) --env '$(SANITIZED) ASAN_OPTIONS=detect_leaks=0' --without long \
+	$(call each_kernel,$(BUILD),$(SUITE) --env '$(UNLEAKED)' --without long \
 		$(BUILD)/sanitize $(LEVEL_SPECS)); \
 	echo "== leaks"; \
 	$(call in_tree,$(BUILD)/sanitize) $(SANITIZED) ASAN_OPTIONS=detect_leaks=1 $(LUA) spec/leaks.lua; second=$$?; \

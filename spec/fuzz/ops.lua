@@ -16,12 +16,21 @@ local random = math.random
 
 local function one_of(list) return list[random(#list)] end
 
-local rows, names, examples = {}, {}, {}
-for name, row in pairs(core.ops) do if row.check then names[#names + 1] = name end end
-table.sort(names)
-for i, name in ipairs(names) do
-  rows[i] = core.ops[name]
-  examples[i] = checks.read(core.ops[name])
+-- A table's names in order: that of pairs differs from one process to the next.
+local function names_of(t)
+  local names = {}
+  for name in pairs(t) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local rows, examples = {}, {}
+for _, name in ipairs(names_of(core.ops)) do
+  local row = core.ops[name]
+  if row.check then
+    rows[#rows + 1] = row
+    examples[#rows] = checks.read(row)
+  end
 end
 
 -- ---- random values ----------------------------------------------------------------------------------
@@ -80,11 +89,12 @@ local function plausible(i)
     end
   end
   for name, value in pairs(example.options) do options[name] = value end
-  for name, kind in pairs(example.kinds) do
-    if random() < 0.3 and generators[kind] then options[name] = generators[kind]() end
+  for _, name in ipairs(names_of(example.kinds)) do
+    local generate = generators[example.kinds[name]]
+    if random() < 0.3 and generate then options[name] = generate() end
   end
-  for name, choices in pairs(example.choices) do
-    if random() < 0.5 then options[name] = one_of(choices) end
+  for _, name in ipairs(names_of(example.choices)) do
+    if random() < 0.5 then options[name] = one_of(example.choices[name]) end
   end
   if example.list then inputs = { inputs } end
   if next(options) then inputs[#inputs + 1] = options end
@@ -94,7 +104,7 @@ end
 local function whatever(i)
   local args = {}
   for k = 1, random(1, 4) do args[k] = random() < 0.8 and anything() or one_of(numbers) end
-  if random() < 0.3 then args[#args + 1] = { [next(examples[i].kinds) or "x"] = one_of(numbers) } end
+  if random() < 0.3 then args[#args + 1] = { [names_of(examples[i].kinds)[1] or "x"] = one_of(numbers) } end
   return table.unpack(args)
 end
 
@@ -179,10 +189,8 @@ local actions = {
     if type(method) == "function" then method(anything(), anything(), anything()) end
   end,
   function()
-    local methods = {}
-    for name, f in pairs(core.methods) do if name ~= "show" then methods[#methods + 1] = f end end
-    local f = methods[random(#methods)]
-    if f then keep(f(anything(), anything(), one_of(numbers))) end
+    local name = one_of(names_of(core.methods))
+    if name ~= "show" then keep(core.methods[name](anything(), anything(), one_of(numbers))) end
   end,
   function() core.release_memory() end,
   function() sv.threads(random(1, 3)) end,
