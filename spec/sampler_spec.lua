@@ -407,3 +407,94 @@ describe("a cache", function()
     assert.matches("holds 5 samples, none of them held out", why)
   end)
 end)
+
+describe("a simulator in C, whose next batch threads draw beside other work", function()
+  local box = require "simvae.simulators.box"
+  local rlc = require "simvae.simulators.rlc" { engine = "analytic" }
+
+  -- Other work for threads.
+  local function work()
+    local x = core.rng(1):uniform(0, 1, { 300, 300 })
+    return core.sum(core.matmul(x, x)):item()
+  end
+
+  it("gives the samples of a single batch, whatever is called between batches", function()
+    for _, sim in ipairs { box, rlc } do
+      local function drawn()
+        local rows = {}
+        local sampler <close> = sv.sampler.new { simulator = sim, batch = 20, seed = 3 }
+        local other <close> = sv.sampler.new { simulator = sim, batch = 7, seed = 4 } -- one of them is started
+        local function take()
+          local tape <close> = core.tape()
+          other:next()
+          work()
+          local z, x = sampler:next()
+          local n = z.shape[1]
+          for _, row in ipairs(core.concat({ z, core.reshape(x, n, -1) }, 2):totable()) do rows[#rows + 1] = row end
+        end
+        for _ = 1, 3 do take() end
+        sampler:peek(5)
+        take()
+        sampler.batch = 11
+        take()
+        local before = core.threads()
+        core.threads(before == 1 and 2 or 1)
+        take()
+        core.threads(before)
+        take()
+        sampler:restore { drawn = 20 }
+        for _ = 1, 2 do take() end
+        return rows
+      end
+      local one, three = helper.by_threads(drawn)
+      local all <close> = sv.sampler.new { simulator = sim, batch = 113, seed = 3 }
+      local z, x = all:next()
+      local whole = core.concat({ z, core.reshape(x, 113, -1) }, 2):totable()
+      assert.equal(4 * 20 + 3 * 11 + 2 * 11, #one)
+      for i = 1, 113 do assert.same(whole[i], one[i], i) end
+      for i = 1, 22 do assert.same(whole[20 + i], one[113 + i], i) end
+      assert.same(one, three)
+    end
+  end)
+
+  it("belongs to the tape that takes it, and leaves nothing", function()
+    core.threads(2)
+    local before = core.memory().live
+    local sampler = sv.sampler.new { simulator = box, batch = 16, seed = 1 }
+    local z, x
+    for _ = 1, 3 do
+      local tape <close> = core.tape()
+      z, x = sampler:next()
+      assert.is_true(z.alive and x.alive)
+    end
+    assert.is_false(z.alive)
+    assert.is_false(x.alive)
+    z, x = sampler:next() -- without a tape: collected
+    sampler:close()
+    assert.same({ 16, 4 }, z.shape)
+    assert.equal(before, core.memory().live)
+    local all <close> = sv.sampler.new { simulator = box, batch = 64, seed = 1 }
+    assert.same(core.slice(select(2, all:next()), 1, 49, 64):totable(), x:totable())
+    local dropped = sv.sampler.new { simulator = box, batch = 16, seed = 1 }
+    dropped:next()
+    dropped = nil -- luacheck: ignore
+    collectgarbage()
+    core.threads(1)
+    core.threads(2)
+    assert.equal(before, core.memory().live)
+  end)
+
+  it("goes on in a process that was forked meanwhile", function()
+    core.threads(2)
+    local sampler <close> = sv.sampler.new { simulator = box, batch = 400, seed = 1 }
+    sampler:next()
+    local workers <close> = sv.sampler.new { simulator = box, batch = 8, seed = 5, workers = 1 }
+    workers:next()
+    local child <close> = core.process.fork(function(channel)
+      local _, x = sampler:next()
+      channel:send(string.pack("d", core.sum(x):item()))
+    end)
+    local _, x = sampler:next()
+    assert.equal(core.sum(x):item(), (string.unpack("d", child:receive())))
+  end)
+end)

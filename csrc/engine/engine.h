@@ -129,6 +129,7 @@ enum sv_scope { SV_SCOPED, SV_PERSISTENT };
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope);
 void sv_release_storage(sv_context *c, sv_storage *s);             /* to its free list; tensors on it become stale */
 void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s);  /* takes it out of its tape, to be collected */
+void sv_adopt_storage(lua_State *L, sv_context *c, int index);     /* gives one that no tape owns to the open one */
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle); /* drops free ones unused for so many tapes */
 void sv_open_storage(lua_State *L);
 

@@ -182,6 +182,22 @@ void sv_keep_storage(lua_State *L, sv_context *c, sv_storage *s) {
     set_anchor(L, s, false);
 }
 
+void sv_adopt_storage(lua_State *L, sv_context *c, int index) {
+    sv_storage *s = lua_touserdata(L, index);
+    if (!c->tape || c->tracing || s->owner) return;
+    luaL_checkstack(L, 4, NULL);
+    sv_reserve_owned(L, c->tape);
+    s->size = class_of(L, c, s->count);
+    lua_pushvalue(L, index);
+    set_anchor(L, s, true);
+    lua_pop(L, 1);
+    sv_reserve_owned(L, c->tape); /* as above */
+    s->size->lent++;
+    sv_own(c->tape, s);
+    c->live += bytes_of(s);
+    note_peak(c);
+}
+
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle) {
     for (sv_size_class **at = &c->sizes; *at;) {
         sv_size_class *k = *at;

@@ -31,6 +31,18 @@ typedef float sv_real;
  * call from inside a body runs inline. */
 typedef void (*sv_body)(void *arg, long i, int worker);
 void sv_parallel(long n, sv_body body, void *arg);
+/* The same, but at once and by threads of the pool that have nothing else to do. arg stays as it is until the job is
+ * finished, by the caller with the whole pool's help; finished again it is done again. One job at a time: started says
+ * false, and finish does all of it, while there is another one, of a single thread and within a body. */
+typedef struct sv_later {
+    long n, next; /* pieces; the first that finish does */
+    sv_body body;
+    void *arg;
+    uint64_t done, forks; /* counts of the pool when it started */
+    bool started;
+} sv_later;
+bool sv_start_later(sv_later *job, long n, sv_body body, void *arg);
+void sv_finish_later(sv_later *job);
 int sv_threads(void);
 bool sv_set_threads(int n); /* false: less than 1 or more than SV_MAX_THREADS */
 /* Processor seconds of the calling thread outside of the regions that it shared with others since timing was turned on:

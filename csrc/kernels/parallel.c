@@ -9,6 +9,9 @@
  * An idle worker spins for about 0.1 ms, because the next op of a network follows within that, then sleeps until woken.
  * Threads start with the first job, not with the library. A child made by fork() has no workers and starts its own. The
  * library's destructor joins them: Lua unloads the library when its state closes, and no thread may be inside it then.
+ *
+ * Beside it one job that nobody waits for yet (sv_start_later): a worker takes a piece of it where no op has work for
+ * it, instead of spinning, and returns to the ops after each.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity, madvise */
@@ -39,8 +42,12 @@ typedef struct share {
 static struct {
     share shares[SV_MAX_THREADS];         /* by worker number; 0: the caller */
     _Alignas(LINE) _Atomic uint64_t done; /* pieces that workers ever did */
-    _Alignas(LINE) pthread_mutex_t owner; /* held by the thread whose job it is */
-    pthread_mutex_t lock;                 /* for sleeping */
+    share later;
+    _Alignas(LINE) _Atomic uint64_t later_done; /* pieces of it that workers ever did */
+    atomic_bool later_taken;                    /* it has a job */
+    uint64_t forks;                             /* that this process is away from the one that loaded the library */
+    _Alignas(LINE) pthread_mutex_t owner;       /* held by the thread whose job it is */
+    pthread_mutex_t lock;                       /* for sleeping */
     pthread_cond_t wake;
     atomic_int sleepers;
     atomic_bool quit;
@@ -66,6 +73,12 @@ static void relax(void) {
 #endif
 }
 
+static void hand_out(share *s, sv_body body, void *arg, uint64_t next, uint64_t end) {
+    atomic_store_explicit(&s->body, body, memory_order_relaxed);
+    atomic_store_explicit(&s->arg, arg, memory_order_relaxed);
+    atomic_store_explicit(&s->left, end << 32 | next, memory_order_release);
+}
+
 static bool take(share *s, bool first, long *piece) {
     uint64_t left = atomic_load_explicit(&s->left, memory_order_relaxed);
     for (;;) {
@@ -89,9 +102,22 @@ static uint64_t work(int worker) {
     return count;
 }
 
-static bool idle(int worker) {
-    uint64_t left = atomic_load_explicit(&pool.shares[worker].left, memory_order_relaxed);
+static bool is_empty(share *s) {
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_relaxed);
     return (left & 0xffffffffu) >= left >> 32;
+}
+
+static bool idle(int worker) { return is_empty(&pool.shares[worker]) && is_empty(&pool.later); }
+
+/* Does one piece of the job that nobody waits for; false: there is none. */
+static bool work_later(int worker) {
+    share *s = &pool.later;
+    long piece;
+    if (!take(s, true, &piece)) return false;
+    atomic_load_explicit(&s->body, memory_order_relaxed)(atomic_load_explicit(&s->arg, memory_order_relaxed), piece,
+                                                         worker);
+    atomic_fetch_add(&pool.later_done, 1);
+    return true;
 }
 
 static void *run_worker(void *number) {
@@ -101,6 +127,7 @@ static void *run_worker(void *number) {
     while (!atomic_load(&pool.quit)) {
         uint64_t count = work(own_number);
         if (count > 0) atomic_fetch_add(&pool.done, count);
+        if (work_later(own_number)) continue;
         int spin = 0;
         while (idle(own_number) && spin < SPINS && !atomic_load(&pool.quit)) {
             relax();
@@ -139,6 +166,9 @@ static void after_fork(void) {
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
     for (int i = 0; i < SV_MAX_THREADS; i++) atomic_store(&pool.shares[i].left, 0);
+    atomic_store(&pool.later.left, 0);
+    atomic_store(&pool.later_taken, false);
+    pool.forks++;
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.quit, false);
     atomic_store(&pool.started, 0);
@@ -233,10 +263,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
     for (int k = threads - 1; k >= 0; k--) {
         uint64_t next = (uint64_t)n * (uint64_t)k / (uint64_t)threads;
         uint64_t end = (uint64_t)n * ((uint64_t)k + 1) / (uint64_t)threads;
-        share *s = &pool.shares[k];
-        atomic_store_explicit(&s->body, body, memory_order_relaxed);
-        atomic_store_explicit(&s->arg, arg, memory_order_relaxed);
-        atomic_store_explicit(&s->left, end << 32 | next, memory_order_release);
+        hand_out(&pool.shares[k], body, arg, next, end);
     }
     wake_all(); /* a worker going to sleep concurrently may miss it: others take its share */
     busy = true;
@@ -250,6 +277,51 @@ void sv_parallel(long n, sv_body body, void *arg) {
     busy = false;
     if (timing) in_regions += thread_seconds() - began;
     pthread_mutex_unlock(&pool.owner);
+}
+
+/* ---- a job that nobody waits for yet -------------------------------------------------- */
+
+bool sv_start_later(sv_later *job, long n, sv_body body, void *arg) {
+    *job = (sv_later){.n = n, .body = body, .arg = arg, .forks = pool.forks};
+    if (n <= 0 || n > MAX_PIECES || busy || sv_threads() == 1 || atomic_exchange(&pool.later_taken, true)) return false;
+    if (pthread_mutex_trylock(&pool.owner) != 0) {
+        atomic_store(&pool.later_taken, false);
+        return false;
+    }
+    if (atomic_load(&pool.started) < pool.threads - 1) start();
+    pthread_mutex_unlock(&pool.owner);
+    job->started = true;
+    job->done = atomic_load(&pool.later_done);
+    hand_out(&pool.later, body, arg, 0, (uint64_t)n);
+    wake_all();
+    return true;
+}
+
+static void do_rest(void *arg, long i, int worker) {
+    const sv_later *job = arg;
+    job->body(job->arg, job->next + i, worker);
+}
+
+void sv_finish_later(sv_later *job) {
+    if (!job->started ||
+        job->forks != pool.forks) { /* of a process's parent: its workers may have been in the middle */
+        job->next = 0;
+        sv_parallel(job->n, do_rest, job);
+        return;
+    }
+    uint64_t left = atomic_exchange(&pool.later.left, 0);
+    uint64_t next = left & 0xffffffffu, end = left >> 32;
+    const long rest = next < end ? (long)(end - next) : 0;
+    job->next = (long)next;
+    sv_parallel(rest, do_rest, job);
+    for (long spin = 0; atomic_load(&pool.later_done) - job->done < (uint64_t)(job->n - rest); spin++) {
+        if (spin < SPINS)
+            relax();
+        else
+            sched_yield();
+    }
+    job->started = false;
+    atomic_store(&pool.later_taken, false);
 }
 
 /* Of the calling thread, whatever its number, so that threads outside the pool have one as well. */

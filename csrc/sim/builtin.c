@@ -1,6 +1,9 @@
 /* builtin.c: Lua's interface to the simulators written in C:
  *
  *     core.builtin.box.draw(z, out)   z (N, K) in units, out (N, C, H, W), written in full
+ *     core.builtin.box.start(z, …)    the same by threads that have nothing else to do, to a new tensor of that shape:
+ *                                     an object whose method finish() returns z and out once all is written. z is not
+ *                                     written until then; both belong to the tape of the call of finish
  *     core.builtin.box.prior(rng)     one draw of its prior, a list, where it has one of its own; many of them:
  *     core.builtin.box.draw_prior(seed, before, n)   (n, K); row i of stream before + i
  *
@@ -38,22 +41,82 @@ static void draw_sample(void *arg, long i, int worker) {
     d->sim->draw(z, d->out + (size_t)i * d->each);
 }
 
-/* Upvalue: the row. */
-static int l_draw(lua_State *L) {
+/* The arguments z and out. Upvalue: the row. */
+static drawing check_drawing(lua_State *L) {
     const sv_sim *sim = lua_touserdata(L, lua_upvalueindex(1));
     sv_tensor *z = sv_check_tensor(L, 1), *out = sv_check_tensor(L, 2);
     sv_check_writable(L, out);
     if (z->ndim != 2 || z->shape[1] != (size_t)sim->nparams)
-        return luaL_error(L, "%s: z must be (N, %d)", sim->name, sim->nparams);
+        luaL_error(L, "%s: z must be (N, %d)", sim->name, sim->nparams);
     size_t each = (size_t)(sim->channels * sim->height * sim->width);
     if (out->count != z->shape[0] * each)
-        return luaL_error(L, "%s: out must be (%d, %d, %d, %d)", sim->name, (int)z->shape[0], sim->channels,
-                          sim->height, sim->width);
+        luaL_error(L, "%s: out must be (%d, %d, %d, %d)", sim->name, (int)z->shape[0], sim->channels, sim->height,
+                   sim->width);
     out->layout = SV_PLAIN; /* all of it is written */
-    drawing d = {sim, z, out->data, each};
-    sv_parallel((long)z->shape[0], draw_sample, &d);
+    return (drawing){sim, z, out->data, each};
+}
+
+static int l_draw(lua_State *L) {
+    drawing d = check_drawing(L);
+    sv_parallel((long)d.z->shape[0], draw_sample, &d);
     lua_settop(L, 2);
     return 1;
+}
+
+/* ---- drawn beside other work --------------------------------------------------------- */
+
+#define BESIDE "simvae.drawing"
+
+typedef struct {
+    drawing what; /* of the tensors in user values 1 and 2 */
+    sv_later job;
+    bool pending;
+} beside;
+
+static int l_start(lua_State *L) {
+    sv_context *c = sv_enter(L);
+    size_t shape[SV_MAX_DIM];
+    const int ndim = sv_check_shape(L, 2, shape);
+    lua_settop(L, 1);
+    sv_push_tensor(L, ndim, shape, SV_SCOPED);
+    drawing d = check_drawing(L);
+    beside *b = lua_newuserdatauv(L, sizeof *b, 2);
+    *b = (beside){.what = d};
+    luaL_setmetatable(L, BESIDE);
+    for (int i = 1; i <= 2; i++) {
+        sv_keep_storage(L, c, ((sv_tensor *)lua_touserdata(L, i))->storage);
+        lua_pushvalue(L, i);
+        lua_setiuservalue(L, -2, i);
+    }
+    b->pending = true;
+    sv_start_later(&b->job, (long)d.z->shape[0], draw_sample, &b->what);
+    return 1;
+}
+
+static int l_finish(lua_State *L) {
+    beside *b = sv_check_object(L, 1, BESIDE);
+    if (!b->pending) return luaL_error(L, "finish: it is finished");
+    sv_context *c = sv_enter(L);
+    b->pending = false;
+    sv_finish_later(&b->job);
+    lua_settop(L, 1);
+    for (int i = 1; i <= 2; i++) {
+        lua_getiuservalue(L, 1, i);
+        lua_getiuservalue(L, -1, SV_UV_STORAGE);
+        sv_adopt_storage(L, c, lua_gettop(L));
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        lua_setiuservalue(L, 1, i);
+    }
+    return 2;
+}
+
+/* What it writes to is freed after it. */
+static int l_abandon(lua_State *L) {
+    beside *b = sv_check_object(L, 1, BESIDE);
+    if (b->pending) sv_finish_later(&b->job);
+    b->pending = false;
+    return 0;
 }
 
 /* ---- priors ------------------------------------------------------------------------ */
@@ -111,11 +174,14 @@ static void set_function(lua_State *L, const sv_sim *s, lua_CFunction f, const c
 
 void sv_open_builtin(lua_State *L, int core) {
     core = lua_absindex(L, core);
+    static const luaL_Reg methods[] = {{"finish", l_finish}, {NULL, NULL}};
+    sv_new_class(L, BESIDE, methods, l_abandon, NULL);
     lua_newtable(L);
     for (size_t i = 0; i < sizeof simulators / sizeof *simulators; i++) {
         const sv_sim *s = simulators[i];
-        lua_createtable(L, 0, 4);
+        lua_createtable(L, 0, 6);
         set_function(L, s, l_draw, "draw");
+        set_function(L, s, l_start, "start");
         if (s->prior) {
             set_function(L, s, l_prior, "prior");
             set_function(L, s, l_draw_prior, "draw_prior");

@@ -9,8 +9,8 @@
 --     local z, x = s:next()                          -- (64, K), (64, …output)
 --     s:close()
 --
--- Workers are processes that prefetch samples while the caller uses the last batch. Samples in the cache are not run
--- again. A cache is also a data set:
+-- Workers are processes that prefetch samples while the caller uses the last batch; of a simulator in C, threads that
+-- have nothing else to do draw the next batch. Samples in the cache are not run again. A cache is also a data set:
 --
 --     local s = sv.sampler.new { simulator = sim, cache = "samples.bin", offline = true, held_out = 0.1 }
 --
@@ -27,6 +27,7 @@ local failures = require "simvae.sampler.failures"
 local offline = require "simvae.sampler.offline"
 local budget = require "simvae.sampler.budget"
 local prior = require "simvae.simulator.prior"
+local running = require "simvae.simulator.running"
 local noise = require "simvae.simulator.noise"
 local simulator = require "simvae.simulator"
 local ids = require "simvae.util.streams"
@@ -206,6 +207,33 @@ local function replace_row(self, sample, z, x, s, reason)
   return attempt
 end
 
+-- Whether take draws here, in this process, and remembers nothing but the count.
+local function is_plain(self)
+  return not self.ranks and not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0)
+end
+
+-- Starts the batch after those drawn, where the simulator can be started, for the next call of next.
+local function start_next(self)
+  local count = self.batch
+  if self.total and self.drawn + count > self.total or self.cache or not is_plain(self)
+    or not prior.is_compiled(self.simulator) then
+    return
+  end
+  local drawing = running.start(self.simulator, prior.draw(self.simulator, count, self.seed, self.drawn + 1))
+  self.started = drawing and { drawing = drawing, first = self.drawn + 1, count = count }
+end
+
+-- The samples that were started, if they are those wanted.
+local function finish_started(self, first, count)
+  local started = self.started
+  if not started then return nil end
+  self.started = nil
+  local z, x = started.drawing:finish()
+  if started.first ~= first or started.count ~= count or not x:finite() then return nil end
+  self.log.done = self.log.done + count
+  return z, x
+end
+
 -- Consecutive samples from `first` on.
 local function run_here(self, first, count)
   local z = prior.draw(self.simulator, count, self.seed, first)
@@ -301,7 +329,9 @@ local function take(self, count)
   local before = self.ranks and self.ranks.taken or self.drawn
   local first = before + 1
   self.wanted = before + count
-  if not self.ranks and not self.worker_pool and not self.watch and not (self.cache and self.cache.count > 0) then
+  if is_plain(self) then
+    local z, x = finish_started(self, first, count)
+    if z then return z, x end
     return run_here(self, first, count)
   end
   local z = core.zeros(count, #self.simulator.params)
@@ -357,6 +387,7 @@ function Sampler:next()
   local z, x = take(self, ranks and ranks.own or self.batch)
   self.drawn = self.drawn + self.batch
   if ranks then ranks.taken = ranks.taken + ranks.own end
+  start_next(self)
   return z, x
 end
 
@@ -449,6 +480,8 @@ end
 --- Ends the workers, closes the cache.
 -- @usage sv.sampler.new({ simulator = ring }):close()
 function Sampler:close()
+  if self.started then self.started.drawing:finish() end
+  self.started = nil
   if self.worker_pool then self.worker_pool:close() end
   self.worker_pool, self.workers = nil, 0
   if self.cache then self.cache:close() end
@@ -513,7 +546,7 @@ function Sampler:__tostring()
   return string.format("sampler of %s: %d samples a batch, %d drawn", self.simulator.name, self.batch, self.drawn)
 end
 
-local members = { "ranks", "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch" }
+local members = { "ranks", "worker_pool", "log", "rng", "drawn", "ahead", "ready", "wanted", "watch", "started" }
 for name in pairs(options) do members[#members + 1] = name end
 require("simvae.util.names").class(Sampler, "sampler", members)
 

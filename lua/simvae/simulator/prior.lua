@@ -81,6 +81,12 @@ for _, b in pairs(core.builtin) do
   if b.prior then compiled[b.prior] = b.draw_prior end
 end
 
+--- Whether a prior's draws are made in C, without errors.
+-- @tparam Simulator self
+function prior.is_compiled(self)
+  return not self.draws and (compiled[self.prior] or not self.prior and parameter.rows(self.params)) and true or false
+end
+
 local AGAIN = 7919 -- rows between the draws of a sample's attempts
 
 --- A copy of a simulator, to be given another prior.

@@ -162,9 +162,18 @@ function running.batch(self, z, x, source)
   return failures
 end
 
--- Batch functions in C: they draw no random numbers and raise no errors.
+-- Batch functions in C: they draw no random numbers and raise no errors. Each with what starts it beside other work.
 local compiled = {}
-for _, b in pairs(core.builtin) do compiled[b.draw] = true end
+for _, b in pairs(core.builtin) do compiled[b.draw] = b.start end
+
+--- Starts a simulator in C on parameters, by threads that have nothing else to do.
+-- @tparam Simulator self
+-- @tparam tensor z (N, K), in units
+-- @treturn ?userdata whose method finish returns z and x (N, …output); nil of another simulator and of a single thread
+function running.start(self, z)
+  local start = compiled[self.batch]
+  return start and core.threads() > 1 and start(z, z.shape[1], table.unpack(self.output)) or nil
+end
 
 --- Runs the simulator on parameters that may fail.
 -- @tparam Simulator self
