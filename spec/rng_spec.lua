@@ -1,4 +1,5 @@
 local sv = require "simvae"
+local helper = require "spec.helper"
 
 describe("random numbers", function()
   it("are Philox4x32-10", function()
@@ -91,5 +92,60 @@ describe("random numbers", function()
       assert.is_false(ok)
       assert.matches(text, message)
     end
+  end)
+end)
+
+describe("many random numbers", function()
+  -- Box and Muller by libm.
+  local function normal(u, v) return math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v) end
+
+  it("are normal as by libm", function()
+    local uniform, rng, worst = sv.rng(8), sv.rng(8), 0
+    for _ = 1, 20000 do
+      local expected = normal(uniform:uniform(), uniform:uniform())
+      worst = math.max(worst, math.abs(rng:normal() - expected) / math.max(1, math.abs(expected)))
+    end
+    assert.is_true(worst < 4e-15, tostring(worst))
+  end)
+
+  it("are those drawn one by one, from any place on", function()
+    for _, before in ipairs { 0, 1, 6 } do
+      for _, n in ipairs { 1, 2, 63, 64, 129, 5001 } do
+        for _, kind in ipairs { "uniform", "normal" } do
+          local one, many, expected = sv.rng(3), sv.rng(3), {}
+          for _ = 1, before do assert.equal(one:uniform(), many:uniform()) end
+          for i = 1, n do expected[i] = one[kind](one, -1, 2) end
+          assert.same(sv.tensor(expected):totable(), many[kind](many, -1, 2, { n }):totable())
+          assert.equal(one:uniform(), many:uniform())
+        end
+      end
+    end
+  end)
+
+  it("have the same bits at every CPU level", function()
+    local script = [[local sv = require "simvae"
+      local r = sv.rng(7)
+      io.write(require "simvae.core".kernel(), "\n")
+      for _, t in ipairs { r:uniform { 999 }, r:normal { 999 }, sv.dropout(r:normal { 999 }, 0.3, 5) } do
+        for _, v in ipairs(t:totable()) do io.write(string.format("%a ", v)) end
+      end]]
+    local digits, levels = {}, 0
+    for _, level in ipairs { "portable", "avx2", "avx512" } do
+      local out, code = helper.run("SV_KERNEL=" .. level .. " " .. helper.lua_command("-e", script))
+      if code == 0 then -- a level of this CPU
+        local name, rest = out:match "^(%w+)\n(.*)$"
+        assert.equal(level, name)
+        levels, digits[#digits + 1] = levels + 1, rest
+        assert.equal(digits[1], rest, level)
+      end
+    end
+    assert.is_true(levels >= 1)
+  end)
+
+  it("drop a share of the numbers, by words of one stream", function()
+    local x = sv.ones(100000)
+    local y = sv.dropout(x, 0.3, 5, 2)
+    assert.near(0.7, 0.7 * sv.mean(y):item(), 0.005)
+    assert.same(sv.slice(y, 1, 1, 1001):totable(), sv.dropout(sv.ones(1001), 0.3, 5, 2):totable())
   end)
 end)

@@ -352,8 +352,6 @@ typedef struct sv_rng {
     uint64_t born;   /* number of calls of rng:call before it was made */
 } sv_rng;
 #define SV_RNG "simvae.rng"
-void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t words[4]);
-uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index);
 double sv_rng_uniform(sv_rng *r); /* (0, 1), 53 bits */
 double sv_rng_normal(sv_rng *r);
 void sv_open_rng(lua_State *L, int core);

@@ -1,57 +1,17 @@
-/* rng.c: random numbers from Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror
- * and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Number i of a
- * stream is a pure function of (seed, stream, i), so that sample i of a data set does
- * not depend on the process that draws it or on the order. */
+/* rng.c: sv.rng, random numbers from Philox4x32-10 (kernels/random.c). Number i of a stream is a pure function of
+ * (seed, stream, i), so that sample i of a data set does not depend on the process that draws it or on the order. */
 #include "../kernels/loops.h"
+#include "../kernels/random.h"
 #include "engine.h"
 
 #include <math.h>
-#include <string.h>
 
-static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
-    for (int round = 0; round < 10; round++) {
-        uint64_t p = (uint64_t)0xD2511F53u * c[0], q = (uint64_t)0xCD9E8D57u * c[2];
-        uint32_t next[4] = {(uint32_t)(q >> 32) ^ c[1] ^ k0, (uint32_t)q, (uint32_t)(p >> 32) ^ c[3] ^ k1, (uint32_t)p};
-        memcpy(c, next, sizeof next);
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-}
+double sv_rng_uniform(sv_rng *r) { return sv_random_uniform(r->seed, r->stream, r->next++); }
 
-void sv_rng_block(uint64_t seed, uint64_t stream, uint64_t block, uint32_t c[4]) {
-    c[0] = (uint32_t)block, c[1] = (uint32_t)(block >> 32), c[2] = (uint32_t)stream, c[3] = (uint32_t)(stream >> 32);
-    philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
-}
-
-uint32_t sv_rng_u32(uint64_t seed, uint64_t stream, uint64_t index) {
-    uint32_t c[4];
-    sv_rng_block(seed, stream, index >> 2, c);
-    return c[index & 3];
-}
-
-/* 53 bits from two words; adding a half excludes 0 and 1. */
-static double unit(uint32_t high, uint32_t low) {
-    uint64_t bits = ((uint64_t)high << 21) | (low >> 11);
-    return ((double)bits + 0.5) * 0x1p-53;
-}
-
-static double uniform_at(uint64_t seed, uint64_t stream, uint64_t i) {
-    uint32_t c[4];
-    sv_rng_block(seed, stream, i >> 1, c);
-    return i & 1 ? unit(c[2], c[3]) : unit(c[0], c[1]);
-}
-
-double sv_rng_uniform(sv_rng *r) { return uniform_at(r->seed, r->stream, r->next++); }
-
-/* Box and Muller 1958, the cosine branch; consumes two numbers of the stream. */
-static double normal_at(uint64_t seed, uint64_t stream, uint64_t i) {
-    double u = uniform_at(seed, stream, 2 * i), v = uniform_at(seed, stream, 2 * i + 1);
-    return sqrt(-2 * log(u)) * cos(6.28318530717958647692 * v);
-}
-
+/* Consumes two numbers of the stream, those of one block. */
 double sv_rng_normal(sv_rng *r) {
     r->next += r->next & 1;
-    double z = normal_at(r->seed, r->stream, r->next / 2);
+    double z = sv_random_normal(r->seed, r->stream, r->next / 2);
     r->next += 2;
     return z;
 }
@@ -87,17 +47,14 @@ typedef struct {
     size_t count;
 } filling;
 
-enum { FILL = 512 }; /* numbers of a piece: 20 us of normal draws */
+enum { FILL = 2048 }; /* numbers of a piece: 20 us of normal draws */
 
 static void fill_piece(void *arg, long piece, int worker) {
     (void)worker;
     const filling *f = arg;
-    size_t from = (size_t)piece * FILL, to = from + FILL < f->count ? from + FILL : f->count;
-    for (size_t i = from; i < to; i++) {
-        double v = f->normal ? normal_at(f->r.seed, f->r.stream, f->r.next / 2 + i)
-                             : uniform_at(f->r.seed, f->r.stream, f->r.next + i);
-        f->to[i] = (sv_real)(f->a + f->b * v);
-    }
+    const size_t from = (size_t)piece * FILL, n = from + FILL < f->count ? FILL : f->count - from;
+    const uint64_t first = (f->normal ? f->r.next / 2 : f->r.next) + from;
+    (f->normal ? sv_fill_normal : sv_fill_uniform)(f->r.seed, f->r.stream, first, (long)n, f->a, f->b, f->to + from);
 }
 
 /* A shape at stack index 4 makes a tensor of draws a + b * unit draw, else one number. */

@@ -10,6 +10,7 @@
  *
  *   core.sample_rng() -> the generator of the innermost call that is running, or nil
  *   core.sample_drew() -> whether the call that ended last drew from its generator or from math.random */
+#include "../kernels/random.h"
 #include "engine.h"
 
 #include <lualib.h>
@@ -54,7 +55,7 @@ static void find_random_state(lua_State *L) {
 /* Block k from the end of the stream, which draws do not reach: blocks 0 and 1 seed math.random. */
 static void far_block(const sv_rng *r, uint64_t k, uint64_t words[2]) {
     uint32_t c[4];
-    sv_rng_block(r->seed, r->stream, UINT64_MAX - k, c);
+    sv_random_block(r->seed, r->stream, UINT64_MAX - k, c);
     words[0] = (uint64_t)c[0] << 32 | c[1];
     words[1] = (uint64_t)c[2] << 32 | c[3];
 }

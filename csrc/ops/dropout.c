@@ -1,6 +1,7 @@
 /* dropout.c: the mask is a pure function of (seed, step, index), so that the
  * gradient needs only those numbers. */
 #include "../kernels/loops.h"
+#include "../kernels/random.h"
 #include "../simvae.h"
 
 enum { P, SEED, STEP }; /* options */
@@ -23,8 +24,7 @@ static void mask_piece(void *arg, long piece, int worker) {
     const masking *m = arg;
     size_t from, to;
     sv_chunk(m->count, piece, &from, &to);
-    for (size_t i = from; i < to; i++)
-        m->to[i] = sv_rng_u32(m->seed, m->step, i) >= m->limit ? m->from[i] * m->scale : 0;
+    sv_drop(m->seed, m->step, from, (long)(to - from), m->limit, m->scale, m->from + from, m->to + from);
 }
 
 static void apply_mask(const sv_args *a, const sv_real *from, sv_real *to) {

@@ -179,6 +179,18 @@ function works.export(file, kind, form)
   end)
 end
 
+-- A million random numbers, or as many of which a tenth is dropped.
+function works.random(file, name)
+  local rng, shape = core.rng(6), { 1000000 }
+  local x, seed = core.ones(shape), 0
+  save(file, {})
+  return calls(function()
+    local scope <close> = core.scope()
+    seed = seed + 1
+    if name == "dropout" then core.dropout(x, 0.1, seed) else rng[name](rng, 0, 1, shape) end
+  end)
+end
+
 function works.mim(file)
   local rng = core.rng(3)
   local v = rng:uniform(-1, 1, { 10000, 11 })

@@ -103,6 +103,14 @@ for _, shape in ipairs {
   }
 end
 
+local random = { uniform = "uniform numbers", normal = "normal numbers", dropout = "numbers dropped out" }
+for _, name in ipairs { "uniform", "normal", "dropout" } do
+  add {
+    name = "random-" .. name, title = random[name] .. ", a million at a time", unit = "number", per = 1000000,
+    targets = {}, forms = name == "dropout" and { "simvae", "one", "eager" } or { "simvae", "one", "numpy", "eager" },
+  }
+end
+
 local torch = { "eager", "last", "compile", "compile_last" }
 for _, stage in ipairs { 1, 2 } do
   for _, width in ipairs { 64, 32, 16 } do

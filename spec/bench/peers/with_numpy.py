@@ -1,4 +1,4 @@
-"""NumPy: the matrix of mutual information by histogram2d, and the rate of its BLAS."""
+"""NumPy: the matrix of mutual information by histogram2d, random numbers, and the rate of its BLAS."""
 import protocol
 
 out = protocol.open_lines()
@@ -41,6 +41,10 @@ def load(workload, form, file):
         a, b, c = (np.random.rand(*shape).astype(np.float32) for shape in protocol.product_shapes(workload))
         a, b = a.T if workload.endswith("-at") else a, b.T if workload.endswith("-bt") else b
         return protocol.Calls(lambda: np.matmul(a, b, out=c))
+    if workload.startswith("random-"):
+        rng = np.random.default_rng(6)
+        draw = rng.random if workload == "random-uniform" else rng.standard_normal
+        return protocol.Calls(lambda: draw(1000000, dtype=np.float32))
     arrays = np.load(file)
     z, v = arrays["z"].astype(np.float64), arrays["v"].astype(np.float64)
     return protocol.Calls(lambda: mim(z, v), lambda: mim(z, v).ravel())

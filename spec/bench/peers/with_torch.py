@@ -253,6 +253,11 @@ def product(workload):
 def load(workload, name, file):
     if workload == "sgemm" or workload.startswith("gemm-"):
         return product(workload)
+    if workload.startswith("random-"):
+        ones = torch.ones(1000000)
+        draw = {"uniform": lambda: torch.rand(1000000), "normal": lambda: torch.randn(1000000),
+                "dropout": lambda: F.dropout(ones, 0.1)}
+        return protocol.Calls(draw[workload.partition("-")[2]])
     form = Form(name)
     arrays = dict(np.load(file))
     kind, _, size = workload.partition("-")
