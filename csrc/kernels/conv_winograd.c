@@ -1,4 +1,5 @@
-/* conv_winograd.c: Winograd convolution for 4x4 kernels, stride 2, padding 1, and its data gradient.
+/* conv_winograd.c: Winograd convolution, and its data gradient, for kernels of 4x4 with stride 2 and padding 1 and of
+ * 3x3 with stride 1.
  *
  * A stride-2 4x4 convolution is the sum, over the four phases of x (row even or odd, column even or odd), of stride-1
  * convolutions with 2x2 of the 16 weights. Its data gradient is, phase by phase of gx, a stride-1 convolution of gy
@@ -9,8 +10,9 @@
  *                             m2 = (d2 - s s d0) g1                   for any s
  *
  * take 3 multiplications for 4; in two dimensions, F(2x2) takes 9 for 16. Four outputs take 5 for 8, so F(4x2) takes 15
- * for 32 and F(4x4) 25 for 64 (conv_winograd.h). Sums run over thousands of channels, and weights are the same for
- * every tile, so the sums are matrix products:
+ * for 32 and F(4x4) 25 for 64 (conv_winograd.h). A stride-1 3x3 convolution is one phase, of 3x3 taps, and so is its
+ * data gradient, with the weights rotated: F(2x2) takes 16 for 36 and F(4x4) 36 for 144. Sums run over all channels,
+ * and weights are the same for every tile, so the sums are matrix products:
  *
  *     x or gy      input transform    V[q] [tiles][depth]
  *     5x5 pixels of   ------>   x     U[q] [depth][columns]     transformed weights, panels
@@ -28,23 +30,34 @@
 #include "conv_winograd.h"
 
 enum {
-    PIECE = 16,         /* inner channels of weights that a task transforms */
-    WIDTH = 128,        /* columns of a task */
-    BLOCK = 32,         /* tiles of a task, of the smallest */
-    DEPTH = 512,        /* of a step */
-    LARGE_MIN = 2048,   /* outputs that larger tiles are worth it for; half as many, if weights are few: */
-    FEW_WEIGHTS = 8,    /* of 16 numbers, for an output */
-    TOGETHER = 1 << 13, /* the same, up to which all phases of gx are one task: they stay in the cache */
-    SMALL_MIN = 48      /* tiles of 2x2 that are worth it at all */
+    PIECE = 16,                     /* inner channels of weights that a task transforms */
+    WIDTH = 128,                    /* columns of a task */
+    BLOCK = 32,                     /* tiles of a task, of the smallest */
+    DEPTH = 2048 / sizeof(sv_real), /* of a step */
+    LARGE_MIN = 2048,               /* outputs that larger tiles are worth it for; half as many, if weights are few: */
+    FEW_WEIGHTS = 8,                /* of 16 numbers, for an output */
+    TOGETHER = 1 << 13,             /* the same, up to which all phases of gx are one task: they stay in the cache */
+    SMALL_MIN = 48                  /* tiles of 2x2 that are worth it at all */
 };
 
-/* A task has 16 tiles of 16 pixels, or twice as many tiles of at most half as many pixels. */
-enum { TASK_PIXELS = 4 * BLOCK / 2 * (AXIS_POINTS - 1) * (AXIS_POINTS - 1) };
+/* Of 3x3 taps, tuned by build/bench/kernels winograd. */
+enum {
+    FEW_WEIGHTS_3 = 32, /* of 9 numbers, for an output, that larger tiles are worth it for */
+    SMALL_MIN_3 = 32,   /* tiles of 2x2 that are worth it at all */
+    TASKS_3 = 8,        /* aimed at */
+    FEW_TILES_3 = 256   /* of fewer a task has half as many columns */
+};
+
+/* Of four phases a task has 16 tiles of 16 pixels, or twice as many of at most half as many; of one, 32 of 16. */
+enum { TASK_PIXELS = 4 * BLOCK / 2 * 16 };
 
 /* Above this many numbers (8 MiB in float) transforming weights is cheap beside the products, and memory is not. */
 #define CACHE_MAX ((size_t)2 << 20)
 
-_Static_assert(4 * POINTS * (BLOCK / 2) * sizeof(sv_real) * (DEPTH / 4 + WIDTH + 2 * SLACK) <= SV_SCRATCH_BYTES,
+#define FITS(phases, products, block, depth)                                                             \
+    ((phases) * (products) * (block) * sizeof(sv_real) * ((depth) / (phases) + SLACK + WIDTH + SLACK) <= \
+     SV_SCRATCH_BYTES)
+_Static_assert(FITS(4, 25, BLOCK / 2, DEPTH) && FITS(1, POINTS, BLOCK, DEPTH),
                "V and M of a task fit scratch, of four phases as well");
 
 typedef struct winograd {
@@ -58,6 +71,8 @@ typedef struct winograd {
     sv_epilogue epilogue;
     sv_real *y, *panels;
     long oh, ow, cols;               /* of the output */
+    long stride, kernel;             /* of the convolution */
+    long inputs, outputs;            /* phases of x or gy that make an output; of gx, or 1 */
     long products, tiles;            /* of a tile; in all */
     long block, width, slab, phases; /* tiles, columns and phases of gx of a task; channels of a step */
     long blocks, widths;
@@ -72,7 +87,7 @@ typedef struct winograd {
 static long row_of(const winograd *f, long channel, long phase) {
     if (f->back) return channel;
     long c0 = channel / f->slab * f->slab, n = sv_min(f->slab, f->x.channels - c0);
-    return 4 * c0 + phase * n + channel - c0;
+    return f->inputs * c0 + phase * n + channel - c0;
 }
 
 static void transform_weights(void *arg, long piece, int worker) {
@@ -80,19 +95,21 @@ static void transform_weights(void *arg, long piece, int worker) {
     (void)worker;
     long panels = divide_up(f->cols, SV_NR), panel = piece % panels, first = piece / panels * PIECE;
     long o0 = panel * SV_NR, width = sv_panel_width(f->cols, panel);
+    long taps = f->tile->taps, stride = f->stride, kernel = f->kernel;
     for (long i = first; i < sv_min(f->x.channels, first + PIECE); i += f->pairing) {
         sv_real g[2 * 16][SV_NR];
         for (long k = 0; k < f->pairing; k++)
-            sv_cpu->gemm->transpose(width, 16, f->w + o0 * f->outer_step + (i + k) * f->inner_step, f->outer_step,
-                                    g[k * 16], SV_NR);
-        for (long phase = 0; phase < 4; phase++) {
-            long taps[4];
-            for (long t = 0; t < 4; t++) {
-                long rotated = f->back ? 3 - t : t;
-                taps[t] = (phase / 2 + rotated / 2 * 2) * 4 + phase % 2 + rotated % 2 * 2;
+            sv_cpu->gemm->transpose(width, kernel * kernel, f->w + o0 * f->outer_step + (i + k) * f->inner_step,
+                                    f->outer_step, g[k * 16], SV_NR);
+        for (long phase = 0; phase < stride * stride; phase++) {
+            long numbers[TAPS];
+            for (long t = 0; t < taps * taps; t++) {
+                long rotated = f->back ? taps * taps - 1 - t : t;
+                long ky = phase / stride + rotated / taps * stride, kx = phase % stride + rotated % taps * stride;
+                numbers[t] = ky * kernel + kx;
             }
             sv_real *to = f->panels + (f->back ? phase * f->products * f->size : 0) + o0 * f->depth;
-            f->transforms->weight((const sv_real(*)[SV_NR])g, taps, width,
+            f->transforms->weight((const sv_real(*)[SV_NR])g, numbers, width,
                                   to + row_of(f, i, phase) / f->pairing * width, f->size);
         }
     }
@@ -101,10 +118,10 @@ static void transform_weights(void *arg, long piece, int worker) {
 /* ---- products --------------------------------------------------------------------- */
 
 static void locate_outputs(const winograd *f, long tile, long phase, long col, sv_real **at) {
-    long tile_h = f->tile->tile_h, tile_w = f->tile->tile_w, step = f->back ? 2 : 1;
+    long tile_h = f->tile->tile_h, tile_w = f->tile->tile_w, step = f->back ? f->stride : 1;
     long u = tile % f->x.across * tile_w, rest = tile / f->x.across, t = rest % f->x.down * tile_h;
     sv_real *image = f->y + rest / f->x.down * f->oh * f->ow * f->cols + col;
-    long y0 = t * step + (f->back ? 1 - phase / 2 : 0), x0 = u * step + (f->back ? 1 - phase % 2 : 0);
+    long y0 = t * step + step - 1 - phase / 2, x0 = u * step + step - 1 - phase % 2;
     for (long i = 0; i < tile_h; i++)
         for (long j = 0; j < tile_w; j++) {
             long y = y0 + i * step, x = x0 + j * step;
@@ -153,7 +170,7 @@ static void multiply(const winograd *f, const task *k, long i, long row, sv_tile
 
 /* Input transform and products, slab by slab of the input channels. */
 static void sum_slabs(const winograd *f, const task *k) {
-    long beside = f->back ? 1 : 4; /* phases of x, side by side in V */
+    long beside = f->inputs; /* phases of x, side by side in V */
     for (long c0 = 0; c0 < f->x.channels; c0 += f->slab) {
         long channels = sv_min(f->slab, f->x.channels - c0), depth = beside * channels / f->pairing;
         bool last = c0 + channels == f->x.channels;
@@ -175,7 +192,7 @@ static void run_task(void *arg, long number, int worker) {
     k.n = sv_min(f->width, f->cols - k.n0);
     k.t0 = block * f->block;
     k.tiles = sv_min(f->block, f->tiles - k.t0);
-    k.ldv = (f->back ? 1 : 4) * f->slab / f->pairing + SLACK;
+    k.ldv = f->inputs * f->slab / f->pairing + SLACK;
     k.vstep = f->block * k.ldv + SLACK;
     k.ldm = f->width + SLACK;
     k.mstep = f->block * k.ldm + SLACK;
@@ -201,26 +218,38 @@ static void run_task(void *arg, long number, int worker) {
 
 /* ---- the tiling --------------------------------------------------------------------- */
 
-/* F(4x4), or with bfloat16, whose rounding errors it would amplify more, F(4x2): where its tiles do not cross the
- * border too much. */
-enum sv_winograd_size sv_winograd_choose(long n, long down, long across, bool bf16) {
-    enum sv_winograd_size large = bf16 ? SV_WINOGRAD_4X2 : SV_WINOGRAD_4X4;
-    long cost[SV_WINOGRAD_SIZES];
-    for (int i = 0; i < SV_WINOGRAD_SIZES; i++) {
-        long tile_h = sv_winograd_of[i].tile_h, tile_w = sv_winograd_of[i].tile_w;
-        cost[i] = (tile_h + 1) * (tile_w + 1) * n * divide_up(down, tile_h) * divide_up(across, tile_w);
-    }
-    return 20 * cost[large] <= 17 * cost[SV_WINOGRAD_2X2] ? large : SV_WINOGRAD_2X2;
+enum sv_winograd_size sv_winograd_small(const sv_conv *c) {
+    return c->kh == 3 ? SV_WINOGRAD_2X2_3TAPS : SV_WINOGRAD_2X2;
 }
 
+/* F(4x4), or with bfloat16, whose rounding errors it would amplify more, F(4x2): where its tiles do not cross the
+ * border too much. */
+enum sv_winograd_size sv_winograd_choose(const sv_conv *c, long down, long across, bool bf16) {
+    enum sv_winograd_size small = sv_winograd_small(c), large = SV_WINOGRAD_4X4;
+    if (small == SV_WINOGRAD_2X2_3TAPS)
+        large = SV_WINOGRAD_4X4_3TAPS;
+    else if (bf16)
+        large = SV_WINOGRAD_4X2;
+    long cost[SV_WINOGRAD_SIZES];
+    for (int i = 0; i < SV_WINOGRAD_SIZES; i++) {
+        const sv_winograd *tile = &sv_winograd_of[i];
+        cost[i] = tile->products * c->n * divide_up(down, tile->tile_h) * divide_up(across, tile->tile_w);
+    }
+    return 20 * cost[large] <= 17 * cost[small] ? large : small;
+}
+
+/* Of gy, along an axis, from where the first tile of gx reads: of 4x4 kernels with stride 2 the phases begin there. */
+static long back_from(const sv_conv *c, long pad) { return c->stride == 1 ? pad + 1 - c->kh : 0; }
+
 static sv_winograd_view input_view(const sv_conv *c, bool back, const sv_winograd *tile, long down, long across) {
-    long step = back ? 1 : 2;
+    long step = back ? 1 : c->stride;
     return (sv_winograd_view){
         .h = back ? c->oh : c->h,
         .w = back ? c->ow : c->w,
         .channels = back ? c->cout : c->cin,
         .step = step,
-        .from = back ? 0 : -1,
+        .from_y = back ? back_from(c, c->pad_y) : -c->pad_y,
+        .from_x = back ? back_from(c, c->pad_x) : -c->pad_x,
         .sign = back ? -1 : 1,
         .down = divide_up(down, tile->tile_h),
         .across = divide_up(across, tile->tile_w),
@@ -229,47 +258,61 @@ static sv_winograd_view input_view(const sv_conv *c, bool back, const sv_winogra
     };
 }
 
+/* Or transforming weights costs more than it saves. */
+static bool worth_large(const sv_conv *c, long outputs) {
+    long weights = c->cin * c->cout;
+    if (c->kh == 3) return weights <= FEW_WEIGHTS_3 * outputs;
+    return outputs >= LARGE_MIN || (outputs >= LARGE_MIN / 2 && weights <= FEW_WEIGHTS * outputs);
+}
+
 static winograd tile_pass(const sv_conv *c, bool back, bool bf16) {
-    long down = back ? divide_up(c->h, 2) : c->oh, across = back ? divide_up(c->w, 2) : c->ow;
-    long outputs = c->n * down * across, weights = c->cin * c->cout;
-    /* Or transforming weights costs more than it saves. */
-    bool many = outputs >= LARGE_MIN || (outputs >= LARGE_MIN / 2 && weights <= FEW_WEIGHTS * outputs);
-    enum sv_winograd_size size = many ? sv_winograd_choose(c->n, down, across, bf16) : SV_WINOGRAD_2X2;
+    long phases = sv_winograd_phases(c), taps = c->kh * c->kw;
+    long down = back ? divide_up(c->h, c->stride) : c->oh, across = back ? divide_up(c->w, c->stride) : c->ow;
+    bool large = worth_large(c, c->n * down * across);
+    enum sv_winograd_size size = large ? sv_winograd_choose(c, down, across, bf16) : sv_winograd_small(c);
     const sv_winograd *tile = &sv_winograd_of[size];
-    winograd f = {.back = back, .tile = tile, .pairing = bf16 ? 2 : 1};
+    winograd f = {.back = back, .tile = tile, .pairing = bf16 ? 2 : 1, .stride = c->stride, .kernel = c->kh};
     f.transforms = bf16 ? &sv_winograd_bf16[size] : &tile->full;
     f.micro_kernel = bf16 ? sv_bf16()->tile : sv_cpu->gemm->tile;
-    f.products = (tile->tile_h + 1) * (tile->tile_w + 1);
+    f.products = tile->products;
     f.x = input_view(c, back, tile, down, across);
     f.oh = back ? c->h : c->oh;
     f.ow = back ? c->w : c->ow;
     f.cols = back ? c->cin : c->cout;
+    f.inputs = back ? 1 : phases;
+    f.outputs = back ? phases : 1;
     f.tiles = c->n * f.x.down * f.x.across;
-    f.block = f.products == POINTS ? BLOCK / 2 : BLOCK;
-    f.width = sv_min(WIDTH, f.cols);
-    f.phases = back && weights <= TOGETHER ? 4 : 1;
-    f.slab = sv_min(back ? DEPTH / f.phases : DEPTH / 4, f.x.channels);
-    f.blocks = divide_up(f.tiles, f.block);
+    f.width = sv_min(tile->taps == 3 && f.tiles < FEW_TILES_3 ? WIDTH / 2 : WIDTH, f.cols);
     f.widths = divide_up(f.cols, f.width);
-    f.depth = (back ? 1 : 4) * f.x.channels / f.pairing;
+    f.block = size == SV_WINOGRAD_4X4 ? BLOCK / 2 : BLOCK;
+    if (tile->taps == 3) f.block = sv_min(BLOCK, round_up(divide_up(f.tiles, divide_up(TASKS_3, f.widths)), SV_MR));
+    f.blocks = divide_up(f.tiles, f.block);
+    f.phases = back && c->cin * c->cout <= TOGETHER ? f.outputs : 1;
+    f.slab = sv_min(DEPTH / (f.inputs * f.phases), f.x.channels);
+    f.depth = f.inputs * f.x.channels / f.pairing;
     f.size = (long)sv_panels_size(f.depth, f.cols) + SLACK;
-    f.inner_step = back ? 16 * c->cin : 16;
-    f.outer_step = back ? 16 : 16 * c->cin;
+    f.inner_step = back ? taps * c->cin : taps;
+    f.outer_step = back ? taps : taps * c->cin;
     return f;
 }
 
 /* ---- the algorithm ------------------------------------------------------------------- */
 
-bool sv_conv_winograd_suits(const sv_conv *c, bool bf16) {
-    (void)bf16;
-    if (!sv_conv_is_square(c) || c->kh != 4 || c->stride != 2 || c->pad_y != 1) return false;
-    if (c->cin % LANES != 0 || c->cout % LANES != 0) return false;
-    return c->n * divide_up(c->oh, 2) * divide_up(c->ow, 2) >= SMALL_MIN && c->cin > 0 && c->cout > 0;
+/* Kernels of 3x3 take at most two thirds of implicit GEMM's products, which transforms do not outweigh; those of
+ * bfloat16 are left to implicit GEMM, since tiles of 4x4 would amplify their rounding errors 4.8 times. */
+static bool suits(const sv_conv *c, bool bf16) {
+    if (c->cin < 1 || c->cin % LANES != 0 || c->cout < 1 || c->cout % LANES != 0) return false;
+    long small = c->n * divide_up(c->oh, 2) * divide_up(c->ow, 2);
+    if (c->kh == 3 && c->kw == 3 && c->stride == 1 && c->dilation == 1 && !bf16) {
+        winograd f = tile_pass(c, false, bf16);
+        return small >= SMALL_MIN_3 && 3 * f.products * f.tiles <= 2 * TAPS * c->n * c->oh * c->ow;
+    }
+    return sv_conv_is_square(c) && c->kh == 4 && c->stride == 2 && c->pad_y == 1 && small >= SMALL_MIN;
 }
 
 static void workspace(const sv_conv *c, bool bf16, bool back, struct sv_conv_choice *choice) {
     winograd f = tile_pass(c, back, bf16);
-    size_t panels = (size_t)(f.products * f.size * (back ? 4 : 1));
+    size_t panels = (size_t)(f.products * f.size * f.outputs);
     choice->workspace = (size_t)sv_conv_zeros(c) + panels + 16;
     choice->cache = panels <= CACHE_MAX ? panels : 0;
     choice->cache_key = (uint64_t)(f.tile - sv_winograd_of + 1) * 4 + (bf16 ? 2 : 0) + back;
@@ -285,7 +328,7 @@ static void run_pass(const sv_conv *c, bool bf16, bool back, const sv_conv_data 
     f.y = d->out;
     f.panels = d->cache.numbers ? d->cache.numbers : work;
     if (!d->cache.ready) sv_parallel(divide_up(f.cols, SV_NR) * divide_up(f.x.channels, PIECE), transform_weights, &f);
-    sv_parallel(f.blocks * f.widths * (back ? 4 : 1) / f.phases, run_task, &f);
+    sv_parallel(f.blocks * f.widths * f.outputs / f.phases, run_task, &f);
 }
 
 static void forward_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
@@ -301,8 +344,7 @@ static void forward(const sv_conv *c, bool bf16, const sv_conv_data *d) { run_pa
 static void data_gradient(const sv_conv *c, bool bf16, const sv_conv_data *d) { run_pass(c, bf16, true, d); }
 
 const sv_conv_algorithm sv_conv_winograd[SV_CONV_PASSES] = {
-    [SV_CONV_FORWARD] = {"winograd", sv_conv_winograd_suits, forward_workspace, forward},
-    [SV_CONV_DATA_GRADIENT] = {"winograd", sv_conv_winograd_suits, data_workspace, data_gradient},
-    [SV_CONV_WEIGHT_GRADIENT] = {"winograd", sv_conv_winograd_suits, sv_winograd_weight_workspace,
-                                 sv_winograd_weight_gradient},
+    [SV_CONV_FORWARD] = {"winograd", suits, forward_workspace, forward},
+    [SV_CONV_DATA_GRADIENT] = {"winograd", suits, data_workspace, data_gradient},
+    [SV_CONV_WEIGHT_GRADIENT] = {"winograd", suits, sv_winograd_weight_workspace, sv_winograd_weight_gradient},
 };

@@ -1,6 +1,6 @@
 /* conv_winograd_bf16.c: the transforms of conv_winograd.h, computed in single precision and rounded to bfloat16 pairs
- * (gemm_bf16.c). Pairs are adjacent along the summed axis: channels in a forward or data gradient product, tiles in
- * that of a weight gradient. */
+ * (gemm_bf16.c), of phases of 2x2 taps. Pairs are adjacent along the summed axis: channels in a forward or data
+ * gradient product, tiles in that of a weight gradient. */
 #include "conv_winograd.h"
 
 #if !defined(SV_DOUBLE) && defined(__x86_64__)
@@ -27,12 +27,12 @@ INLINE_BF16 void store_rounded(float *to, const vec v) {
 
 INLINE_BF16 void weight_rows(const long tile_h, const long tile_w, const float (*g)[SV_NR], const long *taps,
                              long columns, float *to, long step) {
-    const long points = (tile_h + 1) * (tile_w + 1);
+    const long points_h = tile_h + 1, points_w = tile_w + 1;
     for (long c = 0; c < columns; c += LANES) {
         vec r[POINTS], s[POINTS];
-        weight_taps(tile_h, tile_w, g, taps, c, r);
-        weight_taps(tile_h, tile_w, g + 16, taps, c, s);
-        for (long q = 0; q < points; q++) store_pairs(to + q * step + c, r + q, s + q);
+        weight_taps(points_h, points_w, 2, g, taps, c, r);
+        weight_taps(points_h, points_w, 2, g + 16, taps, c, s);
+        for (long q = 0; q < points_h * points_w; q++) store_pairs(to + q * step + c, r + q, s + q);
     }
 }
 
@@ -49,22 +49,22 @@ INLINE_BF16 void locate_two(const sv_winograd_view *v, const long rows, const lo
 
 INLINE_BF16 void input_step_rows(const long tile_h, const long tile_w, const sv_winograd_view *x, long tile, long n,
                                  long c0, long channels, float *to, long ld, long step) {
-    const long last = tile + n - 1;
+    const long last = tile + n - 1, points_h = tile_h + 1, points_w = tile_w + 1;
     two now, next;
-    locate_two(x, tile_h + 1, tile_w + 1, tile, last, 0, c0, &next);
+    locate_two(x, points_h, points_w, tile, last, 0, c0, &next);
     for (long i = 0; i < (n + 1) / 2 * 4; i++) {
         long ahead = i + 1;
         now = next;
-        locate_two(x, tile_h + 1, tile_w + 1, tile + ahead / 4 * 2, last, ahead % 4, c0, &next);
+        locate_two(x, points_h, points_w, tile + ahead / 4 * 2, last, ahead % 4, c0, &next);
         float *row = to + i / 4 * ld + i % 4 * channels;
         for (long c = 0; c < channels; c += LANES) {
             vec v[POINTS], w[POINTS] = {{0}}, r[AXIS_POINTS], s[AXIS_POINTS];
-            input_across(tile_h, tile_w, now.at[0], next.at[0], c, v);
-            if (i / 4 * 2 + 1 < n) input_across(tile_h, tile_w, now.at[1], next.at[1], c, w);
-            for (long j = 0; j <= tile_w; j++) {
-                input_transform(tile_h, v + j, tile_w + 1, r, 1);
-                input_transform(tile_h, w + j, tile_w + 1, s, 1);
-                for (long q = 0; q <= tile_h; q++) store_pairs(row + (q * (tile_w + 1) + j) * step + c, r + q, s + q);
+            input_across(points_h, points_w, now.at[0], next.at[0], c, v);
+            if (i / 4 * 2 + 1 < n) input_across(points_h, points_w, now.at[1], next.at[1], c, w);
+            for (long j = 0; j < points_w; j++) {
+                input_transform(points_h, v + j, points_w, r, 1);
+                input_transform(points_h, w + j, points_w, s, 1);
+                for (long q = 0; q < points_h; q++) store_pairs(row + (q * points_w + j) * step + c, r + q, s + q);
             }
         }
     }
@@ -72,7 +72,7 @@ INLINE_BF16 void input_step_rows(const long tile_h, const long tile_w, const sv_
 
 INLINE_BF16 void gradient_rows(const long tile_h, const long tile_w, const sv_winograd_view *gy, long tile, long n,
                                long c0, long channels, float *to, long ld, long step) {
-    const long last = tile + n - 1;
+    const long last = tile + n - 1, points_h = tile_h + 1, points_w = tile_w + 1;
     two now, next;
     locate_two(gy, tile_h, tile_w, tile, last, 0, c0, &next);
     for (long t = 0; t < n; t += 2, to += ld) {
@@ -80,12 +80,12 @@ INLINE_BF16 void gradient_rows(const long tile_h, const long tile_w, const sv_wi
         locate_two(gy, tile_h, tile_w, tile + t + 2, last, 0, c0, &next);
         for (long c = 0; c < channels; c += LANES) {
             vec v[POINTS], w[POINTS] = {{0}}, r[AXIS_POINTS], s[AXIS_POINTS];
-            gradient_across(tile_h, tile_w, now.at[0], next.at[0], c, v);
-            if (t + 1 < n) gradient_across(tile_h, tile_w, now.at[1], next.at[1], c, w);
-            for (long j = 0; j <= tile_w; j++) {
-                gradient_transform(tile_h, v + j, tile_w + 1, r, 1);
-                gradient_transform(tile_h, w + j, tile_w + 1, s, 1);
-                for (long q = 0; q <= tile_h; q++) store_pairs(to + (q * (tile_w + 1) + j) * step + c, r + q, s + q);
+            gradient_across(tile_h, tile_w, points_w, now.at[0], next.at[0], c, v);
+            if (t + 1 < n) gradient_across(tile_h, tile_w, points_w, now.at[1], next.at[1], c, w);
+            for (long j = 0; j < points_w; j++) {
+                gradient_transform(points_h, v + j, points_w, r, 1);
+                gradient_transform(points_h, w + j, points_w, s, 1);
+                for (long q = 0; q < points_h; q++) store_pairs(to + (q * points_w + j) * step + c, r + q, s + q);
             }
         }
     }
@@ -95,11 +95,11 @@ INLINE_BF16 void gradient_rows(const long tile_h, const long tile_w, const sv_wi
     SV_AVX512_BF16 static void input_##tile_h##tile_w(const sv_winograd_view *x, long tile, long n, long phase,     \
                                                       long phases, long c0, long channels, float *to, long ld,      \
                                                       long step) {                                                  \
-        input_rows(tile_h, tile_w, x, tile, n, phase, phases, c0, channels, to, ld, step);                          \
+        input_rows(tile_h + 1, tile_w + 1, x, tile, n, phase, phases, c0, channels, to, ld, step);                  \
     }                                                                                                               \
     SV_AVX512_BF16 static void input_phases_##tile_h##tile_w(const sv_winograd_view *x, long tile, long n, long c0, \
                                                              long channels, float *to, long ld, long step) {        \
-        input_phase_rows(tile_h, tile_w, x, tile, n, c0, channels, to, ld, step);                                   \
+        input_phase_rows(tile_h + 1, tile_w + 1, x, tile, n, c0, channels, to, ld, step);                           \
     }                                                                                                               \
     SV_AVX512_BF16 static void input_steps_##tile_h##tile_w(const sv_winograd_view *x, long tile, long n, long c0,  \
                                                             long channels, float *to, long ld, long step) {         \

@@ -1,6 +1,6 @@
-/* conv_winograd_weight.c: the weight gradient of 4x4 convolutions of stride 2 and padding 1, by Winograd's transforms.
+/* conv_winograd_weight.c: the weight gradient of the convolutions of conv_winograd.c, by Winograd's transforms.
  *
- * Weight (o, c, tap) contributes to every pixel of gy. Of a phase's 2x2 taps, the gradient is that of the forward sum
+ * Weight (o, c, tap) contributes to every pixel of gy. Of a phase's taps, the gradient is that of the forward sum
  * (conv_winograd.h), along an axis
  *
  *   y = A' ((G g) * (B' d))     so      the gradient of sum of y gy by g is   G' ((A gy) * (B' d))
@@ -25,25 +25,26 @@
 #include "conv_winograd.h"
 
 enum {
-    ROWS = 512 / sizeof(sv_real),  /* output channels of a task: 128, half as many in double */
-    INNER = 32,                    /* input channels of a task */
+    ROWS = 512 / sizeof(sv_real),  /* output channels of a task: 128, half as many in double or of 3x3 taps */
+    INNER = 128,                   /* input channels of a task, over the phases of x */
     CHUNK = 256 / sizeof(sv_real), /* tiles of a step: 64; twice as many as pairs */
     TASKS = 16,                    /* aimed at */
     PART_MIN = 64,                 /* tiles in a part */
     BLOCK = SV_MR * SV_NR          /* M is stored by tiles of the micro-kernel, one after the other */
 };
 
-_Static_assert(POINTS * sizeof(sv_real) *
-                       (CHUNK * (4 * INNER + SLACK) + CHUNK * (ROWS + SLACK) + ROWS * 4 * INNER + 3 * SLACK) <=
-                   SV_SCRATCH_BYTES,
-               "V, W and M of a task fit scratch");
+#define FITS(points, rows)                                                                                           \
+    ((points) * sizeof(sv_real) * (CHUNK * (INNER + SLACK) + CHUNK * ((rows) + SLACK) + (rows)*INNER + 3 * SLACK) <= \
+     SV_SCRATCH_BYTES)
+_Static_assert(FITS(25, ROWS) && FITS(POINTS, ROWS / 2), "V, W and M of a task fit scratch");
 
 typedef struct gradient {
     const sv_winograd *tile;
     const sv_winograd_transforms *transforms;
     void (*micro_kernel)(const sv_tile *t);
     sv_winograd_view x, gy;
-    long pairing; /* 2: bfloat16 pairs; else 1 */
+    long pairing;      /* 2: bfloat16 pairs; else 1 */
+    long taps, phases; /* of the kernel; of x */
     long products, tiles;
     long rows, inner, chunk; /* of a task; tiles of a step */
     long row_blocks, inner_blocks, parts;
@@ -56,9 +57,9 @@ static void run_task(void *arg, long task, int worker) {
     long o0 = task % g->row_blocks * g->rows, rows = sv_min(g->rows, cout - o0);
     long c0 = task / g->row_blocks % g->inner_blocks * g->inner, inner = sv_min(g->inner, cin - c0);
     long from = g->tiles * part / g->parts, until = g->tiles * (part + 1) / g->parts;
-    long ldv = 4 * g->inner + SLACK, ldw = g->rows + SLACK, steps = g->chunk / g->pairing;
+    long ldv = g->phases * g->inner + SLACK, ldw = g->rows + SLACK, steps = g->chunk / g->pairing;
     long vstep = steps * ldv + SLACK, wstep = steps * ldw + SLACK;
-    long groups = rows / SV_MR, panels = 4 * inner / SV_NR, mstep = groups * panels * BLOCK + SLACK;
+    long groups = rows / SV_MR, panels = divide_up(g->phases * inner, SV_NR), mstep = groups * panels * BLOCK + SLACK;
     sv_real *v = sv_scratch(worker), *w = v + g->products * vstep, *m = w + g->products * wstep;
     const sv_real *a[SV_MR];
     sv_real *c[SV_MR];
@@ -70,36 +71,39 @@ static void run_task(void *arg, long task, int worker) {
         long n = sv_min(g->chunk, until - t), depth = divide_up(n, g->pairing);
         g->transforms->input_steps(&g->x, t, n, c0, inner, v, ldv, vstep);
         g->transforms->gradient(&g->gy, t, n, o0, rows, w, ldw, wstep);
-        sv_tile k = {.rows = SV_MR, .cols = SV_NR, .segs = 1, .run = depth, .last = depth, .step = ldw, .ldb = ldv};
+        sv_tile k = {.rows = SV_MR, .segs = 1, .run = depth, .last = depth, .step = ldw, .ldb = ldv};
         k.a = a;
         k.c = c;
         k.add = t > from;
         for (long q = 0; q < g->products; q++)
-            for (long panel = 0; panel < panels; panel++)
+            for (long panel = 0; panel < panels; panel++) {
+                k.cols = sv_min(SV_NR, g->phases * inner - panel * SV_NR);
                 for (long group = 0; group < groups; group++) {
                     k.a_skip = q * wstep + group * SV_MR;
                     k.b = v + q * vstep + panel * SV_NR;
                     k.c_skip = q * mstep + (panel * groups + group) * BLOCK;
                     g->micro_kernel(&k);
                 }
+            }
     }
     for (long o = 0; o < rows; o++)
         for (long i = 0; i < inner; i += LANES) {
             sv_real taps[16 * LANES];
             const sv_real *at[4];
-            for (long phase = 0; phase < 4; phase++) {
+            for (long phase = 0; phase < g->phases; phase++) {
                 long col = phase * inner + i, block = col / SV_NR * groups + o / SV_MR;
                 at[phase] = m + block * BLOCK + o % SV_MR * SV_NR + col % SV_NR;
             }
             g->tile->weight_gradient(at, mstep, taps);
-            sv_cpu->gemm->transpose(16, LANES, taps, LANES, g->sums + ((part * cout + o0 + o) * cin + c0 + i) * 16, 16);
+            sv_cpu->gemm->transpose(g->taps, LANES, taps, LANES,
+                                    g->sums + ((part * cout + o0 + o) * cin + c0 + i) * g->taps, g->taps);
         }
 }
 
 static void add_parts(void *arg, long o, int worker) {
     const gradient *g = arg;
     (void)worker;
-    long n = 16 * g->x.channels, size = n * g->gy.channels;
+    long n = g->taps * g->x.channels, size = n * g->gy.channels;
     sv_real *restrict to = g->gw + o * n;
     const sv_real *restrict from = g->sums + o * n;
     for (long i = 0; i < n; i++) to[i] = from[i] + from[size + i];
@@ -108,26 +112,29 @@ static void add_parts(void *arg, long o, int worker) {
 }
 
 static gradient tile_pass(const sv_conv *c, bool bf16) {
-    enum sv_winograd_size size = sv_winograd_choose(c->n, c->oh, c->ow, bf16);
+    enum sv_winograd_size size = sv_winograd_choose(c, c->oh, c->ow, bf16);
     const sv_winograd *tile = &sv_winograd_of[size];
     gradient g = {
         .tile = tile,
         .transforms = bf16 ? &sv_winograd_bf16[size] : &tile->full,
         .micro_kernel = bf16 ? sv_bf16()->tile : sv_cpu->gemm->tile,
         .pairing = bf16 ? 2 : 1,
-        .products = (tile->tile_h + 1) * (tile->tile_w + 1),
-        .rows = sv_min(ROWS, c->cout),
-        .inner = sv_min(INNER, c->cin),
+        .taps = c->kh * c->kw,
+        .phases = sv_winograd_phases(c),
+        .products = tile->products,
+        .rows = sv_min(tile->products > 25 ? ROWS / 2 : ROWS, c->cout),
     };
+    g.inner = sv_min(INNER / g.phases, c->cin);
     g.x = (sv_winograd_view){
         .h = c->h,
         .w = c->w,
         .channels = c->cin,
-        .step = 2,
-        .from = -1,
+        .step = c->stride,
+        .from_y = -c->pad_y,
+        .from_x = -c->pad_x,
         .sign = 1,
-        .down_step = 2 * tile->tile_h,
-        .across_step = 2 * tile->tile_w,
+        .down_step = c->stride * tile->tile_h,
+        .across_step = c->stride * tile->tile_w,
         .down = divide_up(c->oh, tile->tile_h),
         .across = divide_up(c->ow, tile->tile_w),
     };
@@ -151,7 +158,7 @@ static gradient tile_pass(const sv_conv *c, bool bf16) {
 
 void sv_winograd_weight_workspace(const sv_conv *c, bool bf16, struct sv_conv_choice *choice) {
     gradient g = tile_pass(c, bf16);
-    size_t sums = g.parts > 1 ? (size_t)(g.parts * 16 * c->cin * c->cout) : 0;
+    size_t sums = g.parts > 1 ? (size_t)(g.parts * g.taps * c->cin * c->cout) : 0;
     choice->workspace = (size_t)sv_conv_zeros(c) + sums + 16;
 }
 

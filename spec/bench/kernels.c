@@ -5,12 +5,12 @@
  * widths 16, 32 and 64 with one and two threads, beside OpenBLAS's sgemm.
  *
  *   cc -std=c11 -O3 -I csrc -o build/kernels spec/bench/kernels.c csrc/kernels/?*.c -lopenblas -lpthread -lm
- *   build/kernels [check|dense|norm|layers|wake] [WIDTH]
+ *   build/kernels [check|dense|norm|layers|wake|winograd] [WIDTH]
  *
  * -DSV_DOUBLE checks the double build, -DNO_BLAS leaves OpenBLAS out.
  */
 #define _GNU_SOURCE
-#include "kernels/kernels.h"
+#include "kernels/conv.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +177,7 @@ static void check_conv(sv_conv c) {
             for (long ox = 0; ox < c.ow; ox++)
                 for (long ky = 0; ky < c.kh; ky++)
                     for (long kx = 0; kx < c.kh; kx++) {
-                        long iy = oy * c.stride - c.pad_y + ky, ix = ox * c.stride - c.pad_y + kx;
+                        long iy = oy * c.stride - c.pad_y + ky, ix = ox * c.stride - c.pad_x + kx;
                         if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
                         long px = ((n * c.h + iy) * c.w + ix) * c.cin;
                         long py = ((n * c.oh + oy) * c.ow + ox) * c.cout;
@@ -233,6 +233,14 @@ static void check_convs(void) {
     check_conv(conv(13, 8, 8, 208, 144, 4, 2, 1));
     check_conv(conv(16, 17, 18, 16, 272, 4, 2, 1));
     check_conv(conv(9, 5, 7, 64, 272, 4, 2, 1));
+    for (long pad = 0; pad < 4; pad++) { /* 3x3, Winograd of both tile sizes; borders at every distance from a tile's */
+        check_conv(conv(1, 13, 15, 16, 48, 3, 1, pad));
+        check_conv(conv(3, 32, 16, 32, 16, 3, 1, pad));
+        check_conv(conv(9, 5, 18, 48, 80, 3, 1, pad));
+    }
+    check_conv(conv(1, 32, 33, 144, 272, 3, 1, 1));
+    check_conv(conv(100, 3, 3, 16, 16, 3, 1, 1));
+    check_conv((sv_conv){2, 17, 30, 16, 20, 31, 32, 3, 3, 1, 2, 1, 1}); /* zeros at the top 2, at the bottom 3 */
     check_conv(conv(2, 4, 4, 300, 10, 4, 1, 0));
     check_conv(conv(2, 9, 11, 5, 7, 3, 1, 1));
     check_conv(conv(2, 10, 14, 4, 20, 4, 4, 0));
@@ -433,6 +441,64 @@ static void time_layers(long width) {
     printf("(the decoder's transposed layers are the same rows: forward = grad_x)\n");
 }
 
+/* 3x3 kernels of stride 1: processor or wall time of implicit GEMM over that of Winograd, alternating, for each pass.
+ */
+static void compare_winograd(long n, long side, long cin, long cout) {
+    sv_conv c = conv(n, side, side, cin, cout, 3, 1, 1);
+    size_t nx = (size_t)(n * side * side * cin), ny = (size_t)(n * side * side * cout), nw = (size_t)(cin * cout * 9);
+    sv_real *x = numbers(nx), *y = numbers(ny), *w = numbers(nw), *gw = numbers(nw);
+    sv_conv_plan plan[2];
+    size_t room = 1;
+    double best[2][SV_CONV_PASSES], flops = 2e-9 * (double)ny * (double)(cin * 9);
+    for (int a = 0; a < 2; a++) {
+        plan[a] = (sv_conv_plan){.shape = c};
+        for (int pass = 0; pass < SV_CONV_PASSES; pass++) {
+            plan[a].pass[pass].algorithm = a ? &sv_conv_winograd[pass] : &sv_conv_gemm[pass];
+            plan[a].pass[pass].algorithm->workspace(&c, false, &plan[a].pass[pass]);
+            if (plan[a].pass[pass].workspace > room) room = plan[a].pass[pass].workspace;
+            best[a][pass] = 1e9;
+        }
+    }
+    sv_real *work = numbers(room);
+    for (int round = 0; round < 4 * ROUNDS; round++)
+        for (int a = 0; a < 2; a++)
+            for (int pass = 0; pass < SV_CONV_PASSES; pass++) {
+                double t0 = now(), t1;
+                int count = 0;
+                do {
+                    if (pass == SV_CONV_FORWARD) sv_conv_forward(&plan[a], x, w, NULL, y, no_cache, work);
+                    if (pass == SV_CONV_DATA_GRADIENT) sv_conv_data_gradient(&plan[a], y, w, NULL, x, no_cache, work);
+                    if (pass == SV_CONV_WEIGHT_GRADIENT) sv_conv_weight_gradient(&plan[a], x, y, gw, work);
+                    count++;
+                    t1 = now();
+                } while (t1 - t0 < 0.003);
+                if ((t1 - t0) / count < best[a][pass]) best[a][pass] = (t1 - t0) / count;
+            }
+    printf("%4ld x %3ldx%-3ld %4ld -> %-4ld", n, side, side, cin, cout);
+    for (int pass = 0; pass < SV_CONV_PASSES; pass++)
+        printf("   %6.1f GFLOP/s x %5.2f", flops / best[0][pass], best[0][pass] / best[1][pass]);
+    printf("\n");
+    free(x), free(y), free(w), free(gw), free(work);
+}
+
+static void time_winograd(void) {
+    static const long shapes[][4] = {
+        {64, 32, 16, 16}, {64, 16, 32, 32},   {64, 8, 64, 64},   {64, 4, 128, 128}, {64, 2, 128, 128}, {256, 4, 64, 64},
+        {64, 32, 64, 64}, {64, 16, 128, 128}, {64, 8, 256, 256}, {64, 7, 64, 64},   {64, 28, 32, 32},  {64, 16, 16, 64},
+        {64, 16, 64, 16}, {1, 32, 64, 64},    {1, 64, 16, 16},   {8, 8, 64, 64},    {4, 8, 256, 256},  {16, 5, 64, 64},
+        {128, 1, 64, 64}, {64, 3, 32, 32},    {16, 6, 32, 32},
+    };
+    for (int threads = 1; threads <= (getenv("KERNELS_CPU") ? 1 : 2); threads++) {
+        sv_set_threads(threads);
+        printf(
+            "3x3, threads %d              implicit GEMM and its time over Winograd's: forward; data gradient; weight "
+            "gradient\n",
+            threads);
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            compare_winograd(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3]);
+    }
+}
+
 static void time_norms(void) {
     static const long sizes[][2] = {
         {65536, 16}, {65536, 64}, {4096, 256}, {1024, 512}, {16384, 32},
@@ -528,6 +594,7 @@ int main(int argc, char **argv) {
     if (!*only || !strcmp(only, "dense")) time_dense();
     if (!*only || !strcmp(only, "norm")) time_norms();
     if (!*only || !strcmp(only, "wake")) time_wakes();
+    if (!*only || !strcmp(only, "winograd")) time_winograd();
     if (!*only || !strcmp(only, "layers")) {
         double rate = blas_rate(1536, 1536, 1536, 0, 0);
         printf("OpenBLAS sgemm, 1 thread, 1536^3: %.1f GFLOP/s\n", rate);
