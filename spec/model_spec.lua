@@ -360,7 +360,7 @@ describe("the net \"coordconv\"", function()
     local before = mse()
     model:train_decoder { steps = 200, batch = 16, lr = { peak = 5e-3, warmup = 10 }, quiet = true }
     assert.is_true(mse() < before / 2)
-    raises("net \"coordconv\" needs square images", sv.model, { simulator = line(), net = "coordconv" })
+    raises("net \"coordconv\" takes images", sv.model, { simulator = line(), net = "coordconv" })
   end)
 end)
 

@@ -292,10 +292,61 @@ describe("nets \"conv\" and \"dcgan\"", function()
       helper.raises("net \"dcgan\" takes images {C, H, W} of 8 to 512 pixels either way; this simulator's output is "
         .. ".*: use net = \"mlp\"", sv.nets.dcgan, { code = 1, heads = 2, output = output })
     end
-    helper.raises("net \"coordconv\" needs square images .*: use net = \"conv\"", sv.nets.coordconv,
-      { code = 1, heads = 2, output = { 1, 20, 32 } })
-    helper.raises("use net = \"conv\" or another resolution", sv.nets.coordconv,
-      { code = 1, heads = 2, output = { 1, 100, 100 } })
+  end)
+end)
+
+describe("the net \"coordconv\"", function()
+  it("takes images of any size, of more than 128 pixels with maps of an eighth", function()
+    for _, size in ipairs { { 8, 8 }, { 9, 14 }, { 13, 31 }, { 33, 20 }, { 75, 100 }, { 8, 300 }, { 129, 130 } } do
+      local decoder, encoder = sv.nets.coordconv { code = 2, heads = 7, locations = { count = 1, size = 3 }, width = 2,
+        output = { 2, table.unpack(size) }, rng = sv.rng(1) }
+      local x = decoder(sv.zeros(2, 2))
+      assert.same({ 2, 2, size[1], size[2] }, x.shape)
+      assert.same({ 2, 7 }, encoder(x).shape)
+      local cell = math.max(table.unpack(size)) > 128 and 8 or 4
+      local maps
+      for _, layer in ipairs(decoder.inner) do
+        if layer.label:find "^expansion" then maps = layer(sv.zeros(1, 12 * 10)).shape end
+      end
+      assert.same({ 1, 12, math.ceil(size[1] / cell), math.ceil(size[2] / cell) }, maps)
+    end
+  end)
+
+  it("has the gradients of finite differences at odd sizes", function()
+    local decoder, encoder = sv.nets.coordconv { code = 2, heads = 4, width = 2, output = { 1, 9, 11 },
+      rng = sv.rng(4) }
+    local ok, why = autograd.grad_check(function(z) return decoder(z) end, { sv.rng(5):normal { 2, 2 } })
+    assert.is_true(ok, why)
+    ok, why = autograd.grad_check(function(x) return encoder(x) end, { sv.rng(6):normal { 1, 1, 9, 11 } })
+    assert.is_true(ok, why)
+  end)
+
+  it("gives coordinates of the image's pixels, also where cells reach beyond it", function()
+    -- with all weight on a cell, a point is its centre, in [-1, 1] over the image
+    for _, size in ipairs { { 16, 16 }, { 18, 29 }, { 150, 131 } } do
+      local H, W = table.unpack(size)
+      local _, encoder = sv.nets.coordconv { code = 2, heads = 4, width = 1, output = { 1, H, W } }
+      local found, cell = encoder.inner[4], math.max(H, W) > 128 and 8 or 4
+      local rows, columns = math.ceil(H / cell), math.ceil(W / cell)
+      for _, place in ipairs { { 1, 1 }, { rows, columns }, { 2, 3 } } do
+        local maps = sv.zeros(1, 3, rows, columns)
+        maps:set(1000, 1, 1, place[1], place[2])
+        maps:set(0.5, 1, 2, place[1], place[2]) -- a cell further to the right
+        local at = found(maps)
+        assert.near((place[2] + 0.5) * cell / (W / 2) - 1, at:get(1, 1), 1e-5)
+        assert.near((place[1] - 0.5) * cell / (H / 2) - 1, at:get(1, 2), 1e-5)
+      end
+    end
+  end)
+
+  it("learns a place in images that are not square", function()
+    local disc = sv.simulator { name = "disc", output = { 1, 13, 22 },
+      params = { { name = "x", low = 3, high = 19 }, { name = "r", low = 1, high = 5 } },
+      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { fill = 0 }) end }
+    local z, x = sv.simulate(disc, 100, sv.rng(4))
+    local model = sv.model { simulator = disc, net = "coordconv", width = 2, seed = 3, posterior = "mixture" }
+    model:train { quiet = true, recalibrate = false, batch = 32, decoder = { steps = 2 }, encoder = { steps = 150 } }
+    assert.is_true(sv.mean(sv.abs(sv.slice((model:encode(x)) - z, 2, 1, 1))):item() < 2.5) -- the prior's: 4
   end)
 end)
 

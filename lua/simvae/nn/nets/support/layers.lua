@@ -4,37 +4,11 @@ local nn = require "simvae.nn"
 
 local layers = {}
 
--- Halvings of a side, and the remaining side: 64 -> 4 times, 4.
-local function halvings(side)
-  local n = 0
-  while side % 2 == 0 and side // 2 >= 4 do
-    side = side // 2
-    n = n + 1
-  end
-  return n, side
-end
-
 local DOUBLINGS = 4 -- of the channels: 16 times the width, from the fifth halving of the sides on
 
 --- Channels after `level` halvings: they double with each, from width next to the data up to 16 times it.
 function layers.channels_at(width, level)
   return math.floor(width * 2 ^ math.min(level - 1, DOUBLINGS))
-end
-
---- The sizes of square images, or an error that names the net.
-function layers.square_sizes(name, output)
-  local _, height, side = table.unpack(output)
-  if #output ~= 3 or height ~= side then
-    check.fail(4, "net \"%s\" needs square images {C, S, S}; this simulator's output is %s: use net = \"%s\"",
-      name, check.shape_text(output), layers.suits(output) and "conv" or "mlp")
-  end
-  local levels, base = halvings(side)
-  if side < 16 or side > 128 or levels < 1 or base > 8 then
-    check.fail(4, "net \"%s\" takes sides of 16 to 128 pixels that halve down to 4 to 8 (16, 24, 28, 32, 40, 48, "
-      .. "64, 96, 128, …); this simulator's images have %d: use net = \"%s\" or another resolution", name, side,
-      layers.suits(output) and "conv" or "mlp")
-  end
-  return layers.sizes(name, output)
 end
 
 layers.least, layers.most = 8, 512 -- pixels of a side
