@@ -96,6 +96,14 @@ describe("against PyTorch:", function()
     with(each[4], both, given[11], given[12])
     return block(x)
   end
+  function cases.set(x, ...)
+    local _, encoder = sv.nets.set { code = 1, heads = 3, output = { 2, 1, 7 }, width = 5 }
+    local given, phi, rho = { ... }, table.unpack(encoder.inner)
+    rho.inner[1], rho.inner[3] = nn.linear(10, 6), nn.linear(6, 3) -- smaller than the head's
+    local linear = { phi.inner[1], phi.inner[3], phi.inner[5], rho.inner[1], rho.inner[3] }
+    for i, layer in ipairs(linear) do with(layer, both, given[2 * i - 1], given[2 * i]) end
+    return encoder(x)
+  end
   for name, f in pairs(cases) do
     it(name, function() check(name, f) end)
   end
@@ -427,5 +435,124 @@ describe("the net \"conv1d\"", function()
     local x = lines:run(sv.tensor { { 0.5 } })
     local low, high = model:encode(x, { noise = 0.01 }), model:encode(x, { noise = 0.5 })
     assert.is_true(low:item() ~= high:item())
+  end)
+end)
+
+describe("the net \"set\"", function()
+  -- Elements in another order.
+  local function shuffled(x, rng)
+    local axis, parts = x.ndim, {}
+    for i = 1, x.shape[axis] do parts[i] = core.slice(x, axis, i, i) end
+    for i = #parts, 2, -1 do
+      local j = rng:integer(1, i)
+      parts[i], parts[j] = parts[j], parts[i]
+    end
+    return core.concat(parts, axis)
+  end
+
+  local function draws(output, more)
+    local t = { name = "draws", output = output, params = { { name = "a", low = -1, high = 1 },
+      { name = "s", low = 0.2, high = 2, scale = "log" } },
+      simulate = function(z, out, rng)
+        for i = 1, output[#output] do
+          local v = math.min(math.exp(z.a + z.s * rng:normal()), 20) -- far from normal: by normal scores
+          if #output == 1 then
+            out[i] = v
+          else
+            out:set(v, 1, 1, i)
+            out:set(rng:normal(z.a, 1), 2, 1, i)
+          end
+        end
+      end }
+    for k, v in pairs(more or {}) do t[k] = v end
+    return sv.simulator(t)
+  end
+
+  it("does not depend on the order of elements, nor on a scale of each", function()
+    for _, output in ipairs { { 9 }, { 2, 1, 9 } } do
+      for _, posterior in ipairs { "flow", "mixture" } do
+        local sim = draws(output, { loss = "mse" })
+        local model = sv.model { simulator = sim, net = "set", width = 8, seed = 3, posterior = posterior }
+        model:train { quiet = true, batch = 32, decoder = { steps = 20 }, encoder = { steps = 40 } }
+        local _, x = sv.simulate(sim, 50, sv.rng(4))
+        local mean, std = model:encode(x)
+        local other_mean, other_std = model:encode(shuffled(x, sv.rng(5)))
+        assert.is_true(sv.max(sv.abs(mean - sv.mean(mean, 1, true))):item() > 0.05)
+        close(mean, other_mean, "means")
+        close(std, other_std, "standard deviations")
+        local y = model:decode(sim:sample(3, sv.rng(6)))
+        for i = 2, 9 do close(core.slice(y, y.ndim, 1, 1), core.slice(y, y.ndim, i, i), "decoded") end
+        local path = helper.temporary_folder() .. "/set.safetensors"
+        assert(model:save(path))
+        assert.same(mean:totable(), (assert(sv.load(path, sim)):encode(x)):totable())
+      end
+    end
+  end)
+
+  it("takes levels of noise, extra latents, ensembles, sets of sets and decoders of other nets", function()
+    local function plain(z, out) for i = 1, 6 do out[i] = z.a end end
+    local level, nets = { low = 0.01, high = 0.5 }, sv.nets
+    local cases = { { { simulate = plain, noise = level }, {} }, { {}, { extra = 2 } }, { {}, { members = 2 } },
+      { { simulate = plain, noise = 0.1 }, { set = { low = 2, high = 3 } } }, { {}, { net = function(t)
+        local _, encoder = nets.set(t)
+        return nets.mlp(t), encoder
+      end } } }
+    for i, case in ipairs(cases) do
+      local sim = draws({ 6 }, case[1])
+      local o = { simulator = sim, net = "set", width = 8 }
+      for k, v in pairs(case[2]) do o[k] = v end
+      local model = sv.model(o)
+      model:train { quiet = true, batch = 16, decoder = { steps = 5 }, encoder = { steps = 5 } }
+      local _, x = sv.simulate(sim, 4, sv.rng(4))
+      if i == 4 then x = sv.stack({ x, x }, 2) end
+      local options = i == 1 and { noise = 0.1 } or nil
+      close((model:encode(x, options)), (model:encode(shuffled(x, sv.rng(5)), options)), "case " .. i)
+    end
+    local _, encoder = nets.set { code = 2, heads = 3, output = { 2, 1, 6 }, input = { 3, 1, 6 } } -- with a level
+    assert.same({ 5, 3 }, encoder(sv.ones(5, 3, 1, 6)).shape)
+  end)
+
+  it("has the gradients of finite differences", function()
+    for _, output in ipairs { { 5 }, { 3, 1, 4 } } do
+      local decoder, encoder = sv.nets.set { code = 2, heads = 3, width = 4, output = output, rng = sv.rng(4) }
+      local ok, why = autograd.grad_check(function(z) return decoder(z) end, { sv.rng(5):normal { 2, 2 } })
+      assert.is_true(ok, why)
+      ok, why = autograd.grad_check(function(x) return encoder(x) end, { sv.rng(6):normal { 2, table.unpack(output) } })
+      assert.is_true(ok, why)
+    end
+  end)
+
+  it("standardises all numbers of a vector alike, and tells of constant ones", function()
+    local constant = draws({ 9 }, { simulate = function(_, out) out:fill(3) end })
+    local model = sv.model { simulator = constant, net = "set", width = 4 }
+    local noticed = helper.stderr_of(model.train, model, { quiet = true, batch = 16, decoder = { steps = 1 },
+      encoder = { steps = 1 } })
+    assert.truthy(noticed:find("(9 of 9) are constant", 1, true), noticed)
+    local x = core.tensor { { 0, 1 }, { 1, 6 } }
+    local loss = require "simvae.model.loss".new("mse", { 2 })
+    loss.alike = true
+    loss:fit(x)
+    assert.same({ 2, 2 }, loss.mean:totable())
+    assert.near(math.sqrt((4 + 1 + 1 + 16) / 3), loss.std:get(1), 1e-6)
+    assert.equal(loss.std:get(1), loss.std:get(2))
+  end)
+
+  it("has the posterior of a normal mean #long", function()
+    local N, std = 16, 1
+    local sim = sv.simulator { name = "normal", output = { N }, params = { { name = "m", low = -3, high = 3 } },
+      simulate = function(z, out, rng) for i = 1, N do out[i] = rng:normal(z.m, std) end end }
+    local model = sv.model { simulator = sim, net = "set", width = 16, seed = 2, transforms = 2 }
+    model:train { quiet = true, recalibrate = false, decoder = { steps = 0 },
+      encoder = { steps = 1200, lr = { peak = 3e-3, warmup = 50 } } }
+    local z, x = sv.simulate(sim, 500, sv.rng(4))
+    local exact, log_prob, below, count = sv.mean(x, 2), model:posterior(x):log_prob(z), 0, 0
+    for i, m in ipairs(sv.reshape(z, -1):totable()) do
+      if math.abs(m) < 2 then -- the prior's ends are far
+        local away = (m - exact:get(i)) * math.sqrt(N) / std
+        local density = -(away ^ 2 + math.log(2 * math.pi * std ^ 2 / N)) / 2
+        below, count = below + density - log_prob:get(i), count + 1
+      end
+    end
+    assert.near(0, below / count, 0.05)
   end)
 end)

@@ -42,12 +42,13 @@ local options = check.declare("model", {
     doc = "what is learned: made by sv.simulator, sv.command, sv.spice or sv.dataset, or a built-in one" },
   net = { "string|function|table",
     doc = "\"conv\" for images of 8 to 512 pixels either way, \"coordconv\" for figures whose edges are to be sharp, "
-      .. "\"dcgan\" the paper's, \"conv1d\", \"gru\" and \"lstm\" for series, \"mlp\" for all else; a function that "
-      .. "builds one, as those of sv.nets; or { decoder =, encoder = } of layers; default: conv for such images, "
-      .. "conv1d for vectors of 256 elements or more, else mlp" },
+      .. "\"dcgan\" the paper's, \"resnet\" and \"vit\" for images in which other things hide what is to be inferred, "
+      .. "\"conv1d\", \"gru\" and \"lstm\" for series, \"set\" for elements in no order, \"mlp\" for all else; a "
+      .. "function that builds one, as those of sv.nets; or { decoder =, encoder = } of layers; default: conv for such "
+      .. "images, conv1d for vectors of 256 elements or more, else mlp" },
   width = { "integer", min = 1,
     doc = "of the networks: channels of the first convolution, or units of a hidden layer; default: conv, "
-      .. "coordconv, conv1d, gru and lstm 16, dcgan 32, mlp 128" },
+      .. "coordconv, resnet, vit, conv1d, gru and lstm 16, dcgan 32, set 64, mlp 128" },
   seed = { "integer", default = 1, doc = "of the initial weights, and of training by default" },
   loss = { "string|function",
     doc = "how outputs are compared: \"bce\", \"mse\", \"l1\", \"gaussian\", or a function (prediction, x) -> "
@@ -132,6 +133,7 @@ function model.build(self, rng)
       locations = not self.set and one.locations or nil, output = sim.output, input = seen, width = self.width,
       rng = rng,
     })
+    if #sim.output == 1 and encoders[i].exchangeable then self.loss.alike, self.scores.alike = true, true end
     if self.set then encoders[i] = set_encoder.encoder(encoders[i], seen, one.outputs, rng) end
   end
   if self.extra > 0 then

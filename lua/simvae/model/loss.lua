@@ -7,8 +7,8 @@
 --   function   D(prediction, x) -> a tensor of one number
 --
 -- All outputs except those of bce are standardised, so that results do not depend on their unit: each number of a
--- vector, each channel of pictures, by its mean and standard deviation under the prior. The decoder's raw output is in
--- those units.
+-- vector, each channel of pictures, by its mean and standard deviation under the prior, and all numbers of a vector
+-- alike where they are in no order (field `alike`). The decoder's raw output is in those units.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local power_of_two = require "simvae.model.power_of_two"
@@ -60,6 +60,12 @@ local function origins(low, high)
   return any and result
 end
 
+-- Where all elements are standardised alike, what is found is of all of them.
+local function of_all(list, count)
+  for i = 1, #list > 0 and count or 0 do list[i] = i end
+  return list
+end
+
 -- The median of a list of numbers.
 local function median(list)
   table.sort(list)
@@ -76,13 +82,14 @@ function Loss:fit(x)
   if not self.mean then return {}, {}, {} end
   local scope <close> = core.scope()
   local axes = #self.output == 3 and { 1, 3, 4 } or { 1 }
-  local n = self.mean.count
+  local shape, n = self.mean.shape, self.mean.count
+  if self.alike then x, shape, n = core.reshape(x, x.count, 1), { 1 }, 1 end
   local function each(t) return t:reshape(n):totable() end
   local origin = origins(each(core.min(x, axes)), each(core.max(x, axes)))
-  if origin then x = x - core.tensor(origin):reshape(self.mean.shape) end
+  if origin then x = x - core.tensor(origin):reshape(shape) end
   local size = each(core.max(core.abs(x), axes))
   for i, v in ipairs(size) do size[i] = power_of_two(v) end
-  local scaled = x / core.tensor(size):reshape(self.mean.shape)
+  local scaled = x / core.tensor(size):reshape(shape)
   local low, high = each(core.min(scaled, axes)), each(core.max(scaled, axes))
   local mean, variance = each(core.mean(scaled, axes)), each(core.var(scaled, axes))
   local std, known, constant, coarse, stretched = {}, {}, {}, {}, {}
@@ -104,9 +111,12 @@ function Loss:fit(x)
     local scale = math.max(math.abs(mean[i]), usual)
     std[i] = scale > 0 and scale or 1
   end
-  self.mean:copy(core.tensor(mean))
-  self.std:copy(core.tensor(std))
+  self.mean:copy(core.expand(core.tensor(mean):reshape(shape), self.mean.shape))
+  self.std:copy(core.expand(core.tensor(std):reshape(shape), self.std.shape))
   self.fitted = true
+  if self.alike then
+    for _, list in ipairs { constant, coarse, stretched } do of_all(list, self.mean.count) end
+  end
   return constant, coarse, stretched
 end
 

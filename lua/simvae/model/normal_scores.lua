@@ -10,7 +10,7 @@
 -- Filliben 1975) is below LINEAR. Numbers close to normal stay as they are. Equal numbers have the score of their
 -- middle rank. Numbers that are mostly noise of the measurement are divided by their standard deviation: in those of
 -- outputs without noise they would be the largest that an encoder sees. Decoders and their likelihoods are not
--- affected.
+-- affected. Numbers that are in no order (field `alike`) have one line.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 
@@ -19,6 +19,7 @@ local WIDE = 2      -- standard deviation up to which it does: above, it is most
 local KNOTS = 33
 local APART = 1e-6  -- least distance of knots, in standard deviations of the output
 local FAR = 3       -- standard deviations beyond which a number counts by its logarithm
+local ENOUGH = 20000 -- numbers, about, that a line of all elements is determined by
 
 local LINE = {}     -- of a number that stays as it is
 for k = 1, KNOTS do LINE[k] = 8 * (k - 1) / (KNOTS - 1) - 4 end
@@ -99,9 +100,17 @@ local function line_of(mean, std)
   return knots, LINE
 end
 
+-- (N, E) to one column of all numbers, of the first elements alone where there are many.
+local function one_column(x)
+  local N, E = table.unpack(x.shape)
+  local count = math.min(E, math.max(1, ENOUGH // N))
+  return core.reshape(core.slice(x, 2, 1, count), N * count, 1)
+end
+
 --- Determines which numbers are replaced, and by what.
 -- @tparam tensor x (N, E) as measured, in the decoder's units: standard deviations of outputs without noise
 function Scores:fit(x)
+  if self.alike then x = one_column(x) end
   local knots, values, quantiles, any = {}, {}, {}, false
   for i = 1, x.shape[1] do quantiles[i] = (i - 0.5) / x.shape[1] end
   quantiles = core.normal_quantile(core.tensor(quantiles)):totable()
@@ -116,6 +125,7 @@ function Scores:fit(x)
     any = any or knots[e] ~= nil
     if not knots[e] then knots[e], values[e] = LINE, LINE end
   end
+  for e = #knots + 1, self.count do knots[e], values[e] = knots[1], values[1] end
   self.knots, self.values = any and core.buffer(core.tensor(knots)), any and core.buffer(core.tensor(values))
 end
 

@@ -521,6 +521,6 @@ names.class(Layer, "layer", {
   { "training", "boolean", "training or evaluation mode" },
   { "label", "string", "what it is, as printed" },
   "own", "buffers", "inner", "forward", "name", "fuses", "forward_norm", "constant_norm", "follow", "activation",
-  "slope", "eps", "precision" })
+  "slope", "eps", "precision", "exchangeable" })
 
 return nn
