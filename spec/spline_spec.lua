@@ -202,6 +202,40 @@ describe("locations and scales of a flow", function()
     assert.is_true(largest(y - state) < 0.15)
   end)
 
+  -- w and log dw/du in logarithms, which hold where the distribution has hardly any of its mass in the interval.
+  local function in_logarithms(u, raw_m, raw_s)
+    local function soft(v) return math.max(v, 0) + math.log(1 + math.exp(-math.abs(v))) end
+    local m, s = 0.5 + 0.6 * (1 - 2 / (math.exp(2 * raw_m) + 1)), 2e-4 + soft(raw_s + math.log(math.exp(1) - 1))
+    local t, a, b = (u - m) / s, -m / s, (1 - m) / s
+    local log_gap = math.log(1 - math.exp(-1 / s)) - soft(-b) - soft(a)
+    local w = math.exp(soft(-b) - soft(-t)) * (1 - math.exp(-u / s)) / (1 - math.exp(-1 / s))
+    return w, -soft(t) - soft(-t) - math.log(s) - log_gap
+  end
+
+  it("have slopes where the location is beyond an end, many scales away", function()
+    local one, raw_s, step = sv.tensor { 1 }, -5, 1e-4
+    for _, case in ipairs { { 2, 0.99 }, { 2, 0.97 }, { -2, 0.01 }, { -2, 0.03 } } do
+      local raw_m, u = case[1], case[2]
+      local values, slopes = in_logarithms(u, raw_m, raw_s), {}
+      for k, at in ipairs { { step, 0, 0 }, { 0, step, 0 }, { 0, 0, step } } do
+        local w1, l1 = in_logarithms(u + at[1], raw_m + at[2], raw_s + at[3])
+        local w0, l0 = in_logarithms(u - at[1], raw_m - at[2], raw_s - at[3])
+        slopes[k] = (3 * (w1 - w0) + 0.5 * (l1 - l0)) / (2 * step)
+      end
+      local state, p = core.parameter(sv.tensor { { u, 0 } }), core.parameter(sv.tensor { { raw_m, raw_s } })
+      local y
+      do
+        local tape <close> = sv.tape()
+        y = tape:keep(map(state, p, one))
+        tape:backward(sv.sum(y * sv.tensor { { 3, 0.5 } }))
+      end
+      assert.near(values, y:get(1, 1), 1e-4)
+      for k, got in ipairs { state.grad:get(1, 1), p.grad:get(1, 1), p.grad:get(1, 2) } do
+        assert.near(slopes[k], got, 1e-3 * math.max(1, math.abs(slopes[k])))
+      end
+    end
+  end)
+
   it("stay finite and within the interval far from narrow scales", function()
     local state = sv.tensor { { 0, 0, 0, 1, 0 }, { 1, 0, 0, 0, 0 }, { 0.5, 0, 0, 1e-6, 0 } }
     for _, m in ipairs { -50, 0, 50 } do

@@ -5,7 +5,7 @@
  * library (single precision: expf, logf, tanhf). Errors in units in the last
  * place (spec/vmath_spec.lua): exp and log 1, tanh 1.3, softplus 2, sigmoid 2.3;
  * infinities and NaN come out as libm's do. The double build uses libm: it exists
- * to check gradients. */
+ * to check gradients. Functions of doubles, in both builds, take Taylor series: errors of 1 too. */
 #ifndef SV_VMATH_H
 #define SV_VMATH_H
 
@@ -141,6 +141,98 @@ SV_INLINE float sv_normal_cdf(float x, float density) {
 }
 
 #endif
+
+/* ---- doubles -------------------------------------------------------------------------------- */
+
+SV_INLINE uint64_t sv_bits64(double x) {
+    uint64_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+SV_INLINE double sv_from_bits64(uint64_t u) {
+    double x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+#define SV_ROUNDER 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to a whole number, in the low bits */
+
+/* exp(r) - 1, |r| <= ln 2 / 2: the next term of the series is below 1e-17 of it. */
+SV_INLINE double sv_expm1_near(double r) {
+    double p = 1.0 / 6227020800;
+    p = p * r + 1.0 / 479001600;
+    p = p * r + 1.0 / 39916800;
+    p = p * r + 1.0 / 3628800;
+    p = p * r + 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    return r * r * p + r;
+}
+
+/* x - k ln 2; the first part of ln 2 has few bits, so that its product with k is exact. */
+SV_INLINE double sv_less_ln2(double x, double k) { return x - k * 0.693145751953125 - k * 1.42860682030941723212e-6; }
+
+/* As sv_exp. */
+SV_INLINE double sv_exp_double(double x) {
+    double c = x < -746.0 ? -746.0 : x; /* below: 0, above 710: infinity */
+    c = c > 710.0 ? 710.0 : c;
+    const double t = c * 1.44269504088896340736 + SV_ROUNDER;
+    const double y = sv_expm1_near(sv_less_ln2(c, t - SV_ROUNDER)) + 1.0;
+    const uint64_t n = sv_bits64(t) - sv_bits64(SV_ROUNDER) + 2048u, half = n >> 1; /* k + 2048 */
+    return y * sv_from_bits64((half - 1024u + 1023u) << 52) * sv_from_bits64((n - half - 1024u + 1023u) << 52);
+}
+
+/* exp(x) - 1 for x <= 0, with the relative precision of small x. */
+SV_INLINE double sv_expm1_below_0(double x) {
+    const double c = x < -40.0 ? -40.0 : x; /* below: -1 */
+    const double t = c * 1.44269504088896340736 + SV_ROUNDER;
+    const double y = sv_expm1_near(sv_less_ln2(c, t - SV_ROUNDER));
+    const double power = sv_from_bits64((sv_bits64(t) - sv_bits64(SV_ROUNDER) + 1023u) << 52); /* 2^k */
+    return power * y + (power - 1.0);
+}
+
+/* log(2^e (1 + f)), sqrt(1/2) <= 1 + f < sqrt(2): with s = f / (2 + f) the series 2 s + 2 s^3 / 3 + 2 s^5 / 5 + …, of
+ * which 2 s = f - f^2 / 2 + s f^2 / 2. */
+SV_INLINE double sv_log_parts_double(double e, double f) {
+    const double s = f / (2.0 + f), z = s * s, square = 0.5 * f * f;
+    double p = 2.0 / 21;
+    p = p * z + 2.0 / 19;
+    p = p * z + 2.0 / 17;
+    p = p * z + 2.0 / 15;
+    p = p * z + 2.0 / 13;
+    p = p * z + 2.0 / 11;
+    p = p * z + 2.0 / 9;
+    p = p * z + 2.0 / 7;
+    p = p * z + 2.0 / 5;
+    p = p * z + 2.0 / 3;
+    return e * 0.693145751953125 - (square - (s * (square + z * p) + e * 1.42860682030941723212e-6) - f);
+}
+
+/* As sv_log. */
+SV_INLINE double sv_log_double(double x) {
+    const double tiny = 2.2250738585072014e-308, whole = 4503599627370496.0; /* 2^52 */
+    const double scaled = x < tiny ? x * 18014398509481984.0 : x, below = x < tiny ? 54.0 : 0.0;
+    const uint64_t root = 0x3fe6a09e667f3bcdu; /* the bits of sqrt(1/2) */
+    const uint64_t u = sv_bits64(scaled) - root + (1023ull << 52);
+    const double e = sv_from_bits64((u >> 52) | sv_bits64(whole)) - whole - 1023.0 - below;
+    double y = sv_log_parts_double(e, sv_from_bits64((u & 0xfffffffffffffu) + root) - 1.0);
+    y = x > 0.0 ? y : x == 0.0 ? -INFINITY : NAN;
+    return x < INFINITY ? y : x;
+}
+
+/* log(1 + u) for 0 <= u <= 1. */
+SV_INLINE double sv_log1p_unit_double(double u) {
+    const double large = u > 0.41421356237309503 ? 1.0 : 0.0;
+    return sv_log_parts_double(large, u > 0.41421356237309503 ? 0.5 * u - 0.5 : u);
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
 
 SV_INLINE sv_real sv_sigmoid(sv_real x) { return 1 / (1 + sv_exp(-x)); }
 

@@ -70,9 +70,9 @@ local function summaries(blocks, scale)
 end
 
 -- Of each sample the summaries of the candidate that the decoder reproduces best.
-local function best_of(model, h, x, scale)
+local function best_of(model, codes, x, scale)
   local best
-  for _, code in ipairs((model.head:candidates(h, CANDIDATES))) do
+  for _, code in ipairs(codes) do
     local scope <close> = core.scope()
     local rows = summaries(differences(model, x, code), scale)
     if not best then best = rows end
@@ -152,34 +152,39 @@ local function farthest(model, x)
   return core.max(core.reshape(core.abs(x), x.shape[1], -1), 2):totable()
 end
 
--- Rows of the five numbers of outputs x (N, …), standardised; h (N, F) of the encoder.
-local function numbers_of(model, usual, h, x)
-  local far, best = farthest(model, x), best_of(model, h, x, usual.scale)
+-- Candidates of a posterior, lists of (N, size).
+local function candidates_of(model, h)
+  return (model.head:candidates(h, CANDIDATES))
+end
+
+-- Rows of the five numbers of outputs x (N, …), standardised; h (N, F) of the encoder, codes the candidates.
+local function numbers_of(model, usual, h, x, codes)
+  local far, best = farthest(model, x), best_of(model, codes, x, usual.scale)
   local away = squared_distances(h, usual.centre, usual.whiten)
   for i, row in ipairs(best) do best[i] = { far[i], row[1], row[2], row[3], math.sqrt(away[i]) } end
   return best
 end
 
--- f(rows of h, rows of x) of pieces of a batch; the lists that it returns are joined.
+-- f(rows of h, rows of x, number of the piece) of pieces of a batch; the lists that it returns are joined.
 local function in_pieces(h, x, f)
-  local all = {}
+  local all, piece = {}, 0
   for from = 1, x.shape[1], CHUNK do
     local scope <close> = core.scope()
     local to = math.min(from + CHUNK - 1, x.shape[1])
-    local rows = core.no_grad(f, core.slice(h, 1, from, to), core.slice(x, 1, from, to))
+    piece = piece + 1
+    local rows = core.no_grad(f, core.slice(h, 1, from, to), core.slice(x, 1, from, to), piece)
     table.move(rows, 1, #rows, #all + 1, all)
   end
   return all
 end
 
--- The root mean square difference in each element of a vector; false for pictures.
-local function scale_of(model, h, x)
+-- The root mean square difference in each element of a vector; false for pictures. codes: the candidates of each piece.
+local function scale_of(model, codes, x)
   if #model.simulator.output ~= 1 then return false end
   local total = 0
-  for from = 1, x.shape[1], CHUNK do
-    local to = math.min(from + CHUNK - 1, x.shape[1])
-    local code = model.head:candidates(core.slice(h, 1, from, to), 1)[1]
-    total = total + core.sum(differences(model, core.slice(x, 1, from, to), code), 1, true)
+  for piece, list in ipairs(codes) do
+    local from, to = (piece - 1) * CHUNK + 1, math.min(piece * CHUNK, x.shape[1])
+    total = total + core.sum(differences(model, core.slice(x, 1, from, to), list[1]), 1, true)
   end
   local mean = total / x.shape[1]
   return core.buffer(mean + math.max(RIDGE * core.mean(mean):item(), 1e-12))
@@ -193,8 +198,15 @@ local function measured(model, x, noise)
   x = model.loss:standardise(x)
   local h = #pieces == 1 and pieces[1] or core.concat(pieces, 1)
   local centre, whiten = whitening(h)
-  local usual = { centre = core.buffer(centre), whiten = core.buffer(whiten), scale = scale_of(model, h, x) }
-  local rows = in_pieces(h, x, function(a, b) return numbers_of(model, usual, a, b) end)
+  local codes = {}
+  for from = 1, x.shape[1], CHUNK do
+    local inner <close> = core.scope()
+    local list = candidates_of(model, core.slice(h, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
+    for i, code in ipairs(list) do list[i] = inner:keep(code) end
+    codes[#codes + 1] = list
+  end
+  local usual = { centre = core.buffer(centre), whiten = core.buffer(whiten), scale = scale_of(model, codes, x) }
+  local rows = in_pieces(h, x, function(a, b, piece) return numbers_of(model, usual, a, b, codes[piece]) end)
   for i, d in ipairs(own_distances(h, centre, whiten)) do rows[i][FIVE] = d end
   local reference = {}
   for k = 1, FIVE do
@@ -235,7 +247,9 @@ function surprise.of(model, h, x)
   if not usual then return nil end
   if x.shape[1] == 0 then return core.zeros(0) end
   local reference = usual.reference:totable()
-  local list = in_pieces(h, model.loss:standardise(x), function(a, b) return numbers_of(model, usual, a, b) end)
+  local list = in_pieces(h, model.loss:standardise(x), function(a, b)
+    return numbers_of(model, usual, a, b, candidates_of(model, a))
+  end)
   for i, row in ipairs(list) do list[i] = quantile_of(reference[FIVE + 1], largest_quantile(reference, row)) end
   return core.tensor(list)
 end
