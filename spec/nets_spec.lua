@@ -104,6 +104,31 @@ describe("against PyTorch:", function()
     for i, layer in ipairs(linear) do with(layer, both, given[2 * i - 1], given[2 * i]) end
     return encoder(x)
   end
+  for name, training in pairs { residual = true, residual_eval = false } do
+    cases[name] = function(x, ...)
+      local _, encoder = sv.nets.resnet { code = 1, heads = 2, width = 4, output = { 3, 9, 8 } }
+      local block, given = encoder.inner[1], { ... }
+      local main, skip = block.inner[1].inner, block.inner[2].inner
+      for i, pair in ipairs { { main[1], main[2] }, { main[4], main[5] }, { skip[1], skip[2] } } do
+        pair[1].own.weight = given[3 * i - 2]
+        with(pair[2], both, given[3 * i - 1], given[3 * i])
+      end
+      if not training then block:eval() end
+      return block(x)
+    end
+  end
+  function cases.pixelcnn(y, ...)
+    local q = require("simvae.likelihood.pixelcnn").new { output = { 1, 5, 6 }, code = 1, channels = 3, layers = 2 }
+    local first, beside, last, features, one, two = table.unpack(q.net.inner)
+    local given, x = { ... }, sv.zeros(2, 30)
+    for i, layer in ipairs { first, beside, last, features.inner[1], features.inner[3], one, two } do
+      with(layer, both, given[2 * i - 1], given[2 * i])
+    end
+    for n = 1, 2 do
+      for i = 1, 30 do x:set((7 * (n - 1) + 3 * (i - 1)) % 5 < 2 and 1 or 0, n, i) end
+    end
+    return q:log_prob(y, sv.tensor { { 0.2 }, { -0.7 } }, x)
+  end
   for name, f in pairs(cases) do
     it(name, function() check(name, f) end)
   end
