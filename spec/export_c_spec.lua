@@ -1,5 +1,6 @@
 --- Exported C: compiled strictly, under sanitizers, and compared with the model.
 local core = require "simvae.core"
+local every_net = require "spec.every_net"
 local graph = require "simvae.export.support.graph"
 local helper = require "spec.helper"
 local program = require "spec.c_program"
@@ -84,22 +85,12 @@ describe("exported C", function()
     end
   end)
 
-  it("gives what convolutional nets of odd sizes give, and of series with dilation", function()
-    local disc = sv.simulator {
-      name = "disc", output = { 1, 13, 22 },
-      params = { { name = "x", low = 4, high = 18 }, { name = "r", low = 1, high = 5 } },
-      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { stroke = 0, width = 2 }) end,
-    }
-    for _, net in ipairs { "conv", "dcgan", "vit" } do
-      compare(trained { simulator = disc, net = net, width = 2, posterior = "gaussian" }, "odd_" .. net)
-    end
-    local wave = sv.simulator {
-      name = "wave", output = { 30 }, params = { { name = "f", low = 1, high = 4 } },
-      simulate = function(z, out) for i = 1, 30 do out[i] = math.sin(z.f * i / 10) end end,
-    }
-    for _, net in ipairs { "gru", "lstm" } do
-      compare(trained { simulator = wave, width = 1, posterior = "gaussian", net = net }, net)
-    end
+  it("gives what every net gives, and series with dilation", function()
+    every_net.each(function(name, options)
+      options.posterior = "gaussian"
+      compare(trained(options), "net_" .. name)
+    end)
+    local wave = every_net.wave
     compare(trained { simulator = wave, width = 2, posterior = "gaussian", net = function(t)
       local nn, decoder, encoder = sv.nn, sv.nets.conv1d(t)
       return decoder, nn.sequential { nn.reshape { 1, 30 }, nn.conv1d(1, 4, 3, { left = 6, dilation = 3 }),

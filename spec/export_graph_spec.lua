@@ -2,6 +2,7 @@
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
 local dim = require "simvae.export.support.dim"
+local every_net = require "spec.every_net"
 local graph = require "simvae.export.support.graph"
 local helper = require "spec.helper"
 local latent = require "simvae.model.latent"
@@ -71,6 +72,19 @@ describe("a graph", function()
       assert.near(0, graph.difference(out[1], mean), 1e-6)
       assert.near(0, graph.difference(out[2], std), 1e-5)
     end
+  end)
+
+  it("decodes and encodes as the model does, with every net", function()
+    every_net.each(function(name, options)
+      options.posterior = "gaussian"
+      local model = trained(options)
+      local z, x = sv.simulate(model.simulator, N, sv.rng(3))
+      assert.near(0, graph.difference(one(model, "decode"):run({ z })[1], model:decode(z)), 1e-5, name)
+      local mean, std = model:encode(x)
+      local out = one(model, "encode"):run { x }
+      assert.near(0, graph.difference(out[1], mean), 1e-5, name)
+      assert.near(0, graph.difference(out[2], std), 1e-5, name)
+    end)
   end)
 
   it("of a flow draws from uniform numbers and gives densities", function()

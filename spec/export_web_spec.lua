@@ -1,9 +1,11 @@
 --- Exported pages in Chromium: their numbers are the model's, sliders and pointers change them, nothing is requested.
 local core = require "simvae.core"
 local browser = require "spec.browser"
+local every_net = require "spec.every_net"
 local helper = require "spec.helper"
 local json = require "simvae.io.json"
 local kernels = require "simvae.export.support.web.kernels"
+local page_engine = require "spec.page_engine"
 local sv = require "simvae"
 
 local TOLERANCE = 1e-3
@@ -69,8 +71,8 @@ local function check_near(wanted, got, sim, what)
   end
 end
 
--- Runs every graph of a page on inputs, and compares the outputs.
-local function compare(name, model)
+-- Runs every graph of a page on inputs, and compares the outputs. run: `said` by default.
+local function compare(name, model, run)
   written(name, model)
   local sim, graphs, inputs, arguments = model.simulator, {}, {}, {}
   for i, g in ipairs(sv.export.graph(model, { what = { "decode", "encode", "sample" } })) do
@@ -82,7 +84,7 @@ local function compare(name, model)
     end
     arguments[i] = string.format("%s: { %s }", g.name, table.concat(list, ", "))
   end
-  local result, why = said(name, 1000, string.format([[
+  local result, why = (run or said)(name, 1000, string.format([[
     const given = { %s }, found = {};
     for (const name in given) {
       found[name] = {};
@@ -120,6 +122,18 @@ describe("sv.export.web", function()
       width = 8, posterior = "mixture", components = 2, seed = 1 }, 3))
     compare("sprites", trained(builtin("dsprites", "conv", "flow", 4), 3))
     compare("pulse", trained(of_pulse, 3):recalibrate { simulations = 100 })
+  end)
+
+  it("computes what the model gives, of every net", function()
+    local function run(name, _, script)
+      local text, why = page_engine(folder, folder .. "/" .. name .. ".html", script)
+      if not text then return nil, why end
+      return assert(json.decode(text))
+    end
+    every_net.each(function(name, options)
+      options.posterior, options.components = "mixture", 2
+      compare("net_" .. name, trained(options, 3), run)
+    end)
   end)
 
   it("has the box at width 32 in less than 4 MB", function()

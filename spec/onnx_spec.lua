@@ -1,5 +1,6 @@
 -- ONNX files of models: checked by onnx.checker, run by onnxruntime, and compared with the model's own methods, for the
 -- built-in simulators, all posteriors, and models of one's own.
+local every_net = require "spec.every_net"
 local helper = require "spec.helper"
 local core = require "simvae.core"
 local files = require "simvae.io"
@@ -191,28 +192,14 @@ describe("sv.export.onnx", function()
     compare(program, folder, list)
   end)
 
-  it("writes convolutional nets of odd sizes, and of series", function()
+  it("writes every net", function()
     local program = python()
     if not program then return end
     local folder, list = helper.temporary_folder(), {}
-    local disc = sv.simulator {
-      name = "disc", output = { 1, 13, 22 },
-      params = { { name = "x", low = 4, high = 18, unit = "px" }, { name = "r", low = 1, high = 5, unit = "px" } },
-      simulate = function(z, out) sv.draw(out):clear(1):circle(z.x, 6, z.r, { stroke = 0, width = 2 }) end,
-    }
-    for _, net in ipairs { "conv", "dcgan" } do
-      export(folder, net, trained({ simulator = disc, net = net, width = 4, posterior = "mixture" }, 10), list)
-    end
-    for _, net in ipairs { "resnet", "vit" } do
-      export(folder, net, trained({ simulator = disc, net = net, width = 2, posterior = "mixture" }, 10), list)
-    end
-    local wave = sv.simulator {
-      name = "wave", output = { 50 }, params = { { name = "f", low = 1, high = 4 } },
-      simulate = function(z, out) for i = 1, 50 do out[i] = math.sin(z.f * i / 10) end end,
-    }
-    for _, net in ipairs { "conv1d", "gru", "lstm" } do
-      export(folder, net, trained({ simulator = wave, net = net, width = 2, posterior = "mixture" }, 10), list)
-    end
+    every_net.each(function(name, options)
+      options.posterior = "mixture"
+      export(folder, name, trained(options, 10), list)
+    end)
     compare(program, folder, list)
   end)
 

@@ -1,6 +1,6 @@
 --- The directions of a model as graphs, in the simulator's units:
 --
---     decode      z (N, K) -> x (N, …output)
+--     decode      z (N, K) -> x (N, …output): model:decode(z), without the distribution about it
 --     encode      x (N, …output) [, noise (N,)] -> mean (N, K), std (N, K)
 --     sample      x (N, …output) [, noise (N,)], u (N, M, D) -> z (N, M, K): draws of the posterior, from uniform
 --                 numbers
@@ -29,8 +29,8 @@ local SEED = 0x6578706f -- "expo": of the inputs of traces
 --- Rules of the options that all formats have.
 directions.rules = {
   what = { "string|table", default = "decode",
-    doc = "the direction, or a list of several: \"decode\", \"encode\", \"sample\" and \"log_prob\", or both of these "
-      .. "as \"posterior\"" },
+    doc = "the direction, or a list of several: \"decode\", the decoder's output without the distribution about it, "
+      .. "\"encode\", \"sample\" and \"log_prob\", or both of these as \"posterior\"" },
   measurements = { "integer", min = 1,
     doc = "of a model of sets: how many an observation has in the exported encoder; default: 1 where the model takes "
       .. "one" },
