@@ -1,6 +1,6 @@
 /* loss.c: losses. Each computes one number for every entry (cross_entropy: for every row)
  * and averages, sums or returns them. Sums are made of fixed pieces in double. */
-#include "axes.h"
+#include "rows.h"
 
 enum { REDUCTION };       /* the first option of every row here, */
 enum { MEAN, SUM, NONE }; /* and its choices */
@@ -154,6 +154,8 @@ LOSS(gaussian_kl, HALF *(x *x + sv_exp(2 * y) - 1) - y, x, sv_exp(2 * y) - 1, 0)
 
 /* ---- cross entropy --------------------------------------------------------------- */
 
+static long row_pieces(size_t rows, size_t classes) { return divide_up((long)rows, (long)sv_rows_a_piece(classes)); }
+
 static bool cross_entropy_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *y = a->in[1];
     if (x->ndim != 2 || y->ndim != 1 || x->shape[0] != y->shape[0])
@@ -167,54 +169,84 @@ static bool cross_entropy_shape(sv_args *a) {
     a->ndim = a->opt[REDUCTION] == NONE;
     a->shape[0] = x->shape[0];
     a->aux_count[0] = x->shape[0]; /* log of the sum of exponentials of each row */
+    a->work_count = (size_t)row_pieces(x->shape[0], x->shape[1]) * (sizeof(double) / sizeof(sv_real));
     return true;
 }
 
-static double row_lse(size_t n, const sv_real *x) {
-    sv_real max = x[0];
-    for (size_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+enum { ROWS = 64 };
+
+SV_LOOP(rows_log_sum_exp, (size_t m, size_t n, const sv_real *x, sv_real *centre, sv_real *logs),
+        (m, n, x, centre, logs)) {
+    sv_rows_log_sum_exp(m, n, x, centre, logs);
+}
+
+/* The first of the rows of piece i, and the one past its last. */
+static size_t rows_of_piece(const sv_args *a, long i, size_t *end) {
+    const size_t rows = a->in[0]->shape[0], each = sv_rows_a_piece(a->in[0]->shape[1]), first = (size_t)i * each;
+    *end = rows - first < each ? rows : first + each;
+    return first;
+}
+
+static void cross_entropy_rows(void *arg, long i, int worker) {
+    (void)worker;
+    const sv_args *a = arg;
+    const size_t classes = a->in[0]->shape[1];
+    size_t end, first = rows_of_piece(a, i, &end);
     double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((double)(x[i] - max));
-    return (double)max + log(sum);
+    for (; first < end; first += ROWS) {
+        sv_real centre[ROWS], logs[ROWS];
+        const size_t m = end - first < ROWS ? end - first : ROWS;
+        const sv_real *x = a->in[0]->data + first * classes, *target = a->in[1]->data + first;
+        rows_log_sum_exp(m, classes, x, centre, logs);
+        for (size_t r = 0; r < m; r++) {
+            const double loss = ((double)centre[r] - (double)x[r * classes + (size_t)target[r] - 1]) + (double)logs[r];
+            a->aux[0][first + r] = centre[r] + logs[r];
+            if (a->opt[REDUCTION] == NONE) a->out->data[first + r] = (sv_real)loss;
+            sum += loss;
+        }
+    }
+    ((double *)(void *)a->work)[i] = sum;
 }
 
 static void cross_entropy_forward(sv_args *a) {
-    const size_t rows = a->in[0]->shape[0], classes = a->in[0]->shape[1];
-    double sum = 0;
-    for (size_t r = 0; r < rows; r++) {
-        const sv_real *x = a->in[0]->data + r * classes;
-        double lse = row_lse(classes, x), loss = lse - (double)x[(size_t)a->in[1]->data[r] - 1];
-        a->aux[0][r] = (sv_real)lse;
-        if (a->opt[REDUCTION] == NONE) a->out->data[r] = (sv_real)loss;
-        sum += loss;
-    }
-    if (a->opt[REDUCTION] != NONE) a->out->data[0] = (sv_real)(a->opt[REDUCTION] == MEAN ? sum / (double)rows : sum);
+    const size_t rows = a->in[0]->shape[0];
+    const long pieces = row_pieces(rows, a->in[0]->shape[1]);
+    sv_parallel(pieces, cross_entropy_rows, a);
+    if (a->opt[REDUCTION] == NONE) return;
+    const double sum = total((const double *)(const void *)a->work, pieces);
+    a->out->data[0] = (sv_real)(a->opt[REDUCTION] == MEAN ? sum / (double)rows : sum);
 }
 
-typedef struct {
-    const sv_args *a;
-    size_t rows, classes;
-} row_work;
-
-SV_LOOP(slope_row, (size_t n, const sv_real *x, sv_real lse, sv_real g, sv_real *to), (n, x, lse, g, to)) {
-    for (size_t i = 0; i < n; i++) to[i] = g * sv_exp(x[i] - lse);
+/* Softmax, of many rows at once as these may be short. */
+SV_LOOP(rows_shares, (size_t m, size_t n, const sv_real *x, const sv_real *lse, sv_real *to), (m, n, x, lse, to)) {
+    for (size_t r = 0; r < m; r++)
+        for (size_t i = 0; i < n; i++) to[r * n + i] = x[r * n + i] - lse[r];
+    for (size_t i = 0; i < m * n; i++) to[i] = sv_exp(to[i]);
 }
 
-static void cross_entropy_row(void *arg, long r, int worker) {
+SV_LOOP(scale_row, (size_t n, sv_real g, sv_real *to), (n, g, to)) {
+    for (size_t i = 0; i < n; i++) to[i] *= g;
+}
+
+static void cross_entropy_slopes(void *arg, long i, int worker) {
     (void)worker;
-    const row_work *w = arg;
-    const sv_args *a = w->a;
-    sv_real g = a->opt[REDUCTION] == NONE ? a->grad_out[r] : a->grad_out[0];
-    if (a->opt[REDUCTION] == MEAN) g /= (sv_real)w->rows;
-    sv_real *to = a->grad_in[0] + (size_t)r * w->classes;
-    slope_row(w->classes, a->in[0]->data + (size_t)r * w->classes, a->aux[0][r], g, to);
-    to[(size_t)a->in[1]->data[r] - 1] -= g;
+    const sv_args *a = arg;
+    const size_t rows = a->in[0]->shape[0], classes = a->in[0]->shape[1];
+    size_t end, first = rows_of_piece(a, i, &end);
+    sv_real *to = a->grad_in[0] + first * classes;
+    rows_shares(end - first, classes, a->in[0]->data + first * classes, a->aux[0] + first, to);
+    for (size_t r = first; r < end; r++, to += classes) {
+        sv_real g = a->opt[REDUCTION] == NONE ? a->grad_out[r] : a->grad_out[0];
+        if (a->opt[REDUCTION] == MEAN) g /= (sv_real)rows;
+        scale_row(classes, g, to);
+        to[(size_t)a->in[1]->data[r] - 1] -= g;
+    }
 }
 
 static void cross_entropy_backward(sv_args *a) {
-    row_work w = {a, a->in[0]->shape[0], a->in[0]->shape[1]};
-    if (a->grad_in[1]) memset(a->grad_in[1], 0, w.rows * sizeof(sv_real)); /* class numbers */
-    if (a->grad_in[0]) sv_parallel((long)w.rows, cross_entropy_row, &w);
+    const size_t rows = a->in[0]->shape[0];
+    if (a->grad_in[1]) memset(a->grad_in[1], 0, rows * sizeof(sv_real)); /* class numbers */
+    if (a->grad_in[0]) sv_parallel(row_pieces(rows, a->in[0]->shape[1]), cross_entropy_slopes, a);
 }
 
 #define REDUCED "; reduction:enum(mean|sum|none)=mean"

@@ -1,8 +1,11 @@
 /* reduce.c: reductions over chosen axes: sum, mean, extrema, variance, log-sum-exp, and their gradients. */
 #include "reduction.h"
+#include "rows.h"
 
 #include <math.h>
 #include <string.h>
+
+enum { ROWS = 64 };
 
 /* ---- shape and forward -------------------------------------------------- */
 
@@ -93,10 +96,39 @@ static void var_forward(sv_args *a) {
         a->out->data[o] = (sv_real)(r.state[o].v / ((double)r.p.reduced_count - a->opt[SV_OPT_CORRECTION]));
 }
 
+/* log(sum(exp(x))) of the rows of a matrix. */
+typedef struct {
+    size_t rows, n;
+    const sv_real *x;
+    sv_real *to;
+} lse_rows;
+
+SV_LOOP(rows_log_sum_exp, (size_t m, size_t n, const sv_real *x, sv_real *to), (m, n, x, to)) {
+    sv_real logs[ROWS];
+    for (size_t first = 0; first < m; first += ROWS) {
+        const size_t rows = m - first < ROWS ? m - first : ROWS;
+        sv_rows_log_sum_exp(rows, n, x + first * n, to + first, logs);
+        for (size_t r = 0; r < rows; r++) to[first + r] += logs[r];
+    }
+}
+
+static void lse_piece(void *arg, long i, int worker) {
+    (void)worker;
+    const lse_rows *w = arg;
+    const size_t each = sv_rows_a_piece(w->n), first = (size_t)i * each;
+    rows_log_sum_exp(w->rows - first < each ? w->rows - first : each, w->n, w->x + first * w->n, w->to + first);
+}
+
 /* Where the maximum is infinite, the sum is centred at 0: -inf and inf come out as such. */
 static void logsumexp_forward(sv_args *a) {
     sv_reduction r = start(a);
     sv_real *max = a->out->data;
+    const bool rows = r.p.reduced[r.p.ndim - 1] && r.p.ndim <= 2 && r.repeats == 1 && r.parts == 1;
+    if (rows && (r.p.ndim == 1 || r.p.out[0] == 1)) {
+        lse_rows w = {r.results, r.inner, r.x, max};
+        sv_parallel(divide_up((long)w.rows, (long)sv_rows_a_piece(w.n)), lse_piece, &w);
+        return;
+    }
     sv_run_reduction(&r, SV_MAX, NULL);
     for (size_t o = 0; o < r.results; o++) {
         double v = r.state[o].v;

@@ -10,6 +10,7 @@
  * doubles and combined in order, so that results do not depend on the number of
  * threads. */
 #include "reduction.h"
+#include "rows.h"
 
 #include <math.h>
 
@@ -119,14 +120,25 @@ SV_LOOP_DOUBLE(run_squares, (size_t n, const sv_real *x, sv_real centre), (n, x,
 }
 
 SV_LOOP_DOUBLE(run_exponentials, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {
-    double sum = 0;
-    sv_real tile[COLUMNS];
-    for (size_t from = 0; from < n; from += COLUMNS) {
-        size_t m = n - from < COLUMNS ? n - from : COLUMNS;
-        for (size_t i = 0; i < m; i++) tile[i] = sv_exp(x[from + i] - centre);
-        sum += sv_sum(m, tile);
-    }
-    return sum;
+    return sv_row_exponentials(n, x, centre);
+}
+
+/* The extremum of a run as the first of its equals, NaN if there is one. */
+SV_LOOP(run_extremum, (size_t n, const sv_real *x, sv_real sign, size_t *at), (n, x, sign, at)) {
+    const sv_real most = sv_row_most(n, x, sign);
+    size_t from = 0;
+    for (int nan = 1; nan >= 0; nan--)
+        for (from = 0; from < n; from += COLUMNS) {
+            const size_t m = n - from < COLUMNS ? n - from : COLUMNS;
+            unsigned found = 0;
+            for (size_t i = 0; i < m; i++) {
+                const sv_real v = x[from + i];
+                found |= nan ? v != v : sign * v == most;
+            }
+            if (!found) continue;
+            for (*at = from; nan ? x[*at] == x[*at] : sign * x[*at] != most;) ++*at;
+            return;
+        }
 }
 
 static void add_run(enum sv_reduction_kind kind, size_t n, const sv_real *x, sv_real centre, uint64_t at, size_t step,
@@ -142,8 +154,12 @@ static void add_run(enum sv_reduction_kind kind, size_t n, const sv_real *x, sv_
         s->v += run_exponentials(n, x, centre);
         break;
     case SV_MAX:
-    case SV_MIN:
-        for (size_t i = 0; i < n; i++) compare(s, (double)x[i], at + i * step, kind == SV_MAX);
+    case SV_MIN: {
+        size_t i = 0;
+        if (n == 0) break;
+        run_extremum(n, x, kind == SV_MAX ? 1 : -1, &i);
+        compare(s, (double)x[i], at + i * step, kind == SV_MAX);
+    }
     }
 }
 
@@ -201,49 +217,80 @@ static void reduce_run(const sv_reduction *r, size_t head, size_t part) {
     r->state[part * r->results + out] = s;
 }
 
+/* Extrema of adjacent numbers so far, v = sign * x, and which repeat they are of; NaN stays. */
+SV_LOOP(row_extremum, (size_t n, const sv_real *x, sv_real sign, uint32_t repeat, sv_real *v, uint32_t *of),
+        (n, x, sign, repeat, v, of)) {
+    for (size_t i = 0; i < n; i++) {
+        const sv_real new = sign *x[i], old = v[i];
+        const bool more = !(new <= old) && old == old;
+        v[i] = more ? new : old;
+        of[i] = more ? repeat : of[i];
+    }
+}
+
+/* Numbers first … first + n - 1 of the innermost axis, over the repeats k … end - 1. */
+typedef struct {
+    size_t base, first, n, k, end;
+    sv_reduction_state *to;
+    size_t step; /* of to */
+} columns;
+
+static const sv_real *locate_repeat(const sv_reduction *r, const columns *c, size_t k, uint64_t *number) {
+    size_t at = c->base + c->first, none = 0;
+    *number = 0;
+    locate(&r->p, true, k, &at, &none, number);
+    return r->x + at;
+}
+
+static void column_extrema(const sv_reduction *r, const columns *c) {
+    const sv_real sign = r->kind == SV_MAX ? 1 : -1;
+    sv_real v[COLUMNS];
+    uint32_t of[COLUMNS];
+    uint64_t number;
+    for (size_t k = c->k; k < c->end; k++) {
+        const sv_real *x = locate_repeat(r, c, k, &number);
+        if (k == c->k)
+            for (size_t i = 0; i < c->n; i++) v[i] = sign * x[i], of[i] = 0;
+        else
+            row_extremum(c->n, x, sign, (uint32_t)(k - c->k), v, of);
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        locate_repeat(r, c, c->k + of[i], &number);
+        c->to[i * c->step] = (sv_reduction_state){(double)(sign * v[i]), number};
+    }
+}
+
+static void column_sums(const sv_reduction *r, const columns *c, const sv_real *centres) {
+    double v[COLUMNS] = {0};
+    sv_real centre[COLUMNS];
+    uint64_t number;
+    for (size_t i = 0; centres && i < c->n; i++) centre[i] = centres[i * c->step];
+    for (size_t k = c->k; k < c->end; k++) {
+        const sv_real *x = locate_repeat(r, c, k, &number);
+        if (r->kind == SV_SUM)
+            row_sum(c->n, x, v);
+        else if (r->kind == SV_SQUARES)
+            row_squares(c->n, x, centre, v);
+        else
+            row_exponentials(c->n, x, centre, v);
+    }
+    for (size_t i = 0; i < c->n; i++) c->to[i * c->step] = (sv_reduction_state){v[i], UINT64_MAX};
+}
+
 static void reduce_columns(const sv_reduction *r, size_t head, size_t part, size_t block) {
     const sv_reduction_plan *p = &r->p;
-    size_t base = 0, out = 0, from = block * COLUMNS, n = r->inner - from < COLUMNS ? r->inner - from : COLUMNS;
+    columns c = {.first = block * COLUMNS, .k = part * r->each, .step = p->out[p->ndim - 1]};
+    size_t out = 0;
     uint64_t number = 0;
-    const size_t out_step = p->out[p->ndim - 1];
-    locate(p, false, head, &base, &out, &number);
-    double v[COLUMNS];
-    uint64_t index[COLUMNS];
-    sv_real centre[COLUMNS];
-    for (size_t i = 0; i < n; i++) {
-        sv_reduction_state s = nothing(r->kind);
-        v[i] = s.v;
-        index[i] = s.at;
-        centre[i] = r->centre ? r->centre[out + (from + i) * out_step] : 0;
-    }
-    size_t end = (part + 1) * r->each < r->repeats ? (part + 1) * r->each : r->repeats;
-    for (size_t k = part * r->each; k < end; k++) {
-        size_t at = base + from, none = 0;
-        uint64_t first = 0;
-        locate(p, true, k, &at, &none, &first);
-        const sv_real *x = r->x + at;
-        switch (r->kind) {
-        case SV_SUM:
-            row_sum(n, x, v);
-            break;
-        case SV_SQUARES:
-            row_squares(n, x, centre, v);
-            break;
-        case SV_EXPONENTIALS:
-            row_exponentials(n, x, centre, v);
-            break;
-        case SV_MAX:
-        case SV_MIN:
-            for (size_t i = 0; i < n; i++) {
-                sv_reduction_state s = {v[i], index[i]};
-                compare(&s, (double)x[i], first, r->kind == SV_MAX);
-                v[i] = s.v;
-                index[i] = s.at;
-            }
-        }
-    }
-    for (size_t i = 0; i < n; i++)
-        r->state[part * r->results + out + (from + i) * out_step] = (sv_reduction_state){v[i], index[i]};
+    locate(p, false, head, &c.base, &out, &number);
+    out += c.first * c.step;
+    c.n = r->inner - c.first < COLUMNS ? r->inner - c.first : COLUMNS;
+    c.end = c.k + r->each < r->repeats ? c.k + r->each : r->repeats;
+    c.to = r->state + part * r->results + out;
+    if (r->kind == SV_MAX || r->kind == SV_MIN)
+        column_extrema(r, &c);
+    else
+        column_sums(r, &c, r->centre ? r->centre + out : NULL);
 }
 
 static void reduce_piece(void *arg, long i, int worker) {
