@@ -1,6 +1,5 @@
 /* norm.c: batch_norm (loops in csrc/kernels/batch_norm.c) and layer_norm. */
-#include "../kernels/loops.h"
-#include "../simvae.h"
+#include "rows.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,28 +136,37 @@ static void batch_norm_by_backward(sv_args *a) {
 
 /* ---- layer_norm ------------------------------------------------------------------ */
 
-/* Rows of the last axis; aux: mean and 1 / sqrt(var + eps) of each. */
+/* Rows of the last axis; aux: mean and 1 / sqrt(var + eps) of each. Pieces of work are so many rows; the gradients of
+ * scale and shift (2, cols) are summed over each of them first. */
 typedef struct {
-    long rows, cols;
+    size_t rows, cols, each;
     const sv_real *x, *g, *scale, *shift;
-    sv_real *mean, *inverse, *to, *gscale, *gshift;
+    sv_real *mean, *inverse, *to, *sums;
     double eps;
 } layer;
 
 enum { LAYER_EPS }; /* option of layer_norm */
-enum { ROWS = 64, COLS = 64 };
+enum { PIECE = 1 << 15, LEAST_ROWS = 4, COLS = SV_ROW_TILE };
 
 static layer layer_of(const sv_args *a) {
     const sv_tensor *x = a->in[0];
-    long cols = (long)x->shape[x->ndim - 1];
-    return (layer){.rows = cols ? (long)x->count / cols : 0,
+    const size_t cols = x->shape[x->ndim - 1];
+    return (layer){.rows = x->count / cols,
                    .cols = cols,
+                   .each = cols < PIECE / LEAST_ROWS ? PIECE / cols : LEAST_ROWS,
                    .x = x->data,
                    .scale = a->in[1]->data,
                    .shift = a->in[2]->data,
                    .mean = a->aux[0],
                    .inverse = a->aux[1],
                    .eps = a->opt[LAYER_EPS]};
+}
+
+static long layer_pieces(const layer *l) { return divide_up((long)l->rows, (long)l->each); }
+
+static size_t rows_of_layer(const layer *l, long piece, size_t *from) {
+    *from = (size_t)piece * l->each;
+    return l->rows - *from < l->each ? l->rows - *from : l->each;
 }
 
 static bool layer_norm_shape(sv_args *a) {
@@ -170,79 +178,104 @@ static bool layer_norm_shape(sv_args *a) {
             return sv_fail(a, "%s must be (%zu,), as the last axis of x", k == 1 ? "scale" : "shift", cols);
     sv_same_shape(a, x);
     a->aux_count[0] = a->aux_count[1] = x->count / cols;
+    const layer l = layer_of(a);
+    const long pieces = layer_pieces(&l);
+    a->backward_work_count = 2 * cols * ((size_t)pieces + 1) + sv_column_sums_work(pieces, 2 * (long)cols);
     return true;
 }
 
-static void layer_rows(void *arg, long piece, int worker) {
+/* The mean is kept as a number and what rounding took from it: where it is large, x less the first is exact. */
+SV_LOOP(layer_rows,
+        (size_t m, size_t n, const sv_real *x, const sv_real *scale, const sv_real *shift, double eps, sv_real *means,
+         sv_real *inverses, sv_real *y),
+        (m, n, x, scale, shift, eps, means, inverses, y)) {
+    for (size_t r = 0; r < m; r++, x += n, y += n) {
+        const double exact = sv_sum(n, x) / (double)n;
+        const sv_real mean = (sv_real)exact, rest = (sv_real)(exact - (double)mean);
+        const double var = sv_row_squares(n, x, mean) / (double)n - (double)(rest * rest);
+        const sv_real inverse = (sv_real)(1 / sqrt((var > 0 ? var : 0) + eps));
+        means[r] = mean;
+        inverses[r] = inverse;
+        for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean - rest) * inverse * scale[i] + shift[i];
+    }
+}
+
+static void layer_piece(void *arg, long piece, int worker) {
     (void)worker;
     const layer *l = arg;
-    long from = piece * ROWS, to = from + ROWS < l->rows ? from + ROWS : l->rows;
-    for (long r = from; r < to; r++) {
-        const sv_real *x = l->x + r * l->cols;
-        sv_real *y = l->to + r * l->cols;
-        double sum = 0, squares = 0;
-        for (long i = 0; i < l->cols; i++) sum += (double)x[i];
-        double mean = sum / (double)l->cols;
-        for (long i = 0; i < l->cols; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-        double inverse = 1 / sqrt(squares / (double)l->cols + l->eps);
-        l->mean[r] = (sv_real)mean;
-        l->inverse[r] = (sv_real)inverse;
-        for (long i = 0; i < l->cols; i++)
-            y[i] = (sv_real)(((double)x[i] - mean) * inverse) * l->scale[i] + l->shift[i];
-    }
+    size_t from, m = rows_of_layer(l, piece, &from);
+    layer_rows(m, l->cols, l->x + from * l->cols, l->scale, l->shift, l->eps, l->mean + from, l->inverse + from,
+               l->to + from * l->cols);
 }
 
 static void layer_norm_forward(sv_args *a) {
     layer l = layer_of(a);
     l.to = a->out->data;
-    sv_parallel(divide_up(l.rows, ROWS), layer_rows, &l);
+    sv_parallel(layer_pieces(&l), layer_piece, &l);
 }
 
 /* With h = (x - mean) inverse and q = g scale: gx = inverse (q - mean(q) - h mean(q h)). */
-static void layer_rows_backward(void *arg, long piece, int worker) {
-    (void)worker;
-    const layer *l = arg;
-    long from = piece * ROWS, to = from + ROWS < l->rows ? from + ROWS : l->rows;
-    for (long r = from; r < to; r++) {
-        const sv_real *x = l->x + r * l->cols, *g = l->g + r * l->cols;
-        sv_real *gx = l->to + r * l->cols, mean = l->mean[r], inverse = l->inverse[r];
-        double sum = 0, with_h = 0;
-        for (long i = 0; i < l->cols; i++) {
-            double q = (double)(g[i] * l->scale[i]);
-            sum += q;
-            with_h += q * (double)((x[i] - mean) * inverse);
+SV_LOOP(layer_rows_slopes,
+        (size_t m, size_t n, const sv_real *x, const sv_real *g, const sv_real *scale, const sv_real *means,
+         const sv_real *inverses, sv_real *gx),
+        (m, n, x, g, scale, means, inverses, gx)) {
+    for (size_t r = 0; r < m; r++, x += n, g += n, gx += n) {
+        const sv_real mean = means[r], inverse = inverses[r];
+        for (size_t i = 0; i < n; i++) gx[i] = g[i] * scale[i];
+        const double sum = sv_sum(n, gx);
+        double with_h = 0;
+        sv_real tile[COLS];
+        for (size_t from = 0; from < n; from += COLS) {
+            const size_t k = n - from < COLS ? n - from : COLS;
+            for (size_t i = 0; i < k; i++) tile[i] = gx[from + i] * ((x[from + i] - mean) * inverse);
+            with_h += sv_sum(k, tile);
         }
-        sv_real s = (sv_real)(sum / (double)l->cols), h = (sv_real)(with_h / (double)l->cols);
-        for (long i = 0; i < l->cols; i++) gx[i] = inverse * (g[i] * l->scale[i] - s - (x[i] - mean) * inverse * h);
+        const sv_real s = (sv_real)(sum / (double)n), h = (sv_real)(with_h / (double)n) * inverse;
+        for (size_t i = 0; i < n; i++) gx[i] = inverse * (gx[i] - s - (x[i] - mean) * h);
     }
 }
 
-static void layer_columns_backward(void *arg, long piece, int worker) {
-    (void)worker;
-    const layer *l = arg;
-    long from = piece * COLS, n = from + COLS < l->cols ? COLS : l->cols - from;
-    double scale[COLS] = {0}, shift[COLS] = {0};
-    for (long r = 0; r < l->rows; r++) {
-        const sv_real *x = l->x + r * l->cols + from, *g = l->g + r * l->cols + from;
-        for (long i = 0; i < n; i++) {
-            scale[i] += (double)(g[i] * (x[i] - l->mean[r]) * l->inverse[r]);
-            shift[i] += (double)g[i];
+/* Adds g h and g, row by row, to sums (2, n). */
+SV_LOOP(layer_column_sums,
+        (size_t m, size_t n, const sv_real *x, const sv_real *g, const sv_real *means, const sv_real *inverses,
+         sv_real *restrict sums),
+        (m, n, x, g, means, inverses, sums)) {
+    for (size_t r = 0; r < m; r++, x += n, g += n) {
+        const sv_real mean = means[r], inverse = inverses[r];
+        for (size_t i = 0; i < n; i++) {
+            sums[i] += g[i] * ((x[i] - mean) * inverse);
+            sums[n + i] += g[i];
         }
     }
-    for (long i = 0; i < n; i++) {
-        if (l->gscale) l->gscale[from + i] = (sv_real)scale[i];
-        if (l->gshift) l->gshift[from + i] = (sv_real)shift[i];
-    }
+}
+
+static void layer_piece_backward(void *arg, long piece, int worker) {
+    (void)worker;
+    const layer *l = arg;
+    size_t from, m = rows_of_layer(l, piece, &from);
+    const sv_real *x = l->x + from * l->cols, *g = l->g + from * l->cols, *mean = l->mean + from,
+                  *inverse = l->inverse + from;
+    if (l->to) layer_rows_slopes(m, l->cols, x, g, l->scale, mean, inverse, l->to + from * l->cols);
+    if (!l->sums) return;
+    sv_real *sums = l->sums + (size_t)piece * 2 * l->cols;
+    memset(sums, 0, 2 * l->cols * sizeof *sums);
+    layer_column_sums(m, l->cols, x, g, mean, inverse, sums);
 }
 
 static void layer_norm_backward(sv_args *a) {
     layer l = layer_of(a);
+    sv_real *const to[2] = {a->grad_in[1], a->grad_in[2]};
+    const size_t width = 2 * l.cols;
+    const long pieces = layer_pieces(&l);
+    sv_real *total = a->work + width * (size_t)pieces;
     l.g = a->grad_out;
     l.to = a->grad_in[0];
-    l.gscale = a->grad_in[1];
-    l.gshift = a->grad_in[2];
-    if (l.to) sv_parallel(divide_up(l.rows, ROWS), layer_rows_backward, &l);
-    if (l.gscale || l.gshift) sv_parallel(divide_up(l.cols, COLS), layer_columns_backward, &l);
+    l.sums = to[0] || to[1] ? a->work : NULL;
+    sv_parallel(pieces, layer_piece_backward, &l);
+    if (!l.sums) return;
+    sv_column_sums(pieces, (long)width, l.sums, total, total + width);
+    for (int k = 0; k < 2; k++)
+        if (to[k]) memcpy(to[k], total + (size_t)k * l.cols, l.cols * sizeof *total);
 }
 
 const sv_op sv_ops_norm[] = {

@@ -109,14 +109,7 @@ static void merge(sv_reduction_state *s, sv_reduction_state part, enum sv_reduct
 SV_LOOP_DOUBLE(run_sum, (size_t n, const sv_real *x), (n, x)) { return sv_sum(n, x); }
 
 SV_LOOP_DOUBLE(run_squares, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {
-    double sum = 0;
-    sv_real tile[COLUMNS];
-    for (size_t from = 0; from < n; from += COLUMNS) {
-        size_t m = n - from < COLUMNS ? n - from : COLUMNS;
-        for (size_t i = 0; i < m; i++) tile[i] = (x[from + i] - centre) * (x[from + i] - centre);
-        sum += sv_sum(m, tile);
-    }
-    return sum;
+    return sv_row_squares(n, x, centre);
 }
 
 SV_LOOP_DOUBLE(run_exponentials, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {

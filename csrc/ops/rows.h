@@ -39,6 +39,18 @@ SV_INLINE double sv_row_dot(size_t n, const sv_real *x, const sv_real *y) {
     return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
+/* The sum of (x - centre)^2 over n numbers. */
+SV_INLINE double sv_row_squares(size_t n, const sv_real *x, sv_real centre) {
+    double sum = 0;
+    sv_real tile[SV_ROW_TILE];
+    for (size_t from = 0; from < n; from += SV_ROW_TILE) {
+        const size_t m = n - from < SV_ROW_TILE ? n - from : SV_ROW_TILE;
+        for (size_t i = 0; i < m; i++) tile[i] = (x[from + i] - centre) * (x[from + i] - centre);
+        sum += sv_sum(m, tile);
+    }
+    return sum;
+}
+
 /* The sum of exp(x - centre) over n numbers. */
 SV_INLINE double sv_row_exponentials(size_t n, const sv_real *x, sv_real centre) {
     double sum = 0;
