@@ -2,9 +2,7 @@
  *
  * Broadcasting is NumPy's: shapes are aligned at their last axes; an axis of 1
  * (or a missing one) is repeated. */
-#include "../kernels/loops.h"
-#include "../kernels/vmath.h"
-#include "../simvae.h"
+#include "axes.h"
 
 #include <string.h>
 #include <tgmath.h>
@@ -228,6 +226,8 @@ static void run_binary(const sv_args *a, const broadcast *b, const sv_real *g, s
     sv_parallel((long)n, binary_piece, &w);
 }
 
+SV_LOOP_DOUBLE(row_sum, (size_t n, const sv_real *x), (n, x)) { return sv_sum(n, x); }
+
 /* Sums full, of the shape of out, over the axes that input k repeats. */
 static void sum_repeated(const broadcast *b, int k, const sv_real *full, sv_real *to, size_t count) {
     size_t inner = b->shape[b->ndim - 1], s = b->step[k][b->ndim - 1], rows = 1;
@@ -240,12 +240,10 @@ static void sum_repeated(const broadcast *b, int k, const sv_real *full, sv_real
             rest /= b->shape[i];
         }
         const sv_real *f = full + r * inner;
-        if (s == 0) {
-            double sum = 0;
-            for (size_t i = 0; i < inner; i++) sum += (double)f[i];
-            to[at] += (sv_real)sum;
-        } else
-            for (size_t i = 0; i < inner; i++) to[at + i] += f[i];
+        if (s == 0)
+            to[at] += (sv_real)row_sum(inner, f);
+        else
+            sv_add_row((long)inner, f, to + at);
     }
 }
 

@@ -1,5 +1,8 @@
 /* shape.c: ops that move numbers without computing: layout, reshape, … */
+#include "../kernels/gemm.h"
 #include "axes.h"
+
+#include <tgmath.h>
 
 /* Options. */
 enum { AT_AXIS, AT_INDEX, OTHER_AXIS = AT_INDEX };
@@ -136,13 +139,22 @@ typedef struct {
     bool add;
 } strided;
 
-static void strided_row(const strided *w, const sv_real *from, sv_real *to) {
-    const size_t n = w->shape[w->ndim - 1];
-    const long f = w->from_step[w->ndim - 1], t = w->to_step[w->ndim - 1];
-    if (w->add)
-        for (size_t i = 0; i < n; i++) to[(long)i * t] += from[(long)i * f];
+SV_LOOP_DOUBLE(sum_adjacent, (size_t n, const sv_real *from), (n, from)) { return sv_sum(n, from); }
+
+static void add_row(size_t n, const sv_real *from, long f, sv_real *to, long t) {
+    if (f == 1 && t == 0)
+        *to += (sv_real)sum_adjacent(n, from);
     else if (f == 1 && t == 1)
+        sv_add_row((long)n, from, to);
+    else
+        for (size_t i = 0; i < n; i++) to[(long)i * t] += from[(long)i * f];
+}
+
+static void copy_row(size_t n, const sv_real *from, long f, sv_real *to, long t) {
+    if (f == 1 && t == 1)
         memcpy(to, from, n * sizeof *to);
+    else if (f == 0 && t == 1)
+        for (size_t i = 0; i < n; i++) to[i] = *from;
     else
         for (size_t i = 0; i < n; i++) to[(long)i * t] = from[(long)i * f];
 }
@@ -150,6 +162,7 @@ static void strided_row(const strided *w, const sv_real *from, sv_real *to) {
 static void strided_piece(void *arg, long piece, int worker) {
     (void)worker;
     const strided *w = arg;
+    const int inner = w->ndim - 1;
     size_t last = ((size_t)piece + 1) * w->each;
     if (last > w->rows) last = w->rows;
     for (size_t row = (size_t)piece * w->each; row < last; row++) {
@@ -161,11 +174,67 @@ static void strided_piece(void *arg, long piece, int worker) {
             from += at * w->from_step[k];
             to += at * w->to_step[k];
         }
-        strided_row(w, w->from + from, w->to + to);
+        (w->add ? add_row : copy_row)(w->shape[inner], w->from + from, w->from_step[inner], w->to + to,
+                                      w->to_step[inner]);
     }
 }
 
-/* Merges axes that are contiguous on both sides, then copies in parallel (adds in order). */
+/* Where one axis is adjacent in `from` and another one in `to`: transposed matrices (rows, cols) of those two, one for
+ * each combination of the other axes, in pieces of `each` matrices or of `width` columns of one. */
+typedef struct {
+    const strided *s;
+    int rows, cols; /* the axes that are adjacent in `to` and in `from` */
+    size_t matrices, each, width, cuts;
+} transposed;
+
+enum { LEAST_SIDE = 4, LANES = 16 };
+
+static void transposed_piece(void *arg, long piece, int worker) {
+    (void)worker;
+    const transposed *t = arg;
+    const strided *s = t->s;
+    const size_t first = (size_t)piece / t->cuts * t->each, col = (size_t)piece % t->cuts * t->width,
+                 rows = s->shape[t->rows], all = s->shape[t->cols], cols = all - col < t->width ? all - col : t->width;
+    for (size_t i = first; i < first + t->each && i < t->matrices; i++) {
+        long from = (long)col, to = (long)col * s->to_step[t->cols];
+        size_t rest = i;
+        for (int k = s->ndim - 1; k >= 0; k--) {
+            if (k == t->rows || k == t->cols) continue;
+            const long at = (long)(rest % s->shape[k]);
+            rest /= s->shape[k];
+            from += at * s->from_step[k];
+            to += at * s->to_step[k];
+        }
+        sv_cpu->gemm->transpose((long)rows, (long)cols, s->from + from, s->from_step[t->rows], s->to + to,
+                                s->to_step[t->cols]);
+    }
+}
+
+/* False: s is not such a copy. */
+static bool run_transposed(const strided *s) {
+    transposed t = {.s = s, .rows = -1, .cols = -1, .matrices = 1, .each = 1, .cuts = 1};
+    for (int k = 0; k < s->ndim; k++) {
+        if (s->to_step[k] == 1) t.rows = k;
+        if (s->from_step[k] == 1) t.cols = k;
+    }
+    if (s->add || t.rows < 0 || t.cols < 0 || t.rows == t.cols) return false;
+    const size_t rows = s->shape[t.rows], cols = s->shape[t.cols];
+    if (rows < LEAST_SIDE || cols < LEAST_SIDE || s->from_step[t.rows] < 0 || s->to_step[t.cols] < 0) return false;
+    for (int k = 0; k < s->ndim; k++)
+        if (k != t.rows && k != t.cols) t.matrices *= s->shape[k];
+    t.width = cols;
+    if (rows * cols < SV_CHUNK) {
+        t.each = SV_CHUNK / (rows * cols);
+    } else {
+        t.width = (size_t)round_up(divide_up(SV_CHUNK, (long)rows), LANES);
+        t.cuts = (size_t)divide_up((long)cols, (long)t.width);
+    }
+    sv_parallel(divide_up((long)t.matrices, (long)t.each) * (long)t.cuts, transposed_piece, &t);
+    return true;
+}
+
+/* Merges axes that are contiguous on both sides, then copies in parallel (adds in order, and in parallel along the
+ * first axis unless all of it goes to the same numbers). */
 static void run_strided(strided *w) {
     strided s = *w;
     s.ndim = 0;
@@ -187,11 +256,15 @@ static void run_strided(strided *w) {
         s.shape[0] = 1;
         s.from_step[0] = s.to_step[0] = 1;
     }
+    if (run_transposed(&s)) return;
     s.rows = 1;
     for (int i = 0; i < s.ndim - 1; i++) s.rows *= s.shape[i];
     size_t inner = s.shape[s.ndim - 1];
     s.each = inner < SV_CHUNK ? SV_CHUNK / inner : 1;
-    if (s.add) s.each = s.rows;
+    if (s.add) {
+        const size_t own = s.ndim > 1 && s.to_step[0] ? s.rows / s.shape[0] : s.rows;
+        s.each = (size_t)round_up((long)s.each, (long)own);
+    }
     sv_parallel((long)((s.rows + s.each - 1) / s.each), strided_piece, &s);
 }
 
@@ -449,6 +522,17 @@ static void join_backward(sv_args *a) { join_any(a, true); }
 
 /* ---- gather -------------------------------------------------------------------------------------- */
 
+/* The first index that is not a whole number from 1 to most; *at stays where there is none. */
+SV_LOOP(first_wrong_index, (size_t n, const sv_real *index, sv_real most, size_t *at), (n, index, most, at)) {
+    unsigned wrong = 0;
+    for (size_t i = 0; i < n; i++) wrong |= !(index[i] >= 1 && index[i] <= most && index[i] == floor(index[i]));
+    for (size_t i = 0; wrong && i < n; i++)
+        if (!(index[i] >= 1 && index[i] <= most && index[i] == floor(index[i]))) {
+            *at = i;
+            return;
+        }
+}
+
 static bool gather_shape(sv_args *a) {
     const sv_tensor *x = a->in[0], *index = a->in[1];
     int axis = 0;
@@ -457,34 +541,81 @@ static bool gather_shape(sv_args *a) {
     for (int i = 0; i < x->ndim; i++)
         if (i != axis && index->shape[i] > x->shape[i])
             return sv_fail(a, "index is longer than x along axis %d", i + 1);
-    for (size_t i = 0; i < index->count; i++) {
-        double k = (double)index->data[i];
-        if (!(k >= 1 && k <= (double)x->shape[axis]) || k != floor(k))
-            return sv_fail(a, "index %g is not a whole number from 1 to %zu", k, x->shape[axis]);
-    }
+    size_t wrong = index->count;
+    first_wrong_index(index->count, index->data, (sv_real)x->shape[axis], &wrong);
+    if (wrong < index->count)
+        return sv_fail(a, "index %g is not a whole number from 1 to %zu", (double)index->data[wrong], x->shape[axis]);
     return sv_same_shape(a, index);
+}
+
+/* Columns from … end - 1 of a row of `index` (numbers of the axis, from 1, `step` apart) and of what belongs to it; x:
+ * where column 0 of the row begins, its numbers `across` apart. */
+SV_LOOP(gather_row,
+        (size_t from, size_t end, const sv_real *index, const sv_real *x, long step, long across, sv_real *to),
+        (from, end, index, x, step, across, to)) {
+    for (size_t j = from; j < end; j++) to[j] = x[((long)index[j] - 1) * step + (long)j * across];
+}
+
+static void scatter_row(size_t from, size_t end, const sv_real *index, const sv_real *g, long step, long across,
+                        sv_real *to) {
+    for (size_t j = from; j < end; j++) to[((long)index[j] - 1) * step + (long)j * across] += g[j];
+}
+
+/* Pieces: `each` rows of the last axis, whole or, where the rows of x that they go to are shared, `width` columns of
+ * all rows. */
+typedef struct {
+    const sv_tensor *x, *index;
+    int axis;
+    long step[SV_MAX_DIM];
+    size_t rows, n, each, width, cuts;
+    const sv_real *from;
+    sv_real *to;
+    bool back;
+} gather_work;
+
+static void gather_piece(void *arg, long piece, int worker) {
+    (void)worker;
+    const gather_work *w = arg;
+    const int last = w->x->ndim - 1;
+    const size_t first = (size_t)piece / w->cuts * w->each, from = (size_t)piece % w->cuts * w->width;
+    const size_t end = from + w->width < w->n ? from + w->width : w->n;
+    const long across = w->axis == last ? 0 : w->step[last];
+    for (size_t r = first; r < first + w->each && r < w->rows; r++) {
+        long at = 0;
+        size_t rest = r;
+        for (int k = last - 1; k >= 0; k--) {
+            if (k != w->axis) at += (long)(rest % w->index->shape[k]) * w->step[k];
+            rest /= w->index->shape[k];
+        }
+        const sv_real *index = w->index->data + r * w->n;
+        if (w->back)
+            scatter_row(from, end, index, w->from + r * w->n, w->step[w->axis], across, w->to + at);
+        else
+            gather_row(from, end, index, w->from + at, w->step[w->axis], across, w->to + r * w->n);
+    }
 }
 
 static void gather_any(sv_args *a, bool back) {
     const sv_tensor *x = a->in[0], *index = a->in[1];
-    int axis = (int)a->opt[AT_AXIS] < 0 ? (int)a->opt[AT_AXIS] + x->ndim : (int)a->opt[AT_AXIS];
-    long step[SV_MAX_DIM];
-    row_major(x->ndim, x->shape, step);
+    const int axis = (int)a->opt[AT_AXIS] < 0 ? (int)a->opt[AT_AXIS] + x->ndim : (int)a->opt[AT_AXIS];
     if (back && a->grad_in[1]) memset(a->grad_in[1], 0, index->count * sizeof(sv_real));
     if (back && !a->grad_in[0]) return;
     if (back) memset(a->grad_in[0], 0, x->count * sizeof(sv_real));
-    for (size_t i = 0; i < index->count; i++) {
-        size_t rest = i;
-        long at = ((long)index->data[i] - 1) * step[axis];
-        for (int k = x->ndim - 1; k >= 0; k--) {
-            if (k != axis) at += (long)(rest % index->shape[k]) * step[k];
-            rest /= index->shape[k];
-        }
-        if (back)
-            a->grad_in[0][at] += a->grad_out[i];
-        else
-            a->out->data[i] = x->data[at];
+    if (index->count == 0) return;
+    gather_work w = {.x = x, .index = index, .axis = axis, .back = back};
+    w.from = back ? a->grad_out : x->data;
+    w.to = back ? a->grad_in[0] : a->out->data;
+    row_major(x->ndim, x->shape, w.step);
+    w.n = w.width = index->shape[x->ndim - 1];
+    w.rows = index->count / w.n;
+    w.each = w.n < SV_CHUNK ? SV_CHUNK / w.n : 1;
+    if (!back && w.n > SV_CHUNK) w.width = SV_CHUNK;
+    if (back && axis != x->ndim - 1) {
+        w.each = w.rows;
+        w.width = w.rows < SV_CHUNK / LANES ? SV_CHUNK / w.rows : LANES;
     }
+    w.cuts = (size_t)divide_up((long)w.n, (long)w.width);
+    sv_parallel(divide_up((long)w.rows, (long)w.each) * (long)w.cuts, gather_piece, &w);
 }
 
 static void gather_forward(sv_args *a) { gather_any(a, false); }
