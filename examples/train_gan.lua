@@ -31,7 +31,7 @@ local run = support.run { simulator = box, net = "dcgan", width = a.width, steps
   seed = a.seed, watch = not a.quiet and function(step, steps, loss)
     if step % 500 == 0 then print(string.format("GAN: step %d of %d, discriminator's loss %.3f", step, steps, loss)) end
   end or nil }
-local gan = infogan.train(run)
+local gan = infogan.train(run, { noise = 0 }) -- an image is a function of its codes, as the simulator's are
 
 -- ---- its generator as a simulator -------------------------------------------------------------------
 

@@ -2,11 +2,16 @@
 -- discriminator, whose trunk also infers the codes of generated outputs; a lower bound of the mutual information of
 -- codes and outputs is added to both losses. Codes are as many as those of the simulator's parameters: categorical for
 -- classes, else continuous and uniform. Unsupervised. With net = "dcgan" generator and discriminator are DCGAN's.
+--
+-- What the discriminator sees, outputs and generated ones, has normal noise that falls to 0 over the steps (Arjovsky
+-- and Bottou 2017, "Towards principled methods for training generative adversarial networks", section 3): it hides the
+-- pixels by which it would tell them apart at once, after which the generator learns nothing.
 local check = require "simvae.util.check"
 local support = require "methods.support"
 local sv = require "simvae"
 
-local NOISE = 16
+local NOISE = 16  -- variables beside the codes
+local BLUR = 0.5  -- standard deviation of the noise on what the discriminator sees, at the first step
 local CONTINUOUS = 0.5 -- weight of the squared errors of continuous codes: a normal Q with a standard deviation of 1
 -- The paper's: learning rates and the decay of Adam's mean.
 local RATE = { generator = 1e-3, discriminator = 2e-4 }
@@ -89,33 +94,38 @@ end
 
 --- Trains it. run.curves has the losses of discriminator and generator.
 -- @tparam Run run
+-- @tparam ?table options noise: variables of the generator beside the codes (16)
 -- @treturn table answer
-function infogan.train(run)
+function infogan.train(run, options)
   local code, images = run.code, #run.sim.output == 3
-  local generator = run:nets(code.size + NOISE, 1)
+  local noises = options and options.noise or NOISE
+  local generator = run:nets(code.size + noises, 1)
   local _, trunk = run:nets(1, 1 + code.size)
   local D = run:player({ trunk }, { lr = RATE.discriminator, beta1 = BETA1 })
   local G = run:player({ generator }, { lr = RATE.generator, beta1 = BETA1 })
   local function fake()
     local codes = infogan.codes(code, run.batch, run.rng)
-    local raw = generator(sv.concat({ codes, run.rng:normal(0, 1, { run.batch, NOISE }) }, 2))
+    local raw = generator(sv.concat({ codes, run.rng:normal(0, 1, { run.batch, noises }) }, 2))
     return images and sv.sigmoid(raw) or raw, codes
   end
   local function heads(x)
     local h = trunk(x)
     return sv.slice(h, 2, 1, 1), sv.slice(h, 2, 2)
   end
-  function D.loss()
+  local function blurred(x, step)
+    return x + run.rng:normal(0, BLUR * (1 - step / run.steps), x.shape)
+  end
+  function D.loss(step)
     local _, x = run:next()
     local y, codes = sv.no_grad(fake)
-    local real = heads(x)
-    local false_, q = heads(y)
+    local real = heads(blurred(x, step))
+    local false_, q = heads(blurred(y, step))
     return (judged(real, 1) + judged(false_, 0)) * 0.5 + infogan.surprise(code, q, codes)
   end
-  function G.loss()
+  function G.loss(step)
     trunk:freeze()
     local y, codes = fake()
-    local verdict, q = heads(y)
+    local verdict, q = heads(blurred(y, step))
     trunk:unfreeze()
     return judged(verdict, 1) + infogan.surprise(code, q, codes)
   end
@@ -126,11 +136,11 @@ function infogan.train(run)
     return q
   end)
   local _, levels = infogan.latents(code, sv.zeros(1, code.size))
-  local noise = sv.buffer(run.rng:normal(0, 1, { 1, NOISE })) -- of all outputs of decode
+  local noise = sv.buffer(run.rng:normal(0, 1, { 1, noises })) -- of all outputs of decode
   return {
     latents = function(x) return (infogan.latents(code, inferred(x))) end,
     decode = support.batched(function(v)
-      return run.restore(generator(sv.concat({ infogan.of_latents(code, v), sv.expand(noise, v.shape[1], NOISE) }, 2)))
+      return run.restore(generator(sv.concat({ infogan.of_latents(code, v), sv.expand(noise, v.shape[1], noises) }, 2)))
     end),
     levels = levels,
     range = function(i) return levels[i] and 1 or -1, levels[i] or 1 end,
