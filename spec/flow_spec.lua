@@ -225,18 +225,19 @@ describe("stage 2 of a flow posterior", function()
 
   it("goes on from where it was interrupted as if it had not been, and is saved whole", function()
     local folder = helper.temporary_folder()
-    local function train(out, stop, labels)
+    local function train(out, stop, labels, supervised)
       local model = formula_model(gaussian, gaussian_mean, { transforms = 2, bins = 4 })
       model:train { out = out, quiet = true, batch = 8, decoder = { steps = 0 }, sleep = { steps = 4 },
-        encoder = { steps = 8, labels = labels },
+        encoder = { steps = 8, labels = labels, supervised = supervised },
         on_step = function(stage, at) if stage == "encoder" and at == stop then error("interrupted!", 0) end end }
       return model
     end
-    for i, labels in ipairs { 0, 0.5, 1 } do
-      local whole = train(folder .. "/whole" .. i, nil, labels)
+    for i, case in ipairs { { 0, 0 }, { 0.5, 3 }, { 1, 5 }, { 1, 6 } } do -- supervised steps before, at and after it
+      local labels, supervised = table.unpack(case)
+      local whole = train(folder .. "/whole" .. i, nil, labels, supervised)
       local out = folder .. "/stopped" .. i
-      assert.is_false(pcall(train, out, 5, labels))
-      local again = train(out, nil, labels):state()
+      assert.is_false(pcall(train, out, 5, labels, supervised))
+      local again = train(out, nil, labels, supervised):state()
       local before = formula_model(gaussian, gaussian_mean, { transforms = 2, bins = 4 }):state()
       local moved = 0
       for name, t in pairs(whole:state()) do
@@ -253,6 +254,101 @@ describe("stage 2 of a flow posterior", function()
       assert.same((whole:invert(x, { starts = 3, steps = 3 })):totable(),
         (loaded:invert(x, { starts = 3, steps = 3 })):totable())
     end
+  end)
+
+  describe("that begins with supervised steps", function()
+    -- A bar of two sizes in a picture, whose place tells much more of the density than its kind.
+    local bar = sv.simulator {
+      name = "bar", output = { 1, 16, 16 },
+      params = { { name = "kind", levels = 2 }, { name = "at", low = 0, high = 12 }, params.turn },
+      simulate = function(z, out)
+        out:fill(0)
+        local first = math.floor(z.at)
+        for r = first + 1, first + 2 + z.kind // 1 do out:set(1, 1, r, 8) end
+      end,
+    }
+    local function model_of(more)
+      local t = { simulator = bar, net = "conv", width = 4, seed = 3, posterior = "flow", transforms = 2, bins = 4 }
+      for k, v in pairs(more or {}) do t[k] = v end
+      return sv.model(t)
+    end
+
+    it("minimises the squared errors of codes and the cross-entropy of classes", function()
+      local rng = sv.rng(2)
+      for _, model in ipairs { model_of(), model_of { members = 2 } } do
+        local h, z = rng:normal { 3, model.head.outputs }, bar:sample(3, rng)
+        local loss, members = model.head:supervised(h, model.latent:to_code(z)):item(), model.members
+        local features, total = h:totable(), 0
+        for n, row in ipairs(z:totable()) do
+          for m = 1, members do
+            local at = (m - 1) * #features[n] // members
+            local function own(k) return features[n][at + k] end
+            local angle = math.rad(row[3])
+            total = total - math.log(math.exp(own(row[1] // 1)) / (math.exp(own(1)) + math.exp(own(2))))
+              + (own(3) - (row[2] / 6 - 1)) ^ 2 + (own(4) - math.cos(angle)) ^ 2 + (own(5) - math.sin(angle)) ^ 2
+          end
+        end
+        assert.near(total / (3 * members), loss, 1e-4 * total)
+      end
+    end)
+
+    it("trains the encoder alone, then the posterior anew, and of images by default", function()
+      local model, before, losses, rates = model_of(), {}, {}, {}
+      for name, t in pairs(model.head.net:state()) do before[name] = t:clone() end
+      local still, moved = 0, 0
+      model:train_encoder { steps = 40, labels = 1, batch = 16, quiet = true, lr = { peak = 1e-3, warmup = 4 },
+        on_step = function(_, step, loss)
+          losses[step] = loss
+          local change = 0
+          for name, t in pairs(model.head.net:state()) do
+            change = math.max(change, core.max(core.abs(t - before[name])):item())
+          end
+          if step <= 20 then still = math.max(still, change) else moved = change end
+        end }
+      assert.equal(0, still) -- half of 40 steps, where a tenth is below 200
+      assert.is_true(moved > 0)
+      assert.is_true(losses[20] > 0.1) -- squared errors: never below 0; and they fall
+      assert.is_true(losses[20] < losses[1])
+      local other = model_of()
+      other:train_encoder { steps = 4, supervised = 2, labels = 1, batch = 16, quiet = true, lr = function(step)
+        rates[#rates + 1] = step
+        return 1e-3
+      end }
+      assert.same({ 1, 2, 3, 4 }, rates) -- the moments start anew, the steps of the schedule do not
+      local again = {}
+      for name, t in pairs(model.head.net:state()) do again[name] = t:clone() end
+      model:train_encoder { steps = 2, labels = 1, batch = 16, quiet = true } -- trained: no supervised steps
+      local change = 0
+      for name, t in pairs(model.head.net:state()) do
+        change = math.max(change, core.max(core.abs(t - again[name])):item())
+      end
+      assert.is_true(change > 0)
+    end)
+
+    it("learns the scale of dSprites, which the density alone learns late #long", function()
+      local dsprites, known = require "simvae.simulators.dsprites", {}
+      local z, x = sv.simulate(dsprites, 300, sv.rng(8))
+      local truth = core.slice(z, 2, 2, 2)
+      for i, supervised in ipairs { 0, 150 } do
+        local model = sv.model { simulator = dsprites, net = "conv", width = 4, seed = 3 }
+        model:train_encoder { steps = 300, supervised = supervised, labels = 1, batch = 32, quiet = true }
+        local off = core.mean(core.square(core.slice(model:encode(x), 2, 2, 2) - truth)):item()
+        known[i] = 1 - off / core.var(truth):item()
+      end
+      assert.is_true(known[1] < 0.2 and known[2] > 0.5, table.concat(known, " "))
+    end)
+
+    it("names bad input", function()
+      local function try(model, o)
+        return function() model:train { decoder = { steps = 1 }, encoder = o, quiet = true } end
+      end
+      raises("train: supervised is an option of the posterior \"flow\", of up to 64 numbers of a code; this model's is "
+        .. "\"mixture\"", try(sv.model { simulator = bar, net = "conv", width = 4, posterior = "mixture" },
+        { steps = 4, supervised = 2 }))
+      raises("train: supervised = 5 are more than the encoder's 4 steps",
+        try(model_of(), { steps = 4, supervised = 5 }))
+      raises("supervised takes a whole number; got 0.5", try(model_of(), { steps = 4, supervised = 0.5 }))
+    end)
   end)
 
   it("names bad input", function()

@@ -116,6 +116,16 @@ function Optimizer:zero_grad()
   for _, p in ipairs(self.params) do p.tensor:zero_grad() end
 end
 
+--- Forgets the moments of the gradients, as before the first step, where what is minimised changes. The number of
+-- steps, and with it the learning rate, goes on.
+-- @usage sv.optim.adam({ sv.parameter { 3 } }):restart()
+function Optimizer:restart()
+  for _, p in ipairs(self.params) do
+    p.steps = 0
+    for _, name in ipairs(self.buffers) do p[name]:fill(0) end
+  end
+end
+
 --- State for a checkpoint: the number of steps, the buffers (shared, not copied), the steps of each parameter.
 -- @treturn {[string]=tensor|number} "step", "steps", "m.NAME", …
 -- @usage print(sv.optim.adam({ sv.parameter { 1, 2 } }):state().step)

@@ -42,6 +42,7 @@ function flow.new(t)
     end
   end
   self.stretch = stretch.new(shaped)
+  if t.latent.size > FEATURES then self.supervised = false end
   return self
 end
 
@@ -109,6 +110,18 @@ end
 
 function Flow:loss(h, u)
   return -core.mean(self:log_prob(h, core.reshape(u, u.shape[1], 1, u.shape[2])))
+end
+
+--- Eq. 5: squared errors of codes and the cross-entropy of classes, summed over parameters and averaged over rows. The
+-- first features are the estimates, and logits of classes; a flow that learns afterwards finds them there.
+function Flow:supervised(h, code)
+  local total = 0
+  for _, part in ipairs(self.latent.parts) do
+    local own, truth = core.slice(h, 2, part.first, part.last), core.slice(code, 2, part.first, part.last)
+    total = total + (part.kind == "class" and core.cross_entropy(own, core.argmax(truth, 2))
+      or core.mse_loss(own, truth, "sum") / h.shape[1])
+  end
+  return total
 end
 
 --- The joint probabilities of the classes (N, L1, L2, …): each class's given every combination of those before it.

@@ -23,6 +23,7 @@ function checkpoint.configuration(self, run)
     if options.takes(run, stage) then
       about[stage] = { steps = o.steps, batch = o.batch, clip = o.clip, sleep = o.sleep ~= 0 and o.sleep or nil,
         labels = o.labels, variational = o.variational ~= 0 and o.variational or nil, patience = o.patience,
+        supervised = o.supervised,
         average = o.average ~= 0 and o.average or nil, tolerance = o.tolerance ~= 0 and o.tolerance or nil,
         lr = type(o.lr) == "number" and o.lr or "function" }
     end
@@ -90,6 +91,7 @@ function checkpoint.save(self, run)
     optimizer = numbers, trained = self.trained, fitted = run.fitted,
     configuration = checkpoint.configuration(self, run), seen = self.seen or nil,
     recalibration = recalibration.description(self), early = early, mix = at.mix, mixed = at.mixed, ending = at.ending,
+    supervised = run.supervised,
   }
   local path, previous = paths(run)
   local ok, why = io.save_safetensors(path, map, {
@@ -183,6 +185,7 @@ function checkpoint.resume(self, run)
   local ok, why = self:load_state(map)
   if not ok then error(paths(run) .. ": " .. why, 0) end
   run.stage, run.step, run.fitted, run.norm = where.stage, where.step, where.fitted, where.norm
+  if where.stage == "encoder" then run.supervised = where.supervised or 0 end -- 0: of an earlier version
   run.sampler:restore(where.sampler)
   run.rng:restore(where.rng[1], where.rng[2], where.rng[3])
   run.set_seconds(where.seconds)

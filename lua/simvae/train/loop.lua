@@ -184,6 +184,10 @@ end
 -- @tparam string stage
 -- @treturn number the loss, NaN for a gradient that is not finite
 function loop.take_step(self, run, stage)
+  if npe.is_supervised(run, run.step - 1) and not npe.is_supervised(run) then -- gradients of another size
+    run.optimizer:restart()
+    run.norm = nil
+  end
   if stage ~= "decoder" then sets.draw_size(self, run.rng) end
   local number = (run.divided and divided_gradients or gradients)(self, run, stage)
   if not is_finite(number) then return number end
@@ -317,7 +321,7 @@ function loop.run_stage(self, run, stage)
     local value, taken = advance(self, run, stage)
     smooth = smooth and smooth + 0.05 * (value - smooth) or value
     window = window + taken
-    local measured = early and early:after(run.step, run.total, taken > 1)
+    local measured = early and not npe.is_supervised(run) and early:after(run.step, run.total, taken > 1)
     if measured and early.settled and not run.ending and not mixing.pending(run, stage) then
       annealing.begin(run, run.step)
       bar.total = run.total

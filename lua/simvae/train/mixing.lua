@@ -29,6 +29,9 @@ function mixing.start(run, stage)
   return held_out.limited(run) and START or 1
 end
 
+-- Steps before the trials, where they do not come earlier.
+local function before(run) return math.max(math.floor(BEFORE * run.encoder.steps), run.supervised) end
+
 -- Steps of each trial that starts after so many.
 local function length_after(step) return math.max(SHORTEST, math.floor(TRIAL * step)) end
 
@@ -40,8 +43,7 @@ function mixing.pending(run, stage)
   if not (stage == "encoder" and run.encoder.labels == "auto" and run.early and held_out.limited(run)) then
     return false
   end
-  local before = math.floor(BEFORE * run.encoder.steps)
-  return not run.mixed and before >= SHORTEST and run.step <= before
+  return not run.mixed and before(run) >= SHORTEST and run.step <= before(run)
 end
 
 --- Whether the trials come next.
@@ -49,7 +51,7 @@ end
 -- @tparam string stage
 -- @treturn boolean
 function mixing.due(run, stage)
-  return mixing.pending(run, stage) and (run.step == math.floor(BEFORE * run.encoder.steps)
+  return mixing.pending(run, stage) and (run.step == before(run)
     or run.early.settled and run.step >= SHORTEST)
 end
 

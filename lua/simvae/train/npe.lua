@@ -1,6 +1,7 @@
 --- Stage 2 of posteriors that are trained by likelihood: on draws of the prior through the frozen decoder and its noise
 -- (the sleep phase of wake-sleep), and on the simulator's own pairs (neural posterior estimation: Papamakarios and
--- Murray 2016). `labels` of the encoder stage is the share of a batch that is of the simulator's pairs.
+-- Murray 2016). `labels` of the encoder stage is the share of a batch that is of the simulator's pairs. Supervised steps
+-- (eq. 5), in which the encoder learns the parameters themselves, may come first.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
@@ -54,11 +55,23 @@ local function variational(model, h, x, rng)
   return core.mean(npe.log_prob(model, h, u) - likelihood.density(model, x, cube.to_code(model.latent, u)))
 end
 
---- Raises for models that eq. 4 cannot train by draws.
+local function check_supervised(model, run, level)
+  if run.supervised == 0 then return end
+  if not model.head.supervised then
+    check.fail(level + 1, "train: supervised is an option of the posterior \"flow\", of up to 64 numbers of a code; "
+      .. "this model's is \"%s\"", model.head.name)
+  elseif run.supervised > run.encoder.steps then
+    check.fail(level + 1, "train: supervised = %d are more than the encoder's %d steps", run.supervised,
+      run.encoder.steps)
+  end
+end
+
+--- Raises for models that eq. 4 cannot train by draws, and eq. 5 not in this way.
 -- @tparam Model model
 -- @tparam table run
 -- @tparam integer level of train's caller
 function npe.check(model, run, level)
+  check_supervised(model, run, level + 1)
   if (run.encoder.variational or 0) == 0 then return end
   local function fail(...) check.fail(level + 1, "train: variational " .. string.format(...)) end
   if not model.head.likelihood then
@@ -76,6 +89,14 @@ function npe.check(model, run, level)
   if model.members > 1 then fail("takes one network; the model has %d members", model.members) end
   if model.simulator.noise_range then fail("takes noise of one level; the simulator declares a range") end
   if model.simulator.prior then fail("takes independent parameters; the simulator's prior is a function") end
+end
+
+--- Whether a step of a stage is supervised.
+-- @tparam table run
+-- @tparam ?integer step default: the run's
+-- @treturn boolean
+function npe.is_supervised(run, step)
+  return run.stage == "encoder" and (step or run.step) <= run.supervised
 end
 
 --- The loss of one step.
@@ -96,6 +117,7 @@ function npe.loss(model, run, batch, samples)
     u, x = u and core.concat({ u, dreamt_u }, 1) or dreamt_u, x and core.concat({ x, dreamt }, 1) or dreamt
   end
   local h, weight = model:encoder_outputs(x), run[run.stage].variational or 0
+  if npe.is_supervised(run) then return model.head:supervised(h, cube.to_code(model.latent, u)) end
   u = cube.dequantised(model.latent, u, run.rng)
   if weight == 0 then return model.head:loss(h, u) end
   local bound = variational(model, h, x, run.rng)

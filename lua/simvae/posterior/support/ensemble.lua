@@ -40,6 +40,10 @@ local function build(self, rng)
   self.net = nn.layer { label = "ensemble", inner = nets, forward = function() end }
 end
 
+local function supervised(self, h, code)
+  return mean(of_each(self, h, function(head, own) return head:supervised(own, code) end))
+end
+
 local function components(self, h)
   local codes, spreads, shares = {}, {}, {}
   for i, head in ipairs(self.members) do codes[i], spreads[i], shares[i] = head:components(part(self, h, i)) end
@@ -52,7 +56,7 @@ local function new(heads)
   local first = heads[1]
   return setmetatable({ members = heads, latent = first.latent, outputs = #heads * first.outputs,
     likelihood = first.likelihood, build = first.build and build,
-    components = first.components and components }, Ensemble)
+    components = first.components and components, supervised = first.supervised and supervised }, Ensemble)
 end
 
 -- ---- training -----------------------------------------------------------------------------
