@@ -30,7 +30,7 @@ local function estimated(modes)
   local codes = cube.to_code(space, u)
   local mean = core.mean(codes, 2)
   local std = core.sqrt(core.mean(core.square(codes - core.reshape(mean, 1, 1, K)), 2))
-  local list = estimates.of(head, core.zeros(1, 1), codes, u, mean, std)
+  local list = estimates.of(head, core.zeros(1, 1), codes, u, head:log_prob(nil, u), mean, std)
   for i, code in ipairs(list) do list[i] = cube.from_code(space, code):totable()[1] end
   return list
 end
@@ -80,7 +80,7 @@ describe("the estimates of a posterior", function()
     local codes = cube.to_code(space, u)
     local mean = core.mean(codes, 2)
     local std = core.sqrt(core.mean(core.square(codes - core.reshape(mean, 1, 1, 5)), 2))
-    for _, code in ipairs(estimates.of(head, core.zeros(1, 1), codes, u, mean, std)) do
+    for _, code in ipairs(estimates.of(head, core.zeros(1, 1), codes, u, head:log_prob(nil, u), mean, std)) do
       local row = code:totable()[1]
       assert.near(1, row[1] ^ 2 + row[2] ^ 2, 1e-5)
       assert.near(row[1] > 0 and 1 or 0, row[3], 1e-6)

@@ -59,6 +59,13 @@ describe("a neural spline flow", function()
     end)
   end)
 
+  it("gives the density of its draws beside them", function()
+    local uniform = core.rng(9):uniform(0, 1, { 3, 2100, 3 }) -- more than are drawn at once
+    local drawn, log = flow.draw_with_density(context, uniform)
+    assert.same(flow.draw(context, uniform):totable(), drawn:totable())
+    assert.near(0, core.max(core.abs(core.no_grad(flow.density, context, drawn) - log)):item(), 1e-3)
+  end)
+
   it("has the density of many points that it has of a few", function()
     local many = rng:uniform(0, 1, { 3, 2500, 3 })
     local log, base = flow.density(context, many)
@@ -388,10 +395,11 @@ describe("coordinates of a flow under priors with a shape", function()
     end
     local w, slope = s:of(u)
     local other = s:of(near)
-    local back = s:back(w)
+    local back, back_slope = s:back(w, true)
     for i, v in ipairs(list) do
       local room = math.min(v, 1 - v)
       assert.near(v, back:get(1, i, 1), 1e-3 * room + 3e-7)
+      assert.near(slope:get(1, i), back_slope:get(1, i), 0.02)
       assert.equal(u:get(1, i, 2), w:get(1, i, 2))
       if v > 1e-4 and v < 1 - 1e-2 then
         local difference = (other:get(1, i, 1) - w:get(1, i, 1)) / (near:get(1, i, 1) - u:get(1, i, 1))

@@ -23,9 +23,9 @@ static const double TINY = 1e-300;
 
 /* ---- normal -------------------------------------------------------------------------------- */
 
-sv_tails sv_normal_tails(double t) {
-    return (sv_tails){0.5 * erfc(-t * 0.70710678118654752440), 0.5 * erfc(t * 0.70710678118654752440)};
-}
+double sv_normal_below(double t) { return 0.5 * erfc(-t * 0.70710678118654752440); }
+
+sv_tails sv_normal_tails(double t) { return (sv_tails){sv_normal_below(t), sv_normal_below(-t)}; }
 
 static double ratio(const double p[2][8], double r) {
     double above = p[0][7], below = p[1][7];

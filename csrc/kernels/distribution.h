@@ -20,5 +20,6 @@ extern const sv_distribution sv_distributions[]; /* ends with a NULL name */
 
 double sv_normal_quantile(sv_tails u);
 sv_tails sv_normal_tails(double t);
+double sv_normal_below(double t); /* the former of the tails */
 
 #endif

@@ -43,7 +43,7 @@ static bool map_shape(sv_args *a) { return sv_same_shape(a, a->in[0]); }
 static double normal_cdf(const void *arg, double x, double *slope) {
     (void)arg;
     if (slope) *slope = density(x);
-    return sv_normal_tails(x).below;
+    return sv_normal_below(x);
 }
 
 static double normal_quantile(const void *arg, double u, double *slope) {

@@ -63,9 +63,13 @@ typedef struct {
     lanes log_scale;         /* log s + log (S(b) - S(a)) */
     lanes whole;             /* 1 / (S(b) (1 - exp(-1 / s))) */
     lanes below, above, gap; /* S(a), S(-b), S(b) - S(a) */
-    lanes end_a, end_b;      /* slopes of S at a and b, over S(b) - S(a) */
+    /* of the gradients alone */
+    lanes end_a, end_b; /* slopes of S at a and b, over S(b) - S(a) */
     lanes by_raw_m, by_raw_s;
 } curves;
+
+enum { OF_FORWARD = 7, OF_BACKWARD = 11 }; /* arrays */
+_Static_assert(sizeof(curves) == OF_BACKWARD * sizeof(lanes), "curves are arrays alone");
 
 SV_LOOP(find_curves, (long n, const double *restrict raw_m, const double *restrict raw_s, curves *restrict c),
         (n, raw_m, raw_s, c)) {
@@ -116,8 +120,9 @@ SV_LOOP(pass_back, (long n, const curves *restrict c, double *restrict number, d
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-/* The curves of n rows from row on of column c of those that pass. Rows that share parameters have them found once. */
-static void curves_of(const job *j, long c, long row, long n, curves *of) {
+/* The curves of n rows from row on of column c of those that pass, and so many arrays of them. Rows that share
+ * parameters have them found once. */
+static void curves_of(const job *j, long c, long row, long n, int arrays, curves *of) {
     const long first = row / j->each, count = (row + n - 1) / j->each - first + 1;
     const sv_real *p = j->a->in[PARAMETERS]->data + (first * j->columns + c) * 2;
     lanes raw_m, raw_s;
@@ -125,9 +130,13 @@ static void curves_of(const job *j, long c, long row, long n, curves *of) {
     for (long l = 0; l < count; l++, p += j->columns * 2) raw_m[l] = (double)p[0], raw_s[l] = (double)p[1];
     find_curves(count, raw_m, raw_s, j->each > 1 ? &found : of);
     if (j->each == 1) return;
-    lanes *from = &found.m, *to = &of->m;
-    for (size_t k = 0; k < sizeof found / sizeof *from; k++)
-        for (long l = 0; l < n; l++) to[k][l] = from[k][(row + l) / j->each - first];
+    lanes *from = (lanes *)(void *)&found, *to = (lanes *)(void *)of;
+    for (long l = 0; l < n;) {
+        const long q = (row + l) / j->each, end = sv_min(n, (q + 1) * j->each - row);
+        for (int k = 0; k < arrays; k++)
+            for (long i = l; i < end; i++) to[k][i] = from[k][q - first];
+        l = end;
+    }
 }
 
 static void load(long n, const sv_real *from, long stride, double *to) {
@@ -145,7 +154,7 @@ static void forward_piece(void *arg, long piece, int worker) {
         if (marks[d] != 1) continue;
         curves of;
         lanes number, log_slope;
-        curves_of(j, c++, row, n, &of);
+        curves_of(j, c++, row, n, OF_FORWARD, &of);
         load(n, to + d, stride, number);
         if (j->inverse)
             pass_back(n, &of, number, log_slope);
@@ -217,7 +226,7 @@ static void backward_block(const job *j, long row, long n) {
     for (long d = 0, c = 0; d < j->width; d++) {
         if (marks[d] != 1) continue;
         curves of;
-        curves_of(j, c, row, n, &of);
+        curves_of(j, c, row, n, OF_BACKWARD, &of);
         load(n, x + at + d, stride, given);
         load(n, a->grad_out + at + d, stride, by_out);
         gradients(j->inverse, n, &of, given, by_out, by_log, by_u, by_m, by_s);

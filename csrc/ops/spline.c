@@ -1,6 +1,7 @@
 /* spline.c: rational-quadratic splines (kernels/spline.h) of the numbers of a matrix, and of some of its columns: the
  * element-wise transforms of a neural spline flow. */
 #include "../kernels/spline.h"
+#include "../kernels/gemm.h"
 #include "../kernels/loops.h"
 #include "../simvae.h"
 #include "coupling.h"
@@ -99,10 +100,21 @@ static bool coupling_shape(sv_args *a) {
 /* The parameters of n rows from row on, for column c of those with splines; lanes beyond n repeat the last. */
 static void gather(const job *j, long c, long row, long n, sv_splines *s) {
     const int per = 3 * j->bins + 1;
-    for (long l = 0; l < LANES; l++) {
-        long q = (row + sv_min(l, n - 1)) / j->each;
-        const sv_real *p = j->a->in[1]->data + (q * j->columns + c) * per;
-        for (int k = 0; k < per; k++) s->raw[k][l] = p[k];
+    const long ld = j->columns * per;
+    const sv_real *p = j->a->in[1]->data + c * per;
+    if (shares(j)) {
+        p += row / j->each * ld;
+        for (int k = 0; k < per; k++)
+            for (long l = 0; l < LANES; l++) s->raw[k][l] = p[k];
+    } else if (j->each == 1) {
+        sv_cpu->gemm->transpose(n, per, p + row * ld, ld, s->raw[0], LANES);
+        for (int k = 0; k < per && n < LANES; k++)
+            for (long l = n; l < LANES; l++) s->raw[k][l] = s->raw[k][n - 1];
+    } else {
+        for (long l = 0; l < LANES; l++) {
+            const sv_real *own = p + (row + sv_min(l, n - 1)) / j->each * ld;
+            for (int k = 0; k < per; k++) s->raw[k][l] = own[k];
+        }
     }
     sv_spline_knots(s);
 }
@@ -160,12 +172,15 @@ static void forward_piece(void *arg, long piece, int worker) {
 /* Adds the gradients of n rows' parameters. */
 static void scatter(const job *j, long c, long row, long n, sv_lanes *by) {
     const int per = 3 * j->bins + 1;
+    const long ld = j->columns * per;
+    sv_real *first = j->a->grad_in[1] + c * per;
+    if (j->each == 1) {
+        sv_cpu->gemm->transpose(per, n, by[0], LANES, first + row * ld, ld);
+        return;
+    }
     for (long l = 0; l < n; l++) {
-        sv_real *to = j->a->grad_in[1] + ((row + l) / j->each * j->columns + c) * per;
-        if (j->each == 1)
-            for (int k = 0; k < per; k++) to[k] = by[k][l];
-        else
-            for (int k = 0; k < per; k++) to[k] += by[k][l];
+        sv_real *to = first + (row + l) / j->each * ld;
+        for (int k = 0; k < per; k++) to[k] += by[k][l];
     }
 }
 

@@ -205,26 +205,36 @@ function Flow:transport(h, v)
   end)
 end
 
--- Codes of draws, the draws, and the codes' mean and standard deviation.
-local function summary(self, h)
-  local rng = streams.estimates() -- the same numbers for every row, so that an estimate does not depend on the batch
-  local u = draws(self, h, DRAWS, function(count)
-    return core.expand(rng:uniform(0, 1, { 1, DRAWS, count }), { h.shape[1], DRAWS, count })
-  end)
-  local codes = cube.to_code(self.latent, u)
-  return codes, u, moments(self, codes)
+-- Uniform numbers (N, DRAWS, count), the same for every row, so that an estimate does not depend on the batch.
+local function same_uniforms(h)
+  local rng = streams.estimates()
+  return function(count) return core.expand(rng:uniform(0, 1, { 1, DRAWS, count }), { h.shape[1], DRAWS, count }) end
+end
+
+-- Draws u and their log densities (N, DRAWS).
+local function draws_with_density(self, h)
+  if #self.classes > 0 then
+    local u = draws(self, h, DRAWS, same_uniforms(h))
+    return u, self:log_prob(h, u)
+  end
+  local w, log = self.flow.draw_with_density(bounded(h), same_uniforms(h)(#self.places))
+  if not self.stretch then return w, log end
+  local u, slope = self.stretch:back(w, true)
+  return u, log + slope
 end
 
 function Flow:estimate(h)
-  local _, _, mean, std = summary(self, h)
+  local mean, std = moments(self, cube.to_code(self.latent, draws(self, h, DRAWS, same_uniforms(h))))
   return estimates.settled(self.latent, mean), std
 end
 
 --- The mean, or where that is unlikely the centres of groups of draws (simvae.posterior.support.estimates); for starts
 -- of an inversion also draws.
 function Flow:candidates(h, n)
-  local codes, u, mean, std = summary(self, h)
-  local list, spreads = estimates.of(self, h, codes, u, mean, std), {}
+  local u, log = draws_with_density(self, h)
+  local codes = cube.to_code(self.latent, u)
+  local mean, std = moments(self, codes)
+  local list, spreads = estimates.of(self, h, codes, u, log, mean, std), {}
   for k = #list + 1, math.min(n or 1, DRAWS) do
     list[k] = core.reshape(core.slice(codes, 2, k, k), mean.shape)
   end

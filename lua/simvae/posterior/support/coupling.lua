@@ -135,7 +135,7 @@ local function in_pieces(context, points, f, shape)
   return core.reshape(core.concat(parts, M <= AT_ONCE and 1 or 2), shape)
 end
 
---- A flow as a layer, with methods density and draw.
+--- A flow as a layer, with methods density, transport, draw and draw_with_density.
 -- @tparam table t circle: {boolean,...}, whether each coordinate is a phase; context: how many numbers it is given;
 -- transforms; bins; rng
 -- @treturn Layer
@@ -160,16 +160,29 @@ return function(t)
     return core.reshape(core.slice(state, 3, D + 1, D + 1), N, M), core.slice(state, 3, 1, D)
   end
 
-  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D), with gradients.
-  function layer.transport(context, base)
+  local function moved_back(context, base)
     local state = state_of(base)
     for i = #steps, 1, -1 do state = steps[i]:forward(state, context, true) end
-    return core.reshape(core.slice(state, 2, 1, D), base.shape)
+    return state
+  end
+
+  --- context (N, F), base (N, M, D) uniform numbers -> u (N, M, D), with gradients.
+  function layer.transport(context, base)
+    return core.reshape(core.slice(moved_back(context, base), 2, 1, D), base.shape)
   end
 
   --- The same without gradients, of any number of points.
   function layer.draw(context, base)
     return core.no_grad(in_pieces, context, base, layer.transport, base.shape)
+  end
+
+  --- The same and the log density of these points, (N, M), as `density` gives it.
+  function layer.draw_with_density(context, base)
+    local N, M = base.shape[1], base.shape[2]
+    local state = core.no_grad(in_pieces, context, base, function(c, part)
+      return core.reshape(moved_back(c, part), part.shape[1], part.shape[2], D + 1)
+    end, { N, M, D + 1 })
+    return core.slice(state, 3, 1, D), core.reshape(core.slice(state, 3, D + 1, D + 1), N, M) * -1
   end
 
   return layer

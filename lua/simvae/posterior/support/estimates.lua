@@ -88,15 +88,15 @@ end
 -- @tparam tensor h (N, outputs)
 -- @tparam tensor codes (N, D, size) draws
 -- @tparam tensor u (N, D, K) the same on the cube
+-- @tparam tensor log (N, D) their log densities
 -- @tparam tensor mean (N, size)
 -- @tparam tensor std (N, size)
 -- @treturn {tensor,...} codes (N, size): one, or several where any output needs them
-function estimates.of(head, h, codes, u, mean, std)
+function estimates.of(head, h, codes, u, log, mean, std)
   local latent, N, D = head.latent, u.shape[1], u.shape[2]
   if N == 0 then return { mean } end
   mean = settled(latent, mean)
   local at = core.reshape(cube.from_code(latent, mean), N, 1, u.shape[3])
-  local log = head:log_prob(h, u)
   local rank = math.max(1, math.floor(UNLIKELY * D))
   local likely = at_least(head:log_prob(h, at), core.slice(core.sort(log, 2), 2, rank, rank))
   if core.min(likely):item() == 1 then return { mean } end

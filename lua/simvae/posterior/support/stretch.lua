@@ -35,15 +35,20 @@ local function score(u) return core.normal_quantile(core.clamp(u, LOW, 1 - LOW))
 -- Columns with a mark, and the others.
 local function merge(self, marked, other) return marked * self.mask + other * (1 - self.mask) end
 
+-- log |dw / du| (N, M) from the scores of u and of w.
+local function slopes(self, t, g)
+  local square = core.square(t)
+  local slope = (square - core.square(g)) * 0.5 + core.log(square * (3 * CUBIC) + 1 / S)
+  return core.sum(slope * self.mask, t.ndim)
+end
+
 --- @tparam tensor u (N, M, D)
 -- @treturn tensor w, of the same shape
 -- @treturn tensor log |dw / du| (N, M)
 function Stretch:of(u)
   local t = score(u)
-  local square = core.square(t)
-  local g = t * (square * CUBIC + 1 / S)
-  local slope = (square - core.square(g)) * 0.5 + core.log(square * (3 * CUBIC) + 1 / S)
-  return merge(self, core.normal_cdf(g), u), core.sum(slope * self.mask, u.ndim)
+  local g = t * (core.square(t) * CUBIC + 1 / S)
+  return merge(self, core.normal_cdf(g), u), slopes(self, t, g)
 end
 
 -- The root of t^3 + P t = g / CUBIC (Cardano's, by hyperbolic functions).
@@ -57,9 +62,14 @@ end
 
 --- The inverse.
 -- @tparam tensor w (N, M, D)
+-- @tparam ?boolean with_slopes
 -- @treturn tensor u
-function Stretch:back(w)
-  return merge(self, core.clamp(core.normal_cdf(root(score(w))), LOW, 1 - LOW), w)
+-- @treturn ?tensor with_slopes: log |dw / du| (N, M)
+function Stretch:back(w, with_slopes)
+  local g = score(w)
+  local t = root(g)
+  local u = merge(self, core.clamp(core.normal_cdf(t), LOW, 1 - LOW), w)
+  return u, with_slopes and slopes(self, t, g) or nil
 end
 
 return stretch
