@@ -191,6 +191,30 @@ function works.random(file, name)
   end)
 end
 
+-- Ops of x (1024, 1024), its first row and column, and whole numbers from 1 to 1024.
+local single = {
+  softmax = function(x) return sv.softmax(x, 2) end,
+  ["log-softmax"] = function(x) return sv.log_softmax(x, 2) end,
+  ["cross-entropy"] = function(x, _, _, index) return sv.cross_entropy(x, index[1]) end,
+  logsumexp = function(x) return sv.logsumexp(x, 2) end,
+  max = function(x) return sv.max(x, 2) end,
+  ["layer-norm"] = function(x, row) return sv.layer_norm(x, row, row) end,
+  transpose = function(x) return sv.transpose(x) end,
+  gather = function(x, _, _, index) return sv.gather(x, index, 2) end,
+  expand = function(_, _, column) return sv.expand(column, 1024, 1024) end,
+}
+
+function works.op(file, name)
+  local rng, n = core.rng(6), 1024
+  local x, index = core.parameter(rng:uniform { n, n }), sv.floor(rng:uniform(1, n + 1, { n, n }))
+  local row, column = core.parameter(rng:uniform { n }), core.parameter(rng:uniform { n, 1 })
+  save(file, {})
+  return calls(function()
+    local tape <close> = core.tape()
+    tape:backward(sv.sum(single[name](x, row, column, index)))
+  end)
+end
+
 function works.mim(file)
   local rng = core.rng(3)
   local v = rng:uniform(-1, 1, { 10000, 11 })

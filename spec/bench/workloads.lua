@@ -111,6 +111,16 @@ for _, name in ipairs { "uniform", "normal", "dropout" } do
   }
 end
 
+-- Single ops of 1024 x 1024 numbers with their gradients, along the last axis where there is one.
+for _, name in ipairs {
+  "softmax", "log-softmax", "cross-entropy", "logsumexp", "max", "layer-norm", "transpose", "gather", "expand",
+} do
+  add {
+    name = "op-" .. name, title = name:gsub("%-", " ") .. " and its gradient, 1024 x 1024", unit = "op", targets = {},
+    forms = { "simvae", "one", "eager" },
+  }
+end
+
 local torch = { "eager", "last", "compile", "compile_last" }
 for _, stage in ipairs { 1, 2 } do
   for _, width in ipairs { 64, 32, 16 } do

@@ -250,6 +250,24 @@ def product(workload):
     return protocol.Calls(lambda: torch.mm(a, b, out=c))
 
 
+def single_op(name):
+    n = 1024
+    x, row, column = (torch.rand(*shape, requires_grad=True) for shape in ((n, n), (n,), (n, 1)))
+    index = torch.randint(0, n, (n, n))
+    op = {"softmax": lambda: x.softmax(1), "log-softmax": lambda: x.log_softmax(1),
+          "cross-entropy": lambda: F.cross_entropy(x, index[0]), "logsumexp": lambda: x.logsumexp(1),
+          "max": lambda: x.max(1)[0], "layer-norm": lambda: F.layer_norm(x, (n,), row, row),
+          "transpose": lambda: x.T.contiguous(), "gather": lambda: x.gather(1, index),
+          "expand": lambda: column.expand(n, n).contiguous()}[name]
+
+    def step():
+        for leaf in (x, row, column):
+            leaf.grad = None
+        op().sum().backward()
+
+    return protocol.Calls(step)
+
+
 def load(workload, name, file):
     if workload == "sgemm" or workload.startswith("gemm-"):
         return product(workload)
@@ -258,6 +276,8 @@ def load(workload, name, file):
         draw = {"uniform": lambda: torch.rand(1000000), "normal": lambda: torch.randn(1000000),
                 "dropout": lambda: F.dropout(ones, 0.1)}
         return protocol.Calls(draw[workload.partition("-")[2]])
+    if workload.startswith("op-"):
+        return single_op(workload[len("op-"):])
     form = Form(name)
     arrays = dict(np.load(file))
     kind, _, size = workload.partition("-")
