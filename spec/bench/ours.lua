@@ -253,6 +253,35 @@ function works.sampler(_, _, form)
   end)
 end
 
+-- Four 3x3 convolutions and relus, batch x side x channels, forward and backward from the gradient g of the output.
+function works.convolutions(file, size)
+  local batch, side, channels = size:match "^(%d+)x(%d+)x(%d+)$"
+  batch, side, channels = math.tointeger(batch), math.tointeger(side), math.tointeger(channels)
+  local rng, w = core.rng(6), {}
+  local image = { batch, channels, side, side }
+  local x, g = core.buffer(rng:normal(image)), core.buffer(rng:normal(image))
+  for k = 1, 4 do
+    w[k] = core.parameter(rng:normal { channels, channels, 3, 3 } * (2 / (9 * channels)) ^ 0.5)
+  end
+  save(file, { x = x, g = g, w = w })
+  local function step()
+    local tape <close> = core.tape()
+    local y = x
+    for k = 1, 4 do
+      w[k]:zero_grad()
+      y = core.conv2d(y, w[k], nil, { padding = 1, activation = "relu" })
+    end
+    local value = core.sum(y * g)
+    tape:backward(value)
+    return value:item()
+  end
+  return calls(step, function()
+    local list = { step() }
+    for k = 1, 4 do list[k + 1] = core.sum(w[k].grad * w[k].grad):item() end
+    return list
+  end)
+end
+
 -- Samples through so many worker processes, from their start to their end: none are made between the rounds.
 function works.workers(_, speed, form)
   local sim = sv.simulator {

@@ -121,6 +121,19 @@ for _, name in ipairs {
   }
 end
 
+-- Four 3x3 convolutions with relu behind, of the sizes in a residual net of width 16 for images of 64 x 64: 4 passes
+-- forward, 4 for weights and 3 for inputs.
+for _, size in ipairs { "64x32x16", "64x16x32", "64x8x64", "64x4x128" } do
+  local batch, side, channels = size:match "^(%d+)x(%d+)x(%d+)$"
+  add {
+    name = "convolutions-" .. size, unit = "step", flops = 11 * 2 * batch * side ^ 2 * channels ^ 2 * 9,
+    title = string.format("four 3x3 convolutions, %s channels, %s images of %s x %s, forward and backward", channels,
+      batch, side, side),
+    forms = { "simvae", "one", "eager", "last" }, tolerance = 1e-4,
+    targets = { { times = 1.3, than = { "eager", "last" }, text = "PyTorch's convolutions" } },
+  }
+end
+
 local torch = { "eager", "last", "compile", "compile_last" }
 for _, stage in ipairs { 1, 2 } do
   for _, width in ipairs { 64, 32, 16 } do

@@ -244,6 +244,24 @@ def encode(form, arrays):
     return protocol.Calls(step, lambda: [v.double().mean().item() for t in step() for v in t.T])
 
 
+def convolutions(form, arrays):
+    x, g = (form.data(torch.from_numpy(arrays[name])) for name in ("x", "g"))
+    w = [form.data(torch.from_numpy(k)).requires_grad_() for k in arrays["w"]]
+
+    def step():
+        y = x
+        for k in w:
+            k.grad = None
+            y = F.relu(F.conv2d(y, k, padding=1), inplace=True)
+        y.backward(g)
+        return y
+
+    def check():
+        return [(step() * g).double().sum().item()] + [k.grad.square().sum().item() for k in w]
+
+    return protocol.Calls(step, check)
+
+
 def product(workload):
     a, b, c = (torch.rand(*shape) for shape in protocol.product_shapes(workload))
     a, b = a.T if workload.endswith("-at") else a, b.T if workload.endswith("-bt") else b
@@ -289,6 +307,8 @@ def load(workload, name, file):
         return train_mlp(form, arrays)
     if kind == "encode":
         return encode(form, arrays)
+    if kind == "convolutions":
+        return convolutions(form, arrays)
     raise ValueError("no such workload: " + workload)
 
 
