@@ -1,11 +1,10 @@
 /* vmath.h: exp, log and functions made of them, as branch-free code that gcc and clang vectorise inside an SV_LOOP.
  *
- * Ranges are reduced as in Cody and Waite, Software Manual for the Elementary
- * Functions (1980); the minimax polynomials are those of S. Moshier's Cephes
- * library (single precision: expf, logf, tanhf). Errors in units in the last
- * place (spec/vmath_spec.lua): exp and log 1, tanh 1.3, softplus 2, sigmoid 2.3;
- * infinities and NaN come out as libm's do. The double build uses libm: it exists
- * to check gradients. Functions of doubles, in both builds, take Taylor series: errors of 1 too. */
+ * Ranges are reduced as in Cody and Waite, Software Manual for the Elementary Functions (1980); the minimax polynomials
+ * are those of S. Moshier's Cephes library (single precision: expf, logf, tanhf, sinf, cosf, atanf). Errors in units in
+ * the last place (spec/vmath_spec.lua): exp and log 1, tanh 1.3, softplus 2, sin and cos 2.4, sigmoid 2.3, atan2 2.6;
+ * infinities and NaN come out as libm's do. The double build uses libm: it exists to check gradients. Functions of
+ * doubles, in both builds, take Taylor series: errors of 1 too. */
 #ifndef SV_VMATH_H
 #define SV_VMATH_H
 
@@ -21,6 +20,15 @@ SV_INLINE double sv_normal_density(double x) { return 0.39894228040143267794 * e
 SV_INLINE double sv_log(double x) { return log(x); }
 SV_INLINE double sv_log1p_unit(double u) { return log1p(u); }
 SV_INLINE double sv_tanh(double x) { return tanh(x); }
+SV_INLINE double sv_atan2(double y, double x) { return atan2(y, x); }
+SV_INLINE double sv_sine_by_libm(double x, uint32_t quarter) {
+    return (quarter & 1u ? cos : sin)(x) * (quarter & 2u ? -1 : 1);
+}
+SV_INLINE double sv_sine(double x, uint32_t quarter) { return sv_sine_by_libm(x, quarter); }
+SV_INLINE bool sv_beyond_sine(double x) {
+    (void)x;
+    return false;
+}
 SV_INLINE double sv_normal_cdf(double x, double density) {
     (void)density;
     return 0.5 * erfc(-x * 0.70710678118654752440);
@@ -140,6 +148,61 @@ SV_INLINE float sv_normal_cdf(float x, float density) {
     return x > 0.0f ? 1.0f - tail : tail;
 }
 
+#define SV_SINE_LIMIT 12800.0f
+
+/* sin(x + quarter pi / 2) for |x| <= SV_SINE_LIMIT. x = q pi / 2 + r, |r| <= pi / 4; pi / 2 in four terms, of which the
+ * first three have so few bits that their products with q are exact. */
+SV_INLINE float sv_sine(float x, uint32_t quarter) {
+    const float shift = 12582912.0f;
+    float t = x * 0.63661977236758134f + shift, q = t - shift;
+    float r = x - q * 1.5703125f;
+    r = r - q * 4.8375129699707031e-4f;
+    r = r - q * 7.5495336204767227e-8f;
+    r = r - q * 2.5633440682570896e-12f;
+    float z = r * r;
+    float s = -1.9515295891e-4f;
+    s = s * z + 8.3321608736e-3f;
+    s = s * z - 1.6666654611e-1f;
+    s = s * z * r + r;
+    float c = 2.443315711809948e-5f;
+    c = c * z - 1.388731625493765e-3f;
+    c = c * z + 4.166664568298827e-2f;
+    c = c * z * z - 0.5f * z + 1.0f;
+    uint32_t n = sv_bits(t) - sv_bits(shift) + quarter;
+    float y = n & 1u ? c : s;
+    return sv_from_bits(sv_bits(y) ^ (n & 2u) << 30);
+}
+
+SV_INLINE bool sv_beyond_sine(float x) { return !(fabsf(x) <= SV_SINE_LIMIT); }
+SV_INLINE float sv_sine_by_libm(float x, uint32_t quarter) {
+    return (quarter & 1u ? cosf : sinf)(x) * (quarter & 2u ? -1.0f : 1.0f);
+}
+
+/* The angle of the point (x, y). The ratio of the smaller coordinate to the larger one is brought to |v| <= tan(pi /
+ * 8), as in atanf. */
+SV_INLINE float sv_atan2(float y, float x) {
+    float ax = fabsf(x), ay = fabsf(y);
+    float most = ax > ay ? ax : ay, least = ax > ay ? ay : ax;
+    float u = least / most;
+    u = most > 0.0f ? u : 0.0f;
+    u = least < INFINITY ? u : 1.0f;
+    float far = u > 0.41421356f ? 1.0f : 0.0f;
+    float v = (u - far) / (far * u + 1.0f);
+    float z = v * v;
+    float p = 8.05374449538e-2f;
+    p = p * z - 1.38776856032e-1f;
+    p = p * z + 1.99777106478e-1f;
+    p = p * z - 3.33329491539e-1f;
+    float a = p * z * v + v - far * 2.1855695e-8f + far * 0.785398185f;
+    float steep = ay > ax ? 1.0f : 0.0f, back = (float)(sv_bits(x) >> 31);
+    float straight = back * (1.0f - steep), sign = (1.0f - 2.0f * steep) * (1.0f - 2.0f * back);
+    float from = steep * 1.57079637f + straight * 3.14159274f;
+    a = from + (sign * a - (steep * 4.37113900e-8f + straight * 8.74227800e-8f));
+    a = x == x ? a : NAN;
+    a = y == y ? a : NAN;
+    return sv_from_bits(sv_bits(a) | (sv_bits(y) & 0x80000000u));
+}
+
 #endif
 
 /* ---- doubles -------------------------------------------------------------------------------- */
@@ -240,6 +303,16 @@ SV_INLINE sv_real sv_sigmoid(sv_real x) { return 1 / (1 + sv_exp(-x)); }
 SV_INLINE sv_real sv_softplus(sv_real x) {
     sv_real size = x < 0 ? -x : x;
     return (x > 0 ? x : 0) + sv_log1p_unit(sv_exp(-size));
+}
+
+/* sin(x + quarter pi / 2) of n numbers: cosines where quarter is 1; by libm those to which pi / 2 would have to be
+ * known to more digits. */
+SV_INLINE void sv_sines(size_t n, const sv_real *x, uint32_t quarter, sv_real *to) {
+    unsigned beyond = 0;
+    for (size_t i = 0; i < n; i++) beyond |= sv_beyond_sine(x[i]);
+    for (size_t i = 0; i < n; i++) to[i] = sv_sine(x[i], quarter);
+    for (size_t i = 0; beyond && i < n; i++)
+        if (sv_beyond_sine(x[i])) to[i] = sv_sine_by_libm(x[i], quarter);
 }
 
 #endif

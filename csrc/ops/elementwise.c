@@ -88,6 +88,24 @@ static void backward_with(const sv_args *a, void (*body)(size_t, const sv_real *
             }                                                                                         \
     }
 
+/* sin(x + quarter pi / 2), whose slope is that of the next quarter. */
+#define SINE(name, quarter)                                                                                  \
+    SV_LOOP(name##_values,                                                                                   \
+            (size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, const double *opt), \
+            (n, X, Y, G, T, opt)) {                                                                          \
+        (void)Y, (void)G, (void)opt;                                                                         \
+        sv_sines(n, X, quarter, T);                                                                          \
+    }                                                                                                        \
+    SV_LOOP(name##_slopes,                                                                                   \
+            (size_t n, const sv_real *X, const sv_real *Y, const sv_real *G, sv_real *T, const double *opt), \
+            (n, X, Y, G, T, opt)) {                                                                          \
+        (void)Y, (void)opt;                                                                                  \
+        sv_sines(n, X, quarter + 1, T);                                                                      \
+        for (size_t i = 0; i < n; i++) T[i] *= G[i];                                                         \
+    }                                                                                                        \
+    static void name##_forward(sv_args *a) { forward_with(a, name##_values); }                               \
+    static void name##_backward(sv_args *a) { backward_with(a, name##_slopes); }
+
 #define HALF ((sv_real)0.5)
 
 UNARY(neg, -x, -1)
@@ -96,8 +114,8 @@ UNARY(log, sv_log(x), 1 / x)
 UNARY(sqrt, sqrt(x), HALF / y)
 UNARY(square, x *x, 2 * x)
 UNARY(abs, fabs(x), (sv_real)((x > 0) - (x < 0)))
-UNARY(sin, sin(x), cos(x))
-UNARY(cos, cos(x), -sin(x))
+SINE(sin, 0)
+SINE(cos, 1)
 UNARY(floor, floor(x), 0)
 UNARY(clamp, x<o[0] ? o[0] : x> o[1] ? o[1] : x, (sv_real)(x >= o[0] && x <= o[1]))
 ACTIVATION(tanh, sv_tanh(x), 1 - y * y)
@@ -300,7 +318,7 @@ BINARY(sub, x - y, g, -g)
 BINARY(mul, x *y, g *y, g *x)
 BINARY(div, x / y, g / y, -g *x / (y * y))
 BINARY(pow, pow(x, y), y == 0 ? 0 : g * y * pow(x, y - 1), x > 0 ? g * pow(x, y) * log(x) : 0)
-BINARY(atan2, atan2(x, y), g *y / (x * x + y * y), -g *x / (x * x + y * y))
+BINARY(atan2, sv_atan2(x, y), g *y / (x * x + y * y), -g *x / (x * x + y * y))
 BINARY(maximum, x > y ? x : y, x > y ? g : x == y ? g * HALF : 0, y > x ? g : x == y ? g * HALF : 0)
 BINARY(minimum, x < y ? x : y, x < y ? g : x == y ? g * HALF : 0, y < x ? g : x == y ? g * HALF : 0)
 

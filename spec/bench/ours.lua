@@ -202,6 +202,8 @@ local single = {
   transpose = function(x) return sv.transpose(x) end,
   gather = function(x, _, _, index) return sv.gather(x, index, 2) end,
   expand = function(_, _, column) return sv.expand(column, 1024, 1024) end,
+  sin = function(x) return sv.sin(x) end,
+  atan2 = function(x, row) return sv.atan2(x, row) end,
 }
 
 function works.op(file, name)

@@ -113,7 +113,8 @@ end
 
 -- Single ops of 1024 x 1024 numbers with their gradients, along the last axis where there is one.
 for _, name in ipairs {
-  "softmax", "log-softmax", "cross-entropy", "logsumexp", "max", "layer-norm", "transpose", "gather", "expand",
+  "softmax", "log-softmax", "cross-entropy", "logsumexp", "max", "layer-norm", "transpose", "gather", "expand", "sin",
+  "atan2",
 } do
   add {
     name = "op-" .. name, title = name:gsub("%-", " ") .. " and its gradient, 1024 x 1024", unit = "op", targets = {},

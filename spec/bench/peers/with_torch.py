@@ -276,7 +276,8 @@ def single_op(name):
           "cross-entropy": lambda: F.cross_entropy(x, index[0]), "logsumexp": lambda: x.logsumexp(1),
           "max": lambda: x.max(1)[0], "layer-norm": lambda: F.layer_norm(x, (n,), row, row),
           "transpose": lambda: x.T.contiguous(), "gather": lambda: x.gather(1, index),
-          "expand": lambda: column.expand(n, n).contiguous()}[name]
+          "expand": lambda: column.expand(n, n).contiguous(), "sin": lambda: x.sin(),
+          "atan2": lambda: torch.atan2(x, row)}[name]
 
     def step():
         for leaf in (x, row, column):
