@@ -1,5 +1,6 @@
---- Binary images of which the parameters tell the size of a disc alone, and not where it is: log-likelihoods of new
--- images. `lua5.4 examples/nets/binary.lua`
+--- Binary images: log-likelihoods of new ones by decoders of independent pixels and by autoregressive ones, of a disc
+-- of which the parameters tell the size alone, and not where it is, and of dSprites, which they determine.
+-- `lua5.4 examples/nets/binary.lua`
 local sv = require "simvae"
 sv.threads(1)
 
@@ -14,16 +15,27 @@ local disc = sv.simulator {
     end
   end,
 }
-local z, x = sv.simulate(disc, 1000, sv.rng(9))
-print("| decoder | log-likelihood of an image, nats | seconds of training | of a draw |")
-print("| --- | --- | --- | --- |")
-for _, decoder in ipairs { "bernoulli", "pixelcnn" } do
-  local model, started = sv.model { simulator = disc, decoder = decoder, seed = 1 }, os.clock()
-  model:train { quiet = true, decoder = { steps = 1000, lr = { peak = 2e-3, warmup = 100 } }, encoder = { steps = 0 } }
-  local trained = os.clock() - started
-  local nats = sv.mean(model:log_likelihood(x, z)):item()
-  started = os.clock()
-  model:decode(sv.tensor { { 3 } }, { samples = 100, rng = sv.rng(1) })
-  print(string.format("| %s | %.1f | %.0f | %.4f |", decoder, nats, trained, (os.clock() - started) / 100))
-  io.stdout:flush()
+
+-- Prints a row for each decoder.
+local function compare(sim, steps, batch, held_out, draws)
+  local z, x = sv.simulate(sim, held_out, sv.rng(9))
+  local pixels = sim.output[2] * sim.output[3]
+  print(sim.name .. ":")
+  print("| decoder | log-likelihood of an image, nats | bits a pixel | seconds of training | of a draw |")
+  print("| --- | --- | --- | --- | --- |")
+  for _, decoder in ipairs { "bernoulli", "pixelcnn" } do
+    local model, started = sv.model { simulator = sim, decoder = decoder, seed = 1 }, os.clock()
+    model:train { quiet = true, batch = batch, decoder = { steps = steps, lr = { peak = 2e-3, warmup = 100 } },
+      encoder = { steps = 0 } }
+    local trained = os.clock() - started
+    local nats = sv.mean(model:log_likelihood(x, z)):item()
+    started = os.clock()
+    model:decode(sv.slice(z, 1, 1, 1), { samples = draws, rng = sv.rng(1) })
+    print(string.format("| %s | %.1f | %.4f | %.0f | %.4f |", decoder, nats, -nats / math.log(2) / pixels, trained,
+      (os.clock() - started) / draws))
+    io.stdout:flush()
+  end
 end
+
+compare(disc, 1000, 64, 1000, 100)
+compare(require "simvae.simulators.dsprites", 400, 32, 500, 1)
