@@ -280,7 +280,7 @@ function graph.difference(a, b)
 end
 
 local CHECKED = { { batch = 5, draws = 3 }, { batch = 1, draws = 1 } }
-local TOLERANCE, LARGEST = 5e-6, 1e-3 -- least and largest tolerance of a difference
+local TOLERANCE, LARGEST = 2e-5, 1e-3 -- least and largest tolerance of a difference: of a series of steps 1e-5 is usual
 local ROUNDING = 2^-22  -- relative change of the inputs, about that of a product's rounding
 local MARGIN = 30       -- of the change of an output that it makes; rounding alone reaches a tenth of it
 
