@@ -189,8 +189,9 @@ local function stages_of(t, a, head, steps)
       for k, v in pairs(t[stage]) do o[k] = v end
     end
     if stage ~= "sleep" or o.steps then o.steps = steps or o.steps end
+    if steps and o.supervised then o.supervised = math.min(o.supervised, steps // 2) end -- its own are for its steps
     o.batch = a.batch or o.batch
-    if head ~= t then o.labels, o.variational = nil, nil end -- options of some posteriors
+    if head ~= t then o.labels, o.variational, o.supervised = nil, nil, nil end -- options of some posteriors
     stages[stage] = o
   end
   return stages
