@@ -345,7 +345,6 @@ describe("the comparison", function()
 
   it("has a page whose training loop runs, and whose tables are those of the results", function()
     local page, results = helper.read "notebooks/methods.md", helper.read "examples/results/methods/table.md"
-    results = results .. helper.read "examples/results/methods/seeds.md"
     local function printed(section)
       helper.write(folder .. "/block.lua", page:match("\n## " .. section .. "\n.-```lua\n(.-)```"))
       local said, status = helper.run(helper.lua_command(folder .. "/block.lua"))
