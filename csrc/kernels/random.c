@@ -2,7 +2,7 @@
  * as 1, 2, 3", SC 2011), uniform numbers, and normal ones by the cosine branch of Box and Muller (1958).
  *
  * Words of LANES blocks are computed at once, word by word, so that loops are vectorised. Logarithm and cosine are
- * series in double precision, without fused multiply-adds: single numbers and many have the same bits at every CPU
+ * series of doubles, without fused multiply-adds: single numbers and many have the same bits at every CPU
  * level. Normal numbers are within 4e-15 of those by libm, relative to the larger of them and 1. */
 #include "random.h"
 #include "loops.h"
@@ -11,8 +11,9 @@
 #include <string.h>
 
 #ifdef __clang__
-#pragma STDC FP_CONTRACT OFF
+#pragma STDC FP_CONTRACT OFF /* in the functions of vmath.h too */
 #endif
+#include "vmath.h"
 
 enum { LANES = 64, ROUNDS = 10 };
 
@@ -47,41 +48,10 @@ SV_INLINE void draw_blocks(uint64_t seed, uint64_t stream, uint64_t block, block
 
 /* ---- numbers of words -------------------------------------------------------------- */
 
-SV_INLINE double from_bits(uint64_t u) {
-    double x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-SV_INLINE uint64_t bits_of(double x) {
-    uint64_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
 /* 53 bits; adding a half excludes 0. Signed conversions, which every level has. */
 SV_INLINE double unit(uint32_t high, uint32_t low) {
     double upper = (double)(int32_t)(high ^ 0x80000000u) + 0x1p31, lower = (double)(int32_t)(low >> 11);
     return (upper * 0x1p21 + lower + 0.5) * 0x1p-53;
-}
-
-/* log u, 0 < u <= 1: u = 2^e m with sqrt(1/2) <= m < sqrt(2), and log m = 2 artanh(s), s = (m - 1) / (m + 1), by its
- * series, whose terms from s^21 on are below 1e-17. */
-SV_INLINE double log_unit(double u) {
-    const uint64_t root = 0x3fe6a09e667f3bcdu; /* the bits of sqrt(1/2) */
-    uint64_t above = bits_of(u) - root + 0x3ff0000000000000u;
-    double e = from_bits((above >> 52) | 0x4330000000000000u) - (0x1p52 + 1023);
-    double m = from_bits((above & 0xfffffffffffffu) + root), s = (m - 1) / (m + 1), z = s * s;
-    double p = 1.0 / 19;
-    p = p * z + 1.0 / 17;
-    p = p * z + 1.0 / 15;
-    p = p * z + 1.0 / 13;
-    p = p * z + 1.0 / 11;
-    p = p * z + 1.0 / 9;
-    p = p * z + 1.0 / 7;
-    p = p * z + 1.0 / 5;
-    p = p * z + 1.0 / 3;
-    return e * 0.69314718055994530942 + (2 * s + 2 * s * z * p);
 }
 
 /* cos(2 pi v) = sin(2 pi d) with d = |v - 1/2| - 1/4, by its series, whose terms from the 23rd power on are below
@@ -101,7 +71,7 @@ SV_INLINE double cosine_of_turns(double v) {
     return x + x * z * p;
 }
 
-SV_INLINE double normal(double u, double v) { return sqrt(-2 * log_unit(u)) * cosine_of_turns(v); }
+SV_INLINE double normal(double u, double v) { return sqrt(-2 * sv_log_double(u)) * cosine_of_turns(v); }
 
 /* ---- one ------------------------------------------------------------------------------ */
 
