@@ -9,6 +9,7 @@
 -- The last line has the counts; a failing program is named.
 local core = require "simvae.core"
 local sv = require "simvae"
+local sorted_names = require "simvae.util.sorted_names"
 pcall(require, "simvae.linalg")
 local checks = require "spec.fuzz.checks"
 
@@ -16,16 +17,8 @@ local random = math.random
 
 local function one_of(list) return list[random(#list)] end
 
--- A table's names in order: that of pairs differs from one process to the next.
-local function names_of(t)
-  local names = {}
-  for name in pairs(t) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local rows, examples = {}, {}
-for _, name in ipairs(names_of(core.ops)) do
+for _, name in ipairs(sorted_names(core.ops)) do
   local row = core.ops[name]
   if row.check then
     rows[#rows + 1] = row
@@ -89,11 +82,11 @@ local function plausible(i)
     end
   end
   for name, value in pairs(example.options) do options[name] = value end
-  for _, name in ipairs(names_of(example.kinds)) do
+  for _, name in ipairs(sorted_names(example.kinds)) do
     local generate = generators[example.kinds[name]]
     if random() < 0.3 and generate then options[name] = generate() end
   end
-  for _, name in ipairs(names_of(example.choices)) do
+  for _, name in ipairs(sorted_names(example.choices)) do
     if random() < 0.5 then options[name] = one_of(example.choices[name]) end
   end
   if example.list then inputs = { inputs } end
@@ -104,7 +97,7 @@ end
 local function whatever(i)
   local args = {}
   for k = 1, random(1, 4) do args[k] = random() < 0.8 and anything() or one_of(numbers) end
-  if random() < 0.3 then args[#args + 1] = { [names_of(examples[i].kinds)[1] or "x"] = one_of(numbers) } end
+  if random() < 0.3 then args[#args + 1] = { [sorted_names(examples[i].kinds)[1] or "x"] = one_of(numbers) } end
   return table.unpack(args)
 end
 
@@ -189,7 +182,7 @@ local actions = {
     if type(method) == "function" then method(anything(), anything(), anything()) end
   end,
   function()
-    local name = one_of(names_of(core.methods))
+    local name = one_of(sorted_names(core.methods))
     if name ~= "show" then keep(core.methods[name](anything(), anything(), one_of(numbers))) end
   end,
   function() core.release_memory() end,

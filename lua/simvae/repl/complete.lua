@@ -7,6 +7,7 @@ local look_up = require "simvae.repl.look_up"
 local names = require "simvae.util.names"
 local options = require "simvae.repl.options"
 local reference = require "simvae.reference"
+local sorted_names = require "simvae.util.sorted_names"
 
 local complete = {}
 
@@ -35,13 +36,6 @@ local function each_name(v, add)
   end
 end
 
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
-
 local function begins(name, partial)
   return name:sub(1, #partial) == partial and (partial:sub(1, 1) == "_" or name:sub(1, 1) ~= "_")
 end
@@ -56,7 +50,7 @@ local function members(v, partial, method)
       found[name] = true
     end
   end)
-  return sorted(found)
+  return sorted_names(found)
 end
 
 local function variables(partial, env)
@@ -69,7 +63,7 @@ local function variables(partial, env)
       if begins(word, partial) then found[word] = true end
     end
   end
-  return sorted(found)
+  return sorted_names(found)
 end
 
 -- ---- options -----------------------------------------------------------------------------------
@@ -84,7 +78,7 @@ local function option_names(call, partial, env)
   for name in pairs(rules_of(call, env) or {}) do
     if begins(name, partial) and not call.given[name] then found[name .. " = "] = true end
   end
-  return sorted(found)
+  return sorted_names(found)
 end
 
 -- ---- strings -----------------------------------------------------------------------------------
@@ -100,7 +94,7 @@ local function files(part)
       found[folder .. name .. (kind == "folder" and "/" or "")] = true
     end
   end
-  return sorted(found)
+  return sorted_names(found)
 end
 
 local function modules(part)
@@ -117,7 +111,7 @@ local function modules(part)
     if not name:find "^simvae" then found[name] = true end
   end
   local list = {}
-  for _, name in ipairs(sorted(found)) do
+  for _, name in ipairs(sorted_names(found)) do
     if name:sub(1, #part) == part then list[#list + 1] = name end
   end
   return list

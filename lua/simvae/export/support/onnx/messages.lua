@@ -1,6 +1,7 @@
 --- The messages of an ONNX file. Names and numbers of fields are those of onnx/onnx.proto (github.com/onnx/onnx,
 -- IR version 8, which goes with operator set 17): facts of the format, from which everything here is written.
 local protobuf = require "simvae.export.support.onnx.protobuf"
+local sorted_names = require "simvae.util.sorted_names"
 
 local messages = {}
 
@@ -16,13 +17,6 @@ local ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_STRING, ATTRIBUTE_INTS = 1, 2, 3
 
 local function entry(key, value) -- StringStringEntryProto
   return protobuf.message():text(1, key):text(2, value)
-end
-
-local function sorted(t)
-  local names = {}
-  for name in pairs(t) do names[#names + 1] = name end
-  table.sort(names)
-  return names
 end
 
 -- AttributeProto: a whole number, a float (math.type tells them apart), a text, or a list of whole numbers.
@@ -51,7 +45,7 @@ function messages.node(op, name, inputs, outputs, attributes)
   for _, input in ipairs(inputs) do m:text(1, input) end
   for _, output in ipairs(outputs) do m:text(2, output) end
   m:text(3, name):text(4, op)
-  for _, key in ipairs(sorted(attributes)) do m:message(5, attribute(key, attributes[key])) end
+  for _, key in ipairs(sorted_names(attributes)) do m:message(5, attribute(key, attributes[key])) end
   return m
 end
 
@@ -114,7 +108,7 @@ function messages.model(t)
   local m = protobuf.message():integer(1, messages.IR_VERSION):text(2, t.producer):text(3, t.version):text(6, t.doc)
   m:message(7, t.graph)
   m:message(8, protobuf.message():text(1, ""):integer(2, messages.OPSET)) -- OperatorSetIdProto of the standard ones
-  for _, key in ipairs(sorted(t.metadata)) do m:message(14, entry(key, t.metadata[key])) end
+  for _, key in ipairs(sorted_names(t.metadata)) do m:message(14, entry(key, t.metadata[key])) end
   return m
 end
 
