@@ -1,7 +1,7 @@
 --- Stage 2 of posteriors that are trained by likelihood: on draws of the prior through the frozen decoder and its noise
 -- (the sleep phase of wake-sleep), and on the simulator's own pairs (neural posterior estimation: Papamakarios and
--- Murray 2016). `labels` of the encoder stage is the share of a batch that is of the simulator's pairs. Supervised steps
--- (eq. 5), in which the encoder learns the parameters themselves, may come first.
+-- Murray 2016). `labels` of the encoder stage is the share of a batch that is of the simulator's pairs. Before them
+-- may come supervised steps (eq. 5), in which the encoder learns the parameters themselves.
 local check = require "simvae.util.check"
 local core = require "simvae.core"
 local cube = require "simvae.posterior.support.cube"
