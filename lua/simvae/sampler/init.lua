@@ -214,13 +214,14 @@ end
 
 -- Starts the batch after those drawn, where the simulator can be started, for the next call of next.
 local function start_next(self)
-  local count = self.batch
-  if self.total and self.drawn + count > self.total or self.cache or not is_plain(self)
-    or not prior.is_compiled(self.simulator) then
+  local sim, first, count = self.simulator, self.drawn + 1, self.batch
+  local start = running.starter(sim)
+  if not start or self.total and self.drawn + count > self.total or self.cache or not is_plain(self)
+    or not prior.is_compiled(sim) then
     return
   end
-  local drawing = running.start(self.simulator, prior.draw(self.simulator, count, self.seed, self.drawn + 1))
-  self.started = drawing and { drawing = drawing, first = self.drawn + 1, count = count }
+  local drawing = start(prior.draw(sim, count, self.seed, first), count, table.unpack(sim.output))
+  self.started = { drawing = drawing, first = first, count = count }
 end
 
 -- The samples that were started, if they are those wanted.

@@ -166,13 +166,12 @@ end
 local compiled = {}
 for _, b in pairs(core.builtin) do compiled[b.draw] = b.start end
 
---- Starts a simulator in C on parameters, by threads that have nothing else to do.
+--- What starts a simulator in C on parameters, by threads that have nothing else to do.
 -- @tparam Simulator self
--- @tparam tensor z (N, K), in units
--- @treturn ?userdata whose method finish returns z and x (N, …output); nil of another simulator and of a single thread
-function running.start(self, z)
-  local start = compiled[self.batch]
-  return start and core.threads() > 1 and start(z, z.shape[1], table.unpack(self.output)) or nil
+-- @treturn ?function (z (N, K), in units; N and the output's sizes) -> an object whose method finish returns z and x
+-- (N, …output); nil of another simulator and of a single thread
+function running.starter(self)
+  return core.threads() > 1 and compiled[self.batch] or nil
 end
 
 --- Runs the simulator on parameters that may fail.
