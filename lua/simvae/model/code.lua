@@ -14,8 +14,7 @@ Code.__index = Code
 
 local function matrix(what, name, t, columns, level)
   if getmetatable(t) ~= core.metatable or t.ndim ~= 2 or t.shape[2] ~= columns then
-    check.fail(level + 1, "%s: %s takes a tensor (N, %d); got %s", what, name, columns,
-      check.shape_of(t))
+    check.fail(level + 1, "%s: %s takes a tensor (N, %d); got %s", what, name, columns, check.shape_of(t))
   end
   return t
 end

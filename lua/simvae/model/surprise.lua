@@ -165,13 +165,19 @@ local function numbers_of(model, usual, h, x, codes)
   return best
 end
 
+-- The pieces of n rows: of each its number, first and last row.
+local function pieces_of(n)
+  return function(_, piece)
+    local from = piece * CHUNK + 1
+    if from <= n then return piece + 1, from, math.min(from + CHUNK - 1, n) end
+  end, nil, 0
+end
+
 -- f(rows of h, rows of x, number of the piece) of pieces of a batch; the lists that it returns are joined.
 local function in_pieces(h, x, f)
-  local all, piece = {}, 0
-  for from = 1, x.shape[1], CHUNK do
+  local all = {}
+  for piece, from, to in pieces_of(x.shape[1]) do
     local scope <close> = core.scope()
-    local to = math.min(from + CHUNK - 1, x.shape[1])
-    piece = piece + 1
     local rows = core.no_grad(f, core.slice(h, 1, from, to), core.slice(x, 1, from, to), piece)
     table.move(rows, 1, #rows, #all + 1, all)
   end
@@ -182,9 +188,8 @@ end
 local function scale_of(model, codes, x)
   if #model.simulator.output ~= 1 then return false end
   local total = 0
-  for piece, list in ipairs(codes) do
-    local from, to = (piece - 1) * CHUNK + 1, math.min(piece * CHUNK, x.shape[1])
-    total = total + core.sum(differences(model, core.slice(x, 1, from, to), list[1]), 1, true)
+  for piece, from, to in pieces_of(x.shape[1]) do
+    total = total + core.sum(differences(model, core.slice(x, 1, from, to), codes[piece][1]), 1, true)
   end
   local mean = total / x.shape[1]
   return core.buffer(mean + math.max(RIDGE * core.mean(mean):item(), 1e-12))
@@ -192,18 +197,18 @@ end
 
 local function measured(model, x, noise)
   local seen, pieces = levels.seen(model, x, noise), {}
-  for from = 1, x.shape[1], CHUNK do
-    pieces[#pieces + 1] = model:encoder_outputs(core.slice(seen, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
+  for piece, from, to in pieces_of(x.shape[1]) do
+    pieces[piece] = model:encoder_outputs(core.slice(seen, 1, from, to))
   end
   x = model.loss:standardise(x)
   local h = #pieces == 1 and pieces[1] or core.concat(pieces, 1)
   local centre, whiten = whitening(h)
   local codes = {}
-  for from = 1, x.shape[1], CHUNK do
+  for piece, from, to in pieces_of(x.shape[1]) do
     local inner <close> = core.scope()
-    local list = candidates_of(model, core.slice(h, 1, from, math.min(from + CHUNK - 1, x.shape[1])))
+    local list = candidates_of(model, core.slice(h, 1, from, to))
     for i, code in ipairs(list) do list[i] = inner:keep(code) end
-    codes[#codes + 1] = list
+    codes[piece] = list
   end
   local usual = { centre = core.buffer(centre), whiten = core.buffer(whiten), scale = scale_of(model, codes, x) }
   local rows = in_pieces(h, x, function(a, b, piece) return numbers_of(model, usual, a, b, codes[piece]) end)

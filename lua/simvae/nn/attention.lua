@@ -56,8 +56,7 @@ return function(nn)
         out_proj_bias = core.parameter(core.zeros(size)) },
       forward = function(self, x)
         if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.shape[3] ~= size then
-          check.fail(2, "attention: x must be (N, T, %d); got %s", size,
-            check.shape_of(x))
+          check.fail(2, "attention: x must be (N, T, %d); got %s", size, check.shape_of(x))
         end
         local own = self.own
         local all = core.linear(x, own.in_proj_weight, own.in_proj_bias)

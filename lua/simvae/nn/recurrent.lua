@@ -29,8 +29,7 @@ local function recurrent(nn, op, gates, inputs, hidden, options)
     own = own,
     forward = function(self, x)
       if getmetatable(x) ~= core.metatable or x.ndim ~= 3 or x.shape[3] ~= inputs or x.shape[2] < 1 then
-        check.fail(2, "%s: x must be (N, T, %d) of one element or more; got %s", op, inputs,
-          check.shape_of(x))
+        check.fail(2, "%s: x must be (N, T, %d) of one element or more; got %s", op, inputs, check.shape_of(x))
       end
       if o.reverse then x = core.slice(x, 2, -1, 1, -1) end
       local y = core[op](core.linear(x, self.own.weight_ih, self.own.bias_ih), self.own.weight_hh,

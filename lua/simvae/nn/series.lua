@@ -8,8 +8,7 @@ local rectifiers = { relu = true, leaky_relu = true } -- that convolutions fuse
 -- A series (N, C, L) as images one pixel high, for f(image); images (N, C, 1, L) stay ones.
 local function as_image(what, x, f)
   if getmetatable(x) ~= core.metatable or x.ndim ~= 3 and (x.ndim ~= 4 or x.shape[3] ~= 1) then
-    check.fail(3, "%s: x must be (N, C, L), or (N, C, 1, L); got %s", what,
-      check.shape_of(x))
+    check.fail(3, "%s: x must be (N, C, L), or (N, C, 1, L); got %s", what, check.shape_of(x))
   end
   if x.ndim == 4 then return f(x) end
   local y = f(core.reshape(x, x.shape[1], x.shape[2], 1, x.shape[3]))

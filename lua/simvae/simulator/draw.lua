@@ -254,8 +254,7 @@ function Canvas:__tostring() return "canvas " .. check.shape_text(self.out.shape
 -- sv.io.save_png("circle.png", out, { scale = 6 })
 function draw.draw(out)
   if getmetatable(out) ~= core.metatable or out.ndim ~= 3 then
-    check.fail(2, "draw: takes a tensor of (channels, height, width); got %s",
-      check.shape_of(out))
+    check.fail(2, "draw: takes a tensor of (channels, height, width); got %s", check.shape_of(out))
   end
   return setmetatable({ out = out, channels = out.shape[1], ink = 1 }, Canvas)
 end

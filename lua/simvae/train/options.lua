@@ -187,12 +187,11 @@ local function schedule(lr, run, o)
   local function cosine(peak, steps, warmup)
     return optim.cosine(peak, math.max(steps, 1), { warmup = math.min(warmup, steps) })
   end
-  local whole, count, first, rest = cosine(lr.peak, o.steps, lr.warmup), nil, nil, nil
+  local count, first, rest
   return function(step)
-    if run.encoder ~= o or run.supervised == 0 then return whole(step) end
-    if count ~= run.supervised then
-      count = run.supervised
-      first, rest = cosine(2 * lr.peak, count, 0), cosine(lr.peak, o.steps - count, lr.warmup)
+    local now = run.encoder == o and run.supervised or 0 -- known when the run begins, or goes on
+    if now ~= count then
+      count, first, rest = now, cosine(2 * lr.peak, now, 0), cosine(lr.peak, o.steps - now, lr.warmup)
     end
     return step <= count and first(step) or rest(step - count)
   end

@@ -97,8 +97,7 @@ end
 --- Raises unless t is a batch of images.
 function picture.check_images(what, name, t)
   if getmetatable(t) ~= core.metatable or t.ndim ~= 4 or t.count == 0 then
-    check.fail(3, "%s: %s takes images (N, C, H, W); got %s", what, name,
-      check.shape_of(t))
+    check.fail(3, "%s: %s takes images (N, C, H, W); got %s", what, name, check.shape_of(t))
   end
 end
 

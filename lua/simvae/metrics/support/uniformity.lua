@@ -13,8 +13,7 @@ local uniformity = {}
 -- @treturn tensor v
 function uniformity.check(what, samples, v)
   if getmetatable(samples) ~= core.metatable or samples.ndim ~= 3 or samples.count == 0 then
-    check.fail(3, "%s: samples takes a tensor (N, L, K); got %s", what,
-      check.shape_of(samples))
+    check.fail(3, "%s: samples takes a tensor (N, L, K); got %s", what, check.shape_of(samples))
   end
   v = matrix.check(what, "v", v, 4)
   local n, l, k = table.unpack(samples.shape)
