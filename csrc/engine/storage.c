@@ -130,6 +130,20 @@ static void push_anchored(lua_State *L, sv_storage *s) {
     lua_remove(L, -2);
 }
 
+/* Gives the storage on top of the stack, which no tape owns, to the open one, and to the free list of its size. */
+static void enrol(lua_State *L, sv_context *c, sv_storage *s) {
+    s->size = class_of(L, c, s->count);
+    set_anchor(L, s, true);
+    sv_reserve_owned(L, c->tape); /* a finalizer may have used the reserved room */
+}
+
+static void lend(sv_context *c, sv_storage *s) {
+    s->size->lent++;
+    sv_own(c->tape, s);
+    c->live += bytes_of(s);
+    note_peak(c);
+}
+
 sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_scope scope) {
     luaL_checkstack(L, 4, NULL);
     sv_tape *tape = scope == SV_SCOPED && !c->tracing ? c->tape : NULL;
@@ -145,14 +159,9 @@ sv_storage *sv_push_storage(lua_State *L, sv_context *c, size_t count, enum sv_s
         push_anchored(L, s);
     } else {
         s = new_storage(L, count);
-        s->size = class_of(L, c, count);
-        set_anchor(L, s, true);
-        sv_reserve_owned(L, tape); /* a finalizer may have used the reserved room */
+        enrol(L, c, s);
     }
-    s->size->lent++;
-    sv_own(tape, s);
-    c->live += bytes_of(s);
-    note_peak(c);
+    lend(c, s);
     return s;
 }
 
@@ -187,15 +196,10 @@ void sv_adopt_storage(lua_State *L, sv_context *c, int index) {
     if (!c->tape || c->tracing || s->owner) return;
     luaL_checkstack(L, 4, NULL);
     sv_reserve_owned(L, c->tape);
-    s->size = class_of(L, c, s->count);
     lua_pushvalue(L, index);
-    set_anchor(L, s, true);
+    enrol(L, c, s);
     lua_pop(L, 1);
-    sv_reserve_owned(L, c->tape); /* as above */
-    s->size->lent++;
-    sv_own(c->tape, s);
-    c->live += bytes_of(s);
-    note_peak(c);
+    lend(c, s);
 }
 
 void sv_trim_storages(lua_State *L, sv_context *c, uint64_t idle) {

@@ -32,8 +32,8 @@ typedef float sv_real;
 typedef void (*sv_body)(void *arg, long i, int worker);
 void sv_parallel(long n, sv_body body, void *arg);
 /* The same, but at once and by threads of the pool that have nothing else to do. arg stays as it is until the job is
- * finished, by the caller with the whole pool's help; finished again it is done again. One job at a time: started says
- * false, and finish does all of it, while there is another one, of a single thread and within a body. */
+ * finished, by the caller with the whole pool's help; finished again it is done again. One job at a time: while there
+ * is another one, of a single thread and within a body, `started` is false, and finish does all of it. */
 typedef struct sv_later {
     long n, next; /* pieces; the first that finish does */
     sv_body body;
@@ -41,7 +41,7 @@ typedef struct sv_later {
     uint64_t done, forks; /* counts of the pool when it started */
     bool started;
 } sv_later;
-bool sv_start_later(sv_later *job, long n, sv_body body, void *arg);
+void sv_start_later(sv_later *job, long n, sv_body body, void *arg);
 void sv_finish_later(sv_later *job);
 int sv_threads(void);
 bool sv_set_threads(int n); /* false: less than 1 or more than SV_MAX_THREADS */

@@ -248,6 +248,16 @@ double sv_serial_seconds(bool on) {
     return thread_seconds() - in_regions;
 }
 
+/* Waits until a counter has risen by n. */
+static void await(_Atomic uint64_t *counter, uint64_t before, uint64_t n) {
+    for (long spin = 0; atomic_load(counter) - before < n; spin++) {
+        if (spin < SPINS)
+            relax();
+        else
+            sched_yield();
+    }
+}
+
 /* Runs inline when there is nothing to share: one piece, one thread, a call from inside a body, or the pool in use by
  * another thread of the process. */
 void sv_parallel(long n, sv_body body, void *arg) {
@@ -268,12 +278,7 @@ void sv_parallel(long n, sv_body body, void *arg) {
     wake_all(); /* a worker going to sleep concurrently may miss it: others take its share */
     busy = true;
     uint64_t elsewhere = (uint64_t)n - work(0);
-    for (long spin = 0; atomic_load(&pool.done) - before < elsewhere; spin++) {
-        if (spin < SPINS)
-            relax();
-        else
-            sched_yield();
-    }
+    await(&pool.done, before, elsewhere);
     busy = false;
     if (timing) in_regions += thread_seconds() - began;
     pthread_mutex_unlock(&pool.owner);
@@ -281,12 +286,12 @@ void sv_parallel(long n, sv_body body, void *arg) {
 
 /* ---- a job that nobody waits for yet -------------------------------------------------- */
 
-bool sv_start_later(sv_later *job, long n, sv_body body, void *arg) {
+void sv_start_later(sv_later *job, long n, sv_body body, void *arg) {
     *job = (sv_later){.n = n, .body = body, .arg = arg, .forks = pool.forks};
-    if (n <= 0 || n > MAX_PIECES || busy || sv_threads() == 1 || atomic_exchange(&pool.later_taken, true)) return false;
+    if (n <= 0 || n > MAX_PIECES || busy || sv_threads() == 1 || atomic_exchange(&pool.later_taken, true)) return;
     if (pthread_mutex_trylock(&pool.owner) != 0) {
         atomic_store(&pool.later_taken, false);
-        return false;
+        return;
     }
     if (atomic_load(&pool.started) < pool.threads - 1) start();
     pthread_mutex_unlock(&pool.owner);
@@ -294,7 +299,6 @@ bool sv_start_later(sv_later *job, long n, sv_body body, void *arg) {
     job->done = atomic_load(&pool.later_done);
     hand_out(&pool.later, body, arg, 0, (uint64_t)n);
     wake_all();
-    return true;
 }
 
 static void do_rest(void *arg, long i, int worker) {
@@ -314,12 +318,7 @@ void sv_finish_later(sv_later *job) {
     const long rest = next < end ? (long)(end - next) : 0;
     job->next = (long)next;
     sv_parallel(rest, do_rest, job);
-    for (long spin = 0; atomic_load(&pool.later_done) - job->done < (uint64_t)(job->n - rest); spin++) {
-        if (spin < SPINS)
-            relax();
-        else
-            sched_yield();
-    }
+    await(&pool.later_done, job->done, (uint64_t)(job->n - rest));
     job->started = false;
     atomic_store(&pool.later_taken, false);
 }

@@ -2,8 +2,8 @@
  * as 1, 2, 3", SC 2011), uniform numbers, and normal ones by the cosine branch of Box and Muller (1958).
  *
  * Words of LANES blocks are computed at once, word by word, so that loops are vectorised. Logarithm and cosine are
- * series of doubles, without fused multiply-adds: single numbers and many have the same bits at every CPU
- * level. Normal numbers are within 4e-15 of those by libm, relative to the larger of them and 1. */
+ * series of doubles, without fused multiply-adds: single numbers and many have the same bits at every CPU level. Normal
+ * numbers are within 4e-15 of those by libm, relative to the larger of them and 1. */
 #include "random.h"
 #include "loops.h"
 

@@ -13,7 +13,6 @@ double sv_random_uniform(uint64_t seed, uint64_t stream, uint64_t i);
 double sv_random_normal(uint64_t seed, uint64_t stream, uint64_t i);
 
 /* n of them, from number `first` on, times b and with a added. */
-typedef void (*sv_fill)(uint64_t seed, uint64_t stream, uint64_t first, long n, double a, double b, sv_real *to);
 void sv_fill_uniform(uint64_t seed, uint64_t stream, uint64_t first, long n, double a, double b, sv_real *to);
 void sv_fill_normal(uint64_t seed, uint64_t stream, uint64_t first, long n, double a, double b, sv_real *to);
 

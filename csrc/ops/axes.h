@@ -25,4 +25,6 @@ SV_INLINE double sv_sum(size_t n, const sv_real *x) {
     return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
+double sv_run_sum(size_t n, const sv_real *x); /* the same, compiled for every CPU level (reduction.c) */
+
 #endif

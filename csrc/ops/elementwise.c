@@ -244,8 +244,6 @@ static void run_binary(const sv_args *a, const broadcast *b, const sv_real *g, s
     sv_parallel((long)n, binary_piece, &w);
 }
 
-SV_LOOP_DOUBLE(row_sum, (size_t n, const sv_real *x), (n, x)) { return sv_sum(n, x); }
-
 /* Sums full, of the shape of out, over the axes that input k repeats. */
 static void sum_repeated(const broadcast *b, int k, const sv_real *full, sv_real *to, size_t count) {
     size_t inner = b->shape[b->ndim - 1], s = b->step[k][b->ndim - 1], rows = 1;
@@ -259,7 +257,7 @@ static void sum_repeated(const broadcast *b, int k, const sv_real *full, sv_real
         }
         const sv_real *f = full + r * inner;
         if (s == 0)
-            to[at] += (sv_real)row_sum(inner, f);
+            to[at] += (sv_real)sv_run_sum(inner, f);
         else
             sv_add_row((long)inner, f, to + at);
     }

@@ -108,6 +108,8 @@ static void merge(sv_reduction_state *s, sv_reduction_state part, enum sv_reduct
 /* A run of n adjacent numbers to one result. */
 SV_LOOP_DOUBLE(run_sum, (size_t n, const sv_real *x), (n, x)) { return sv_sum(n, x); }
 
+double sv_run_sum(size_t n, const sv_real *x) { return run_sum(n, x); }
+
 SV_LOOP_DOUBLE(run_squares, (size_t n, const sv_real *x, sv_real centre), (n, x, centre)) {
     return sv_row_squares(n, x, centre);
 }

@@ -139,11 +139,9 @@ typedef struct {
     bool add;
 } strided;
 
-SV_LOOP_DOUBLE(sum_adjacent, (size_t n, const sv_real *from), (n, from)) { return sv_sum(n, from); }
-
 static void add_row(size_t n, const sv_real *from, long f, sv_real *to, long t) {
     if (f == 1 && t == 0)
-        *to += (sv_real)sum_adjacent(n, from);
+        *to += (sv_real)sv_run_sum(n, from);
     else if (f == 1 && t == 1)
         sv_add_row((long)n, from, to);
     else
